@@ -1,0 +1,2 @@
+//! What a contributor to conn-cli runs: `cargo xtask COMMAND`.
+fn main() {}
