@@ -1,0 +1,43 @@
+//! The entry of `security_sock_graft`, through a trampoline of the kernel instead of a
+//! breakpoint: the cheapest hook that misses nobody, and alone enough.
+//!
+//! ```c
+//! // security/security.c
+//! void security_sock_graft(struct sock *sk, struct socket *parent);
+//! ```
+
+use core::ffi::c_void;
+
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_log_ebpf::debug;
+use conn_common::HOOK_FENTRY;
+use conn_ebpf::{
+    config,
+    record::{self, Task},
+    socket::Socket,
+};
+
+/// The fentry program on `security_sock_graft`.
+#[fentry(function = "security_sock_graft")]
+pub(crate) fn conn_fentry(ctx: FEntryContext) -> u32 {
+    if try_conn_fentry(&ctx).is_err() {
+        record::unreadable();
+        debug!(&ctx, "security_sock_graft: unreadable socket");
+    }
+    0
+}
+
+#[inline(always)]
+fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
+    let Some(socket) = Socket::new(ctx.arg::<*const c_void>(0)) else {
+        return Ok(());
+    };
+    let local_port = socket.local_port()?;
+    if !config::watched(local_port) {
+        return Ok(());
+    }
+    if let Some(ends) = socket.tcp_ends(local_port)? {
+        record::connection(&ends, HOOK_FENTRY, Task::current, || socket.netns());
+    }
+    Ok(())
+}

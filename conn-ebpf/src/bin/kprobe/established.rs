@@ -1,0 +1,82 @@
+//! The tracepoint `sock:inet_sock_set_state`, from SYN_RECV to ESTABLISHED: the server's
+//! end has completed a handshake. Whether the application accepts it is not seen, and the
+//! task that runs is whichever the packet interrupted.
+//!
+//! A client's end goes from SYN_SENT to ESTABLISHED and is not counted. A further subflow
+//! of a Multipath TCP connection is a handshake of its own.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
+use conn_common::{AF_INET, AF_INET6, Address, HOOK_TRACEPOINT};
+use conn_ebpf::{
+    config,
+    record::{self, Task},
+    socket::{Ends, Socket, v4_mapped},
+};
+
+/// `TCP_ESTABLISHED` of `include/net/tcp_states.h`.
+const TCP_ESTABLISHED: i32 = 1;
+/// `TCP_SYN_RECV` of the same file.
+const TCP_SYN_RECV: i32 = 3;
+/// `IPPROTO_TCP`; the states of a Multipath TCP socket repeat those of its subflow.
+const IPPROTO_TCP: u16 = 6;
+
+/// The record of the tracepoint, `include/trace/events/sock.h`, the same since Linux 5.6.
+/// The user side compares it with the running kernel's own description before it attaches.
+#[repr(C)]
+struct SetState {
+    common: u64,
+    socket: *const c_void,
+    old_state: i32,
+    new_state: i32,
+    /// The local port, host byte order.
+    sport: u16,
+    /// The remote port, host byte order.
+    dport: u16,
+    family: u16,
+    protocol: u16,
+    saddr: u32,
+    daddr: u32,
+    saddr_v6: Address,
+    daddr_v6: Address,
+}
+
+/// The tracepoint `sock:inet_sock_set_state`.
+#[tracepoint(category = "sock", name = "inet_sock_set_state")]
+pub(crate) fn conn_state(ctx: TracePointContext) -> u32 {
+    try_conn_state(&ctx);
+    0
+}
+
+#[inline(always)]
+fn try_conn_state(ctx: &TracePointContext) {
+    // SAFETY: the kernel passes a pointer to this tracepoint's record, which is readable
+    // and as described by SetState.
+    let record = unsafe { &*ctx.as_ptr().cast::<SetState>() };
+    if record.old_state != TCP_SYN_RECV
+        || record.new_state != TCP_ESTABLISHED
+        || record.protocol != IPPROTO_TCP
+        || !config::watched(record.sport)
+    {
+        return;
+    }
+    let (remote_address, local_address) = match record.family {
+        AF_INET => (v4_mapped(record.daddr), v4_mapped(record.saddr)),
+        AF_INET6 => (record.daddr_v6, record.saddr_v6),
+        _ => return,
+    };
+    let ends = Ends {
+        remote_address,
+        local_address,
+        remote_port: record.dport,
+        local_port: record.sport,
+        family: record.family,
+    };
+    record::connection(
+        &ends,
+        HOOK_TRACEPOINT,
+        || Task::UNKNOWN,
+        || Socket::new(record.socket).map_or(0, Socket::netns),
+    );
+}

@@ -1,0 +1,15 @@
+//! The object with the kretprobe pair and the tracepoint: what needs no BTF.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+mod accept;
+mod established;
+mod graft;
+mod seen;
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+/// Lets the kernel lend the helpers that are for GPL-compatible programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,118 @@
+//! The one place that reads a kernel socket.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use conn_common::{AF_INET, AF_INET6, Address, UNKNOWN_OFFSET, V4_MAPPED};
+
+use crate::config::offset;
+
+/// `IPPROTO_TCP` of `include/uapi/linux/in.h`.
+const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_MPTCP` of the same file: a Multipath TCP socket, which the server accepts
+/// in the place of its first TCP subflow.
+const IPPROTO_MPTCP: u16 = 262;
+
+/// A `struct sock *` of the kernel, not null.
+#[derive(Clone, Copy)]
+pub struct Socket(*const c_void);
+
+/// The two ends of a connection, as [`conn_common::Event`] holds them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The client's address.
+    pub remote_address: Address,
+    /// The server's address.
+    pub local_address: Address,
+    /// The client's port, host byte order.
+    pub remote_port: u16,
+    /// The server's port, host byte order.
+    pub local_port: u16,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+}
+
+impl Socket {
+    /// None for a null pointer.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(sock: *const c_void) -> Option<Self> {
+        (!sock.is_null()).then_some(Self(sock))
+    }
+
+    /// The local port, host byte order. Of a socket that is not of an IP family, any
+    /// number, mostly 0.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read.
+    #[inline(always)]
+    pub fn local_port(self) -> Result<u16, i32> {
+        self.read(offset(|at| &at.num))
+    }
+
+    /// Both ends of a TCP connection, None for any other kind of socket.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read.
+    #[inline(always)]
+    pub fn tcp_ends(self, local_port: u16) -> Result<Option<Ends>, i32> {
+        let family = self.read(offset(|at| &at.family))?;
+        if family != AF_INET && family != AF_INET6 {
+            return Ok(None);
+        }
+        let at_protocol = offset(|at| &at.protocol);
+        if at_protocol != UNKNOWN_OFFSET {
+            let protocol: u16 = self.read(at_protocol)?;
+            if protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP {
+                return Ok(None);
+            }
+        }
+        let (remote_address, local_address) = if family == AF_INET6 {
+            (
+                self.read(offset(|at| &at.v6_daddr))?,
+                self.read(offset(|at| &at.v6_rcv_saddr))?,
+            )
+        } else {
+            (
+                v4_mapped(self.read(offset(|at| &at.daddr))?),
+                v4_mapped(self.read(offset(|at| &at.rcv_saddr))?),
+            )
+        };
+        Ok(Some(Ends {
+            remote_address,
+            local_address,
+            remote_port: u16::from_be(self.read(offset(|at| &at.dport))?),
+            local_port,
+            family,
+        }))
+    }
+
+    /// The inode number of the socket's network namespace, 0 if it cannot be told.
+    #[inline(always)]
+    #[must_use]
+    pub fn netns(self) -> u32 {
+        let at_inum = offset(|at| &at.netns_inum);
+        if at_inum == UNKNOWN_OFFSET {
+            return 0;
+        }
+        match self.read::<*const c_void>(offset(|at| &at.net)) {
+            Ok(net) if !net.is_null() => Self(net).read(at_inum).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn read<T>(self, offset: u16) -> Result<T, i32> {
+        // SAFETY: the helper checks the address and fails on one that is not mapped;
+        // every T used here (integers, words of an address, a pointer that is only
+        // read through the helper again) is valid for any bytes.
+        unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
+    }
+}
+
+/// The IPv4-mapped form of an IPv4 address in network byte order.
+#[inline(always)]
+#[must_use]
+pub fn v4_mapped(address: u32) -> Address {
+    [0, 0, V4_MAPPED, address]
+}
