@@ -2,7 +2,11 @@
 //!
 //! One module per command; each has an `Args` for clap and a `run`.
 
+mod cases;
+mod command;
 mod ebpf;
+mod guest;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,11 +24,22 @@ struct Xtask {
 #[derive(Subcommand)]
 enum Command {
     Ebpf(ebpf::Args),
+    Vm(vm::Args),
+    #[command(hide = true)]
+    Cases(cases::Args),
+    #[command(hide = true)]
+    Serve(cases::server::Args),
 }
 
 fn main() -> ExitCode {
+    if guest::is_init() {
+        return guest::main();
+    }
     let result = match Xtask::parse().command {
         Command::Ebpf(args) => ebpf::run(&args),
+        Command::Vm(args) => vm::run(&args),
+        Command::Cases(args) => cases::run(&args),
+        Command::Serve(args) => cases::server::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

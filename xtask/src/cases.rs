@@ -1,0 +1,95 @@
+//! The cases: real servers, clients and conn-cli on one machine, guest or not.
+
+mod accept;
+mod client;
+mod exact;
+pub(crate) mod netns;
+mod outcome;
+mod plan;
+mod process;
+mod report;
+pub(crate) mod server;
+mod tracer;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+pub(crate) use outcome::{Id, Ledger, Outcome};
+pub(crate) use plan::{Place, check_names, planned};
+
+/// Runs the cases of a list and says how each ended
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A file with a line `HOOK CASE` for each
+    #[arg(long)]
+    list: PathBuf,
+    #[arg(long)]
+    conn_cli: PathBuf,
+    #[arg(long, default_value_t = 80)]
+    port: u16,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let list = std::fs::read_to_string(&args.list)
+        .with_context(|| format!("cannot read {}", args.list.display()))?;
+    let ids = parse_list(&list)?;
+    let mut ledger = Ledger::new(ids.clone());
+    for id in &ids {
+        let outcome = run_one(id, &args.conn_cli, args.port);
+        println!("{}", outcome.line());
+        ledger.record(outcome);
+    }
+    if !ledger.all_passed() {
+        bail!("{ledger}");
+    }
+    Ok(())
+}
+
+/// Runs one case and tells how it ended.
+pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
+    let start = Instant::now();
+    let result = plan::run(id, conn_cli.to_owned(), port);
+    let seconds = start.elapsed().as_secs_f64();
+    let (passed, details) = match result {
+        Ok(details) => (true, details),
+        Err(error) => (false, format!("{error:#}")),
+    };
+    Outcome {
+        id: id.clone(),
+        passed,
+        details: format!("{details} ({seconds:.1} s)"),
+    }
+}
+
+/// The list as [`parse_list`] reads it.
+pub(crate) fn format_list(ids: &[Id]) -> String {
+    ids.iter().map(|id| format!("{id}\n")).collect()
+}
+
+fn parse_list(text: &str) -> Result<Vec<Id>> {
+    text.lines()
+        .map(|line| {
+            let (hook, case) = line
+                .split_once(' ')
+                .with_context(|| format!("not a hook and a case: {line:?}"))?;
+            Ok(Id {
+                case: case.to_owned(),
+                hook: hook.to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_survives_its_file() {
+        let ids = planned(Place::LockedDown, &[]);
+        assert_eq!(parse_list(&format_list(&ids)).unwrap(), ids);
+        assert!(parse_list("kretprobe\n").is_err());
+    }
+}

@@ -1,0 +1,205 @@
+//! The ways in which a server accepts connections.
+
+use std::fmt;
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom, acceptfrom_with, getpeername};
+
+use super::server::Tally;
+
+/// How many accepts an io_uring server keeps in flight.
+const IN_FLIGHT: u32 = 8;
+
+/// Threads of an epoll server: all are woken for each connection, and all but one
+/// find that there is none left.
+const EPOLL_THREADS: u32 = 4;
+
+/// How the server waits for its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accept {
+    /// So many threads, each blocked in `accept` or `accept4`.
+    Threads(u32),
+    /// Threads that wait in `epoll_wait`, edge-triggered, and accept until there is none.
+    Epoll,
+    /// `IORING_OP_ACCEPT`: no thread of the server calls `accept`.
+    IoUring,
+    /// One process accepts and forks another for each connection.
+    Fork,
+}
+
+impl Accept {
+    /// The system calls that the waiting threads are in, and how many wait.
+    pub(super) fn waits_in(self) -> (&'static [libc::c_long], u32) {
+        match self {
+            Self::Threads(threads) => (&[libc::SYS_accept, libc::SYS_accept4], threads),
+            Self::Fork => (&[libc::SYS_accept, libc::SYS_accept4], 1),
+            Self::Epoll => (&[libc::SYS_epoll_pwait], EPOLL_THREADS),
+            Self::IoUring => (&[libc::SYS_io_uring_enter], 1),
+        }
+    }
+
+    /// Starts to accept on threads that never end of themselves.
+    pub(super) fn start(self, listener: OwnedFd, tally: Arc<Tally>) -> Result<()> {
+        let listener = Arc::new(listener);
+        let (threads, serve): (u32, fn(u32, &OwnedFd, &Tally) -> Result<()>) = match self {
+            Self::Threads(threads) => (threads, blocking),
+            Self::Epoll => (EPOLL_THREADS, epolling),
+            Self::IoUring => (1, io_uring),
+            Self::Fork => (1, forking),
+        };
+        if self == Self::Epoll {
+            rustix::io::ioctl_fionbio(&listener, true)?;
+        }
+        if self == Self::Fork {
+            // SAFETY: ignoring a signal installs no handler; the kernel reaps the children.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        }
+        for index in 0..threads {
+            let (listener, tally) = (Arc::clone(&listener), Arc::clone(&tally));
+            thread::Builder::new().spawn(move || {
+                if let Err(error) = serve(index, &listener, &tally) {
+                    eprintln!("error: server: {error:#}");
+                    std::process::exit(1);
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threads(threads) => write!(f, "threads:{threads}"),
+            Self::Epoll => f.write_str("epoll"),
+            Self::IoUring => f.write_str("io-uring"),
+            Self::Fork => f.write_str("fork"),
+        }
+    }
+}
+
+impl FromStr for Accept {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "epoll" => Self::Epoll,
+            "io-uring" => Self::IoUring,
+            "fork" => Self::Fork,
+            _ => match text.strip_prefix("threads:") {
+                Some(threads) => Self::Threads(threads.parse()?),
+                None => bail!("unknown way to accept: {text}"),
+            },
+        })
+    }
+}
+
+/// Threads take turns between the two system calls, which differ in their flags.
+fn blocking(index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+    loop {
+        let accepted = if index.is_multiple_of(2) {
+            acceptfrom_with(listener, SocketFlags::CLOEXEC)
+        } else {
+            acceptfrom(listener)
+        };
+        let (connection, peer) = accepted.context("accept failed")?;
+        count(tally, peer)?;
+        drop(connection);
+    }
+}
+
+fn epolling(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&epoll, listener, epoll::EventData::new_u64(0), interest)?;
+    let mut events = Vec::with_capacity(1);
+    loop {
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            Ok(_) | Err(Errno::INTR) => events.clear(),
+            Err(error) => return Err(error).context("epoll_wait failed"),
+        }
+        loop {
+            match acceptfrom_with(listener, SocketFlags::CLOEXEC) {
+                Ok((_connection, peer)) => count(tally, peer)?,
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error).context("accept4 failed"),
+            }
+        }
+    }
+}
+
+fn io_uring(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+    let mut ring = io_uring::IoUring::new(IN_FLIGHT).context("no io_uring in this kernel")?;
+    let listener = io_uring::types::Fd(listener.as_raw_fd());
+    let mut to_submit = IN_FLIGHT;
+    loop {
+        for _ in 0..to_submit {
+            let accept =
+                io_uring::opcode::Accept::new(listener, std::ptr::null_mut(), std::ptr::null_mut());
+            // SAFETY: the entry points to no memory of ours, and the listener is never closed.
+            unsafe { ring.submission().push(&accept.build()) }?;
+        }
+        ring.submit_and_wait(1).context("io_uring_enter failed")?;
+        to_submit = 0;
+        for completion in ring.completion() {
+            to_submit += 1;
+            let result = completion.result();
+            if result < 0 {
+                let error = std::io::Error::from_raw_os_error(-result);
+                return Err(error).context("the accept of io_uring failed");
+            }
+            // SAFETY: the completion of an accept is a new descriptor that nobody else has.
+            let connection = unsafe { OwnedFd::from_raw_fd(result) };
+            count(tally, getpeername(connection.as_fd())?)?;
+        }
+    }
+}
+
+fn forking(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+    loop {
+        let (connection, peer) = acceptfrom(listener).context("accept failed")?;
+        count(tally, peer)?;
+        // SAFETY: the child, of a process with several threads, makes nothing but
+        // the two system calls below before it ends.
+        match unsafe { libc::fork() } {
+            -1 => return Err(std::io::Error::last_os_error()).context("fork failed"),
+            0 => {
+                // SAFETY: both take plain numbers and a byte that is there.
+                unsafe {
+                    libc::write(connection.as_raw_fd(), b"x".as_ptr().cast(), 1);
+                    libc::_exit(0);
+                }
+            }
+            _ => drop(connection),
+        }
+    }
+}
+
+fn count(tally: &Tally, peer: Option<SocketAddrAny>) -> Result<()> {
+    let peer = peer.context("a connection without a peer")?;
+    tally.add(std::net::SocketAddr::try_from(peer)?.ip());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_told_to_the_server_in_words() {
+        for accept in [
+            Accept::Threads(64),
+            Accept::Epoll,
+            Accept::IoUring,
+            Accept::Fork,
+        ] {
+            assert_eq!(accept.to_string().parse::<Accept>().unwrap(), accept);
+        }
+    }
+}

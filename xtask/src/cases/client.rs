@@ -1,0 +1,132 @@
+//! Clients: they connect from several loopback addresses, as fast as the server takes them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt,
+};
+
+use super::netns;
+use super::server::Counts;
+
+/// How long one connection may take. SYNs that a full backlog drops are sent again
+/// after 1, 3 and 7 seconds.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
+
+/// What to connect to, and how often.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    /// The addresses to connect from, in turn; each to its own family's loopback.
+    pub(super) from: Vec<IpAddr>,
+    pub(super) port: u16,
+    pub(super) connections: u32,
+    pub(super) threads: u32,
+    pub(super) mptcp: bool,
+    /// A process whose network namespace to connect in.
+    pub(super) netns_of: Option<u32>,
+}
+
+impl Load {
+    /// Makes all connections and returns how many from which address.
+    pub(super) fn run(&self) -> Result<Counts> {
+        self.start()?.finish()
+    }
+
+    pub(super) fn start(&self) -> Result<RunningLoad> {
+        let shared = Arc::new(Shared::default());
+        let threads = (0..self.threads)
+            .map(|_| {
+                let (load, shared) = (self.clone(), Arc::clone(&shared));
+                thread::Builder::new().spawn(move || load.work(&shared))
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(RunningLoad { threads, shared })
+    }
+
+    fn work(&self, shared: &Shared) -> Result<Counts> {
+        if let Some(pid) = self.netns_of {
+            netns::enter_that_of(pid)?;
+        }
+        let mut counts = Counts::new();
+        while !shared.stop.load(Ordering::Relaxed) {
+            let ticket = shared.tickets.fetch_add(1, Ordering::Relaxed);
+            if ticket >= self.connections {
+                break;
+            }
+            let from = self.from[ticket as usize % self.from.len()];
+            self.connect(from)
+                .with_context(|| format!("connection {ticket} from {from}"))?;
+            *counts.entry(from).or_default() += 1;
+            shared.made.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(counts)
+    }
+
+    /// One connection: it lasts until the server, which has counted it, closes.
+    fn connect(&self, from: IpAddr) -> Result<()> {
+        let (family, to): (_, IpAddr) = match from {
+            IpAddr::V4(_) => (AddressFamily::INET, Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(_) => (AddressFamily::INET6, Ipv6Addr::LOCALHOST.into()),
+        };
+        let protocol = self.mptcp.then_some(ipproto::MPTCP);
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, protocol)?;
+        let limit = Some(CONNECTION_LIMIT);
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, limit)?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, limit)?;
+        // Closing leaves nothing in TIME_WAIT: the ports do not run out.
+        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+        bind(&socket, &SocketAddr::new(from, 0)).context("cannot bind")?;
+        connect(&socket, &SocketAddr::new(to, self.port)).context("cannot connect")?;
+        let mut buffer = [0; 16];
+        loop {
+            match rustix::io::read(&socket, &mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error).context("the server did not serve"),
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    tickets: AtomicU32,
+    made: AtomicU32,
+    stop: AtomicBool,
+}
+
+/// Clients at work.
+pub(super) struct RunningLoad {
+    threads: Vec<JoinHandle<Result<Counts>>>,
+    shared: Arc<Shared>,
+}
+
+impl RunningLoad {
+    /// Connections made so far.
+    pub(super) fn made(&self) -> u32 {
+        self.shared.made.load(Ordering::Relaxed)
+    }
+
+    /// Has the clients stop early.
+    pub(super) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the clients, each of whose connections has a deadline.
+    pub(super) fn finish(self) -> Result<Counts> {
+        let mut counts = Counts::new();
+        for thread in self.threads {
+            let of_thread = thread.join().map_err(|_| anyhow!("a client panicked"))??;
+            for (address, connections) in of_thread {
+                *counts.entry(address).or_default() += connections;
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,178 @@
+//! The cases that count: a server, clients, and a conn-cli that must agree with
+//! the server to the last connection.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use super::accept::Accept;
+use super::client::Load;
+use super::plan::{Bench, Hook};
+use super::report::Report;
+use super::server::{Counts, Serve, Server};
+use super::tracer::Tracer;
+
+const CONNECTIONS: u32 = 500;
+const CLIENT_THREADS: u32 = 4;
+
+/// The port that must not be seen.
+const OTHER_PORT_OFFSET: u16 = 1;
+
+/// Which of the two is there first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    Server,
+    Tracer,
+}
+
+/// One way to count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count {
+    pub(super) accept: Accept,
+    pub(super) first: First,
+    pub(super) family: Family,
+    pub(super) mptcp: bool,
+    pub(super) netns: bool,
+    pub(super) other_port: bool,
+}
+
+/// What the server listens on and its clients come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+    /// Clients of both families at a v6 listener.
+    Dual,
+}
+
+impl Family {
+    fn listen(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::from([127, 0, 0, 1]),
+            Self::V6 => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+            Self::Dual => IpAddr::from([0_u16; 8]),
+        }
+    }
+
+    pub(super) fn clients(self) -> Vec<IpAddr> {
+        let v4 = (1..=9).map(|last| IpAddr::from([127, 0, 0, last]));
+        let v6 = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
+        match self {
+            Self::V4 => v4.collect(),
+            Self::V6 => vec![v6],
+            Self::Dual => v4.chain([v6]).collect(),
+        }
+    }
+}
+
+impl Count {
+    /// One thread that waits before conn-cli attaches; the cases differ from it.
+    pub(super) const PLAIN: Self = Self {
+        accept: Accept::Threads(1),
+        first: First::Server,
+        family: Family::V4,
+        mptcp: false,
+        netns: false,
+        other_port: false,
+    };
+
+    fn serve(&self) -> Serve {
+        Serve {
+            address: self.family.listen(),
+            accept: self.accept,
+            mptcp: self.mptcp,
+            netns: self.netns,
+        }
+    }
+
+    pub(super) fn run(&self, bench: &Bench) -> Result<String> {
+        let start_tracer = || Tracer::start(bench.conn_cli(bench.port).arg("--json"));
+        let start_server = || Server::start(self.serve(), bench.port);
+        let (server, mut tracer) = match self.first {
+            First::Server => {
+                let server = start_server()?;
+                (server, start_tracer()?)
+            }
+            First::Tracer => {
+                let tracer = start_tracer()?;
+                (start_server()?, tracer)
+            }
+        };
+        let stdout = tracer.stdout()?;
+        let pid = server.pid();
+        let served = self.connect(bench, server)?;
+        let ended = tracer.finish(Signal::INT, &stdout)?;
+        let report = Report::of(&ended)?;
+        let figures = report.check(&served)?;
+        report.check_live(&[("local_port", bench.port.into())])?;
+        if bench.hook != Hook::Tracepoint {
+            // The tracepoint runs in whatever task the packet interrupts.
+            report.check_live(&[("pid", pid.into())])?;
+        }
+        Ok(figures.to_string())
+    }
+
+    /// Makes the connections; what the server counted must be what the clients made.
+    fn connect(&self, bench: &Bench, server: Server) -> Result<Counts> {
+        let load = Load {
+            from: self.family.clients(),
+            port: bench.port,
+            connections: CONNECTIONS,
+            threads: CLIENT_THREADS,
+            mptcp: self.mptcp,
+            netns_of: self.netns.then_some(server.pid()),
+        };
+        let mptcp_before = mptcp_connections()?;
+        let made = if self.other_port {
+            self.connect_beside_another(bench, &load)?
+        } else {
+            load.run()?
+        };
+        if self.mptcp {
+            let mptcp = mptcp_connections()? - mptcp_before;
+            ensure!(
+                mptcp >= u64::from(CONNECTIONS),
+                "only {mptcp} connections were of MPTCP"
+            );
+        }
+        let served = server.finish()?;
+        ensure!(
+            served == made,
+            "the test is at fault: the clients made {made:?}, the server counted {served:?}"
+        );
+        Ok(served)
+    }
+
+    /// Makes as many connections to another port at the same time.
+    fn connect_beside_another(&self, bench: &Bench, load: &Load) -> Result<Counts> {
+        let port = bench.port + OTHER_PORT_OFFSET;
+        let other = Server::start(self.serve(), port)?;
+        let elsewhere = Load {
+            port,
+            ..load.clone()
+        }
+        .start()?;
+        let made = load.run()?;
+        let made_elsewhere = elsewhere.finish()?;
+        ensure!(other.finish()? == made_elsewhere, "the test is at fault");
+        Ok(made)
+    }
+}
+
+/// How many connections this machine has accepted as MPTCP.
+fn mptcp_connections() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/netstat")?;
+    let mut tables = text.lines().filter(|line| line.starts_with("MPTcpExt:"));
+    let (Some(names), Some(values)) = (tables.next(), tables.next()) else {
+        return Ok(0);
+    };
+    names
+        .split(' ')
+        .zip(values.split(' '))
+        .find(|(name, _)| *name == "MPCapableACKRX")
+        .context("/proc/net/netstat has no MPCapableACKRX")?
+        .1
+        .parse()
+        .context("/proc/net/netstat is not as expected")
+}

@@ -1,0 +1,108 @@
+//! Child processes: their lines, their end and their signals, all with deadlines.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+/// How long anything may take; an emulated machine beside another is slow.
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A child that ends with the value, whatever becomes of the case.
+pub(super) struct Process {
+    pub(super) child: Child,
+    name: &'static str,
+}
+
+impl Process {
+    pub(super) fn spawn(name: &'static str, command: &mut Command) -> Result<Self> {
+        let program = command.get_program().display().to_string();
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        Ok(Self { child, name })
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid()?, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Waits until the child has ended.
+    pub(super) fn wait(&mut self) -> Result<ExitStatus> {
+        let pidfd = pidfd_open(self.pid()?, PidfdFlags::empty())?;
+        let limit = Timespec::try_from(DEADLINE)?;
+        let ready = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))?;
+        if ready == 0 {
+            bail!("{} has not ended after {DEADLINE:?}", self.name);
+        }
+        Ok(self.child.wait()?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(self.child.id().cast_signed()).context("a process without an id")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines that something writes to a pipe, read as they come.
+pub(super) struct Lines {
+    receiver: Receiver<String>,
+    what: &'static str,
+}
+
+impl Lines {
+    pub(super) fn of(what: &'static str, pipe: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { receiver, what }
+    }
+
+    /// The next line, or `None` once the pipe is closed.
+    pub(super) fn next(&self) -> Result<Option<String>> {
+        match self.receiver.recv_timeout(DEADLINE) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("nothing from {} for {DEADLINE:?}", self.what)
+            }
+        }
+    }
+
+    /// All the lines that are left until the pipe is closed.
+    pub(super) fn rest(&self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.next()? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+}
+
+/// Looks until `is_so` says yes, for what the kernel tells by no event.
+pub(super) fn poll_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !is_so()? {
+        if start.elapsed() > DEADLINE {
+            bail!("{what}: not so after {DEADLINE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}

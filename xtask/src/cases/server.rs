@@ -1,0 +1,183 @@
+//! A server in a process of its own, which counts what it accepts.
+//!
+//! xtask runs itself for it: the threads that accept are the server's alone, and
+//! its count is the truth that conn-cli's is held against.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
+};
+
+use super::accept::Accept;
+use super::netns;
+use super::process::{Lines, Process, poll_until};
+
+/// What the server says once it listens.
+const READY: &str = "listening";
+
+/// Connections for each address.
+pub(super) type Counts = BTreeMap<IpAddr, u64>;
+
+/// Serves until its standard input ends, then says what it accepted.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct Args {
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long)]
+    accept: Accept,
+    /// Listen with MPTCP
+    #[arg(long)]
+    mptcp: bool,
+    /// Serve in a new network namespace
+    #[arg(long)]
+    netns: bool,
+}
+
+/// What the server accepted.
+#[derive(Default)]
+pub(super) struct Tally(Mutex<Counts>);
+
+impl Tally {
+    /// Counts a connection; a v4 client of a v6 listener is a v4 client.
+    pub(super) fn add(&self, address: IpAddr) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(address.to_canonical()).or_default() += 1;
+    }
+
+    fn counts(&self) -> Counts {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// The server process's own main.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.netns {
+        netns::enter_new()?;
+    }
+    let listener = listener(args)
+        .with_context(|| format!("cannot listen on {} (mptcp: {})", args.listen, args.mptcp))?;
+    let tally = Arc::new(Tally::default());
+    args.accept.start(listener, Arc::clone(&tally))?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{READY}")?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    for (address, connections) in tally.counts() {
+        writeln!(stdout, "{address} {connections}")?;
+    }
+    Ok(())
+}
+
+fn listener(args: &Args) -> Result<OwnedFd> {
+    let family = match args.listen {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let protocol = args.mptcp.then_some(ipproto::MPTCP);
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, protocol)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if family == AddressFamily::INET6 {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    bind(&socket, &args.listen)?;
+    listen(&socket, 4096)?;
+    Ok(socket)
+}
+
+/// How to start a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Serve {
+    pub(super) address: IpAddr,
+    pub(super) accept: Accept,
+    pub(super) mptcp: bool,
+    pub(super) netns: bool,
+}
+
+/// A running server, seen from the case.
+pub(super) struct Server {
+    process: Process,
+    stdout: Lines,
+    accept: Accept,
+}
+
+impl Server {
+    /// Starts a server and waits until all its threads wait for connections.
+    pub(super) fn start(serve: Serve, port: u16) -> Result<Self> {
+        let Serve {
+            address,
+            accept,
+            mptcp,
+            netns,
+        } = serve;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args([
+                "serve",
+                "--listen",
+                &SocketAddr::new(address, port).to_string(),
+            ])
+            .args(["--accept", &accept.to_string()])
+            .args(mptcp.then_some("--mptcp"))
+            .args(netns.then_some("--netns"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = Process::spawn("the server", &mut command)?;
+        let stdout = process.child.stdout.take().context("no pipe")?;
+        let server = Self {
+            process,
+            stdout: Lines::of("the server", stdout),
+            accept,
+        };
+        if server.stdout.next()?.as_deref() != Some(READY) {
+            bail!("the server did not start");
+        }
+        server.wait_until_blocked()?;
+        Ok(server)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Ends the server, which says what it accepted.
+    pub(super) fn finish(mut self) -> Result<Counts> {
+        drop(self.process.child.stdin.take());
+        let lines = self.stdout.rest()?;
+        let status = self.process.wait()?;
+        if !status.success() {
+            bail!("the server failed: {status}");
+        }
+        lines.iter().map(|line| parse_count(line)).collect()
+    }
+
+    /// A thread that is not yet in `accept` when conn-cli attaches would prove nothing.
+    fn wait_until_blocked(&self) -> Result<()> {
+        let (calls, threads) = self.accept.waits_in();
+        let tasks = format!("/proc/{}/task", self.pid());
+        poll_until("all threads of the server wait for connections", || {
+            let mut blocked = 0;
+            for task in std::fs::read_dir(&tasks)? {
+                let call = std::fs::read_to_string(task?.path().join("syscall"))?;
+                let number = call.split(' ').next().unwrap_or_default();
+                blocked += u32::from(calls.iter().any(|call| call.to_string() == number));
+            }
+            Ok(blocked == threads)
+        })
+    }
+}
+
+fn parse_count(line: &str) -> Result<(IpAddr, u64)> {
+    let (address, connections) = line
+        .split_once(' ')
+        .with_context(|| format!("the server wrote {line:?}"))?;
+    Ok((address.parse()?, connections.parse()?))
+}

@@ -1,0 +1,104 @@
+//! conn-cli as a case runs it: started, known to be attached, ended by a signal.
+
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
+
+use super::process::{Lines, Process};
+
+/// How conn-cli's first line to standard error begins: its probes are attached.
+const ATTACHED: &str = "Tracing";
+
+/// A conn-cli that is attached.
+pub(super) struct Tracer {
+    pub(super) process: Process,
+    stdout: Option<ChildStdout>,
+    stderr: Lines,
+    /// What it wrote to standard error so far.
+    said: Vec<String>,
+}
+
+/// How conn-cli ended, and all it wrote.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: Vec<String>,
+    pub(super) stderr: Vec<String>,
+}
+
+impl Tracer {
+    /// Starts conn-cli and waits until it says that it is attached.
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
+        let mut process = Process::spawn("conn-cli", piped(command))?;
+        let stdout = process.child.stdout.take();
+        let stderr = process.child.stderr.take().context("no pipe")?;
+        let stderr = Lines::of("conn-cli's standard error", stderr);
+        let mut said = Vec::new();
+        while let Some(line) = stderr.next()? {
+            let is_attached = line.starts_with(ATTACHED);
+            said.push(line);
+            if is_attached {
+                return Ok(Self {
+                    process,
+                    stdout,
+                    stderr,
+                    said,
+                });
+            }
+        }
+        let status = process.wait()?;
+        bail!("conn-cli did not attach: {status}: {}", said.join(" | "));
+    }
+
+    /// Takes standard output; without it, conn-cli's output is read only by
+    /// [`Tracer::finish`].
+    pub(super) fn stdout(&mut self) -> Result<Lines> {
+        let stdout = self.take_stdout()?;
+        Ok(Lines::of("conn-cli", stdout))
+    }
+
+    pub(super) fn take_stdout(&mut self) -> Result<ChildStdout> {
+        self.stdout
+            .take()
+            .context("standard output was taken before")
+    }
+
+    /// Sends `signal` and waits for the end; `stdout` is where its lines come from.
+    pub(super) fn finish(self, signal: Signal, stdout: &Lines) -> Result<Ended> {
+        self.process.signal(signal)?;
+        self.wait(stdout.rest()?)
+    }
+
+    /// Waits for the end, once `stdout` is all that it wrote.
+    pub(super) fn wait(mut self, stdout: Vec<String>) -> Result<Ended> {
+        self.said.extend(self.stderr.rest()?);
+        Ok(Ended {
+            status: self.process.wait()?,
+            stdout,
+            stderr: self.said,
+        })
+    }
+}
+
+/// Runs a conn-cli that is to end of itself.
+pub(super) fn run_to_end(command: &mut Command) -> Result<Ended> {
+    let mut process = Process::spawn("conn-cli", piped(command))?;
+    let stdout = process.child.stdout.take().context("no pipe")?;
+    let stdout = Lines::of("conn-cli", stdout);
+    let stderr = process.child.stderr.take().context("no pipe")?;
+    let stderr = Lines::of("conn-cli's standard error", stderr);
+    let (stdout, stderr) = (stdout.rest()?, stderr.rest()?);
+    Ok(Ended {
+        status: process.wait()?,
+        stdout,
+        stderr,
+    })
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+}

@@ -1,0 +1,50 @@
+//! Runs other programs: what failed is told with the command line and what it said.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Runs `command`, whose output goes where xtask's goes.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
+    if !status.success() {
+        bail!("{} failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs `command` and returns what it wrote to its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{} failed: {}\n{}",
+            shown(command),
+            output.status,
+            stderr.trim_end()
+        );
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("{} wrote something other than UTF-8", shown(command)))
+}
+
+/// Whether a program of this name is in `PATH`.
+pub(crate) fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    })
+}
+
+fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program()];
+    words.extend(command.get_args());
+    let words: Vec<_> = words.into_iter().map(OsStr::to_string_lossy).collect();
+    format!("`{}`", words.join(" "))
+}

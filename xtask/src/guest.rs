@@ -1,0 +1,98 @@
+//! PID 1 of a guest: prepares the machine, runs the cases and powers off.
+
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{WaitOptions, wait};
+use rustix::system::{RebootCommand, reboot};
+
+/// Says that PID 1 runs.
+pub(crate) const STARTED_LINE: &str = "guest: started";
+/// The last line of a guest whose cases all passed.
+pub(crate) const LAST_LINE_SUCCESS: &str = "guest: success";
+/// The last line of a guest that something failed in.
+pub(crate) const LAST_LINE_FAILURE: &str = "guest: failure";
+
+/// Where the initramfs holds conn-cli.
+pub(crate) const CONN_CLI: &str = "/bin/conn-cli";
+/// Where the initramfs holds the list of cases to run.
+pub(crate) const CASES: &str = "/cases";
+
+/// Type, place and options of what a Linux system has mounted.
+const MOUNTS: [(&str, &str, &str); 8] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", ""),
+    ("tracefs", "/sys/kernel/tracing", ""),
+    ("debugfs", "/sys/kernel/debug", ""),
+    ("securityfs", "/sys/kernel/security", ""),
+    ("bpf", "/sys/fs/bpf", "mode=700"),
+    ("cgroup2", "/sys/fs/cgroup", ""),
+];
+
+/// Whether this process is the first of a guest.
+pub(crate) fn is_init() -> bool {
+    std::process::id() == 1
+}
+
+/// Runs the guest; the kernel panics if this ever returned, so it does not.
+pub(crate) fn main() -> ExitCode {
+    println!("{STARTED_LINE}");
+    let last_line = match run() {
+        Ok(()) => LAST_LINE_SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            LAST_LINE_FAILURE
+        }
+    };
+    println!("{last_line}");
+    // The host ends a guest that cannot power itself off.
+    let _ = reboot(RebootCommand::PowerOff);
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<()> {
+    mount_all()?;
+    crate::cases::netns::bring_loopback_up().context("cannot bring lo up")?;
+    let cases = Command::new("/proc/self/exe")
+        .args(["cases", "--list", CASES, "--conn-cli", CONN_CLI])
+        .spawn()
+        .context("cannot start the cases")?;
+    wait_for(cases.id())
+}
+
+fn mount_all() -> Result<()> {
+    for (kind, place, options) in MOUNTS {
+        fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
+        let options = std::ffi::CString::new(options)?;
+        mount(kind, place, kind, MountFlags::empty(), options.as_c_str())
+            .with_context(|| format!("cannot mount {kind} on {place}"))?;
+    }
+    // Any user may write to /tmp.
+    fs::create_dir_all("/tmp")?;
+    rustix::fs::chmodat(CWD, "/tmp", 0o1777.into(), rustix::fs::AtFlags::empty())?;
+    Ok(())
+}
+
+/// Reaps every process, the orphans too, until `child` has ended.
+fn wait_for(child: u32) -> Result<()> {
+    loop {
+        let (pid, status) = match wait(WaitOptions::empty()) {
+            Ok(Some(ended)) => ended,
+            Ok(None) | Err(Errno::INTR) => continue,
+            Err(error) => return Err(error).context("cannot wait for the cases"),
+        };
+        if pid.as_raw_nonzero().get().cast_unsigned() != child {
+            continue;
+        }
+        match status.exit_status() {
+            Some(0) => return Ok(()),
+            Some(code) => bail!("the cases exited with {code}"),
+            None => bail!("the cases were ended by a signal"),
+        }
+    }
+}

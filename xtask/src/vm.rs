@@ -1,0 +1,238 @@
+//! `cargo xtask vm`: runs the cases in guests with real kernels, under QEMU.
+
+mod apt;
+mod initramfs;
+mod kernels;
+mod qemu;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::cases::{Ledger, Outcome, Place, check_names, format_list, planned};
+use crate::{command, guest, workspace_root};
+use initramfs::Archive;
+use kernels::Kernel;
+pub(crate) use kernels::Line;
+use qemu::End;
+
+/// How long a guest may take with all its cases.
+const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// The kernel that is also run locked down.
+const LOCKED_DOWN: Line = Line::V6_1;
+
+/// Run the cases in guests with Debian's kernels, under QEMU
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// A kernel to run them on, all by default; may be given several times
+    #[arg(long = "kernel", value_name = "LINE")]
+    kernels: Vec<Line>,
+    /// A case to run, all by default; may be given several times
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<String>,
+    /// A static conn-cli to test, instead of the release build of this tree
+    #[arg(long, value_name = "PATH")]
+    conn_cli: Option<PathBuf>,
+    /// Guests to run at the same time, each on one processor
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+}
+
+/// One boot of one kernel.
+struct Job {
+    kernel: Kernel,
+    place: Place,
+}
+
+impl Job {
+    fn name(&self) -> String {
+        match self.place {
+            Place::LockedDown => format!("{}+lockdown", self.kernel.release),
+            _ => self.kernel.release.clone(),
+        }
+    }
+
+    fn arguments(&self) -> &'static str {
+        match self.place {
+            Place::LockedDown => "lockdown=confidentiality",
+            _ => "",
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the guests are of x86_64: run this on such a machine");
+    }
+    check_names(&args.cases)?;
+    qemu::ensure_installed()?;
+    let conn_cli = match &args.conn_cli {
+        Some(path) => path.clone(),
+        None => build_conn_cli()?,
+    };
+    let directory = workspace_root().join("target/vm");
+    fs::create_dir_all(&directory)?;
+    let mut lines = args.kernels.clone();
+    if lines.is_empty() {
+        lines.extend(Line::ALL);
+    }
+    let jobs = jobs(kernels::obtain(&lines, &directory)?, &args.cases);
+    let results = run_jobs(jobs, &programs(&conn_cli)?, args, &directory)?;
+    summarise(&results)
+}
+
+/// Builds conn-cli as it is released, and returns where it is.
+pub(crate) fn build_conn_cli() -> Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace_root()).stderr(Stdio::inherit());
+    cargo.args(["build", "--release", "--package", "conn-cli"]);
+    let messages = command::output(cargo.arg("--message-format=json-render-diagnostics"))?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "conn-cli")
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .context("cargo built no conn-cli")
+}
+
+/// The boots that have something to run.
+fn jobs(kernels: Vec<Kernel>, cases: &[String]) -> VecDeque<Job> {
+    let mut jobs = VecDeque::new();
+    for kernel in kernels {
+        let mut places = vec![Place::Guest(kernel.line)];
+        if kernel.line == LOCKED_DOWN {
+            places.push(Place::LockedDown);
+        }
+        for place in places {
+            if !planned(place, cases).is_empty() {
+                let kernel = kernel.clone();
+                jobs.push_back(Job { kernel, place });
+            }
+        }
+    }
+    jobs
+}
+
+/// The part of the initramfs that all guests share.
+fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    for directory in ["dev", "bin", "proc", "sys", "tmp"] {
+        archive.directory(directory)?;
+    }
+    archive.character_device("dev/console", 5, 1)?;
+    archive.program("init", &std::env::current_exe()?)?;
+    archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
+    archive.finish()
+}
+
+/// Runs the jobs, so many at a time.
+fn run_jobs(
+    jobs: VecDeque<Job>,
+    programs: &[u8],
+    args: &Args,
+    directory: &Path,
+) -> Result<Vec<(String, Ledger, Option<String>)>> {
+    let queue = Mutex::new(jobs);
+    let results = Mutex::new(Vec::new());
+    let next = || {
+        queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..args.jobs.max(1))
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    while let Some(job) = next() {
+                        let (ledger, trouble) = run_job(&job, programs, args, directory)?;
+                        results
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push((job.name(), ledger, trouble));
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker panicked"))?)
+    })?;
+    Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Boots one guest, once more if it never reached PID 1, and collects what it tells.
+fn run_job(
+    job: &Job,
+    programs: &[u8],
+    args: &Args,
+    directory: &Path,
+) -> Result<(Ledger, Option<String>)> {
+    let name = job.name();
+    let ids = planned(job.place, &args.cases);
+    let initramfs = directory.join(format!("{name}.cpio.gz"));
+    let mut archive = Archive::new();
+    archive.file(guest::CASES.trim_start_matches('/'), &format_list(&ids))?;
+    fs::write(&initramfs, [programs, &archive.finish()?].concat())
+        .with_context(|| format!("cannot write {}", initramfs.display()))?;
+    let guest = qemu::Guest {
+        kernel: &job.kernel.image,
+        initramfs: &initramfs,
+        arguments: job.arguments(),
+        log: &directory.join(format!("{name}.log")),
+        limit: GUEST_LIMIT,
+    };
+    let mut ledger = Ledger::new(ids);
+    let mut boot = || {
+        qemu::boot(&guest, |line| {
+            if let Some(outcome) = Outcome::parse(line) {
+                println!("{name} {outcome}");
+                ledger.record(outcome);
+            }
+        })
+    };
+    let start = Instant::now();
+    let mut end = boot()?;
+    if end == End::NoInit {
+        println!("{name} did not reach PID 1; booting it once more");
+        end = boot()?;
+    }
+    println!("{name} ended after {:.0} s", start.elapsed().as_secs_f64());
+    let log = guest.log.display();
+    let trouble = match end {
+        End::Success => None,
+        End::Failure => Some(format!("PID 1 tells of a failure; see {log}")),
+        End::NoInit => Some(format!("never reached PID 1; see {log}")),
+        End::Died(why) => Some(format!("{why}; see {log}")),
+    };
+    Ok((ledger, trouble))
+}
+
+/// Tells how each guest fared; an error unless every case of each ran and passed.
+fn summarise(results: &[(String, Ledger, Option<String>)]) -> Result<()> {
+    let mut all_passed = !results.is_empty();
+    println!();
+    for (name, ledger, trouble) in results {
+        println!("{name}: {ledger}");
+        for id in ledger.did_not_run() {
+            println!("{name} {id} DID NOT RUN");
+        }
+        if let Some(trouble) = trouble {
+            println!("{name}: {trouble}");
+        }
+        all_passed &= ledger.all_passed() && trouble.is_none();
+    }
+    if !all_passed {
+        bail!("not every case ran and passed in every guest");
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The kernels that the guests run: Debian's cloud kernels, fetched with apt and
+//! kept under `target/vm/kernels`.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use super::apt::{Apt, Package};
+
+const META_PACKAGE: &str = "linux-image-cloud-amd64";
+
+/// A kernel line that guests are run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Line {
+    #[value(name = "5.10")]
+    V5_10,
+    #[value(name = "6.1")]
+    V6_1,
+    #[value(name = "6.12")]
+    V6_12,
+    /// The newest that Debian has: sid's.
+    #[value(name = "newest")]
+    Newest,
+}
+
+impl Line {
+    pub(crate) const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::Newest];
+
+    /// The release of Debian whose kernel is of this line.
+    fn debian(self) -> &'static str {
+        match self {
+            Self::V5_10 => "bullseye",
+            Self::V6_1 => "bookworm",
+            Self::V6_12 => "trixie",
+            Self::Newest => "sid",
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V5_10 => "5.10",
+            Self::V6_1 => "6.1",
+            Self::V6_12 => "6.12",
+            Self::Newest => "newest",
+        })
+    }
+}
+
+/// A kernel ready to boot.
+#[derive(Clone, Debug)]
+pub(super) struct Kernel {
+    pub(super) line: Line,
+    /// As in `6.1.0-56`.
+    pub(super) release: String,
+    pub(super) image: PathBuf,
+}
+
+/// Finds the current kernel of each line and fetches those that are not there yet.
+///
+/// Without a network, the kernels fetched earlier do.
+pub(super) fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
+    lines
+        .iter()
+        .map(|&line| {
+            let store = directory.join("kernels").join(line.to_string());
+            fetch(line, directory, &store).or_else(|error| {
+                eprintln!("cannot fetch the kernel {line}, trying one fetched before: {error:#}");
+                cached(line, &store)
+            })
+        })
+        .collect()
+}
+
+fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
+    let apt = Apt::updated(&directory.join("apt").join(line.debian()), line.debian())?;
+    let meta = apt.show(META_PACKAGE)?.into_iter().next();
+    let meta = meta.with_context(|| format!("no package {META_PACKAGE}"))?;
+    let image = dependency(&apt, &meta, "linux-image-")?
+        .with_context(|| format!("{META_PACKAGE} {} depends on no image", meta.version))?;
+    let release = release_of(&image.name)?;
+    let kept = store.join(&release).join("vmlinuz");
+    if !kept.exists() {
+        println!("fetching Linux {release}");
+        // Since 7.x the image is in a package of its own.
+        let holder = dependency(&apt, &image, "linux-binary-")?.unwrap_or(image);
+        let unpacked = store.join("unpacked");
+        apt.unpack(&holder, &unpacked)?;
+        let found = find_image(&unpacked)?
+            .with_context(|| format!("the package {} has no vmlinuz", holder.name))?;
+        fs::create_dir_all(store.join(&release))?;
+        fs::rename(found, &kept)?;
+        fs::remove_dir_all(&unpacked)?;
+    }
+    Ok(Kernel {
+        line,
+        release,
+        image: kept,
+    })
+}
+
+/// The one dependency whose name begins so, in the version that is depended on.
+fn dependency(apt: &Apt, package: &Package, prefix: &str) -> Result<Option<Package>> {
+    let Some((name, version)) = package
+        .depends
+        .iter()
+        .find(|(name, _)| name.starts_with(prefix))
+    else {
+        return Ok(None);
+    };
+    let mut found = apt.show(name)?;
+    found.retain(|package| {
+        version
+            .as_ref()
+            .is_none_or(|wanted| *wanted == package.version)
+    });
+    if found.is_empty() {
+        bail!("{} needs {name}, which is in no release", package.name);
+    }
+    Ok(Some(found.swap_remove(0)))
+}
+
+/// `linux-image-6.1.0-56-cloud-amd64` holds Linux `6.1.0-56`.
+fn release_of(package: &str) -> Result<String> {
+    package
+        .strip_prefix("linux-image-")
+        .and_then(|rest| rest.strip_suffix("-cloud-amd64"))
+        .map(str::to_owned)
+        .with_context(|| format!("cannot tell the kernel of the package {package}"))
+}
+
+/// The kernel of this line that was fetched last.
+fn cached(line: Line, store: &Path) -> Result<Kernel> {
+    let mut kernels = Vec::new();
+    if store.exists() {
+        for entry in fs::read_dir(store)? {
+            let entry = entry?;
+            let image = entry.path().join("vmlinuz");
+            if let Ok(metadata) = fs::metadata(&image) {
+                let release = entry.file_name().to_string_lossy().into_owned();
+                kernels.push((metadata.modified()?, release, image));
+            }
+        }
+    }
+    let (_, release, image) = kernels.into_iter().max().with_context(|| {
+        format!(
+            "no kernel {line} was fetched before: {} has none",
+            store.display()
+        )
+    })?;
+    Ok(Kernel {
+        line,
+        release,
+        image,
+    })
+}
+
+/// Looks for `vmlinuz` or `vmlinuz-RELEASE`, which is in `/boot` or with the modules.
+fn find_image(directory: &Path) -> Result<Option<PathBuf>> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && !path.is_symlink() {
+            if let Some(found) = find_image(&path)? {
+                return Ok(Some(found));
+            }
+        } else if name == "vmlinuz" || name.starts_with("vmlinuz-") {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_release_from_the_package() {
+        assert_eq!(
+            release_of("linux-image-7.2.13+deb14-cloud-amd64").unwrap(),
+            "7.2.13+deb14"
+        );
+        assert!(release_of("linux-image-amd64").is_err());
+    }
+}

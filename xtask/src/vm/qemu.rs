@@ -1,0 +1,190 @@
+//! Boots one guest and follows its serial console.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::command;
+use crate::guest::{LAST_LINE_FAILURE, LAST_LINE_SUCCESS, STARTED_LINE};
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// How long a guest may take to reach PID 1; it needs 2 to 5 seconds.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+
+/// What the kernel says when nothing it does afterwards can be trusted.
+const TROUBLE: [&str; 8] = [
+    "Kernel panic",
+    "Oops:",
+    "BUG:",
+    "general protection fault",
+    "soft lockup",
+    "hard LOCKUP",
+    "detected stall",
+    "blocked for more than",
+];
+
+/// A guest to boot.
+pub(super) struct Guest<'a> {
+    pub(super) kernel: &'a Path,
+    pub(super) initramfs: &'a Path,
+    /// Appended to the kernel's command line.
+    pub(super) arguments: &'a str,
+    /// Where the console's output is kept.
+    pub(super) log: &'a Path,
+    pub(super) limit: Duration,
+}
+
+/// How a guest ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// PID 1 said that all went well.
+    Success,
+    /// PID 1 said that something failed.
+    Failure,
+    /// It never reached PID 1.
+    NoInit,
+    /// It ended without PID 1's last word, with what the console tells of it.
+    Died(String),
+}
+
+/// Installs QEMU where it is missing.
+pub(super) fn ensure_installed() -> Result<()> {
+    if command::is_installed(QEMU) {
+        return Ok(());
+    }
+    println!("{QEMU} is missing: installing the package qemu-system-x86");
+    let mut install = if rustix::process::geteuid().is_root() {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("apt-get");
+        sudo
+    };
+    install.args([
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "qemu-system-x86",
+    ]);
+    command::run(&mut install)
+        .with_context(|| format!("{QEMU} is missing; install the package qemu-system-x86"))
+}
+
+/// Boots `guest` and hands each line of its console to `on_line`.
+pub(super) fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<End> {
+    let mut qemu = Running(
+        Command::new(QEMU)
+            // With several threads QEMU 7 loses kernel text that is patched while
+            // another processor runs it; and with cmpxchg16b some boots hang.
+            .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
+            .args(["-smp", "2", "-m", "1024"])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-serial", "stdio"])
+            .arg("-kernel")
+            .arg(guest.kernel)
+            .arg("-initrd")
+            .arg(guest.initramfs)
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 quiet panic=-1 oops=panic {}",
+                guest.arguments
+            ))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("cannot start {QEMU}"))?,
+    );
+    let console = qemu.0.stdout.take().context("no pipe from QEMU")?;
+    if let Some(directory) = guest.log.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let log =
+        File::create(guest.log).with_context(|| format!("cannot write {}", guest.log.display()))?;
+    follow(&console_lines(console), log, guest.limit, &mut on_line)
+}
+
+/// Reads the console until the guest's last word, its end, or a time limit.
+fn follow(
+    lines: &Receiver<String>,
+    mut log: File,
+    limit: Duration,
+    on_line: &mut impl FnMut(&str),
+) -> Result<End> {
+    let start = Instant::now();
+    let mut started = false;
+    loop {
+        let limit = if started { limit } else { BOOT_LIMIT };
+        match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
+            Ok(line) => {
+                writeln!(log, "{line}")?;
+                started |= line == STARTED_LINE;
+                if let Some(end) = end_told_by(&line) {
+                    return Ok(end);
+                }
+                on_line(&line);
+            }
+            Err(_) if !started => return Ok(End::NoInit),
+            Err(RecvTimeoutError::Timeout) => {
+                let limit = limit.as_secs();
+                return Ok(End::Died(format!("not done after {limit} s")));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Ok(End::Died("ended without its last line".to_owned()));
+            }
+        }
+    }
+}
+
+fn end_told_by(line: &str) -> Option<End> {
+    match line {
+        LAST_LINE_SUCCESS => Some(End::Success),
+        LAST_LINE_FAILURE => Some(End::Failure),
+        _ if TROUBLE.iter().any(|sign| line.contains(sign)) => Some(End::Died(line.to_owned())),
+        _ => None,
+    }
+}
+
+fn console_lines(console: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if sender.send(line.trim_end_matches('\r').to_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Ends QEMU with the value: a guest that hangs does not outlive xtask's interest.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_how_a_guest_ends() {
+        assert_eq!(end_told_by("guest: success"), Some(End::Success));
+        assert_eq!(end_told_by("guest: failure"), Some(End::Failure));
+        assert_eq!(end_told_by("outcome ipv4 auto ok"), None);
+        let oops = "[    2.1] Oops: 0000 [#1] SMP";
+        assert_eq!(end_told_by(oops), Some(End::Died(oops.to_owned())));
+    }
+}
