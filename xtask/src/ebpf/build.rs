@@ -1,0 +1,181 @@
+//! Builds conn-ebpf for each architecture.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+
+use super::process::run;
+use super::strip::strip_debug;
+use super::toolchain::{self, Kind, TARGET, Toolchain};
+
+/// The binaries of conn-ebpf.
+const PROGRAMS: [&str; 2] = ["fentry", "kprobe"];
+
+/// The architectures that conn-cli runs on. They need objects of their own: the
+/// registers that a kprobe reads are theirs.
+const ARCHITECTURES: [&str; 2] = ["aarch64", "x86_64"];
+
+/// The flags of rustc, besides those that take this machine's paths out of the
+/// objects. BTF is made from debug information, which every crate must have.
+pub(super) const RUSTFLAGS: [&str; 2] = ["-Cdebuginfo=2", "-Clink-arg=--btf"];
+
+const PACKAGE: [&str; 7] = [
+    "--package=conn-ebpf",
+    "--bins",
+    "--release",
+    "--locked",
+    "--target",
+    TARGET,
+    "--quiet",
+];
+
+/// An object ready to be embedded.
+pub(super) struct Object {
+    /// Its path from the folder of objects: `x86_64/kprobe.o`.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Builds every object.
+pub(super) fn objects(root: &Path, toolchain: &Toolchain) -> Result<Vec<Object>> {
+    let paths = MachinePaths::find(root, toolchain)?;
+    let mut objects = Vec::new();
+    for architecture in ARCHITECTURES {
+        let mut cargo = toolchain.kind.command("cargo");
+        cargo.arg("build");
+        configure(&mut cargo, root, toolchain, &paths, architecture)?;
+        run(&mut cargo).with_context(|| format!("cannot build conn-ebpf for {architecture}"))?;
+        for program in PROGRAMS {
+            let name = format!("{architecture}/{program}.o");
+            let linked = target_folder(root, toolchain)
+                .join(TARGET)
+                .join("release")
+                .join(program);
+            let bytes =
+                fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+            let bytes = strip_debug(&bytes).with_context(|| format!("cannot strip {name}"))?;
+            paths.refuse_in(&name, &bytes)?;
+            objects.push(Object { name, bytes });
+        }
+    }
+    Ok(objects)
+}
+
+/// Runs clippy on conn-ebpf for each architecture.
+pub(super) fn clippy(root: &Path, toolchain: &Toolchain) -> Result<()> {
+    let paths = MachinePaths::find(root, toolchain)?;
+    for architecture in ARCHITECTURES {
+        let mut clippy = toolchain::clippy(toolchain.kind)?;
+        configure(&mut clippy, root, toolchain, &paths, architecture)?;
+        run(clippy.args(["--", "--deny=warnings"]))
+            .with_context(|| format!("clippy finds fault with conn-ebpf for {architecture}"))?;
+    }
+    Ok(())
+}
+
+fn configure(
+    cargo: &mut Command,
+    root: &Path,
+    toolchain: &Toolchain,
+    paths: &MachinePaths,
+    architecture: &str,
+) -> Result<()> {
+    if toolchain.kind == Kind::Nightly {
+        cargo.arg("-Zbuild-std=core");
+    }
+    let mut flags = vec![format!("--cfg=bpf_target_arch=\"{architecture}\"")];
+    flags.extend(RUSTFLAGS.map(str::to_owned));
+    flags.extend(paths.remapped()?);
+    cargo
+        .args(PACKAGE)
+        .arg("--target-dir")
+        .arg(target_folder(root, toolchain))
+        .current_dir(root)
+        .env(
+            "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER",
+            &toolchain.linker.path,
+        )
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    Ok(())
+}
+
+/// One folder for each linker: cargo does not link again when only that changes.
+fn target_folder(root: &Path, toolchain: &Toolchain) -> PathBuf {
+    let linker = toolchain.linker.version.replace(' ', "-");
+    let folder = format!("target/ebpf/{}-{linker}", toolchain.kind.name());
+    root.join(folder)
+}
+
+/// The folders that differ from machine to machine, and that no object may name.
+struct MachinePaths {
+    /// Each with what stands for it in an object.
+    sources: Vec<(PathBuf, &'static str)>,
+    others: Vec<PathBuf>,
+}
+
+impl MachinePaths {
+    fn find(root: &Path, toolchain: &Toolchain) -> Result<Self> {
+        let home = env::home_dir().context("cannot tell the home folder: HOME is not set")?;
+        let cargo_home =
+            env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+
+        // A relative name lets LLVM find the sources from the workspace root, where
+        // the linker runs, and put their lines into the BTF for the verifier's log.
+        // The other names are of folders that no machine has: their lines stay out.
+        let mut sources = vec![(root.to_owned(), ".")];
+        for registry in registries(&cargo_home, toolchain)? {
+            sources.push((registry, "/crates.io"));
+        }
+        if let Some(core) = &toolchain.core_sources {
+            sources.push((core.clone(), "/rust"));
+        }
+        Ok(Self {
+            sources,
+            others: vec![cargo_home, home],
+        })
+    }
+
+    fn remapped(&self) -> Result<Vec<String>> {
+        let flag = |(from, to): &(PathBuf, &str)| {
+            let from = from
+                .to_str()
+                .with_context(|| format!("not UTF-8, which cargo needs: {}", from.display()))?;
+            Ok(format!("--remap-path-prefix={from}={to}"))
+        };
+        self.sources.iter().map(flag).collect()
+    }
+
+    fn refuse_in(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let sources = self.sources.iter().map(|(path, _)| path);
+        for path in sources.chain(&self.others) {
+            let text = path.as_os_str().as_encoded_bytes();
+            // A home folder of `/` says nothing of the machine.
+            let found = text.len() > 1 && bytes.windows(text.len()).any(|window| window == text);
+            ensure!(
+                !found,
+                "{name} names {}: its bytes would differ on another machine; remap that path \
+                 in xtask/src/ebpf/build.rs",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The folders with the sources of the crates, one for each registry.
+fn registries(cargo_home: &Path, toolchain: &Toolchain) -> Result<Vec<PathBuf>> {
+    // They are not there before the first download.
+    run(toolchain
+        .kind
+        .command("cargo")
+        .args(["fetch", "--locked", "--quiet", "--target", TARGET])
+        .current_dir(crate::workspace_root()))
+    .context("cannot download the dependencies")?;
+    let folder = cargo_home.join("registry/src");
+    let entries = fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(entries.into_iter().map(|entry| entry.path()).collect())
+}

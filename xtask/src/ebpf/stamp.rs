@@ -1,0 +1,158 @@
+//! The stamp of the committed objects: what they were made from, and their hashes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::build::Object;
+use super::toolchain::{Identity, Kind};
+use super::{COMMITTED, sources};
+
+const HEAD: &str = "\
+# What the objects beside this file were made from, written by `cargo xtask ebpf`.
+# `cargo xtask ebpf --check` makes them again and compares.
+";
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) toolchain: Identity,
+    /// The hash of what they were made from.
+    sources: String,
+    /// The hash of each object by its path from the folder of objects.
+    objects: BTreeMap<String, String>,
+}
+
+impl Stamp {
+    pub(super) fn new(root: &Path, toolchain: Identity, objects: &[Object]) -> Result<Self> {
+        let hashed = |object: &Object| (object.name.clone(), sources::hash_bytes(&object.bytes));
+        Ok(Self {
+            toolchain,
+            sources: sources::hash(root)?,
+            objects: objects.iter().map(hashed).collect(),
+        })
+    }
+
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path(root))
+            .with_context(|| format!("cannot read {COMMITTED}/STAMP"))?;
+        Self::parse(&text).with_context(|| format!("cannot make sense of {COMMITTED}/STAMP"))
+    }
+
+    pub(super) fn write(&self, root: &Path) -> Result<()> {
+        super::write(&path(root), self.to_text().as_bytes())
+    }
+
+    /// How the checkout differs from what was stamped, in words.
+    pub(super) fn mismatches(&self, root: &Path) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        if sources::hash(root)? != self.sources {
+            found.push("conn-ebpf, conn-common or what they are built with has changed".to_owned());
+        }
+        for (name, hash) in &self.objects {
+            let object = format!("{COMMITTED}/{name}");
+            match fs::read(root.join(&object)) {
+                Ok(bytes) if sources::hash_bytes(&bytes) == *hash => {}
+                Ok(_) => found.push(format!("{object} is not the object that was stamped")),
+                Err(error) => found.push(format!("cannot read {object}: {error}")),
+            }
+        }
+        Ok(found)
+    }
+
+    fn to_text(&self) -> String {
+        let Identity {
+            kind,
+            rustc,
+            linker,
+        } = &self.toolchain;
+        let mut text = HEAD.to_owned();
+        let mut line = |name: &str, value: &str| {
+            writeln!(text, "{name} = {value}").expect("a string takes everything");
+        };
+        line("toolchain", kind.name());
+        line("rustc", rustc);
+        line("linker", linker);
+        line("sources", &self.sources);
+        for (name, hash) in &self.objects {
+            line(name, hash);
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut values = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line
+                .split_once(" = ")
+                .with_context(|| format!("no `name = value` line: {line}"))?;
+            values.insert(name.to_owned(), value.to_owned());
+        }
+        let mut take = |name: &str| values.remove(name).with_context(|| format!("no {name}"));
+        let kind = take("toolchain")?;
+        Ok(Self {
+            toolchain: Identity {
+                kind: Kind::from_name(&kind)
+                    .with_context(|| format!("an unknown toolchain: {kind}"))?,
+                rustc: take("rustc")?,
+                linker: take("linker")?,
+            },
+            sources: take("sources")?,
+            objects: values,
+        })
+    }
+}
+
+fn path(root: &Path) -> PathBuf {
+    root.join(COMMITTED).join("STAMP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Stamp {
+        Stamp {
+            toolchain: Identity {
+                kind: Kind::Debian,
+                rustc: "rustc 1.2.3 (abc), LLVM 4.5.6".to_owned(),
+                linker: "bpf-linker 7.8.9".to_owned(),
+            },
+            sources: "01".to_owned(),
+            objects: BTreeMap::from([("x86_64/kprobe.o".to_owned(), "02".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let stamp = example();
+        assert_eq!(Stamp::parse(&stamp.to_text()).unwrap(), stamp);
+    }
+
+    #[test]
+    fn a_stamp_that_lacks_something_is_refused() {
+        let text = example().to_text().replace("linker", "tinker");
+        assert_eq!(Stamp::parse(&text).unwrap_err().to_string(), "no linker");
+    }
+
+    #[test]
+    fn an_unknown_toolchain_is_refused() {
+        let text = example().to_text().replace("debian", "gentoo");
+        let error = Stamp::parse(&text).unwrap_err().to_string();
+        assert_eq!(error, "an unknown toolchain: gentoo");
+    }
+
+    /// The eBPF programs and the objects that conn-cli embeds belong together.
+    #[test]
+    fn the_committed_objects_are_of_these_sources() {
+        let root = crate::workspace_root();
+        let mismatches = Stamp::read(&root).unwrap().mismatches(&root).unwrap();
+        assert!(
+            mismatches.is_empty(),
+            "{}; run `cargo xtask ebpf` and commit {COMMITTED}",
+            mismatches.join("; ")
+        );
+    }
+}
