@@ -179,3 +179,32 @@ fn registries(cargo_home: &Path, toolchain: &Toolchain) -> Result<Vec<PathBuf>> 
         .collect::<Result<Vec<_>, _>>()?;
     Ok(entries.into_iter().map(|entry| entry.path()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths() -> MachinePaths {
+        MachinePaths {
+            sources: vec![(PathBuf::from("/home/me/conn-cli"), ".")],
+            others: vec![PathBuf::from("/home/me"), PathBuf::from("/")],
+        }
+    }
+
+    #[test]
+    fn an_object_that_names_a_folder_of_this_machine_is_refused() {
+        let paths = paths();
+        assert!(paths.refuse_in("x", b"\0./conn-ebpf/src/lib.rs\0").is_ok());
+        let error = paths
+            .refuse_in("x", b"\0/home/me/other/lib.rs\0")
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("x names /home/me: "), "{error}");
+    }
+
+    #[test]
+    fn folders_with_sources_are_remapped() {
+        let flags = paths().remapped().unwrap();
+        assert_eq!(flags, ["--remap-path-prefix=/home/me/conn-cli=."]);
+    }
+}

@@ -14,15 +14,71 @@ pub(super) fn strip_debug(linked: &[u8]) -> Result<Vec<u8>> {
     }
     elf.delete_orphans();
 
-    // LLVM keeps the names of sections and those of symbols in one section, which
-    // the builder does not write.
-    let names = elf.sections.add();
-    names.name = b".shstrtab".as_slice().into();
-    names.sh_type = SHT_STRTAB;
-    names.sh_addralign = 1;
-    names.data = SectionData::SectionString;
+    // LLVM keeps the names of sections and those of symbols in one section, which the
+    // builder does not write.
+    let is_names = |data: &SectionData<'_>| matches!(data, SectionData::SectionString);
+    if !elf.sections.iter().any(|section| is_names(&section.data)) {
+        let names = elf.sections.add();
+        names.name = ".shstrtab".into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
 
     let mut stripped = Vec::new();
     elf.write(&mut stripped)?;
     Ok(stripped)
+}
+
+#[cfg(test)]
+mod tests {
+    use object::Endianness;
+    use object::elf::{EM_BPF, ET_REL, SHT_PROGBITS};
+
+    use super::*;
+
+    /// An object with these sections, as far as stripping goes.
+    fn linked(names: &[&'static str]) -> Vec<u8> {
+        let mut elf = Builder::new(Endianness::Little, true);
+        elf.header.e_type = ET_REL;
+        elf.header.e_machine = EM_BPF;
+        for &name in names {
+            let section = elf.sections.add();
+            section.name = name.into();
+            section.sh_type = SHT_PROGBITS;
+            section.sh_addralign = 1;
+        }
+        let names = elf.sections.add();
+        names.name = ".shstrtab".into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+        let mut bytes = Vec::new();
+        elf.write(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn only_the_debug_sections_go() {
+        let linked = linked(&[
+            "kprobe",
+            ".debug_info",
+            ".BTF",
+            ".BTF.ext",
+            ".rel.debug_info",
+        ]);
+        let stripped = strip_debug(&linked).unwrap();
+        let elf = Builder::read(stripped.as_slice()).unwrap();
+        let names: Vec<_> = elf
+            .sections
+            .iter()
+            .map(|section| section.name.to_string())
+            .collect();
+        assert_eq!(names, ["kprobe", ".BTF", ".BTF.ext", ".shstrtab"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        assert!(strip_debug(b"not an ELF file").is_err());
+    }
 }
