@@ -1,14 +1,19 @@
 //! The cases: real servers, clients and conn-cli on one machine, guest or not.
 
 mod accept;
+pub(crate) mod as_user;
 mod client;
 mod exact;
+mod flood;
+mod leftovers;
 pub(crate) mod netns;
 mod outcome;
 mod plan;
+mod privileges;
 mod process;
 mod report;
 pub(crate) mod server;
+mod text;
 mod tracer;
 
 use std::path::{Path, PathBuf};

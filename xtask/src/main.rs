@@ -6,6 +6,8 @@ mod cases;
 mod command;
 mod ebpf;
 mod guest;
+mod native;
+mod test;
 mod vm;
 
 use std::path::PathBuf;
@@ -24,11 +26,15 @@ struct Xtask {
 #[derive(Subcommand)]
 enum Command {
     Ebpf(ebpf::Args),
+    Test(test::Args),
+    Native(native::Args),
     Vm(vm::Args),
     #[command(hide = true)]
     Cases(cases::Args),
     #[command(hide = true)]
     Serve(cases::server::Args),
+    #[command(hide = true)]
+    AsUser(cases::as_user::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,9 +43,12 @@ fn main() -> ExitCode {
     }
     let result = match Xtask::parse().command {
         Command::Ebpf(args) => ebpf::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Native(args) => native::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Cases(args) => cases::run(&args),
         Command::Serve(args) => cases::server::run(&args),
+        Command::AsUser(args) => cases::as_user::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -91,8 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds conn-cli as it is released, and returns where it is.
 pub(crate) fn build_conn_cli() -> Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace_root()).stderr(Stdio::inherit());
+    let mut cargo = cargo();
     cargo.args(["build", "--release", "--package", "conn-cli"]);
     let messages = command::output(cargo.arg("--message-format=json-render-diagnostics"))?;
     messages
@@ -101,6 +100,14 @@ pub(crate) fn build_conn_cli() -> Result<PathBuf> {
         .filter(|message| message["target"]["name"] == "conn-cli")
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
         .context("cargo built no conn-cli")
+}
+
+/// The cargo that runs this xtask, in this workspace.
+pub(crate) fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(program);
+    cargo.current_dir(workspace_root()).stderr(Stdio::inherit());
+    cargo
 }
 
 /// The boots that have something to run.

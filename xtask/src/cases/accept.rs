@@ -33,6 +33,9 @@ pub(super) enum Accept {
     Fork,
 }
 
+/// What each thread runs, told its number.
+type Loop = fn(u32, &OwnedFd, &Tally) -> Result<()>;
+
 impl Accept {
     /// The system calls that the waiting threads are in, and how many wait.
     pub(super) fn waits_in(self) -> (&'static [libc::c_long], u32) {
@@ -47,7 +50,7 @@ impl Accept {
     /// Starts to accept on threads that never end of themselves.
     pub(super) fn start(self, listener: OwnedFd, tally: Arc<Tally>) -> Result<()> {
         let listener = Arc::new(listener);
-        let (threads, serve): (u32, fn(u32, &OwnedFd, &Tally) -> Result<()>) = match self {
+        let (threads, serve): (u32, Loop) = match self {
             Self::Threads(threads) => (threads, blocking),
             Self::Epoll => (EPOLL_THREADS, epolling),
             Self::IoUring => (1, io_uring),

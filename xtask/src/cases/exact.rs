@@ -47,7 +47,7 @@ pub(super) enum Family {
 }
 
 impl Family {
-    fn listen(self) -> IpAddr {
+    pub(super) fn listen(self) -> IpAddr {
         match self {
             Self::V4 => IpAddr::from([127, 0, 0, 1]),
             Self::V6 => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use super::accept::Accept;
 use super::exact::{Count, Family, First};
 use super::outcome::Id;
+use super::{as_user, flood, leftovers, privileges, text};
 use crate::vm::Line;
 
 /// What conn-cli is told to attach to.
@@ -42,6 +43,8 @@ pub(super) struct Bench {
     pub(super) hook: Hook,
     /// The server's port; the next one is free too.
     pub(super) port: u16,
+    /// Run conn-cli as an ordinary user, with these options.
+    pub(super) as_user: Option<&'static [&'static str]>,
 }
 
 impl Bench {
@@ -51,7 +54,10 @@ impl Bench {
         command
             .args(["--port", &port.to_string()])
             .args(["--probe", &self.hook.to_string()]);
-        command
+        match self.as_user {
+            Some(options) => as_user::command(options, &command),
+            None => command,
+        }
     }
 }
 
@@ -67,48 +73,88 @@ pub(crate) enum Place {
     },
 }
 
+type Run = fn(&Bench) -> Result<String>;
+
 enum Body {
     Count(Count),
-    Other(fn(&Bench) -> Result<String>),
+    Other(Run),
 }
 
 /// A case.
-pub(super) struct Case {
+struct Case {
     name: &'static str,
     hooks: &'static [Hook],
-    runs_in: fn(Place) -> bool,
+    runs: fn(Place, Hook) -> bool,
     body: Body,
 }
 
 /// Each way to see an accepted connection.
 const EACH: &[Hook] = &[Hook::Kretprobe, Hook::Fentry, Hook::Tracepoint];
 
-fn every_guest(place: Place) -> bool {
+fn in_every_guest(place: Place, _: Hook) -> bool {
     matches!(place, Place::Guest(_))
 }
 
-fn everywhere(place: Place) -> bool {
-    place != Place::LockedDown
+/// In the guests, and on the machine itself with what its kernel has.
+fn everywhere(place: Place, hook: Hook) -> bool {
+    match place {
+        Place::Guest(_) | Place::Native { has_kprobes: true } => true,
+        Place::Native { has_kprobes: false } => hook == Hook::Tracepoint,
+        Place::LockedDown => false,
+    }
+}
+
+/// Debian's 5.10 was built without MPTCP.
+fn with_mptcp(place: Place, _: Hook) -> bool {
+    matches!(place, Place::Guest(line) if line != Line::V5_10)
+}
+
+/// Since 5.11 maps are accounted to a cgroup, not to the memory lock limit.
+fn with_memory_lock(place: Place, _: Hook) -> bool {
+    place == Place::Guest(Line::V5_10)
+}
+
+fn locked_down(place: Place, _: Hook) -> bool {
+    place == Place::LockedDown
+}
+
+fn without_kprobes(place: Place, _: Hook) -> bool {
+    place == Place::Native { has_kprobes: false }
 }
 
 const fn count(name: &'static str, count: Count) -> Case {
     Case {
         name,
         hooks: EACH,
-        runs_in: every_guest,
+        runs: in_every_guest,
         body: Body::Count(count),
+    }
+}
+
+const fn blocked(threads: u32) -> Count {
+    Count {
+        accept: Accept::Threads(threads),
+        ..Count::PLAIN
+    }
+}
+
+const fn other(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
+    Case {
+        name,
+        hooks,
+        runs: in_every_guest,
+        body: Body::Other(run),
     }
 }
 
 const CASES: &[Case] = &[
     Case {
-        name: "ipv4",
         hooks: &[Hook::Auto, Hook::Kretprobe, Hook::Fentry, Hook::Tracepoint],
-        runs_in: everywhere,
-        body: Body::Count(Count::PLAIN),
+        runs: everywhere,
+        ..count("ipv4", Count::PLAIN)
     },
     Case {
-        runs_in: everywhere,
+        runs: everywhere,
         ..count(
             "ipv6",
             Count {
@@ -118,36 +164,22 @@ const CASES: &[Case] = &[
         )
     },
     Case {
-        runs_in: everywhere,
+        runs: everywhere,
         ..count(
             "dual-stack",
             Count {
                 family: Family::Dual,
-                accept: Accept::Threads(4),
-                ..Count::PLAIN
+                ..blocked(4)
             },
         )
     },
-    count(
-        "blocked-64",
-        Count {
-            accept: Accept::Threads(64),
-            ..Count::PLAIN
-        },
-    ),
-    count(
-        "blocked-512",
-        Count {
-            accept: Accept::Threads(512),
-            ..Count::PLAIN
-        },
-    ),
+    count("blocked-64", blocked(64)),
+    count("blocked-512", blocked(512)),
     count(
         "server-afterwards",
         Count {
-            accept: Accept::Threads(64),
             first: First::Tracer,
-            ..Count::PLAIN
+            ..blocked(64)
         },
     ),
     count(
@@ -171,30 +203,59 @@ const CASES: &[Case] = &[
             ..Count::PLAIN
         },
     ),
-    count(
-        "mptcp",
-        Count {
-            mptcp: true,
-            accept: Accept::Threads(4),
-            ..Count::PLAIN
-        },
-    ),
+    Case {
+        runs: with_mptcp,
+        ..count(
+            "mptcp",
+            Count {
+                mptcp: true,
+                ..blocked(4)
+            },
+        )
+    },
     count(
         "other-netns",
         Count {
             netns: true,
-            accept: Accept::Threads(4),
-            ..Count::PLAIN
+            ..blocked(4)
         },
     ),
     count(
         "other-port",
         Count {
             other_port: true,
-            accept: Accept::Threads(4),
-            ..Count::PLAIN
+            ..blocked(4)
         },
     ),
+    other("flood-unread", EACH, flood::unread),
+    other("flood-terminated", EACH, flood::terminated),
+    other("reader-closes", EACH, flood::reader_closes),
+    Case {
+        runs: everywhere,
+        ..other("text", EACH, text::text)
+    },
+    other("killed", EACH, leftovers::killed),
+    other("dropped-privileges", EACH, privileges::dropped),
+    // The number of a tracepoint is in tracefs, which is root's alone.
+    other(
+        "two-capabilities",
+        &[Hook::Kretprobe, Hook::Fentry],
+        privileges::two_capabilities,
+    ),
+    other("not-root", &[Hook::Auto], privileges::not_root),
+    other("bad-port", &[Hook::Auto], privileges::bad_port),
+    Case {
+        runs: with_memory_lock,
+        ..other("memory-lock", &[Hook::Kretprobe], privileges::memory_lock)
+    },
+    Case {
+        runs: locked_down,
+        ..other("lockdown", &[Hook::Kretprobe], privileges::lockdown)
+    },
+    Case {
+        runs: without_kprobes,
+        ..other("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
+    },
 ];
 
 impl Case {
@@ -204,25 +265,19 @@ impl Case {
             Body::Other(run) => run(bench),
         }
     }
-
-    /// The hooks to run with, which the machine itself may lack.
-    fn hooks(&self, place: Place) -> impl Iterator<Item = Hook> {
-        let lacks_kprobes = place == Place::Native { has_kprobes: false };
-        self.hooks
-            .iter()
-            .copied()
-            .filter(move |&hook| !lacks_kprobes || hook == Hook::Tracepoint)
-    }
 }
 
 /// What is to run in a place; `only`, if not empty, names the cases wanted.
 pub(crate) fn planned(place: Place, only: &[String]) -> Vec<Id> {
     CASES
         .iter()
-        .filter(|case| (case.runs_in)(place))
         .filter(|case| only.is_empty() || only.iter().any(|name| name == case.name))
         .flat_map(|case| {
-            case.hooks(place).map(|hook| Id {
+            let hooks = case
+                .hooks
+                .iter()
+                .filter(move |hook| (case.runs)(place, **hook));
+            hooks.map(|hook| Id {
                 case: case.name.to_owned(),
                 hook: hook.to_string(),
             })
@@ -255,6 +310,7 @@ pub(super) fn run(id: &Id, conn_cli: PathBuf, port: u16) -> Result<String> {
         conn_cli,
         hook,
         port,
+        as_user: None,
     })
 }
 
@@ -274,8 +330,8 @@ mod tests {
         for place in Line::ALL.map(Place::Guest) {
             assert!(planned(place, &[]).len() > 30, "{place:?}");
         }
-        for has_kprobes in [false, true] {
-            assert!(!planned(Place::Native { has_kprobes }, &[]).is_empty());
-        }
+        assert!(planned(Place::Native { has_kprobes: false }, &[]).len() > 3);
+        assert!(planned(Place::Native { has_kprobes: true }, &[]).len() > 9);
+        assert!(!planned(Place::LockedDown, &[]).is_empty());
     }
 }

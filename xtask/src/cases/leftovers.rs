@@ -1,0 +1,76 @@
+//! What conn-cli leaves in the kernel when it is killed: nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use super::plan::{Bench, Hook};
+use super::process::poll_until;
+use super::tracer::Tracer;
+
+/// `BPF_PROG_GET_NEXT_ID` of `enum bpf_cmd`.
+const PROG_GET_NEXT_ID: libc::c_long = 11;
+
+const KPROBE_EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
+const KPROBES: &str = "/sys/kernel/debug/kprobes/list";
+
+pub(super) fn killed(bench: &Bench) -> Result<String> {
+    let before = in_kernel()?;
+    let mut tracer = Tracer::start(&mut bench.conn_cli(bench.port))?;
+    let during: BTreeSet<_> = in_kernel()?.difference(&before).cloned().collect();
+    ensure!(
+        during.iter().any(|thing| thing.starts_with("program")),
+        "the test is at fault: no program is seen while conn-cli runs"
+    );
+    ensure!(
+        bench.hook != Hook::Kretprobe || during.iter().any(|thing| thing.starts_with(KPROBES)),
+        "the test is at fault: no kprobe is seen while conn-cli runs"
+    );
+    tracer.process.signal(Signal::KILL)?;
+    tracer.process.wait()?;
+    // The kernel lets go of them a little later.
+    poll_until(&format!("nothing is left of {during:?}"), || {
+        Ok(in_kernel()?.is_subset(&before))
+    })?;
+    Ok(format!("gone: {}", during.len()))
+}
+
+/// Every probe and every eBPF program that is there.
+fn in_kernel() -> Result<BTreeSet<String>> {
+    let mut things = BTreeSet::new();
+    for list in [KPROBE_EVENTS, KPROBES] {
+        let text = fs::read_to_string(list).with_context(|| format!("cannot read {list}"))?;
+        things.extend(text.lines().map(|line| format!("{list}: {line}")));
+    }
+    let mut id = 0;
+    while let Some(next) = next_program(id).context("cannot list the eBPF programs")? {
+        things.insert(format!("program {next}"));
+        id = next;
+    }
+    Ok(things)
+}
+
+fn next_program(id: u32) -> io::Result<Option<u32>> {
+    // The part of `union bpf_attr` that this command uses: `start_id`, `next_id`, `open_flags`.
+    let mut attributes = [id, 0, 0];
+    // SAFETY: the kernel reads and writes within the size it is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_GET_NEXT_ID,
+            attributes.as_mut_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    if result == 0 {
+        return Ok(Some(attributes[1]));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => Ok(None),
+        _ => Err(error),
+    }
+}

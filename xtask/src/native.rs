@@ -1,0 +1,49 @@
+//! `cargo xtask native`: the cases that need no kernel but this machine's.
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cases::{Ledger, Place, planned, run_one};
+use crate::vm::build_conn_cli;
+
+/// Present where the kernel has kprobes.
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
+
+/// Run the cases that this machine's own kernel allows; needs root
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The conn-cli to test, instead of the release build of this tree
+    #[arg(long, value_name = "PATH")]
+    conn_cli: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("loading eBPF programs needs root: run `sudo -E cargo xtask native`");
+    }
+    let conn_cli = match &args.conn_cli {
+        Some(path) => path.clone(),
+        None => build_conn_cli()?,
+    };
+    let has_kprobes = Path::new(KPROBE_PMU).exists();
+    let ids = planned(Place::Native { has_kprobes }, &[]);
+    let mut ledger = Ledger::new(ids.clone());
+    for id in &ids {
+        let outcome = run_one(id, &conn_cli, free_port()?);
+        println!("native {outcome}");
+        ledger.record(outcome);
+    }
+    println!("native: {ledger}");
+    if !ledger.all_passed() {
+        bail!("not every case ran and passed on this machine");
+    }
+    Ok(())
+}
+
+/// A port that nothing listens on, in either family.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask test`: everything that is tested, in one command.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{command, vm};
+
+/// Run all tests: of the crates, of the eBPF objects, on this machine and in guests
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Result<()> {
+    let this = std::env::current_exe()?;
+    let mut unit_tests = vm::cargo();
+    unit_tests.args(["test", "--workspace"]);
+    let mut objects = Command::new(&this);
+    objects.args(["ebpf", "--check"]);
+
+    let mut report = Report::default();
+    report.part("unit tests", || command::run(&mut unit_tests));
+    report.part("eBPF objects", || command::run(&mut objects));
+    let mut built = None;
+    report.part("build of conn-cli", || {
+        built = Some(vm::build_conn_cli()?);
+        Ok(())
+    });
+    for part in ["native", "vm"] {
+        report.part(part, || match &built {
+            Some(conn_cli) => {
+                let mut cases = Command::new(&this);
+                command::run(cases.arg(part).arg("--conn-cli").arg(conn_cli))
+            }
+            None => bail!("did not run: there is no conn-cli to test"),
+        });
+    }
+    report.finish()
+}
+
+/// How each part ended and how long it took.
+#[derive(Default)]
+struct Report {
+    lines: Vec<String>,
+    failed: bool,
+}
+
+impl Report {
+    /// Runs a part; the next ones run even if it fails.
+    fn part(&mut self, name: &str, run: impl FnOnce() -> Result<()>) {
+        println!("--- {name}");
+        let start = Instant::now();
+        let result = run();
+        let seconds = start.elapsed().as_secs_f64();
+        self.failed |= result.is_err();
+        self.lines.push(match result {
+            Ok(()) => format!("{name}: ok ({seconds:.0} s)"),
+            Err(error) => format!("{name}: FAILED ({seconds:.0} s): {error:#}"),
+        });
+    }
+
+    fn finish(&self) -> Result<()> {
+        println!("---\n{}", self.lines.join("\n"));
+        if self.failed {
+            bail!("not all tests passed");
+        }
+        Ok(())
+    }
+}
