@@ -1,1 +1,53 @@
-fn main() {}
+//! `conn-cli`: shows every new TCP connection to a port as it happens.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use conn_cli::{cli::Args, live};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.verbose {
+        show_diagnostics();
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("conn-cli: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    // One thread: it sleeps nearly always, and capabilities are dropped thread by thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(live::trace(args));
+    // A write to a terminal that was stopped may still wait in tokio's thread.
+    runtime.shutdown_background();
+    result
+}
+
+/// Sends the diagnostics of aya and of the eBPF programs to standard error.
+fn show_diagnostics() {
+    struct Stderr;
+
+    impl log::Log for Stderr {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            // It tells every relocation.
+            !metadata.target().starts_with("aya_obj")
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let (level, target) = (record.level(), record.target());
+                eprintln!("{level} {target}: {}", record.args());
+            }
+        }
+        fn flush(&self) {}
+    }
+
+    log::set_max_level(log::LevelFilter::Debug);
+    log::set_logger(&Stderr).expect("no other logger is set");
+}

@@ -112,7 +112,6 @@ impl Socket {
 
 /// The IPv4-mapped form of an IPv4 address in network byte order.
 #[inline(always)]
-#[must_use]
-pub fn v4_mapped(address: u32) -> Address {
+fn v4_mapped(address: u32) -> Address {
     [0, 0, V4_MAPPED, address]
 }

@@ -5,14 +5,14 @@
 //! A client's end goes from SYN_SENT to ESTABLISHED and is not counted. A further subflow
 //! of a Multipath TCP connection is a handshake of its own.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::offset_of};
 
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
-use conn_common::{AF_INET, AF_INET6, Address, HOOK_TRACEPOINT};
+use conn_common::{Address, HOOK_TRACEPOINT};
 use conn_ebpf::{
     config,
     record::{self, Task},
-    socket::{Ends, Socket, v4_mapped},
+    socket::{Ends, Socket},
 };
 
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`.
@@ -38,6 +38,7 @@ struct SetState {
     protocol: u16,
     saddr: u32,
     daddr: u32,
+    /// Of an IPv4 socket, its IPv4-mapped address (`TP_STORE_ADDRS`).
     saddr_v6: Address,
     daddr_v6: Address,
 }
@@ -45,12 +46,14 @@ struct SetState {
 /// The tracepoint `sock:inet_sock_set_state`.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub(crate) fn conn_state(ctx: TracePointContext) -> u32 {
-    try_conn_state(&ctx);
+    if try_conn_state(&ctx).is_err() {
+        record::unreadable();
+    }
     0
 }
 
 #[inline(always)]
-fn try_conn_state(ctx: &TracePointContext) {
+fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
     // SAFETY: the kernel passes a pointer to this tracepoint's record, which is readable
     // and as described by SetState.
     let record = unsafe { &*ctx.as_ptr().cast::<SetState>() };
@@ -59,16 +62,11 @@ fn try_conn_state(ctx: &TracePointContext) {
         || record.protocol != IPPROTO_TCP
         || !config::watched(record.sport)
     {
-        return;
+        return Ok(());
     }
-    let (remote_address, local_address) = match record.family {
-        AF_INET => (v4_mapped(record.daddr), v4_mapped(record.saddr)),
-        AF_INET6 => (record.daddr_v6, record.saddr_v6),
-        _ => return,
-    };
     let ends = Ends {
-        remote_address,
-        local_address,
+        remote_address: address(ctx, offset_of!(SetState, daddr_v6))?,
+        local_address: address(ctx, offset_of!(SetState, saddr_v6))?,
         remote_port: record.dport,
         local_port: record.sport,
         family: record.family,
@@ -79,4 +77,13 @@ fn try_conn_state(ctx: &TracePointContext) {
         || Task::UNKNOWN,
         || Socket::new(record.socket).map_or(0, Socket::netns),
     );
+    Ok(())
+}
+
+/// The verifier lets a program load single words of the record directly, but not through a
+/// pointer into its middle, which the compiler makes of a load of 16 bytes.
+#[inline(always)]
+fn address(ctx: &TracePointContext, offset: usize) -> Result<Address, i32> {
+    // SAFETY: any bytes are an Address, and the helper checks where it reads.
+    unsafe { ctx.read_at(offset) }
 }

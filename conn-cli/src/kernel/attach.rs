@@ -1,0 +1,204 @@
+//! Loading the programs of a hook and attaching them.
+
+use std::{fs, path::Path};
+
+use anyhow::Context as _;
+use aya::{
+    Btf, Ebpf,
+    programs::{
+        FEntry, KProbe, TracePoint, fentry::FEntryLink, kprobe::KProbeLink,
+        trace_point::TracePointLink,
+    },
+};
+
+use super::{
+    Backend, Refusal, Settings,
+    object::{self, Object},
+};
+
+/// The kernel's function that the kretprobe is on.
+pub(super) const ACCEPT: &str = "inet_csk_accept";
+/// The kernel's function that the second hook, or the fentry program, is on.
+pub(super) const GRAFT: &str = "security_sock_graft";
+
+/// An attached program; dropping it detaches.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the links are held, never read")]
+pub(super) enum Link {
+    KProbe(KProbeLink),
+    FEntry(FEntryLink),
+    TracePoint(TracePointLink),
+}
+
+/// Loaded programs and their links. The links are detached in order.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) ebpf: Ebpf,
+    pub(super) links: Vec<Link>,
+    /// The program whose missed runs are missed connections.
+    pub(super) decisive: &'static str,
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// The system's, or a [`Refusal`] that was found on the way.
+pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<Attached> {
+    match backend {
+        Backend::Kretprobe => kretprobe_pair(settings),
+        Backend::Fentry => fentry(settings),
+        Backend::Tracepoint => tracepoint(settings),
+    }
+}
+
+fn kretprobe_pair(settings: &Settings) -> anyhow::Result<Attached> {
+    let mut ebpf = object::open(Object::Kprobe, settings)?;
+    // The second hook first, so that no connection finds only a first one that cannot see
+    // it; and detached last for the same reason.
+    let graft = kprobe(&mut ebpf, "conn_graft", GRAFT)?;
+    let accept = kprobe(&mut ebpf, "conn_accept", ACCEPT)?;
+    Ok(Attached {
+        ebpf,
+        links: vec![accept, graft],
+        decisive: "conn_graft",
+    })
+}
+
+fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Result<Link> {
+    let program: &mut KProbe = find(ebpf, program)?;
+    program.load().context("cannot load the program")?;
+    let link = program
+        .attach(function, 0)
+        .with_context(|| format!("cannot attach to {function}"))?;
+    Ok(Link::KProbe(program.take_link(link)?))
+}
+
+fn fentry(settings: &Settings) -> anyhow::Result<Attached> {
+    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let mut ebpf = object::open(Object::Fentry, settings)?;
+    let program: &mut FEntry = find(&mut ebpf, "conn_fentry")?;
+    program
+        .load(GRAFT, &btf)
+        .context("cannot load the program")?;
+    let link = program
+        .attach()
+        .with_context(|| format!("cannot attach to {GRAFT}"))?;
+    let link = Link::FEntry(program.take_link(link)?);
+    Ok(Attached {
+        ebpf,
+        links: vec![link],
+        decisive: "conn_fentry",
+    })
+}
+
+fn tracepoint(settings: &Settings) -> anyhow::Result<Attached> {
+    check_record()?;
+    let mut ebpf = object::open(Object::Kprobe, settings)?;
+    let program: &mut TracePoint = find(&mut ebpf, "conn_state")?;
+    program.load().context("cannot load the program")?;
+    let link = program
+        .attach("sock", "inet_sock_set_state")
+        .context("cannot attach to sock:inet_sock_set_state")?;
+    let link = Link::TracePoint(program.take_link(link)?);
+    Ok(Attached {
+        ebpf,
+        links: vec![link],
+        decisive: "conn_state",
+    })
+}
+
+fn find<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+    <&'a mut P as TryFrom<&'a mut aya::programs::Program>>::Error:
+        std::error::Error + Send + Sync + 'static,
+{
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("the eBPF object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+/// Where tracefs is, on any system that is not from long ago.
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// The fields that the program reads, as the kernel describes them: place and size.
+const RECORD: [(&str, u32, u32); 9] = [
+    ("skaddr", 8, 8),
+    ("oldstate", 16, 4),
+    ("newstate", 20, 4),
+    ("sport", 24, 2),
+    ("dport", 26, 2),
+    ("family", 28, 2),
+    ("protocol", 30, 2),
+    ("saddr_v6", 40, 16),
+    ("daddr_v6", 56, 16),
+];
+
+/// Compares the tracepoint's record with what the program takes it to be.
+fn check_record() -> anyhow::Result<()> {
+    let format = TRACEFS
+        .iter()
+        .map(|tracefs| Path::new(tracefs).join("events/sock/inet_sock_set_state/format"))
+        .map(fs::read_to_string)
+        .reduce(|first, second| first.or(second))
+        .expect("TRACEFS is not empty")
+        .context("cannot read the tracepoint's format")?;
+    match is_as_expected(&format) {
+        true => Ok(()),
+        false => Err(Refusal::ChangedTracepoint.into()),
+    }
+}
+
+fn is_as_expected(format: &str) -> bool {
+    RECORD.iter().all(|(name, offset, size)| {
+        format.lines().any(|line| {
+            let mut parts = line.trim().split(';').map(str::trim);
+            let declaration = parts.next().unwrap_or_default();
+            let named = declaration
+                .rsplit([' ', '*'])
+                .next()
+                .and_then(|last| last.split('[').next());
+            named == Some(name)
+                && parts.next() == Some(&format!("offset:{offset}"))
+                && parts.next() == Some(&format!("size:{size}"))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.1 prints it.
+    const FORMAT: &str = "name: inet_sock_set_state
+ID: 1453
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;
+\tfield:int oldstate;\toffset:16;\tsize:4;\tsigned:1;
+\tfield:int newstate;\toffset:20;\tsize:4;\tsigned:1;
+\tfield:__u16 sport;\toffset:24;\tsize:2;\tsigned:0;
+\tfield:__u16 dport;\toffset:26;\tsize:2;\tsigned:0;
+\tfield:__u16 family;\toffset:28;\tsize:2;\tsigned:0;
+\tfield:__u16 protocol;\toffset:30;\tsize:2;\tsigned:0;
+\tfield:__u8 saddr[4];\toffset:32;\tsize:4;\tsigned:0;
+\tfield:__u8 daddr[4];\toffset:36;\tsize:4;\tsigned:0;
+\tfield:__u8 saddr_v6[16];\toffset:40;\tsize:16;\tsigned:0;
+\tfield:__u8 daddr_v6[16];\toffset:56;\tsize:16;\tsigned:0;
+";
+
+    #[test]
+    fn the_known_record_is_accepted_and_another_is_not() {
+        assert!(is_as_expected(FORMAT));
+        assert!(!is_as_expected(&FORMAT.replace("offset:24", "offset:26")));
+        // As before Linux 5.6
+        let narrow = "__u8 protocol;\toffset:30;\tsize:1";
+        assert!(!is_as_expected(
+            &FORMAT.replace("__u16 protocol;\toffset:30;\tsize:2", narrow)
+        ));
+        assert!(!is_as_expected(""));
+    }
+}

@@ -1,0 +1,192 @@
+//! From the bytes of a ring buffer record to a connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use conn_common::{
+    AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_KPROBE, HOOK_KRETPROBE, HOOK_TRACEPOINT,
+};
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::connection::{Connection, Family, Hook, Process, canonical};
+
+/// How far the wall clock is ahead of `CLOCK_BOOTTIME`, which the kernel stamps events with.
+/// It changes when the wall clock is set, so it is read again for every batch.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    ahead: SignedDuration,
+}
+
+impl WallClock {
+    /// The difference at this moment.
+    #[must_use]
+    pub fn now() -> Self {
+        let wall = clock_gettime(ClockId::Realtime);
+        let boot = clock_gettime(ClockId::Boottime);
+        let ahead = SignedDuration::new(wall.tv_sec, wall.tv_nsec as i32)
+            - SignedDuration::new(boot.tv_sec, boot.tv_nsec as i32);
+        Self { ahead }
+    }
+
+    fn at(self, boot_ns: u64) -> Option<Timestamp> {
+        let boot = SignedDuration::from_nanos(i64::try_from(boot_ns).ok()?);
+        Timestamp::from_duration(self.ahead.checked_add(boot)?).ok()
+    }
+}
+
+/// Reads one record; None if it is not a whole event that makes sense.
+#[must_use]
+pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
+    let event: Event = bytemuck::try_pod_read_unaligned(record).ok()?;
+    let hook = match event.hook {
+        HOOK_KRETPROBE => Hook::Kretprobe,
+        HOOK_KPROBE => Hook::Kprobe,
+        HOOK_FENTRY => Hook::Fentry,
+        HOOK_TRACEPOINT => Hook::Tracepoint,
+        _ => return None,
+    };
+    let process = Process {
+        pid: event.tgid,
+        tid: event.pid,
+        uid: event.uid,
+        cgroup: event.cgroup,
+        comm: event.comm,
+    };
+    Some(Connection {
+        time: clock.at(event.time_ns)?,
+        remote: SocketAddr::new(address(event.remote_address), event.remote_port),
+        local: SocketAddr::new(address(event.local_address), event.local_port),
+        family: match event.family {
+            AF_INET => Family::Ipv4,
+            AF_INET6 => Family::Ipv6,
+            _ => return None,
+        },
+        process: (hook != Hook::Tracepoint).then_some(process),
+        netns: (event.netns != 0).then_some(event.netns),
+        hook,
+    })
+}
+
+/// An address as the programs write it.
+#[must_use]
+pub(super) fn address(words: Address) -> IpAddr {
+    canonical(bytemuck::cast(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: WallClock = WallClock {
+        ahead: SignedDuration::from_secs(1_395_029_583),
+    };
+
+    fn event() -> Event {
+        Event {
+            time_ns: 2_000_000_003,
+            cgroup: 77,
+            remote_address: bytemuck::cast(
+                "::ffff:192.0.2.1"
+                    .parse::<std::net::Ipv6Addr>()
+                    .unwrap()
+                    .octets(),
+            ),
+            local_address: bytemuck::cast(
+                "2001:db8::5"
+                    .parse::<std::net::Ipv6Addr>()
+                    .unwrap()
+                    .octets(),
+            ),
+            comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
+            pid: 12,
+            tgid: 11,
+            uid: 33,
+            netns: 4_026_531_840,
+            remote_port: 40000,
+            local_port: 80,
+            family: AF_INET6,
+            hook: HOOK_KRETPROBE,
+        }
+    }
+
+    #[test]
+    fn a_record_becomes_a_connection() {
+        let connection = decode(bytemuck::bytes_of(&event()), CLOCK).unwrap();
+        assert_eq!(
+            connection.time.to_string(),
+            "2014-03-17T04:13:05.000000003Z"
+        );
+        assert_eq!(connection.remote.to_string(), "192.0.2.1:40000");
+        assert_eq!(connection.local.to_string(), "[2001:db8::5]:80");
+        assert_eq!(connection.family, Family::Ipv6);
+        assert_eq!(connection.netns, Some(4_026_531_840));
+        let process = connection.process.unwrap();
+        assert_eq!((process.pid, process.tid), (11, 12));
+        assert_eq!((process.uid, process.cgroup), (33, 77));
+        assert_eq!(process.name(), "nginx");
+    }
+
+    #[test]
+    fn the_tracepoint_knows_no_process() {
+        let event = Event {
+            hook: HOOK_TRACEPOINT,
+            netns: 0,
+            ..event()
+        };
+        let connection = decode(bytemuck::bytes_of(&event), CLOCK).unwrap();
+        assert_eq!((connection.process, connection.netns), (None, None));
+    }
+
+    #[test]
+    fn what_is_not_an_event_is_none() {
+        let good = event();
+        let bytes = bytemuck::bytes_of(&good);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length], CLOCK), None, "{length} bytes");
+        }
+        assert_eq!(decode(&[bytes, &[0]].concat(), CLOCK), None);
+        for bad in [
+            Event { hook: 0, ..good },
+            Event { hook: 9, ..good },
+            Event { family: 1, ..good },
+            Event {
+                time_ns: u64::MAX,
+                ..good
+            },
+        ] {
+            assert_eq!(decode(bytemuck::bytes_of(&bad), CLOCK), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_decode_without_panic() {
+        // A small xorshift: every byte value in every place.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut record = [0_u8; size_of::<Event>()];
+        for _ in 0..20_000 {
+            for byte in &mut record {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                *byte = state as u8;
+            }
+            // So that decoding gets beyond the hook and the family.
+            record[86..88].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
+            record[84..86].copy_from_slice(&AF_INET6.to_ne_bytes());
+            if let Some(connection) = decode(&record, CLOCK) {
+                let name = connection.process.unwrap().name();
+                assert!(!name.chars().any(char::is_control), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_is_the_systems() {
+        let boot = clock_gettime(ClockId::Boottime);
+        let boot_ns = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
+        let before = Timestamp::now();
+        let time = WallClock::now().at(boot_ns).unwrap();
+        let difference = time.duration_since(before).abs();
+        assert!(difference < SignedDuration::from_secs(1), "{difference:?}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Where the running kernel keeps the fields of a socket.
+
+use std::fs;
+
+use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+
+use super::btf::Btf;
+
+/// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// From the kernel's BTF, or what holds without it.
+#[must_use]
+pub(super) fn of_running_kernel() -> SocketOffsets {
+    fs::read(VMLINUX)
+        .ok()
+        .and_then(|bytes| from_btf(&bytes))
+        .unwrap_or(SocketOffsets::STABLE)
+}
+
+/// None if a field that is needed is not there.
+fn from_btf(bytes: &[u8]) -> Option<SocketOffsets> {
+    let btf = Btf::parse(bytes)?;
+    let common = |member| btf.offset("sock_common", &[member]);
+    Some(SocketOffsets {
+        daddr: common("skc_daddr")?,
+        rcv_saddr: common("skc_rcv_saddr")?,
+        dport: common("skc_dport")?,
+        num: common("skc_num")?,
+        family: common("skc_family")?,
+        v6_daddr: common("skc_v6_daddr")?,
+        v6_rcv_saddr: common("skc_v6_rcv_saddr")?,
+        net: btf.offset("sock_common", &["skc_net", "net"])?,
+        protocol: btf
+            .offset("sock", &["sk_protocol"])
+            .unwrap_or(UNKNOWN_OFFSET),
+        netns_inum: btf.offset("net", &["ns", "inum"]).unwrap_or(UNKNOWN_OFFSET),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_kernel_has_the_stable_places() {
+        let found = from_btf(&fs::read(VMLINUX).unwrap()).unwrap();
+        let without = SocketOffsets {
+            protocol: UNKNOWN_OFFSET,
+            netns_inum: UNKNOWN_OFFSET,
+            ..found
+        };
+        assert_eq!(without, SocketOffsets::STABLE);
+        assert_ne!(found.protocol, UNKNOWN_OFFSET);
+        assert_ne!(found.netns_inum, UNKNOWN_OFFSET);
+    }
+
+    #[test]
+    fn what_is_not_btf_is_none() {
+        assert_eq!(from_btf(b""), None);
+        assert_eq!(from_btf(&[0; 64]), None);
+    }
+}

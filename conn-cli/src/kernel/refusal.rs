@@ -1,0 +1,319 @@
+//! Why a hook cannot be used here, and what to do about it: one line each.
+
+use std::{fmt, io};
+
+use aya::programs::ProgramError;
+
+use super::Backend;
+
+/// The reason of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The process may not load eBPF programs.
+    NotPermitted,
+    /// No ring buffer before Linux 5.8. Holds the running release.
+    OldKernel(String),
+    /// Before Linux 5.11 maps are charged to the memory lock limit, in bytes.
+    MemoryLock(u64),
+    /// The kernel is locked down for confidentiality.
+    Lockdown,
+    /// The kernel was built without kprobes.
+    NoKprobes,
+    /// The kernel has no such function to hook.
+    NoSymbol(&'static str),
+    /// The kernel does not publish its types.
+    NoBtf,
+    /// The kernel cannot attach a trampoline.
+    NoTrampolines,
+    /// The tracepoint, or tracefs, is not there.
+    NoTracepoint,
+    /// The tracepoint's record is not the one that the program reads.
+    ChangedTracepoint,
+    /// The kernel's verifier does not accept the program.
+    Rejected,
+    /// Anything else, in the words of the system.
+    Other(String),
+}
+
+/// What was found out about this machine after an attempt has failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Locked down for confidentiality.
+    pub(super) confidential: bool,
+    /// The kernel has kprobes.
+    pub(super) kprobes: bool,
+    /// A function to hook that the kernel's symbols do not have.
+    pub(super) missing_symbol: Option<&'static str>,
+    /// The kernel publishes its types.
+    pub(super) btf: bool,
+    /// The memory lock limit, where maps are charged to it and it is not unlimited.
+    pub(super) memory_lock: Option<u64>,
+}
+
+impl Refusal {
+    /// From the error of an attempt and what was found out about the machine.
+    pub(super) fn explain(backend: Backend, error: &anyhow::Error, facts: &Facts) -> Self {
+        if let Some(refusal) = error.downcast_ref::<Self>() {
+            return refusal.clone();
+        }
+        let errno = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .find_map(io::Error::raw_os_error);
+        match (backend, facts.missing_symbol) {
+            _ if facts.confidential => Self::Lockdown,
+            (Backend::Kretprobe, _) if !facts.kprobes => Self::NoKprobes,
+            (Backend::Fentry, _) if !facts.btf => Self::NoBtf,
+            (Backend::Kretprobe | Backend::Fentry, Some(symbol)) => Self::NoSymbol(symbol),
+            // The verifier speaks in the same error numbers as a lack of privilege.
+            _ if is_rejected(error) => Self::Rejected,
+            _ => match (backend, errno, facts.memory_lock) {
+                (_, Some(libc::EPERM), Some(limit)) => Self::MemoryLock(limit),
+                (Backend::Tracepoint, Some(libc::ENOENT), _) => Self::NoTracepoint,
+                // With the privileges that were checked before, these say that the kernel
+                // has no trampolines for this function.
+                (
+                    Backend::Fentry,
+                    Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
+                    _,
+                ) => Self::NoTrampolines,
+                (_, Some(libc::EPERM | libc::EACCES), _) => Self::NotPermitted,
+                _ => Self::Other(format!("{error:#}")),
+            },
+        }
+    }
+
+    /// Whether no other hook would do better.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NotPermitted | Self::OldKernel(_) | Self::MemoryLock(_) | Self::Lockdown
+        )
+    }
+}
+
+/// Whether the kernel has looked at the program itself and said what is wrong with it.
+fn is_rejected(error: &anyhow::Error) -> bool {
+    let log = error.chain().find_map(|cause| match cause.downcast_ref()? {
+        ProgramError::LoadError { verifier_log, .. } => Some(verifier_log.to_string()),
+        _ => None,
+    });
+    log.is_some_and(|log| log.contains("processed "))
+}
+
+/// The kernel's own, which no C library has: `include/linux/errno.h`.
+const ENOTSUPP: i32 = 524;
+
+impl Refusal {
+    /// What is missing or in the way.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::NotPermitted => "not permitted to load eBPF programs".to_owned(),
+            Self::OldKernel(release) => {
+                format!("Linux {release} is too old: conn-cli needs 5.8 or newer")
+            }
+            Self::MemoryLock(limit) => format!(
+                "the memory lock limit of {} KiB is too low for this kernel",
+                limit / 1024
+            ),
+            Self::Lockdown => {
+                "the kernel is locked down (confidentiality mode), which forbids tracing".to_owned()
+            }
+            Self::NoKprobes => "this kernel has no kprobes (CONFIG_KPROBES is off)".to_owned(),
+            Self::NoSymbol(symbol) => format!("this kernel has no function {symbol} to hook"),
+            Self::NoBtf => "this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned(),
+            Self::NoTrampolines => {
+                "this kernel cannot attach fentry programs (no ftrace with direct calls)".to_owned()
+            }
+            Self::NoTracepoint => {
+                "the tracepoint sock:inet_sock_set_state is not to be found in tracefs".to_owned()
+            }
+            Self::ChangedTracepoint => {
+                "the tracepoint sock:inet_sock_set_state has an unknown record on this kernel"
+                    .to_owned()
+            }
+            Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
+            Self::Other(text) => text.clone(),
+        }
+    }
+
+    /// What to do about it; nothing to say of an error in the system's own words.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotPermitted => {
+                "run it with sudo, or give it CAP_BPF and CAP_PERFMON (setcap \
+                 cap_bpf,cap_perfmon+ep)"
+            }
+            Self::OldKernel(_) => "boot a newer kernel",
+            Self::MemoryLock(_) => "raise it with 'ulimit -l unlimited', or run it with sudo",
+            Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
+            Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
+            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
+                "use another --probe, or none"
+            }
+            Self::NoTracepoint => {
+                "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \
+                 --probe"
+            }
+            Self::Rejected => "use another --probe, and please report what -v shows",
+            Self::Other(_) => return None,
+        })
+    }
+}
+
+/// The reason and the remedy, on one line.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        match self.remedy() {
+            Some(remedy) => write!(f, ": {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    fn explain(backend: Backend, errno: i32, facts: &Facts) -> Refusal {
+        let error = Err::<(), _>(io::Error::from_raw_os_error(errno)).context("cannot attach");
+        Refusal::explain(backend, &error.unwrap_err(), facts)
+    }
+
+    fn able() -> Facts {
+        Facts {
+            kprobes: true,
+            btf: true,
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_named() {
+        let no_kprobes = Facts {
+            kprobes: false,
+            ..able()
+        };
+        let no_btf = Facts {
+            btf: false,
+            ..able()
+        };
+        let no_symbol = Facts {
+            missing_symbol: Some("security_sock_graft"),
+            ..able()
+        };
+        let confidential = Facts {
+            confidential: true,
+            ..no_kprobes
+        };
+        let limited = Facts {
+            memory_lock: Some(65536),
+            ..able()
+        };
+        for (backend, errno, facts, refusal) in [
+            (
+                Backend::Kretprobe,
+                libc::ENOENT,
+                &no_kprobes,
+                Refusal::NoKprobes,
+            ),
+            (Backend::Fentry, libc::ENOENT, &no_btf, Refusal::NoBtf),
+            (
+                Backend::Kretprobe,
+                libc::ENOENT,
+                &no_symbol,
+                Refusal::NoSymbol("security_sock_graft"),
+            ),
+            (
+                Backend::Kretprobe,
+                libc::EINVAL,
+                &confidential,
+                Refusal::Lockdown,
+            ),
+            (
+                Backend::Tracepoint,
+                libc::EPERM,
+                &confidential,
+                Refusal::Lockdown,
+            ),
+            (
+                Backend::Kretprobe,
+                libc::EPERM,
+                &limited,
+                Refusal::MemoryLock(65536),
+            ),
+            (
+                Backend::Fentry,
+                libc::EPERM,
+                &able(),
+                Refusal::NoTrampolines,
+            ),
+            (Backend::Fentry, ENOTSUPP, &able(), Refusal::NoTrampolines),
+            (
+                Backend::Tracepoint,
+                libc::ENOENT,
+                &able(),
+                Refusal::NoTracepoint,
+            ),
+            (
+                Backend::Tracepoint,
+                libc::EACCES,
+                &able(),
+                Refusal::NotPermitted,
+            ),
+            // A missing symbol does not concern the tracepoint.
+            (
+                Backend::Tracepoint,
+                libc::EPERM,
+                &no_symbol,
+                Refusal::NotPermitted,
+            ),
+        ] {
+            assert_eq!(explain(backend, errno, facts), refusal);
+        }
+    }
+
+    #[test]
+    fn anything_else_keeps_the_systems_words() {
+        let refusal = explain(Backend::Kretprobe, libc::ENOMEM, &able());
+        let text = refusal.to_string();
+        assert!(text.starts_with("cannot attach: Cannot allocate"), "{text}");
+        assert!(!refusal.is_final());
+    }
+
+    #[test]
+    fn a_refusal_on_the_way_is_kept() {
+        let error = anyhow::Error::new(Refusal::ChangedTracepoint);
+        let refusal = Refusal::explain(Backend::Tracepoint, &error, &Facts::default());
+        assert_eq!(refusal, Refusal::ChangedTracepoint);
+    }
+
+    #[test]
+    fn every_text_is_one_line_with_a_remedy() {
+        for (refusal, remedy) in [
+            (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
+            (Refusal::OldKernel("5.4.0".to_owned()), "5.8"),
+            (Refusal::MemoryLock(65536), "64 KiB"),
+            (Refusal::Lockdown, "lockdown=integrity"),
+            (Refusal::NoKprobes, "--probe tracepoint"),
+            (Refusal::NoSymbol("x"), "--probe tracepoint"),
+            (Refusal::NoBtf, "--probe"),
+            (Refusal::NoTrampolines, "--probe"),
+            (Refusal::NoTracepoint, "mount -t tracefs"),
+            (Refusal::ChangedTracepoint, "--probe"),
+            (Refusal::Rejected, "report"),
+        ] {
+            let text = refusal.to_string();
+            assert!(text.contains(remedy), "{text}");
+            assert!(!text.contains('\n') && !text.contains("  "), "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Which hook to use: decided by what really loads and attaches, not by version numbers.
+
+use super::{Backend, Refusal};
+use crate::cli::Probe;
+
+/// The hook that is used, and those that were tried before it.
+#[derive(Debug)]
+pub struct Choice<T> {
+    /// What attaching gave.
+    pub attached: T,
+    /// Each hook that would have been better, with the reason why it is not used.
+    pub passed_over: Refused,
+}
+
+/// The hooks that were tried in vain, in order, with the reason of each.
+pub type Refused = Vec<(Backend, Refusal)>;
+
+/// Tries the hooks that `probe` allows, best first, until `attach` succeeds.
+///
+/// # Errors
+/// The refusal of each hook that was tried, in order.
+pub fn choose<T>(
+    probe: Probe,
+    mut attach: impl FnMut(Backend) -> Result<T, Refusal>,
+) -> Result<Choice<T>, Refused> {
+    let candidates: &[Backend] = match probe {
+        Probe::Auto => &[Backend::Kretprobe, Backend::Fentry, Backend::Tracepoint],
+        Probe::Kretprobe => &[Backend::Kretprobe],
+        Probe::Fentry => &[Backend::Fentry],
+        Probe::Tracepoint => &[Backend::Tracepoint],
+    };
+    let mut passed_over = Vec::new();
+    for &backend in candidates {
+        match attach(backend) {
+            Ok(attached) => {
+                return Ok(Choice {
+                    attached,
+                    passed_over,
+                });
+            }
+            Err(refusal) if refusal.is_final() => return Err(vec![(backend, refusal)]),
+            Err(refusal) => passed_over.push((backend, refusal)),
+        }
+    }
+    Err(passed_over)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `choose` on a machine where only `works` attach; gives also what was tried.
+    fn on(
+        probe: Probe,
+        works: &[Backend],
+        refusal: &Refusal,
+    ) -> (Result<Choice<Backend>, Refused>, Vec<Backend>) {
+        let mut tried = Vec::new();
+        let result = choose(probe, |backend| {
+            tried.push(backend);
+            match works.contains(&backend) {
+                true => Ok(backend),
+                false => Err(refusal.clone()),
+            }
+        });
+        (result, tried)
+    }
+
+    const ALL: [Backend; 3] = [Backend::Kretprobe, Backend::Fentry, Backend::Tracepoint];
+
+    #[test]
+    fn the_pair_is_first_and_nothing_else_is_tried() {
+        let (result, tried) = on(Probe::Auto, &ALL, &Refusal::NoKprobes);
+        let choice = result.unwrap();
+        assert_eq!(choice.attached, Backend::Kretprobe);
+        assert_eq!(choice.passed_over, []);
+        assert_eq!(tried, [Backend::Kretprobe]);
+    }
+
+    #[test]
+    fn auto_falls_back_in_order_and_keeps_the_reasons() {
+        let (result, _) = on(Probe::Auto, &ALL[1..], &Refusal::NoKprobes);
+        assert_eq!(result.unwrap().attached, Backend::Fentry);
+        let (result, tried) = on(Probe::Auto, &ALL[2..], &Refusal::NoBtf);
+        let choice = result.unwrap();
+        assert_eq!(choice.attached, Backend::Tracepoint);
+        assert_eq!(
+            choice.passed_over,
+            [
+                (Backend::Kretprobe, Refusal::NoBtf),
+                (Backend::Fentry, Refusal::NoBtf)
+            ]
+        );
+        assert_eq!(tried, ALL);
+    }
+
+    #[test]
+    fn when_nothing_works_every_reason_is_given() {
+        let (result, tried) = on(Probe::Auto, &[], &Refusal::NoKprobes);
+        assert_eq!(
+            result.unwrap_err(),
+            ALL.map(|backend| (backend, Refusal::NoKprobes))
+        );
+        assert_eq!(tried, ALL);
+    }
+
+    #[test]
+    fn insisting_tries_one() {
+        for (probe, backend) in [
+            (Probe::Kretprobe, Backend::Kretprobe),
+            (Probe::Fentry, Backend::Fentry),
+            (Probe::Tracepoint, Backend::Tracepoint),
+        ] {
+            let (result, tried) = on(probe, &[], &Refusal::NoBtf);
+            assert_eq!(result.unwrap_err(), [(backend, Refusal::NoBtf)]);
+            assert_eq!(tried, [backend]);
+            let (result, _) = on(probe, &[backend], &Refusal::NoBtf);
+            assert_eq!(result.unwrap().attached, backend);
+        }
+    }
+
+    #[test]
+    fn what_concerns_every_hook_ends_the_search() {
+        let (result, tried) = on(Probe::Auto, &ALL[1..], &Refusal::NotPermitted);
+        assert_eq!(
+            result.unwrap_err(),
+            [(Backend::Kretprobe, Refusal::NotPermitted)]
+        );
+        assert_eq!(tried, [Backend::Kretprobe]);
+    }
+}

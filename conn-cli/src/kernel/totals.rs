@@ -1,0 +1,95 @@
+//! What the programs have counted, read once they are detached.
+//!
+//! Not before: while a process reads a map, the kernel may skip programs on that CPU
+//! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData},
+};
+use conn_common::{ClientKey, Counters};
+
+use super::event::address;
+use crate::tally::Tally;
+
+/// The kernel's own count.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// Connections by client; exact.
+    pub tally: Tally,
+    /// Events that found no room in the ring buffer.
+    pub ring_full: u64,
+    /// Connections that only the second hook of the pair saw.
+    pub second_hook_only: u64,
+    /// What the programs themselves know to be in doubt.
+    pub doubts: Doubts,
+}
+
+/// What could make the total wrong. All zero when all is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// Sockets that could not be read.
+    pub unreadable: u64,
+    /// Times that the kernel did not run the program, as far as it counts them.
+    pub missed_runs: u64,
+    /// Connections of the total that neither arrived nor were counted as lost.
+    pub unaccounted: u64,
+}
+
+/// Reads the maps; `decisive` is the program whose missed runs are missed connections.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn read(ebpf: &Ebpf, decisive: &str) -> anyhow::Result<Totals> {
+    let counters = counters(ebpf).context("cannot read the counters")?;
+    let mut tally = tally(ebpf).context("cannot read the totals")?;
+    tally.add_other(counters.other_clients);
+    Ok(Totals {
+        tally,
+        ring_full: counters.ring_full,
+        second_hook_only: counters.second_hook_only,
+        doubts: Doubts {
+            unreadable: counters.unreadable,
+            missed_runs: missed_runs(ebpf, decisive).unwrap_or(0),
+            unaccounted: 0,
+        },
+    })
+}
+
+fn counters(ebpf: &Ebpf) -> anyhow::Result<Counters> {
+    let map = ebpf.map("COUNTERS").context("no such map")?;
+    let map = Array::<&MapData, [u8; size_of::<Counters>()]>::try_from(map)?;
+    Ok(bytemuck::cast(map.get(&0, 0)?))
+}
+
+fn tally(ebpf: &Ebpf) -> anyhow::Result<Tally> {
+    let map = ebpf.map("CLIENTS").context("no such map")?;
+    let map = HashMap::<&MapData, [u8; size_of::<ClientKey>()], u64>::try_from(map)?;
+    let mut tally = Tally::default();
+    for entry in map.iter() {
+        let (key, connections) = entry?;
+        let key: ClientKey = bytemuck::cast(key);
+        tally.add(
+            address(key.remote_address),
+            key.local_port as u16,
+            connections,
+        );
+    }
+    Ok(tally)
+}
+
+/// What the kernel says of the program in `/proc`, since Linux 5.12.
+fn missed_runs(ebpf: &Ebpf, program: &str) -> Option<u64> {
+    let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let misses = info
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    misses.trim().parse().ok()
+}

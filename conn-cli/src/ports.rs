@@ -1,0 +1,170 @@
+//! The set of local ports that are watched.
+
+use std::{fmt, str::FromStr};
+
+use conn_common::{PORT_WORDS, PortBits};
+
+/// Ports as `--port` takes them: `80`, `80,443`, `8000-8099`, or a list of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSet {
+    /// Ascending, neither overlapping nor touching.
+    ranges: Vec<(u16, u16)>,
+}
+
+impl PortSet {
+    /// Every port.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            ranges: vec![(1, u16::MAX)],
+        }
+    }
+
+    /// All ports of all these sets.
+    #[must_use]
+    pub fn union(sets: &[Self]) -> Self {
+        let mut ranges: Vec<_> = sets.iter().flat_map(|set| &set.ranges).copied().collect();
+        ranges.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::new();
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+                _ => merged.push((first, last)),
+            }
+        }
+        Self { ranges: merged }
+    }
+
+    /// Whether this is one port and no more, so that lines need not name it.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        matches!(self.ranges[..], [(first, last)] if first == last)
+    }
+
+    /// The set as the eBPF programs look it up.
+    #[must_use]
+    pub fn bits(&self) -> Box<PortBits> {
+        let mut bits = Box::new([0; PORT_WORDS]);
+        for &(first, last) in &self.ranges {
+            for port in first..=last {
+                bits[usize::from(port) / 64] |= 1 << (port % 64);
+            }
+        }
+        bits
+    }
+}
+
+impl FromStr for PortSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sets = text
+            .split(',')
+            .map(|item| {
+                range(item.trim()).map(|range| Self {
+                    ranges: vec![range],
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::union(&sets))
+    }
+}
+
+fn range(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (port(first)?, port(last)?),
+        None => (port(text)?, port(text)?),
+    };
+    if first > last {
+        return Err(format!("the range {text} ends before it begins"));
+    }
+    Ok((first, last))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        // `parse` takes a sign, which no port has.
+        Ok(port) if port > 0 && !text.starts_with('+') => Ok(port),
+        _ => Err(format!(
+            "'{text}' is not a port: give numbers from 1 to 65535, such as 80 or 80,443,8000-8099"
+        )),
+    }
+}
+
+/// `port 80`, `ports 80,8000-8099`, `every port`
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::all() {
+            return f.write_str("every port");
+        }
+        f.write_str(if self.is_single() { "port " } else { "ports " })?;
+        for (index, (first, last)) in self.ranges.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(text: &str) -> Vec<u16> {
+        let bits = text.parse::<PortSet>().unwrap().bits();
+        (0..=u16::MAX)
+            .filter(|&port| bits[usize::from(port / 64)] >> (port % 64) & 1 == 1)
+            .collect()
+    }
+
+    #[test]
+    fn ports_lists_and_ranges() {
+        assert_eq!(members("80"), [80]);
+        assert_eq!(members("443,80"), [80, 443]);
+        assert_eq!(members("80, 8000-8003"), [80, 8000, 8001, 8002, 8003]);
+        assert_eq!(members("1,65535"), [1, 65535]);
+        assert_eq!(members("63-65"), [63, 64, 65]);
+        assert_eq!(members("1-65535").len(), 65535);
+    }
+
+    #[test]
+    fn overlaps_are_merged() {
+        let set: PortSet = "10-20,15-30,31,80".parse().unwrap();
+        assert_eq!(set.to_string(), "ports 10-31,80");
+        let both = PortSet::union(&["443".parse().unwrap(), "80".parse().unwrap()]);
+        assert_eq!(both.to_string(), "ports 80,443");
+        assert_eq!("80,80".parse::<PortSet>().unwrap().to_string(), "port 80");
+        assert_eq!("1-65535".parse(), Ok(PortSet::all()));
+        assert_eq!(PortSet::all().to_string(), "every port");
+    }
+
+    #[test]
+    fn what_is_not_a_port_is_refused() {
+        for text in [
+            "",
+            "0",
+            "65536",
+            "-1",
+            "+80",
+            "80-",
+            "-80",
+            "http",
+            "80;81",
+            "80,,81",
+            "80,",
+            "1-2-3",
+            "0-5",
+            "99999999999999999999",
+            "8 0",
+            "٨٠",
+        ] {
+            let error = text.parse::<PortSet>().unwrap_err();
+            assert!(error.contains("80,443,8000-8099"), "{text}: {error}");
+        }
+        let error = "443-80".parse::<PortSet>().unwrap_err();
+        assert!(error.contains("ends before it begins"), "{error}");
+    }
+}

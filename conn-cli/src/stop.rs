@@ -1,0 +1,127 @@
+//! What ends a run: a signal, the time that was set, or a reader that went away.
+
+use std::{fs, io, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
+
+/// Watches for the end.
+#[derive(Debug)]
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Option<Signal>,
+    deadline: Option<Instant>,
+    stdout: Option<AsyncFd<io::Stdout>>,
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// SIGINT, SIGTERM, SIGHUP or the end of the time.
+    Asked,
+    /// Nobody reads standard output any more.
+    OutputClosed,
+}
+
+impl Stop {
+    /// From now on signals no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn watch() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("cannot handle signals");
+        let hang_up = match hang_up_is_ignored() {
+            // As nohup(1) wants it.
+            true => None,
+            false => Some(on(SignalKind::hangup())?),
+        };
+        // SAFETY: standard output stays open, as the same descriptor, until the process ends.
+        let stdout = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) };
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hang_up,
+            deadline: None,
+            // A file cannot be waited for; it is never closed by a reader either.
+            stdout: stdout.ok(),
+        })
+    }
+
+    /// Ends after this time from now.
+    pub fn after(&mut self, duration: Duration) {
+        self.deadline = Instant::now().checked_add(duration);
+    }
+
+    /// Returns when it is time to end. May be dropped at any time.
+    pub async fn wait(&mut self) -> Reason {
+        tokio::select! {
+            _ = self.interrupt.recv() => Reason::Asked,
+            _ = self.terminate.recv() => Reason::Asked,
+            () = received(&mut self.hang_up) => Reason::Asked,
+            () = reached(self.deadline) => Reason::Asked,
+            () = closed(&self.stdout) => Reason::OutputClosed,
+        }
+    }
+
+    /// Returns when somebody loses patience: at the next SIGINT or SIGTERM.
+    pub async fn insisted(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn closed(stdout: &Option<AsyncFd<io::Stdout>>) {
+    match stdout {
+        Some(stdout) if stdout.ready(Interest::ERROR).await.is_ok() => (),
+        _ => std::future::pending().await,
+    }
+}
+
+fn hang_up_is_ignored() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hang_up(&status))
+}
+
+/// `SigIgn` has bit `n - 1` for signal `n`; SIGHUP is 1.
+fn ignores_hang_up(status: &str) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nohup_is_recognised() {
+        assert!(ignores_hang_up("SigBlk:\t0\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hang_up("SigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hang_up("SigIgn:\tnonsense\n"));
+        assert!(!ignores_hang_up(""));
+    }
+}
