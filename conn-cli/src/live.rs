@@ -48,6 +48,7 @@ pub async fn trace(args: &Args) -> anyhow::Result<()> {
     } = kernel::choose(args.probe, |backend| Tracer::attach(backend, &settings))
         .map_err(|refused| cannot_trace(&refused))?;
     kernel::drop_privileges()?;
+    release_memory();
     if let Some(duration) = args.duration {
         stop.after(duration);
     }
@@ -65,6 +66,15 @@ pub async fn trace(args: &Args) -> anyhow::Result<()> {
         biased;
         () = stop.insisted() => std::process::exit(130),
         result = finish(&mut tracer, &mut screen, reason) => result,
+    }
+}
+
+/// Gives back what loading took: aya reads all of the kernel's BTF, tens of megabytes.
+fn release_memory() {
+    // SAFETY: malloc_trim only returns pages that hold nothing, and no other thread runs.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

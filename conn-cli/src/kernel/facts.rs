@@ -24,6 +24,10 @@ pub(super) fn gather() -> Facts {
         missing_symbol: missing_symbol(&[ACCEPT, GRAFT]),
         btf: Path::new(offsets::VMLINUX).exists(),
         memory_lock: memory_lock(),
+        perf_paranoid: fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .filter(|&level| level > 2),
     }
 }
 

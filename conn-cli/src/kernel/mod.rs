@@ -23,7 +23,7 @@ pub use self::{
     object::Settings,
     privileges::{drop_privileges, require},
     refusal::Refusal,
-    select::{Choice, choose},
+    select::{Choice, Refused, choose},
     totals::{Doubts, Totals},
     tracer::{Batch, Tracer},
 };

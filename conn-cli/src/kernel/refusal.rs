@@ -15,6 +15,9 @@ pub enum Refusal {
     OldKernel(String),
     /// Before Linux 5.11 maps are charged to the memory lock limit, in bytes.
     MemoryLock(u64),
+    /// `kernel.perf_event_paranoid` has this value, with which Debian's kernels leave
+    /// `perf_event_open`, and so kprobes and tracepoints, to `CAP_SYS_ADMIN` alone.
+    PerfParanoid(i32),
     /// The kernel is locked down for confidentiality.
     Lockdown,
     /// The kernel was built without kprobes.
@@ -48,6 +51,8 @@ pub(super) struct Facts {
     pub(super) btf: bool,
     /// The memory lock limit, where maps are charged to it and it is not unlimited.
     pub(super) memory_lock: Option<u64>,
+    /// `kernel.perf_event_paranoid`, if it is beyond the 2 of the mainline kernel.
+    pub(super) perf_paranoid: Option<i32>,
 }
 
 impl Refusal {
@@ -77,7 +82,10 @@ impl Refusal {
                     Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
                     _,
                 ) => Self::NoTrampolines,
-                (_, Some(libc::EPERM | libc::EACCES), _) => Self::NotPermitted,
+                (_, Some(libc::EPERM | libc::EACCES), _) => match facts.perf_paranoid {
+                    Some(level) if backend != Backend::Fentry => Self::PerfParanoid(level),
+                    _ => Self::NotPermitted,
+                },
                 _ => Self::Other(format!("{error:#}")),
             },
         }
@@ -118,6 +126,10 @@ impl Refusal {
                 "the memory lock limit of {} KiB is too low for this kernel",
                 limit / 1024
             ),
+            Self::PerfParanoid(level) => format!(
+                "kernel.perf_event_paranoid is {level}, which leaves kprobes and tracepoints to \
+                 CAP_SYS_ADMIN"
+            ),
             Self::Lockdown => {
                 "the kernel is locked down (confidentiality mode), which forbids tracing".to_owned()
             }
@@ -149,6 +161,10 @@ impl Refusal {
             }
             Self::OldKernel(_) => "boot a newer kernel",
             Self::MemoryLock(_) => "raise it with 'ulimit -l unlimited', or run it with sudo",
+            Self::PerfParanoid(_) => {
+                "run it with sudo, use --probe fentry, or set it with 'sysctl \
+                 kernel.perf_event_paranoid=2'"
+            }
             Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
             Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
             Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
@@ -214,6 +230,10 @@ mod tests {
             confidential: true,
             ..no_kprobes
         };
+        let paranoid = Facts {
+            perf_paranoid: Some(3),
+            ..able()
+        };
         let limited = Facts {
             memory_lock: Some(65536),
             ..able()
@@ -269,6 +289,12 @@ mod tests {
                 &able(),
                 Refusal::NotPermitted,
             ),
+            (
+                Backend::Kretprobe,
+                libc::EACCES,
+                &paranoid,
+                Refusal::PerfParanoid(3),
+            ),
             // A missing symbol does not concern the tracepoint.
             (
                 Backend::Tracepoint,
@@ -302,6 +328,7 @@ mod tests {
             (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
             (Refusal::OldKernel("5.4.0".to_owned()), "5.8"),
             (Refusal::MemoryLock(65536), "64 KiB"),
+            (Refusal::PerfParanoid(3), "--probe fentry"),
             (Refusal::Lockdown, "lockdown=integrity"),
             (Refusal::NoKprobes, "--probe tracepoint"),
             (Refusal::NoSymbol("x"), "--probe tracepoint"),
