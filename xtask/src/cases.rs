@@ -6,6 +6,7 @@ mod client;
 mod exact;
 mod flood;
 mod leftovers;
+mod list;
 pub(crate) mod netns;
 mod outcome;
 mod plan;

@@ -12,10 +12,9 @@ use crate::{command, vm};
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args) -> Result<()> {
-    let this = std::env::current_exe()?;
     let mut unit_tests = vm::cargo();
     unit_tests.args(["test", "--workspace"]);
-    let mut objects = Command::new(&this);
+    let mut objects = xtask(false)?;
     objects.args(["ebpf", "--check"]);
 
     let mut report = Report::default();
@@ -26,16 +25,27 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         built = Some(vm::build_conn_cli()?);
         Ok(())
     });
-    for part in ["native", "vm"] {
+    for (part, needs_root) in [("native", true), ("vm", false)] {
         report.part(part, || match &built {
             Some(conn_cli) => {
-                let mut cases = Command::new(&this);
+                let mut cases = xtask(needs_root)?;
                 command::run(cases.arg(part).arg("--conn-cli").arg(conn_cli))
             }
             None => bail!("did not run: there is no conn-cli to test"),
         });
     }
     report.finish()
+}
+
+/// This xtask as a command.
+fn xtask(needs_root: bool) -> Result<Command> {
+    let this = std::env::current_exe()?;
+    if needs_root && !rustix::process::geteuid().is_root() {
+        let mut sudo = Command::new("sudo");
+        sudo.arg(this);
+        return Ok(sudo);
+    }
+    Ok(Command::new(this))
 }
 
 /// How each part ended and how long it took.

@@ -32,9 +32,18 @@ pub(super) struct Count {
     pub(super) accept: Accept,
     pub(super) first: First,
     pub(super) family: Family,
-    pub(super) mptcp: bool,
+    pub(super) protocol: Protocol,
     pub(super) netns: bool,
     pub(super) other_port: bool,
+}
+
+/// What the two sides speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Tcp,
+    Mptcp,
+    /// A server of MPTCP whose clients know TCP only.
+    TcpToMptcp,
 }
 
 /// What the server listens on and its clients come from.
@@ -72,7 +81,7 @@ impl Count {
         accept: Accept::Threads(1),
         first: First::Server,
         family: Family::V4,
-        mptcp: false,
+        protocol: Protocol::Tcp,
         netns: false,
         other_port: false,
     };
@@ -81,7 +90,7 @@ impl Count {
         Serve {
             address: self.family.listen(),
             accept: self.accept,
-            mptcp: self.mptcp,
+            mptcp: self.protocol != Protocol::Tcp,
             netns: self.netns,
         }
     }
@@ -120,7 +129,7 @@ impl Count {
             port: bench.port,
             connections: CONNECTIONS,
             threads: CLIENT_THREADS,
-            mptcp: self.mptcp,
+            mptcp: self.protocol == Protocol::Mptcp,
             netns_of: self.netns.then_some(server.pid()),
         };
         let mptcp_before = mptcp_connections()?;
@@ -129,7 +138,7 @@ impl Count {
         } else {
             load.run()?
         };
-        if self.mptcp {
+        if self.protocol == Protocol::Mptcp {
             let mptcp = mptcp_connections()? - mptcp_before;
             ensure!(
                 mptcp >= u64::from(CONNECTIONS),

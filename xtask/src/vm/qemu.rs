@@ -17,6 +17,9 @@ const QEMU: &str = "qemu-system-x86_64";
 /// How long a guest may take to reach PID 1; it needs 2 to 5 seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
+/// How long a kernel in trouble may go on to speak of it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// What the kernel says when nothing it does afterwards can be trusted.
 const TROUBLE: [&str; 8] = [
     "Kernel panic",
@@ -117,27 +120,39 @@ fn follow(
     limit: Duration,
     on_line: &mut impl FnMut(&str),
 ) -> Result<End> {
-    let start = Instant::now();
+    let mut deadline = Instant::now() + BOOT_LIMIT;
     let mut started = false;
+    let mut trouble = None;
     loop {
-        let limit = if started { limit } else { BOOT_LIMIT };
-        match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
-            Ok(line) => {
-                writeln!(log, "{line}")?;
-                started |= line == STARTED_LINE;
-                if let Some(end) = end_told_by(&line) {
-                    return Ok(end);
-                }
-                on_line(&line);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = match lines.recv_timeout(left) {
+            Ok(line) => line,
+            Err(error) => return Ok(end_without_last_word(error, started, trouble)),
+        };
+        writeln!(log, "{line}")?;
+        if line == STARTED_LINE {
+            started = true;
+            deadline = Instant::now() + limit;
+        }
+        match end_told_by(&line) {
+            // What the kernel says next tells why.
+            Some(End::Died(why)) if trouble.is_none() => {
+                trouble = Some(why);
+                deadline = Instant::now() + LAST_WORDS;
             }
-            Err(_) if !started => return Ok(End::NoInit),
-            Err(RecvTimeoutError::Timeout) => {
-                let limit = limit.as_secs();
-                return Ok(End::Died(format!("not done after {limit} s")));
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                return Ok(End::Died("ended without its last line".to_owned()));
-            }
+            Some(End::Died(_)) | None => on_line(&line),
+            Some(end) => return Ok(trouble.map_or(end, End::Died)),
+        }
+    }
+}
+
+fn end_without_last_word(error: RecvTimeoutError, started: bool, trouble: Option<String>) -> End {
+    match (trouble, started, error) {
+        (Some(why), ..) => End::Died(why),
+        (None, false, _) => End::NoInit,
+        (None, true, RecvTimeoutError::Timeout) => End::Died("not done in time".to_owned()),
+        (None, true, RecvTimeoutError::Disconnected) => {
+            End::Died("ended without its last line".to_owned())
         }
     }
 }

@@ -1,0 +1,219 @@
+//! The list of cases: what is run, with which hooks, and in which guests.
+
+use anyhow::Result;
+
+use super::accept::Accept;
+use super::exact::{Count, Family, First, Protocol};
+use super::plan::{Bench, Hook, Place};
+use super::{flood, leftovers, privileges, text};
+use crate::vm::Line;
+
+type Run = fn(&Bench) -> Result<String>;
+
+enum Body {
+    Count(Count),
+    Other(Run),
+}
+
+/// A case.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) hooks: &'static [Hook],
+    /// Whether it is run in a place with a hook.
+    pub(super) runs: fn(Place, Hook) -> bool,
+    body: Body,
+}
+
+/// Each way to see an accepted connection.
+const EACH: &[Hook] = &[Hook::Kretprobe, Hook::Fentry, Hook::Tracepoint];
+
+fn in_every_guest(place: Place, _: Hook) -> bool {
+    matches!(place, Place::Guest(_))
+}
+
+/// In the guests, and on the machine itself with what its kernel has.
+fn everywhere(place: Place, hook: Hook) -> bool {
+    match place {
+        Place::Guest(_) | Place::Native { has_kprobes: true } => true,
+        Place::Native { has_kprobes: false } => hook == Hook::Tracepoint,
+        Place::LockedDown => false,
+    }
+}
+
+/// Debian's 5.10 was built without MPTCP.
+fn with_mptcp(place: Place, _: Hook) -> bool {
+    matches!(place, Place::Guest(line) if line != Line::V5_10)
+}
+
+/// Since 5.11 maps are accounted to a cgroup, not to the memory lock limit.
+fn with_memory_lock(place: Place, _: Hook) -> bool {
+    place == Place::Guest(Line::V5_10)
+}
+
+fn locked_down(place: Place, _: Hook) -> bool {
+    place == Place::LockedDown
+}
+
+fn without_kprobes(place: Place, _: Hook) -> bool {
+    place == Place::Native { has_kprobes: false }
+}
+
+const fn count(name: &'static str, count: Count) -> Case {
+    Case {
+        name,
+        hooks: EACH,
+        runs: in_every_guest,
+        body: Body::Count(count),
+    }
+}
+
+const fn blocked(threads: u32) -> Count {
+    Count {
+        accept: Accept::Threads(threads),
+        ..Count::PLAIN
+    }
+}
+
+const fn other(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
+    Case {
+        name,
+        hooks,
+        runs: in_every_guest,
+        body: Body::Other(run),
+    }
+}
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        hooks: &[Hook::Auto, Hook::Kretprobe, Hook::Fentry, Hook::Tracepoint],
+        runs: everywhere,
+        ..count("ipv4", Count::PLAIN)
+    },
+    Case {
+        runs: everywhere,
+        ..count(
+            "ipv6",
+            Count {
+                family: Family::V6,
+                ..Count::PLAIN
+            },
+        )
+    },
+    Case {
+        runs: everywhere,
+        ..count(
+            "dual-stack",
+            Count {
+                family: Family::Dual,
+                ..blocked(4)
+            },
+        )
+    },
+    count("blocked-64", blocked(64)),
+    count("blocked-512", blocked(512)),
+    count(
+        "server-afterwards",
+        Count {
+            first: First::Tracer,
+            ..blocked(64)
+        },
+    ),
+    count(
+        "epoll",
+        Count {
+            accept: Accept::Epoll,
+            ..Count::PLAIN
+        },
+    ),
+    count(
+        "io-uring",
+        Count {
+            accept: Accept::IoUring,
+            ..Count::PLAIN
+        },
+    ),
+    count(
+        "fork",
+        Count {
+            accept: Accept::Fork,
+            ..Count::PLAIN
+        },
+    ),
+    Case {
+        runs: with_mptcp,
+        ..count(
+            "mptcp",
+            Count {
+                protocol: Protocol::Mptcp,
+                ..blocked(4)
+            },
+        )
+    },
+    Case {
+        runs: with_mptcp,
+        ..count(
+            "tcp-to-mptcp",
+            Count {
+                protocol: Protocol::TcpToMptcp,
+                ..blocked(4)
+            },
+        )
+    },
+    count(
+        "other-netns",
+        Count {
+            netns: true,
+            ..blocked(4)
+        },
+    ),
+    count(
+        "other-port",
+        Count {
+            other_port: true,
+            ..blocked(4)
+        },
+    ),
+    other("flood-unread", EACH, flood::unread),
+    other("flood-terminated", EACH, flood::terminated),
+    other("reader-closes", EACH, flood::reader_closes),
+    Case {
+        runs: everywhere,
+        ..other("text", EACH, text::text)
+    },
+    other("killed", EACH, leftovers::killed),
+    other("dropped-privileges", EACH, privileges::dropped),
+    // The number of a tracepoint is in tracefs, which is root's alone.
+    other(
+        "two-capabilities",
+        &[Hook::Kretprobe, Hook::Fentry],
+        privileges::two_capabilities,
+    ),
+    other(
+        "perf-paranoid",
+        &[Hook::Kretprobe],
+        privileges::perf_paranoid,
+    ),
+    other("not-root", &[Hook::Auto], privileges::not_root),
+    other("bad-port", &[Hook::Auto], privileges::bad_port),
+    Case {
+        runs: with_memory_lock,
+        ..other("memory-lock", &[Hook::Kretprobe], privileges::memory_lock)
+    },
+    Case {
+        runs: locked_down,
+        ..other("lockdown", &[Hook::Kretprobe], privileges::lockdown)
+    },
+    Case {
+        runs: without_kprobes,
+        ..other("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
+    },
+];
+
+impl Case {
+    pub(super) fn run(&self, bench: &Bench) -> Result<String> {
+        match &self.body {
+            Body::Count(count) => count.run(bench),
+            Body::Other(run) => run(bench),
+        }
+    }
+}
