@@ -1,16 +1,19 @@
-//! Takes the debug sections out of an object; its BTF stays.
+//! Takes out of an object what no loader reads; its BTF stays.
 
 use anyhow::Result;
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-/// DWARF is most of an object as it is linked, and neither the kernel nor aya reads
-/// it.
+/// Sections by the beginning of their names. DWARF is most of an object as it is linked.
+/// The relocations of BTF only repeat, for a linker, what stands in it already.
+const NOT_READ: [&str; 3] = [".debug_", ".rel.debug_", ".rel.BTF"];
+
+/// Neither the kernel nor aya reads [`NOT_READ`].
 pub(super) fn strip_debug(linked: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(linked)?;
     for section in &mut elf.sections {
         let name = section.name.as_slice();
-        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+        section.delete = NOT_READ.iter().any(|not| name.starts_with(not.as_bytes()));
     }
     elf.delete_orphans();
 
@@ -59,12 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_debug_sections_go() {
+    fn only_what_is_not_read_goes() {
         let linked = linked(&[
             "kprobe",
             ".debug_info",
             ".BTF",
             ".BTF.ext",
+            ".rel.BTF",
+            ".rel.BTF.ext",
             ".rel.debug_info",
         ]);
         let stripped = strip_debug(&linked).unwrap();
