@@ -30,7 +30,7 @@ const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
 const LOCKED_DOWN: Line = Line::V6_1;
 
 /// Run the cases in guests with Debian's kernels, under QEMU
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub(crate) struct Args {
     /// A kernel to run them on, all by default; may be given several times
     #[arg(long = "kernel", value_name = "LINE")]
@@ -42,8 +42,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     conn_cli: Option<PathBuf>,
     /// Guests to run at the same time, each on one processor
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
+}
+
+/// Two, where there are two processors; more would want more memory.
+fn default_jobs() -> usize {
+    thread::available_parallelism().map_or(1, |processors| processors.get().min(2))
 }
 
 /// One boot of one kernel.
