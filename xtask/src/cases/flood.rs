@@ -107,7 +107,23 @@ pub(super) fn reader_closes(bench: &Bench) -> Result<String> {
         ended.stderr.join(" | ")
     );
     server.finish()?;
-    Ok(format!("said: {}", ended.stderr.join(" | ")))
+    let account = ended.stderr.last().context("conn-cli gave no account")?;
+    let (connections, not_shown) = figures_of(account)
+        .with_context(|| format!("no figures in conn-cli's account: {account}"))?;
+    ensure!(
+        not_shown < connections,
+        "a line was shown, and conn-cli says that none was: {account}"
+    );
+    Ok(format!("said: {account}"))
+}
+
+/// The figures of `12 connections from 9 addresses in 0.5 s; 10 lines not shown; ...`.
+fn figures_of(account: &str) -> Option<(u64, u64)> {
+    let first_number = |part: &str| part.trim().split(' ').next()?.parse().ok();
+    let mut parts = account.split(';');
+    let connections = first_number(parts.next()?)?;
+    let not_shown = parts.find(|part| part.contains("not shown"))?;
+    Some((connections, first_number(not_shown)?))
 }
 
 /// Reads a line and closes the pipe.
@@ -120,4 +136,16 @@ fn first_line(stdout: ChildStdout) -> Result<String> {
         .read_line(&mut line)
         .context("cannot read conn-cli's first line")?;
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_account() {
+        let account = "12 connections from 9 addresses in 0.5 s; 1 line not shown; more";
+        assert_eq!(figures_of(account), Some((12, 1)));
+        assert_eq!(figures_of("12 connections"), None);
+    }
 }
