@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Clients counted one by one; the connections of all further ones are added up
+    /// Pairs of client and local port counted one by one; further ones are added up as other
     #[arg(long, value_name = "N", default_value_t = 65536,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_clients: u32,

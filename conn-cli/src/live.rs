@@ -1,20 +1,16 @@
 //! Live tracing: from attaching to the summary.
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use jiff::tz::TimeZone;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     cli::Args,
-    connection::Connection,
-    kernel::{self, Backend, Choice, Refusal, Settings, Totals, Tracer},
-    output::{Clock, Json, Printer, Stdout, Summary, Text, account},
-    stop::{Reason, Stop},
-    tally::Tally,
+    kernel::{self, Choice, Doubts, Settings, Totals, Tracer},
+    output::{Summary, account, say},
+    screen::Screen,
+    stop::Stop,
 };
 
 /// Records handled before signals are looked at again.
@@ -23,8 +19,20 @@ const BATCH: usize = 1024;
 /// The least time between two looks at the ring buffer: to wake up costs more than a record.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether anybody still reads.
+const TICK: Duration = Duration::from_millis(500);
+
 /// How long records that were begun before the end are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a run ended.
+#[derive(Debug)]
+enum End {
+    /// It was asked to, or has shown as many connections as it was to show.
+    Asked,
+    /// Standard output takes no more: its reader is gone, or this error.
+    Output(Option<io::Error>),
+}
 
 /// Traces as `args` say, until it is stopped, and prints the summary.
 ///
@@ -35,7 +43,8 @@ pub async fn trace(args: &Args) -> anyhow::Result<()> {
     let ports = args.port_set();
     let settings = Settings {
         ports: ports.bits(),
-        emit_events: !args.quiet || args.count.is_some(),
+        offsets: kernel::offsets(),
+        emit_events: Screen::wants_events(args),
         max_clients: args.max_clients,
         buffer_size: args.buffer_size,
         verbose: args.verbose,
@@ -46,142 +55,123 @@ pub async fn trace(args: &Args) -> anyhow::Result<()> {
         attached: mut tracer,
         passed_over,
     } = kernel::choose(args.probe, |backend| Tracer::attach(backend, &settings))
-        .map_err(|refused| cannot_trace(&refused))?;
+        .map_err(|refused| anyhow!(kernel::complaint(&refused)))?;
     kernel::drop_privileges()?;
     release_memory();
     if let Some(duration) = args.duration {
         stop.after(duration);
     }
-    let begun = kernel::announcement(&ports, tracer.backend(), &passed_over);
-    eprintln!("{begun}");
+    say(kernel::announcement(
+        &ports,
+        tracer.backend(),
+        &settings.offsets,
+        &passed_over,
+    ));
 
     let mut screen = Screen::new(args, ports.is_single());
-    let reason = tokio::select! {
+    let end = tokio::select! {
         biased;
-        reason = stop.wait() => reason,
-        reason = follow(&mut tracer, &mut screen) => reason?,
+        () = stop.wait() => End::Asked,
+        end = follow(&mut tracer, &mut screen) => end?,
     };
     tracer.detach();
-    tokio::select! {
-        biased;
-        () = stop.insisted() => std::process::exit(130),
-        result = finish(&mut tracer, &mut screen, reason) => result,
-    }
+    finish(&mut tracer, &mut screen, &mut stop, end).await
 }
 
 /// Gives back what loading took: aya reads all of the kernel's BTF, tens of megabytes.
 fn release_memory() {
-    // SAFETY: malloc_trim only returns pages that hold nothing, and no other thread runs.
+    // SAFETY: malloc_trim only returns pages that hold nothing.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// A line for each hook that was tried.
-fn cannot_trace(refused: &[(Backend, Refusal)]) -> anyhow::Error {
-    let line = |(backend, refusal): &(_, _)| format!("cannot use {backend}: {refusal}");
-    anyhow!(refused.iter().map(line).collect::<Vec<_>>().join("\n"))
-}
-
-/// The live lines: what to print, and what has been.
-struct Screen {
-    printer: Printer,
-    stdout: Stdout,
-    quiet: bool,
-    /// Connections that came out of the ring buffer.
-    arrived: u64,
-    limit: Option<u64>,
-    /// Kept with a limit only: the summary is then of what arrived up to it.
-    tally: Tally,
-}
-
-impl Screen {
-    fn new(args: &Args, single_port: bool) -> Self {
-        let zone = match args.utc {
-            true => TimeZone::UTC,
-            false => TimeZone::system(),
-        };
-        let clock = Clock::new(zone);
-        let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
-            && io::stdout().is_terminal();
-        Self {
-            printer: match args.json {
-                true => Printer::Json(Json::new(clock)),
-                false => Printer::Text(Text::new(clock, !single_port, colour)),
-            },
-            stdout: Stdout::new(),
-            quiet: args.quiet,
-            arrived: 0,
-            limit: args.count,
-            tally: Tally::default(),
-        }
-    }
-
-    /// Whether no records are expected: the kernel was told not to write any.
-    fn only_counts(&self) -> bool {
-        self.quiet && self.limit.is_none()
-    }
-
-    fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.arrived >= limit)
-    }
-
-    fn show(&mut self, connection: &Connection) {
-        let too_late = self.is_full();
-        self.arrived += 1;
-        if too_late {
-            return;
-        }
-        if self.limit.is_some() {
-            let client = connection.remote.ip();
-            self.tally.add(client, connection.local.port(), 1);
-        }
-        if !self.quiet {
-            self.printer.connection(self.stdout.buffer(), connection);
-            self.stdout.count_line();
-        }
-    }
-}
-
 /// Shows connections as they come, until the limit is reached or nobody reads.
-async fn follow(tracer: &mut Tracer, screen: &mut Screen) -> anyhow::Result<Reason> {
+async fn follow(tracer: &mut Tracer, screen: &mut Screen) -> anyhow::Result<End> {
     loop {
         let batch = tracer.read(BATCH, |connection| screen.show(connection));
-        match screen.stdout.send().await {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(Reason::OutputClosed);
-            }
-            sent => sent.context("cannot write to standard output")?,
+        if let Err(error) = screen.stdout.send().await {
+            return Ok(output_ended(error));
         }
         if screen.is_full() {
-            return Ok(Reason::Asked);
+            return Ok(End::Asked);
         }
         if batch.more {
             tokio::task::yield_now().await;
         } else if batch.records > 0 {
-            tokio::time::sleep(PAUSE).await;
+            sleep(PAUSE).await;
         } else {
-            tracer.readable().await?;
+            tokio::select! {
+                ready = tracer.readable() => ready?,
+                () = sleep(TICK) => if screen.stdout.is_closed() {
+                    return Ok(End::Output(None));
+                },
+            }
         }
     }
 }
 
+fn output_ended(error: io::Error) -> End {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => End::Output(None),
+        _ => End::Output(Some(error)),
+    }
+}
+
 /// Reads what is left, then the totals, and prints the summary and the account.
-async fn finish(tracer: &mut Tracer, screen: &mut Screen, reason: Reason) -> anyhow::Result<()> {
+async fn finish(
+    tracer: &mut Tracer,
+    screen: &mut Screen,
+    stop: &mut Stop,
+    end: End,
+) -> anyhow::Result<()> {
     let totals = settle(tracer, screen).await?;
-    let Totals {
-        tally,
-        ring_full: _,
-        second_hook_only,
-        doubts,
-    } = totals;
-    let counted = tally.connections();
-    let tally = match screen.limit {
-        Some(_) => std::mem::take(&mut screen.tally),
-        None => tally,
+    let counted = totals.tally.connections();
+    let doubts = totals.doubts;
+    let mut summary = summary(tracer, screen, totals);
+
+    let (insisted, end) = match end {
+        End::Asked => {
+            // Of the lines not yet written it is assumed that they will be: otherwise nobody
+            // reads this either.
+            summary.lines_not_shown = not_shown(screen, &summary, screen.arrived);
+            screen
+                .printer
+                .summary(screen.stdout.buffer(), &summary, &doubts);
+            tokio::select! {
+                biased;
+                sent = screen.stdout.send() => (false, sent.map_or_else(output_ended, |()| end)),
+                () = stop.insisted() => (true, end),
+            }
+        }
+        End::Output(_) => (false, end),
     };
-    let mut summary = Summary {
+
+    summary.lines_not_shown = not_shown(screen, &summary, screen.stdout.lines_sent());
+    for line in account(&summary, screen.quiet, &doubts) {
+        say(line);
+    }
+    if counted > summary.connections {
+        let more = counted - summary.connections;
+        say(format_args!(
+            "{more} more were accepted before the probes were detached"
+        ));
+    }
+    match end {
+        // What waits to be written holds a thread, which only this ends.
+        _ if insisted => std::process::exit(130),
+        End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
+        End::Output(None) | End::Asked => Ok(()),
+    }
+}
+
+fn summary(tracer: &Tracer, screen: &Screen, totals: Totals) -> Summary {
+    let (tally, second_hook_only) = match screen.first_ones() {
+        Some(first) => (first.tally, first.second_hook_only),
+        None => (totals.tally, totals.second_hook_only),
+    };
+    Summary {
         backend: tracer.backend(),
         connections: tally.connections(),
         other_clients: tally.other(),
@@ -189,48 +179,38 @@ async fn finish(tracer: &mut Tracer, screen: &mut Screen, reason: Reason) -> any
         second_hook_only,
         lines_not_shown: 0,
         elapsed: tracer.elapsed(),
-    };
-    if reason == Reason::Asked {
-        // The summary says how many lines were not shown: of those not yet written it is
-        // assumed that they will be, or the summary will not be read either.
-        summary.lines_not_shown = not_shown(screen, &summary, screen.arrived);
-        screen.printer.summary(screen.stdout.buffer(), &summary);
-        match screen.stdout.send().await {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => (),
-            sent => sent.context("cannot write to standard output")?,
-        }
     }
-    summary.lines_not_shown = not_shown(screen, &summary, screen.stdout.lines_sent());
-    for line in account(&summary, screen.quiet, &doubts) {
-        eprintln!("{line}");
-    }
-    if screen.limit.is_some() && counted > summary.connections {
-        let more = counted - summary.connections;
-        eprintln!("{more} more came before the probes were detached");
-    }
-    Ok(())
 }
 
 /// Reads the ring until all that was counted has arrived or is known to be lost. A program
 /// that ran while its probe was detached may still be writing.
 async fn settle(tracer: &mut Tracer, screen: &mut Screen) -> anyhow::Result<Totals> {
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     loop {
         while tracer
             .read(BATCH, |connection| screen.show(connection))
             .more
-        {}
-        let mut totals = tracer.totals()?;
-        let expected = totals.tally.connections() - totals.ring_full;
-        let missing = expected.saturating_sub(screen.arrived);
-        if screen.only_counts() || missing == 0 || begun.elapsed() > PATIENCE {
-            totals.doubts.unaccounted = if screen.only_counts() { 0 } else { missing };
-            return Ok(totals);
+        {
+            tokio::task::yield_now().await;
         }
-        tokio::time::sleep(PAUSE).await;
+        let totals = tracer.totals()?;
+        let reported = totals.tally.connections() - totals.ring_full;
+        let unaccounted = match tracer.reports() {
+            true => reported.saturating_sub(screen.arrived),
+            false => 0,
+        };
+        if unaccounted == 0 || begun.elapsed() > PATIENCE {
+            let doubts = Doubts {
+                unaccounted,
+                ..totals.doubts
+            };
+            return Ok(Totals { doubts, ..totals });
+        }
+        sleep(PAUSE).await;
     }
 }
 
+/// Connections that are in the summary and have no line though one was asked for.
 fn not_shown(screen: &Screen, summary: &Summary, shown: u64) -> u64 {
     match screen.quiet {
         true => 0,

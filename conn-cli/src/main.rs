@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use conn_cli::{cli::Args, live};
+use conn_cli::{cli::Args, live, output::say};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("conn-cli: {error:#}");
+            say(format_args!("conn-cli: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -42,7 +42,7 @@ fn show_diagnostics() {
         fn log(&self, record: &log::Record<'_>) {
             if self.enabled(record.metadata()) {
                 let (level, target) = (record.level(), record.target());
-                eprintln!("{level} {target}: {}", record.args());
+                say(format_args!("{level} {target}: {}", record.args()));
             }
         }
         fn flush(&self) {}

@@ -1,10 +1,9 @@
-//! What ends a run: a signal, the time that was set, or a reader that went away.
+//! What ends a run: a signal, or the time that was set.
 
-use std::{fs, io, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
@@ -16,16 +15,7 @@ pub struct Stop {
     terminate: Signal,
     hang_up: Option<Signal>,
     deadline: Option<Instant>,
-    stdout: Option<AsyncFd<io::Stdout>>,
-}
-
-/// Why it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// SIGINT, SIGTERM, SIGHUP or the end of the time.
-    Asked,
-    /// Nobody reads standard output any more.
-    OutputClosed,
+    interrupts: u32,
 }
 
 impl Stop {
@@ -40,15 +30,12 @@ impl Stop {
             true => None,
             false => Some(on(SignalKind::hangup())?),
         };
-        // SAFETY: standard output stays open, as the same descriptor, until the process ends.
-        let stdout = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) };
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
             terminate: on(SignalKind::terminate())?,
             hang_up,
             deadline: None,
-            // A file cannot be waited for; it is never closed by a reader either.
-            stdout: stdout.ok(),
+            interrupts: 0,
         })
     }
 
@@ -58,21 +45,22 @@ impl Stop {
     }
 
     /// Returns when it is time to end. May be dropped at any time.
-    pub async fn wait(&mut self) -> Reason {
+    pub async fn wait(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => Reason::Asked,
-            _ = self.terminate.recv() => Reason::Asked,
-            () = received(&mut self.hang_up) => Reason::Asked,
-            () = reached(self.deadline) => Reason::Asked,
-            () = closed(&self.stdout) => Reason::OutputClosed,
+            _ = self.interrupt.recv() => self.interrupts += 1,
+            _ = self.terminate.recv() => (),
+            () = received(&mut self.hang_up) => (),
+            () = reached(self.deadline) => (),
         }
     }
 
-    /// Returns when somebody loses patience: at the next SIGINT or SIGTERM.
+    /// Returns at the second SIGINT: somebody has lost patience. Not at the first, which may
+    /// have come when the run had just ended by itself, and not at a second SIGTERM, which
+    /// timeout(1) and service managers send as a matter of course.
     pub async fn insisted(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => (),
-            _ = self.terminate.recv() => (),
+        while self.interrupts < 2 {
+            self.interrupt.recv().await;
+            self.interrupts += 1;
         }
     }
 }
@@ -90,13 +78,6 @@ async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn closed(stdout: &Option<AsyncFd<io::Stdout>>) {
-    match stdout {
-        Some(stdout) if stdout.ready(Interest::ERROR).await.is_ok() => (),
-        _ => std::future::pending().await,
     }
 }
 

@@ -82,7 +82,7 @@ pub struct ClientKey {
 }
 const _: () = assert!(size_of::<ClientKey>() == 20);
 
-/// What the programs count apart, one value for each CPU.
+/// What the programs count apart from the connections of each client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
@@ -94,7 +94,7 @@ pub struct Counters {
     pub second_hook_only: u64,
     /// Connections of clients that found no room in the map of totals.
     pub other_clients: u64,
-    /// Connections whose socket could not be read: they are in no total.
+    /// Sockets that could not be read, whose connections are in no total.
     pub unreadable: u64,
 }
 const _: () = assert!(size_of::<Counters>() == 32);
@@ -102,8 +102,8 @@ const _: () = assert!(size_of::<Counters>() == 32);
 /// Where the fields of a socket are: bytes from the start of the named structure
 /// of the running kernel.
 ///
-/// All but the last three lie in `struct sock_common`, with which `struct sock`
-/// begins.
+/// Those that begin with `skc_` lie in `struct sock_common`, with which `struct sock` and
+/// `struct inet_sock` begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
@@ -129,8 +129,11 @@ pub struct SocketOffsets {
     pub protocol: u16,
     /// `ns.inum` of `struct net`; [`UNKNOWN_OFFSET`] without BTF.
     pub netns_inum: u16,
+    /// `inet_sport` of `struct inet_sock`: the local port, network byte order, which a
+    /// socket keeps when it is closed; [`UNKNOWN_OFFSET`] without BTF.
+    pub sport: u16,
 }
-const _: () = assert!(size_of::<SocketOffsets>() == 20);
+const _: () = assert!(size_of::<SocketOffsets>() == 22);
 
 /// A field whose place is not known; what it holds is not read.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
@@ -149,6 +152,7 @@ impl SocketOffsets {
         net: 48,
         protocol: UNKNOWN_OFFSET,
         netns_inum: UNKNOWN_OFFSET,
+        sport: UNKNOWN_OFFSET,
     };
 }
 
@@ -162,7 +166,7 @@ pub struct Config {
 }
 const _: () = assert!(size_of::<Config>() == 4);
 
-/// The words of a [`PortSet`] bitmap.
+/// The words of a [`PortBits`].
 pub const PORT_WORDS: usize = 65536 / 64;
 
 /// The local ports to watch, a bit for each: port `p` is bit `p % 64` of word `p / 64`.

@@ -1,18 +1,23 @@
 //! Counting a connection, and reporting it. The totals are kept here, in the kernel,
 //! so that they are exact whatever becomes of the reports.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-        bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_ktime_get_boot_ns, generated::bpf_get_current_comm,
     },
     macros::map,
     maps::{Array, HashMap, RingBuf},
 };
 use conn_common::{ClientKey, Counters, Event};
 
-use crate::{config, socket::Ends};
+use crate::{
+    config,
+    socket::{Ends, Socket},
+};
 
 /// Connections of each client to each port. The user side sets the size.
 #[map]
@@ -26,51 +31,18 @@ static COUNTERS: Array<Counters> = Array::with_max_entries(1, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// The task that a hook ran in.
-#[derive(Clone, Copy)]
-pub struct Task {
-    comm: [u8; 16],
-    cgroup: u64,
-    pid: u32,
-    tgid: u32,
-    uid: u32,
+/// In which task a hook runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// In the one that accepts the connection.
+    Accepting,
+    /// In whatever task a packet interrupted: nothing to report.
+    Any,
 }
 
-impl Task {
-    /// For a hook that runs in whatever task a packet interrupted.
-    pub const UNKNOWN: Self = Self {
-        comm: [0; 16],
-        cgroup: 0,
-        pid: 0,
-        tgid: 0,
-        uid: 0,
-    };
-
-    /// The task that runs now.
-    #[inline(always)]
-    #[must_use]
-    pub fn current() -> Self {
-        let pid_tgid = bpf_get_current_pid_tgid();
-        Self {
-            comm: bpf_get_current_comm().unwrap_or_default(),
-            // SAFETY: the helper takes no argument and only reads the current task.
-            cgroup: unsafe { bpf_get_current_cgroup_id() },
-            pid: pid_tgid as u32,
-            tgid: (pid_tgid >> 32) as u32,
-            uid: bpf_get_current_uid_gid() as u32,
-        }
-    }
-}
-
-/// Counts the connection, and reports it where that is asked for. `task` and `netns`
-/// are only called for a report.
+/// Counts the connection, and reports it where that is asked for.
 #[inline(always)]
-pub fn connection(
-    ends: &Ends,
-    hook: u16,
-    task: impl FnOnce() -> Task,
-    netns: impl FnOnce() -> u32,
-) {
+pub fn connection(ends: &Ends, hook: u16, task: Task, socket: Socket) {
     count(&ClientKey {
         remote_address: ends.remote_address,
         local_port: u32::from(ends.local_port),
@@ -79,39 +51,66 @@ pub fn connection(
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        add_one(|counters| &raw mut counters.ring_full);
+        add_one(offset_of!(Counters, ring_full));
         return;
     };
-    let task = task();
-    entry.write(Event {
-        // SAFETY: the helper takes no argument and reads a clock.
-        time_ns: unsafe { bpf_ktime_get_boot_ns() },
-        cgroup: task.cgroup,
-        remote_address: ends.remote_address,
-        local_address: ends.local_address,
-        comm: task.comm,
-        pid: task.pid,
-        tgid: task.tgid,
-        uid: task.uid,
-        netns: netns(),
-        remote_port: ends.remote_port,
-        local_port: ends.local_port,
-        family: ends.family,
-        hook,
-    });
+    // SAFETY: the entry is as large as an Event, aligned for it, and ours until submitted.
+    // Every field is written; field by field, since the compiler would build the whole
+    // elsewhere and call memcpy.
+    unsafe {
+        let event = entry.as_mut_ptr();
+        (*event).time_ns = bpf_ktime_get_boot_ns();
+        (*event).remote_address = ends.remote_address;
+        (*event).local_address = ends.local_address;
+        (*event).remote_port = ends.remote_port;
+        (*event).local_port = ends.local_port;
+        (*event).family = ends.family;
+        (*event).hook = hook;
+        (*event).netns = socket.netns();
+        write_task(event, task);
+    }
     entry.submit(0);
+}
+
+/// Writes the fields that tell of the running task.
+///
+/// # Safety
+/// `event` is valid for writes.
+#[inline(always)]
+unsafe fn write_task(event: *mut Event, task: Task) {
+    let known = task == Task::Accepting;
+    let pid_tgid = if known { bpf_get_current_pid_tgid() } else { 0 };
+    // SAFETY: the caller's; `comm` has the 16 bytes that the helper is told of and is
+    // aligned to 8, as the two words are; the helpers only read the current task. On
+    // failure bpf_get_current_comm writes zeros.
+    unsafe {
+        let comm = &raw mut (*event).comm;
+        (*event).pid = pid_tgid as u32;
+        (*event).tgid = (pid_tgid >> 32) as u32;
+        if known {
+            (*event).uid = bpf_get_current_uid_gid() as u32;
+            (*event).cgroup = bpf_get_current_cgroup_id();
+            bpf_get_current_comm(comm.cast(), 16);
+        } else {
+            (*event).uid = 0;
+            // Volatile, or the compiler would call memset for them.
+            (&raw mut (*event).cgroup).write_volatile(0);
+            comm.cast::<u64>().write_volatile(0);
+            comm.cast::<u64>().add(1).write_volatile(0);
+        }
+    }
 }
 
 /// Counts a connection that only the second hook of a pair saw.
 #[inline(always)]
 pub fn second_hook_only() {
-    add_one(|counters| &raw mut counters.second_hook_only);
+    add_one(offset_of!(Counters, second_hook_only));
 }
 
 /// Counts a connection whose socket could not be read.
 #[inline(always)]
 pub fn unreadable() {
-    add_one(|counters| &raw mut counters.unreadable);
+    add_one(offset_of!(Counters, unreadable));
 }
 
 #[inline(always)]
@@ -125,16 +124,16 @@ fn count(key: &ClientKey) {
     // Either another CPU has inserted this client meanwhile, or the map is full.
     match CLIENTS.get_ptr_mut(key) {
         Some(total) => atomic_add_one(total),
-        None => add_one(|counters| &raw mut counters.other_clients),
+        None => add_one(offset_of!(Counters, other_clients)),
     }
 }
 
+/// Adds one to the counter at this place in [`Counters`].
 #[inline(always)]
-fn add_one(field: impl FnOnce(&mut Counters) -> *mut u64) {
+fn add_one(offset: usize) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
-        // SAFETY: the pointer is to the array's only entry, which lives as long as the
-        // map; `field` only takes an address, nothing is read or written through it.
-        atomic_add_one(field(unsafe { &mut *counters }));
+        // SAFETY: `offset` is that of a u64 in Counters, which the pointer points to.
+        atomic_add_one(unsafe { counters.byte_add(offset) }.cast());
     }
 }
 

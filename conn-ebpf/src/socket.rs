@@ -13,6 +13,9 @@ const IPPROTO_TCP: u16 = 6;
 /// in the place of its first TCP subflow.
 const IPPROTO_MPTCP: u16 = 262;
 
+/// The error of a closed socket on a kernel without BTF.
+pub const NO_PORT: i32 = -1;
+
 /// A `struct sock *` of the kernel, not null.
 #[derive(Clone, Copy)]
 pub struct Socket(*const c_void);
@@ -40,14 +43,30 @@ impl Socket {
         (!sock.is_null()).then_some(Self(sock))
     }
 
-    /// The local port, host byte order. Of a socket that is not of an IP family, any
-    /// number, mostly 0.
+    /// The local port, host byte order; 0 of a socket that is not of an IP family.
     ///
     /// # Errors
-    /// The kernel's, when the memory cannot be read.
+    /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
+    /// be found.
     #[inline(always)]
     pub fn local_port(self) -> Result<u16, i32> {
-        self.read(offset(|at| &at.num))
+        match self.read(offset(|at| &at.num))? {
+            0 => self.kept_port(),
+            port => Ok(port),
+        }
+    }
+
+    /// A connection that was reset while it waited is accepted all the same, closed already,
+    /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
+    #[inline(always)]
+    fn kept_port(self) -> Result<u16, i32> {
+        if !is_ip(self.read(offset(|at| &at.family))?) {
+            return Ok(0);
+        }
+        match offset(|at| &at.sport) {
+            UNKNOWN_OFFSET => Err(NO_PORT),
+            at_sport => self.read(at_sport).map(u16::from_be),
+        }
     }
 
     /// Both ends of a TCP connection, None for any other kind of socket.
@@ -57,7 +76,7 @@ impl Socket {
     #[inline(always)]
     pub fn tcp_ends(self, local_port: u16) -> Result<Option<Ends>, i32> {
         let family = self.read(offset(|at| &at.family))?;
-        if family != AF_INET && family != AF_INET6 {
+        if !is_ip(family) {
             return Ok(None);
         }
         let at_protocol = offset(|at| &at.protocol);
@@ -108,6 +127,11 @@ impl Socket {
         // read through the helper again) is valid for any bytes.
         unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
     }
+}
+
+#[inline(always)]
+fn is_ip(family: u16) -> bool {
+    family == AF_INET || family == AF_INET6
 }
 
 /// The IPv4-mapped form of an IPv4 address in network byte order.

@@ -1,6 +1,6 @@
 //! Loading the programs of a hook and attaching them.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use anyhow::Context as _;
 use aya::{
@@ -137,17 +137,19 @@ const RECORD: [(&str, u32, u32); 9] = [
 
 /// Compares the tracepoint's record with what the program takes it to be.
 fn check_record() -> anyhow::Result<()> {
-    let format = TRACEFS
-        .iter()
-        .map(|tracefs| Path::new(tracefs).join("events/sock/inet_sock_set_state/format"))
-        .map(fs::read_to_string)
-        .reduce(|first, second| first.or(second))
-        .expect("TRACEFS is not empty")
-        .context("cannot read the tracepoint's format")?;
-    match is_as_expected(&format) {
-        true => Ok(()),
-        false => Err(Refusal::ChangedTracepoint.into()),
+    for tracefs in TRACEFS {
+        let format = Path::new(tracefs).join("events/sock/inet_sock_set_state/format");
+        return match fs::read_to_string(format) {
+            Ok(format) if is_as_expected(&format) => Ok(()),
+            Ok(_) => Err(Refusal::ChangedTracepoint.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Refusal::TracefsDenied.into())
+            }
+            Err(error) => Err(error).context("cannot read the tracepoint's format"),
+        };
     }
+    Err(Refusal::NoTracepoint.into())
 }
 
 fn is_as_expected(format: &str) -> bool {

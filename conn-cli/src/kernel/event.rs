@@ -21,11 +21,17 @@ impl WallClock {
     /// The difference at this moment.
     #[must_use]
     pub fn now() -> Self {
-        let wall = clock_gettime(ClockId::Realtime);
-        let boot = clock_gettime(ClockId::Boottime);
-        let ahead = SignedDuration::new(wall.tv_sec, wall.tv_nsec as i32)
-            - SignedDuration::new(boot.tv_sec, boot.tv_nsec as i32);
-        Self { ahead }
+        let read = |clock| {
+            let time = clock_gettime(clock);
+            SignedDuration::new(time.tv_sec, time.tv_nsec as i32)
+        };
+        // The middle of two, lest an interruption between two readings shift every time.
+        let before = read(ClockId::Boottime);
+        let wall = read(ClockId::Realtime);
+        let after = read(ClockId::Boottime);
+        Self {
+            ahead: wall - (before + (after - before) / 2),
+        }
     }
 
     fn at(self, boot_ns: u64) -> Option<Timestamp> {

@@ -16,11 +16,13 @@ mod tracer;
 
 use std::fmt;
 
+use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use serde::Serialize;
 
 pub use self::{
     event::{WallClock, decode},
     object::Settings,
+    offsets::offsets,
     privileges::{drop_privileges, require},
     refusal::Refusal,
     select::{Choice, Refused, choose},
@@ -58,11 +60,15 @@ impl fmt::Display for Backend {
 pub fn announcement(
     ports: &PortSet,
     backend: Backend,
+    offsets: &SocketOffsets,
     passed_over: &[(Backend, Refusal)],
 ) -> String {
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
     if backend == Backend::Tracepoint {
         line += ", which counts completed handshakes, not accepts, and knows no process";
+    }
+    if offsets.protocol == UNKNOWN_OFFSET && backend != Backend::Tracepoint {
+        line += "; without BTF, SCTP on the same port numbers is counted too";
     }
     for (better, refusal) in passed_over {
         line += &format!("; not with {better}: {}", refusal.reason());
@@ -70,25 +76,60 @@ pub fn announcement(
     line
 }
 
+/// Why no hook can be used: a line for each that was tried. What to do is only said of one
+/// that was insisted on, or if it is more than to try another.
+#[must_use]
+pub fn complaint(refused: &[(Backend, Refusal)]) -> String {
+    let line = |(backend, refusal): &(Backend, Refusal)| match refused {
+        [_, _, ..] if refusal.advises_another_hook() => {
+            format!("cannot use {backend}: {}", refusal.reason())
+        }
+        _ => format!("cannot use {backend}: {refusal}"),
+    };
+    refused.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KNOWN: SocketOffsets = SocketOffsets {
+        protocol: 516,
+        ..SocketOffsets::STABLE
+    };
 
     #[test]
     fn the_announcement_names_the_hook_and_what_stood_in_the_way() {
         let ports = "80".parse().unwrap();
         assert_eq!(
-            announcement(&ports, Backend::Kretprobe, &[]),
+            announcement(&ports, Backend::Kretprobe, &KNOWN, &[]),
             "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
              security_sock_graft"
         );
+        let line = announcement(&ports, Backend::Kretprobe, &SocketOffsets::STABLE, &[]);
+        assert!(line.contains("without BTF"), "{line}");
         let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes)];
         assert_eq!(
-            announcement(&ports, Backend::Tracepoint, &passed_over),
+            announcement(&ports, Backend::Tracepoint, &KNOWN, &passed_over),
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state, which \
              counts completed handshakes, not accepts, and knows no process; not with kretprobe \
              inet_csk_accept and kprobe security_sock_graft: this kernel has no kprobes \
              (CONFIG_KPROBES is off)"
         );
+    }
+
+    #[test]
+    fn a_complaint_does_not_send_in_circles() {
+        let one = [(Backend::Kretprobe, Refusal::NoKprobes)];
+        assert!(complaint(&one).ends_with("use --probe tracepoint"));
+        let all = [
+            (Backend::Kretprobe, Refusal::NoKprobes),
+            (Backend::Fentry, Refusal::NoBtf),
+            (Backend::Tracepoint, Refusal::NoTracepoint),
+        ];
+        let lines = complaint(&all);
+        assert_eq!(lines.lines().count(), 3);
+        assert!(!lines.contains("use --probe"), "{lines}");
+        assert!(lines.contains("mount -t tracefs"), "{lines}");
     }
 }

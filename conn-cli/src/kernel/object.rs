@@ -4,8 +4,6 @@ use anyhow::Context as _;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conn_common::{Config, PortBits, SocketOffsets};
 
-use super::offsets;
-
 #[cfg(target_arch = "x86_64")]
 mod bytes {
     use super::include_bytes_aligned;
@@ -35,6 +33,8 @@ pub(super) enum Object {
 pub struct Settings {
     /// The local ports to watch.
     pub ports: Box<PortBits>,
+    /// Where the kernel keeps the fields of a socket.
+    pub offsets: SocketOffsets,
     /// Whether to report every connection, or only to count.
     pub emit_events: bool,
     /// Entries of the map of totals.
@@ -50,7 +50,6 @@ pub struct Settings {
 /// # Errors
 /// The kernel's, such as a memory lock limit that is too low.
 pub(super) fn open(object: Object, settings: &Settings) -> anyhow::Result<Ebpf> {
-    let offsets = offsets::of_running_kernel();
     let config = Config {
         emit_events: settings.emit_events.into(),
     };
@@ -63,11 +62,7 @@ pub(super) fn open(object: Object, settings: &Settings) -> anyhow::Result<Ebpf> 
     loader
         // There is nothing to relocate: the offsets are passed as a constant.
         .btf(None)
-        .override_global(
-            "OFFSETS",
-            bytemuck::bytes_of::<SocketOffsets>(&offsets),
-            true,
-        )
+        .override_global("OFFSETS", bytemuck::bytes_of(&settings.offsets), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global("PORTS", &settings.ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)

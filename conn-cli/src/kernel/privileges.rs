@@ -29,8 +29,9 @@ fn suffices(effective: CapabilitySet) -> bool {
         || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
 }
 
-/// Gives up every capability but `CAP_BPF`, which reading the totals at the end needs before
-/// Linux 6.0 (`kernel/bpf/syscall.c`, `__sys_bpf`), and the gaining of new ones by `execve`.
+/// Gives up every capability, and the gaining of new ones by `execve`. Before Linux 6.1 it
+/// keeps `CAP_BPF`, since there reading the totals at the end needs it
+/// (`kernel/bpf/syscall.c`, `__sys_bpf`, where unprivileged eBPF is off).
 /// To be called before there are threads: each has capabilities of its own.
 ///
 /// # Errors
@@ -38,25 +39,33 @@ fn suffices(effective: CapabilitySet) -> bool {
 pub fn drop_privileges() -> anyhow::Result<()> {
     set_no_new_privs(true).context("cannot set no_new_privs")?;
     let held = capabilities(None).context("cannot read the capabilities")?;
+    let (version, _) = facts::kernel_version();
+    let kept = kept(
+        held.permitted,
+        version.is_none_or(|version| version < (6, 1)),
+    );
     if held.effective.contains(CapabilitySet::SETPCAP) {
-        for capability in CapabilitySet::all() & !kept(held.permitted) {
+        for capability in CapabilitySet::all() & !kept {
             // Fails for those that this kernel does not know.
             let _ = remove_capability_from_bounding_set(capability);
         }
     }
-    let kept = CapabilitySets {
-        effective: kept(held.permitted),
-        permitted: kept(held.permitted),
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, kept).context("cannot drop capabilities")
+    set_capabilities(None, sets).context("cannot drop capabilities")
 }
 
 /// `CAP_SYS_ADMIN` stands in for `CAP_BPF` where a process has only that.
-fn kept(permitted: CapabilitySet) -> CapabilitySet {
-    match permitted.contains(CapabilitySet::BPF) {
-        true => CapabilitySet::BPF,
-        false => permitted & CapabilitySet::SYS_ADMIN,
+fn kept(permitted: CapabilitySet, to_read_maps: bool) -> CapabilitySet {
+    if !to_read_maps {
+        CapabilitySet::empty()
+    } else if permitted.contains(CapabilitySet::BPF) {
+        CapabilitySet::BPF
+    } else {
+        permitted & CapabilitySet::SYS_ADMIN
     }
 }
 
@@ -74,10 +83,10 @@ mod tests {
 
     #[test]
     fn only_what_reads_the_totals_is_kept() {
-        assert_eq!(kept(CapabilitySet::all()), CapabilitySet::BPF);
-        assert_eq!(
-            kept(CapabilitySet::SYS_ADMIN | CapabilitySet::NET_RAW),
-            CapabilitySet::SYS_ADMIN
-        );
+        let all = CapabilitySet::all();
+        assert_eq!(kept(all, true), CapabilitySet::BPF);
+        assert_eq!(kept(all, false), CapabilitySet::empty());
+        let admin = CapabilitySet::SYS_ADMIN;
+        assert_eq!(kept(admin | CapabilitySet::NET_RAW, true), admin);
     }
 }

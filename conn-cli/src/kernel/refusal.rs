@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use aya::programs::ProgramError;
+use aya::{maps::MapError, programs::ProgramError};
 
 use super::Backend;
 
@@ -30,6 +30,10 @@ pub enum Refusal {
     NoTrampolines,
     /// The tracepoint, or tracefs, is not there.
     NoTracepoint,
+    /// Only root may read tracefs.
+    TracefsDenied,
+    /// The maps, of the sizes that were asked for, find no memory.
+    NoMemory,
     /// The tracepoint's record is not the one that the program reads.
     ChangedTracepoint,
     /// The kernel's verifier does not accept the program.
@@ -72,17 +76,22 @@ impl Refusal {
             (Backend::Kretprobe | Backend::Fentry, Some(symbol)) => Self::NoSymbol(symbol),
             // The verifier speaks in the same error numbers as a lack of privilege.
             _ if is_rejected(error) => Self::Rejected,
-            _ => match (backend, errno, facts.memory_lock) {
-                (_, Some(libc::EPERM), Some(limit)) => Self::MemoryLock(limit),
-                (Backend::Tracepoint, Some(libc::ENOENT), _) => Self::NoTracepoint,
+            _ if let (Some(libc::EPERM), Some(limit)) = (errno, facts.memory_lock) => {
+                Self::MemoryLock(limit)
+            }
+            _ if error.chain().any(|cause| cause.is::<MapError>()) => match errno {
+                Some(libc::EPERM) => Self::NotPermitted,
+                Some(libc::ENOMEM | libc::E2BIG) => Self::NoMemory,
+                _ => Self::Other(format!("{error:#}")),
+            },
+            _ => match (backend, errno) {
+                (Backend::Tracepoint, Some(libc::ENOENT)) => Self::NoTracepoint,
                 // With the privileges that were checked before, these say that the kernel
                 // has no trampolines for this function.
-                (
-                    Backend::Fentry,
-                    Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
-                    _,
-                ) => Self::NoTrampolines,
-                (_, Some(libc::EPERM | libc::EACCES), _) => match facts.perf_paranoid {
+                (Backend::Fentry, Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP)) => {
+                    Self::NoTrampolines
+                }
+                (_, Some(libc::EPERM | libc::EACCES)) => match facts.perf_paranoid {
                     Some(level) if backend != Backend::Fentry => Self::PerfParanoid(level),
                     _ => Self::NotPermitted,
                 },
@@ -91,12 +100,23 @@ impl Refusal {
         }
     }
 
+    /// Whether the remedy is to use another hook.
+    #[must_use]
+    pub fn advises_another_hook(&self) -> bool {
+        self.remedy()
+            .is_some_and(|remedy| remedy.starts_with("use "))
+    }
+
     /// Whether no other hook would do better.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::NotPermitted | Self::OldKernel(_) | Self::MemoryLock(_) | Self::Lockdown
+            Self::NotPermitted
+                | Self::OldKernel(_)
+                | Self::MemoryLock(_)
+                | Self::NoMemory
+                | Self::Lockdown
         )
     }
 }
@@ -142,6 +162,8 @@ impl Refusal {
             Self::NoTracepoint => {
                 "the tracepoint sock:inet_sock_set_state is not to be found in tracefs".to_owned()
             }
+            Self::TracefsDenied => "only root may read tracefs".to_owned(),
+            Self::NoMemory => "the kernel has no memory for maps of these sizes".to_owned(),
             Self::ChangedTracepoint => {
                 "the tracepoint sock:inet_sock_set_state has an unknown record on this kernel"
                     .to_owned()
@@ -174,6 +196,8 @@ impl Refusal {
                 "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \
                  --probe"
             }
+            Self::TracefsDenied => "run it with sudo, or use --probe fentry",
+            Self::NoMemory => "choose a smaller --max-clients or --buffer-size",
             Self::Rejected => "use another --probe, and please report what -v shows",
             Self::Other(_) => return None,
         })
@@ -316,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn creating_the_maps_fails_for_reasons_of_its_own() {
+        let explain = |errno| {
+            let error = MapError::CreateError {
+                name: "CLIENTS".to_owned(),
+                io_error: io::Error::from_raw_os_error(errno),
+            };
+            let error = anyhow::Error::new(error).context("cannot create the eBPF maps");
+            Refusal::explain(Backend::Fentry, &error, &able())
+        };
+        assert_eq!(explain(libc::ENOMEM), Refusal::NoMemory);
+        assert_eq!(explain(libc::E2BIG), Refusal::NoMemory);
+        // As in a user namespace, or where seccomp forbids bpf(2)
+        assert_eq!(explain(libc::EPERM), Refusal::NotPermitted);
+    }
+
+    #[test]
     fn a_refusal_on_the_way_is_kept() {
         let error = anyhow::Error::new(Refusal::ChangedTracepoint);
         let refusal = Refusal::explain(Backend::Tracepoint, &error, &Facts::default());
@@ -334,6 +374,8 @@ mod tests {
             (Refusal::NoSymbol("x"), "--probe tracepoint"),
             (Refusal::NoBtf, "--probe"),
             (Refusal::NoTrampolines, "--probe"),
+            (Refusal::TracefsDenied, "sudo"),
+            (Refusal::NoMemory, "--max-clients"),
             (Refusal::NoTracepoint, "mount -t tracefs"),
             (Refusal::ChangedTracepoint, "--probe"),
             (Refusal::Rejected, "report"),

@@ -36,8 +36,8 @@ pub struct Totals {
 pub struct Doubts {
     /// Sockets that could not be read.
     pub unreadable: u64,
-    /// Times that the kernel did not run the program, as far as it counts them.
-    pub missed_runs: u64,
+    /// Times that the kernel did not run the program; None if it does not tell.
+    pub missed_runs: Option<u64>,
     /// Connections of the total that neither arrived nor were counted as lost.
     pub unaccounted: u64,
 }
@@ -56,7 +56,7 @@ pub(super) fn read(ebpf: &Ebpf, decisive: &str) -> anyhow::Result<Totals> {
         second_hook_only: counters.second_hook_only,
         doubts: Doubts {
             unreadable: counters.unreadable,
-            missed_runs: missed_runs(ebpf, decisive).unwrap_or(0),
+            missed_runs: missed_runs(ebpf, decisive),
             unaccounted: 0,
         },
     })
@@ -84,7 +84,8 @@ fn tally(ebpf: &Ebpf) -> anyhow::Result<Tally> {
     Ok(tally)
 }
 
-/// What the kernel says of the program in `/proc`, since Linux 5.12.
+/// What the kernel says of the program in `/proc`: since Linux 5.12, and of other programs
+/// than fentry's only since 6.7, so that an earlier kernel's 0 means nothing for those.
 fn missed_runs(ebpf: &Ebpf, program: &str) -> Option<u64> {
     let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;

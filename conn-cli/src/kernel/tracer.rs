@@ -21,6 +21,7 @@ pub struct Tracer {
     backend: Backend,
     attached: Attached,
     ring: Ring,
+    reports: bool,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     since: Instant,
     until: Option<Instant>,
@@ -63,6 +64,7 @@ impl Tracer {
             backend,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?)?,
+            reports: settings.emit_events,
             logger,
             since: Instant::now(),
             until: None,
@@ -73,6 +75,12 @@ impl Tracer {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// Whether connections are reported one by one, or only counted.
+    #[must_use]
+    pub fn reports(&self) -> bool {
+        self.reports
     }
 
     /// Returns when there may be something to read. May be dropped at any time.

@@ -9,12 +9,12 @@ use crate::kernel::{Backend, Doubts};
 pub fn account(summary: &Summary, quiet: bool, doubts: &Doubts) -> Vec<String> {
     let mut line = format!(
         "{} from {} in {:.1} s",
-        plural(summary.connections, "connection"),
-        plural(summary.clients.len() as u64, "address"),
+        plural(summary.connections, "connection", "connections"),
+        plural(summary.clients.len() as u64, "address", "addresses"),
         summary.elapsed.as_secs_f64(),
     );
     if !quiet {
-        let lines = plural(summary.lines_not_shown, "line");
+        let lines = plural(summary.lines_not_shown, "line", "lines");
         line += &format!("; {lines} not shown");
     }
     if summary.backend == Backend::Kretprobe {
@@ -22,24 +22,24 @@ pub fn account(summary: &Summary, quiet: bool, doubts: &Doubts) -> Vec<String> {
         line += &format!("; {only} seen only by security_sock_graft");
     }
     if summary.other_clients > 0 {
-        let others = plural(summary.other_clients, "connection");
+        let others = plural(summary.other_clients, "connection", "connections");
         line += &format!("; {others} of clients beyond --max-clients under \"other\"");
     }
     let mut lines = vec![line];
     if doubts.unreadable > 0 {
-        let sockets = plural(doubts.unreadable, "socket");
+        let sockets = plural(doubts.unreadable, "socket", "sockets");
         lines.push(format!(
             "warning: {sockets} could not be read: so many connections may be missing from the total"
         ));
     }
-    if doubts.missed_runs > 0 {
-        let times = plural(doubts.missed_runs, "time");
+    if let Some(missed @ 1..) = doubts.missed_runs {
+        let times = plural(missed, "time", "times");
         lines.push(format!(
             "warning: the kernel did not run the probe {times}: so many connections may be missing from the total"
         ));
     }
     if doubts.unaccounted > 0 {
-        let lost = plural(doubts.unaccounted, "connection");
+        let lost = plural(doubts.unaccounted, "connection", "connections");
         lines.push(format!(
             "warning: {lost} of the total neither arrived nor was counted as lost; please report this"
         ));
@@ -47,12 +47,8 @@ pub fn account(summary: &Summary, quiet: bool, doubts: &Doubts) -> Vec<String> {
     lines
 }
 
-fn plural(count: u64, noun: &str) -> String {
-    match (count, noun.ends_with('s')) {
-        (1, _) => format!("1 {noun}"),
-        (_, true) => format!("{count} {noun}es"),
-        (_, false) => format!("{count} {noun}s"),
-    }
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]
@@ -102,7 +98,7 @@ mod tests {
     fn every_doubt_is_said() {
         let doubts = Doubts {
             unreadable: 1,
-            missed_runs: 2,
+            missed_runs: Some(2),
             unaccounted: 3,
         };
         let lines = account(&summary(), false, &doubts);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Clock, Summary};
 use crate::{
     connection::{Connection, Family, Hook},
-    kernel::Backend,
+    kernel::{Backend, Doubts},
 };
 
 /// Writes one object a line.
@@ -52,6 +52,9 @@ struct SummaryLine<'a> {
     lines_not_shown: u64,
     second_hook_only: u64,
     other_clients: u64,
+    unreadable: u64,
+    missed_runs: Option<u64>,
+    unaccounted: u64,
     clients: Vec<ClientEntry<'a>>,
 }
 
@@ -93,7 +96,7 @@ impl Json {
     }
 
     /// `{"type":"summary",...}`
-    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
+    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary, doubts: &Doubts) {
         let clients = summary.clients.iter().map(|client| ClientEntry {
             address: client.address,
             connections: client.connections,
@@ -108,6 +111,9 @@ impl Json {
             lines_not_shown: summary.lines_not_shown,
             second_hook_only: summary.second_hook_only,
             other_clients: summary.other_clients,
+            unreadable: doubts.unreadable,
+            missed_runs: doubts.missed_runs,
+            unaccounted: doubts.unaccounted,
             clients: clients.collect(),
         };
         put(out, &line);

@@ -3,13 +3,20 @@
 mod account;
 mod clock;
 mod json;
+mod stderr;
 mod stdout;
 mod text;
 
 use std::time::Duration;
 
-pub use self::{account::account, clock::Clock, json::Json, stdout::Stdout, text::Text};
-use crate::{connection::Connection, kernel::Backend, tally::Client};
+pub use self::{
+    account::account, clock::Clock, json::Json, stderr::say, stdout::Stdout, text::Text,
+};
+use crate::{
+    connection::Connection,
+    kernel::{Backend, Doubts},
+    tally::Client,
+};
 
 /// What is known when tracing has ended.
 #[derive(Clone, Debug)]
@@ -49,10 +56,10 @@ impl Printer {
     }
 
     /// Appends the summary.
-    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
+    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary, doubts: &Doubts) {
         match self {
             Self::Text(text) => text.summary(out, summary),
-            Self::Json(json) => json.summary(out, summary),
+            Self::Json(json) => json.summary(out, summary, doubts),
         }
     }
 }
@@ -108,7 +115,7 @@ mod tests {
     fn lines(mut printer: Printer) -> String {
         let mut out = Vec::new();
         printer.connection(&mut out, &connection());
-        printer.summary(&mut out, &summary());
+        printer.summary(&mut out, &summary(), &Doubts::default());
         String::from_utf8(out).unwrap()
     }
 
@@ -157,6 +164,7 @@ mod tests {
             concat!(
                 r#"{"type":"summary","probe":"kretprobe","connections":7,"addresses":2,"#,
                 r#""seconds":1.235,"lines_not_shown":0,"second_hook_only":1,"other_clients":4,"#,
+                r#""unreadable":0,"missed_runs":null,"unaccounted":0,"#,
                 r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,
                 r#"{"address":"2001:db8::1","connections":1,"ports":{"443":1}}]}"#
             )

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::AsyncWriteExt as _;
 
 /// Bytes on their way to standard output. A write that does not get on, to a terminal that
@@ -58,6 +59,19 @@ impl Stdout {
         self.pending.clear();
         self.written = 0;
         Ok(())
+    }
+
+    /// Whether the reader of a pipe, the peer of a socket or the terminal has gone away, which
+    /// is otherwise only noticed at the next write.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let stdout = io::stdout();
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec::default();
+        poll(&mut polled, Some(&at_once)).is_ok()
+            && polled[0]
+                .revents()
+                .intersects(PollFlags::ERR | PollFlags::HUP)
     }
 }
 

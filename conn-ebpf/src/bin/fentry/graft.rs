@@ -1,5 +1,9 @@
 //! The entry of `security_sock_graft`, through a trampoline of the kernel instead of a
-//! breakpoint: the cheapest hook that misses nobody, and alone enough.
+//! breakpoint: the cheapest hook, and alone enough.
+//!
+//! The kernel may preempt such a program, and skips it for another thread on that CPU
+//! meanwhile (`kernel/bpf/trampoline.c`, `__bpf_prog_enter_recur`). It counts these, and the
+//! account tells.
 //!
 //! ```c
 //! // security/security.c
@@ -37,7 +41,7 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
         return Ok(());
     }
     if let Some(ends) = socket.tcp_ends(local_port)? {
-        record::connection(&ends, HOOK_FENTRY, Task::current, || socket.netns());
+        record::connection(&ends, HOOK_FENTRY, Task::Accepting, socket);
     }
     Ok(())
 }

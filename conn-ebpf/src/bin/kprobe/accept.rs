@@ -45,7 +45,7 @@ fn try_conn_accept(ctx: &RetProbeContext) -> Result<(), i32> {
     }
     if let Some(ends) = socket.tcp_ends(local_port)? {
         seen::leave(&ends)?;
-        record::connection(&ends, HOOK_KRETPROBE, Task::current, || socket.netns());
+        record::connection(&ends, HOOK_KRETPROBE, Task::Accepting, socket);
     }
     Ok(())
 }

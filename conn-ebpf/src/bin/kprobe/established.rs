@@ -64,6 +64,9 @@ fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
     {
         return Ok(());
     }
+    let Some(socket) = Socket::new(record.socket) else {
+        return Ok(());
+    };
     let ends = Ends {
         remote_address: address(ctx, offset_of!(SetState, daddr_v6))?,
         local_address: address(ctx, offset_of!(SetState, saddr_v6))?,
@@ -71,12 +74,7 @@ fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
         local_port: record.sport,
         family: record.family,
     };
-    record::connection(
-        &ends,
-        HOOK_TRACEPOINT,
-        || Task::UNKNOWN,
-        || Socket::new(record.socket).map_or(0, Socket::netns),
-    );
+    record::connection(&ends, HOOK_TRACEPOINT, Task::Any, socket);
     Ok(())
 }
 

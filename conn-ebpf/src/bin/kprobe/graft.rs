@@ -46,7 +46,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     };
     if !seen::take(&ends) {
         record::second_hook_only();
-        record::connection(&ends, HOOK_KPROBE, Task::current, || socket.netns());
+        record::connection(&ends, HOOK_KPROBE, Task::Accepting, socket);
     }
     Ok(())
 }
