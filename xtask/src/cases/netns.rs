@@ -13,7 +13,7 @@ pub(crate) fn bring_loopback_up() -> Result<()> {
     // SAFETY: a zeroed `ifreq` is a valid one, of an interface without a name.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        *to = *from as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: `request` is an `ifreq`, which is what this ioctl reads, and outlives the call.
