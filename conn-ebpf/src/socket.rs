@@ -50,22 +50,37 @@ impl Socket {
     /// be found.
     #[inline(always)]
     pub fn local_port(self) -> Result<u16, i32> {
-        match self.read(offset(|at| &at.num))? {
-            0 => self.kept_port(),
-            port => Ok(port),
+        let port = self.port_or_error();
+        if port < 0 { Err(port) } else { Ok(port as u16) }
+    }
+
+    /// The port, or a negative error, as the kernel's own functions have it: a Result that
+    /// is passed on from a call to a call has a part that is not set, which the compiler
+    /// may read all the same and the verifier then refuses.
+    #[inline(always)]
+    fn port_or_error(self) -> i32 {
+        match self.read::<u16>(offset(|at| &at.num)) {
+            Ok(0) => self.kept_port(),
+            Ok(port) => i32::from(port),
+            Err(error) => error,
         }
     }
 
     /// A connection that was reset while it waited is accepted all the same, closed already,
     /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
     #[inline(always)]
-    fn kept_port(self) -> Result<u16, i32> {
-        if !is_ip(self.read(offset(|at| &at.family))?) {
-            return Ok(0);
+    fn kept_port(self) -> i32 {
+        match self.read(offset(|at| &at.family)) {
+            Ok(family) if !is_ip(family) => return 0,
+            Ok(_) => (),
+            Err(error) => return error,
         }
         match offset(|at| &at.sport) {
-            UNKNOWN_OFFSET => Err(NO_PORT),
-            at_sport => self.read(at_sport).map(u16::from_be),
+            UNKNOWN_OFFSET => NO_PORT,
+            at_sport => match self.read(at_sport) {
+                Ok(port) => i32::from(u16::from_be(port)),
+                Err(error) => error,
+            },
         }
     }
 
