@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
+use super::calls;
 use super::process::run;
 use super::strip::strip_debug;
 use super::toolchain::{self, Kind, TARGET, Toolchain};
@@ -57,6 +58,7 @@ pub(super) fn objects(root: &Path, toolchain: &Toolchain) -> Result<Vec<Object>>
                 fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
             let bytes = strip_debug(&bytes).with_context(|| format!("cannot strip {name}"))?;
             paths.refuse_in(&name, &bytes)?;
+            calls::refuse(&name, &bytes)?;
             objects.push(Object { name, bytes });
         }
     }

@@ -8,6 +8,7 @@
 //! which `--check` relies on.
 
 mod build;
+mod calls;
 mod linker;
 mod process;
 mod sources;
