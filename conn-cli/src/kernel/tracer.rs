@@ -63,7 +63,7 @@ impl Tracer {
         Ok(Self {
             backend,
             attached,
-            ring: Ring::new(RingBuf::try_from(ring)?)?,
+            ring: Ring::new(RingBuf::try_from(ring)?),
             reports: settings.emit_events,
             logger,
             since: Instant::now(),

@@ -2,27 +2,55 @@
 
 use std::io;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FileType, fstat},
+    io::{retry_on_intr, write},
+};
 use tokio::io::AsyncWriteExt as _;
 
-/// Bytes on their way to standard output. A write that does not get on, to a terminal that
+/// What poll(2) promises to take of a pipe that is ready, whatever else is in it.
+const PIPE_BUF: usize = 4096;
+
+/// Bytes on their way to standard output. A write that might not get on, to a terminal that
 /// was stopped or a pipe that nobody reads, waits in a thread of tokio's; whoever awaits it
 /// may stop awaiting and come back, and nothing is lost or written twice.
 #[derive(Debug)]
 pub struct Stdout {
+    kind: Kind,
     stream: tokio::io::Stdout,
+    /// Whether tokio's thread may still be writing.
+    in_thread: bool,
     pending: Vec<u8>,
     written: usize,
     lines_pending: u64,
     lines_sent: u64,
 }
 
+/// What standard output is, as far as it tells whether a write can stall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Never stalls.
+    File,
+    /// Tells by poll(2) whether it would.
+    Pipe,
+    /// A terminal or a socket: may stall in the middle of a write.
+    Other,
+}
+
 impl Stdout {
     /// The standard output of this process.
     #[must_use]
     pub fn new() -> Self {
+        let file_type = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         Self {
+            kind: match file_type {
+                Ok(FileType::RegularFile) => Kind::File,
+                Ok(FileType::Fifo) => Kind::Pipe,
+                _ => Kind::Other,
+            },
             stream: tokio::io::stdout(),
+            in_thread: false,
             pending: Vec::new(),
             written: 0,
             lines_pending: 0,
@@ -51,27 +79,59 @@ impl Stdout {
     /// # Errors
     /// What the system says, `BrokenPipe` among it.
     pub async fn send(&mut self) -> io::Result<()> {
-        while self.written < self.pending.len() {
-            self.written += self.stream.write(&self.pending[self.written..]).await?;
+        if self.in_thread {
+            self.stream.flush().await?;
+            self.in_thread = false;
         }
-        self.stream.flush().await?;
+        while self.written < self.pending.len() {
+            let rest = &self.pending[self.written..];
+            self.written += match self.at_once() {
+                Some(at_once) => {
+                    retry_on_intr(|| write(io::stdout(), &rest[..rest.len().min(at_once)]))?
+                }
+                None => {
+                    let taken = self.stream.write(rest).await?;
+                    self.in_thread = true;
+                    taken
+                }
+            };
+        }
+        if self.in_thread {
+            self.stream.flush().await?;
+            self.in_thread = false;
+        }
         self.lines_sent += std::mem::take(&mut self.lines_pending);
         self.pending.clear();
         self.written = 0;
         Ok(())
     }
 
+    /// How much can be written now without a stall; None if that cannot be told.
+    fn at_once(&self) -> Option<usize> {
+        match self.kind {
+            _ if self.in_thread => None,
+            Kind::File => Some(usize::MAX),
+            Kind::Pipe if self.polls(PollFlags::OUT) == PollFlags::OUT => Some(PIPE_BUF),
+            Kind::Pipe | Kind::Other => None,
+        }
+    }
+
     /// Whether the reader of a pipe, the peer of a socket or the terminal has gone away, which
     /// is otherwise only noticed at the next write.
     #[must_use]
     pub fn is_closed(&self) -> bool {
+        self.polls(PollFlags::empty())
+            .intersects(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    fn polls(&self, wanted: PollFlags) -> PollFlags {
         let stdout = io::stdout();
-        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        let mut polled = [PollFd::new(&stdout, wanted)];
         let at_once = Timespec::default();
-        poll(&mut polled, Some(&at_once)).is_ok()
-            && polled[0]
-                .revents()
-                .intersects(PollFlags::ERR | PollFlags::HUP)
+        match poll(&mut polled, Some(&at_once)) {
+            Ok(_) => polled[0].revents(),
+            Err(_) => PollFlags::empty(),
+        }
     }
 }
 
