@@ -1,19 +1,25 @@
 //! The cases: real servers, clients and conn-cli on one machine, guest or not.
 
 mod accept;
+mod account;
 pub(crate) mod as_user;
 mod client;
+mod dropped;
 mod exact;
 mod flood;
+mod identity;
 mod leftovers;
 mod list;
 pub(crate) mod netns;
+mod no_btf;
 mod outcome;
 mod plan;
+mod ports;
 mod privileges;
 mod process;
 mod report;
 pub(crate) mod server;
+mod streams;
 mod text;
 mod tracer;
 

@@ -1,6 +1,7 @@
 //! Clients: they connect from several loopback addresses, as fast as the server takes them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,7 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt,
 };
 
+use super::exact::Family;
 use super::netns;
 use super::server::Counts;
 
@@ -33,6 +35,22 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// One client after the other, from several v4 addresses in turn.
+    pub(super) fn v4(port: u16, connections: u32) -> Self {
+        Self {
+            from: Family::V4.clients(),
+            port,
+            connections,
+            threads: 1,
+            mptcp: false,
+            netns_of: None,
+        }
+    }
+
+    fn source(&self, ticket: u32) -> IpAddr {
+        self.from[ticket as usize % self.from.len()]
+    }
+
     /// Makes all connections and returns how many from which address.
     pub(super) fn run(&self) -> Result<Counts> {
         self.start()?.finish()
@@ -59,8 +77,9 @@ impl Load {
             if ticket >= self.connections {
                 break;
             }
-            let from = self.from[ticket as usize % self.from.len()];
-            self.connect(from)
+            let from = self.source(ticket);
+            self.open(ticket)
+                .and_then(|connection| connection.wait_until_served())
                 .with_context(|| format!("connection {ticket} from {from}"))?;
             *counts.entry(from).or_default() += 1;
             shared.made.fetch_add(1, Ordering::Relaxed);
@@ -68,8 +87,9 @@ impl Load {
         Ok(counts)
     }
 
-    /// One connection: it lasts until the server, which has counted it, closes.
-    fn connect(&self, from: IpAddr) -> Result<()> {
+    /// Makes one connection.
+    pub(super) fn open(&self, ticket: u32) -> Result<Connection> {
+        let from = self.source(ticket);
         let (family, to): (_, IpAddr) = match from {
             IpAddr::V4(_) => (AddressFamily::INET, Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(_) => (AddressFamily::INET6, Ipv6Addr::LOCALHOST.into()),
@@ -83,9 +103,19 @@ impl Load {
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
         bind(&socket, &SocketAddr::new(from, 0)).context("cannot bind")?;
         connect(&socket, &SocketAddr::new(to, self.port)).context("cannot connect")?;
+        Ok(Connection(socket))
+    }
+}
+
+/// A client's end of a connection, which is reset when the value is dropped.
+pub(super) struct Connection(OwnedFd);
+
+impl Connection {
+    /// Waits until the server, which has counted it by then, closes it.
+    pub(super) fn wait_until_served(self) -> Result<()> {
         let mut buffer = [0; 16];
         loop {
-            match rustix::io::read(&socket, &mut buffer) {
+            match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error).context("the server did not serve"),

@@ -7,11 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use super::accept::Accept;
+use super::account::Account;
 use super::client::Load;
-use super::plan::{Bench, Hook};
-use super::report::Report;
+use super::identity::Identity;
+use super::plan::Bench;
+use super::report::{Figures, Report};
 use super::server::{Counts, Serve, Server};
-use super::tracer::Tracer;
+use super::tracer::{Ended, Tracer};
 
 const CONNECTIONS: u32 = 500;
 const CLIENT_THREADS: u32 = 4;
@@ -88,14 +90,19 @@ impl Count {
 
     fn serve(&self) -> Serve {
         Serve {
-            address: self.family.listen(),
             accept: self.accept,
             mptcp: self.protocol != Protocol::Tcp,
             netns: self.netns,
+            ..Serve::threads(1, self.family.listen())
         }
     }
 
     pub(super) fn run(&self, bench: &Bench) -> Result<String> {
+        Ok(self.trace(bench)?.0.to_string())
+    }
+
+    /// Counts, checks everything that conn-cli wrote, and returns it.
+    pub(super) fn trace(&self, bench: &Bench) -> Result<(Figures, Ended)> {
         let start_tracer = || Tracer::start(bench.conn_cli(bench.port).arg("--json"));
         let start_server = || Server::start(self.serve(), bench.port);
         let (server, mut tracer) = match self.first {
@@ -109,17 +116,21 @@ impl Count {
             }
         };
         let stdout = tracer.stdout()?;
-        let pid = server.pid();
+        let identity = Identity::of(server.pid())?;
         let served = self.connect(bench, server)?;
         let ended = tracer.finish(Signal::INT, &stdout)?;
         let report = Report::of(&ended)?;
         let figures = report.check(&served)?;
         report.check_live(&[("local_port", bench.port.into())])?;
-        if bench.hook != Hook::Tracepoint {
-            // The tracepoint runs in whatever task the packet interrupts.
-            report.check_live(&[("pid", pid.into())])?;
-        }
-        Ok(figures.to_string())
+        identity.check(&report, bench)?;
+        let expected = Account {
+            connections: figures.server,
+            addresses: served.len() as u64,
+            not_shown: Some(figures.not_shown),
+        };
+        let account = Account::alone(&ended)?;
+        ensure!(account == expected, "{account:?} instead of {expected:?}");
+        Ok((figures, ended))
     }
 
     /// Makes the connections; what the server counted must be what the clients made.

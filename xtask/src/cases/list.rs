@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::accept::Accept;
 use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
-use super::{flood, leftovers, privileges, text};
+use super::{dropped, flood, leftovers, no_btf, ports, privileges, streams, text};
 use crate::vm::Line;
 
 type Run = fn(&Bench) -> Result<String>;
@@ -38,6 +38,15 @@ fn everywhere(place: Place, hook: Hook) -> bool {
         Place::Native { has_kprobes: false } => hook == Hook::Tracepoint,
         Place::LockedDown => false,
     }
+}
+
+/// With one hook: what is tested has nothing to do with how connections are seen.
+fn once(place: Place, hook: Hook) -> bool {
+    let usual = match place {
+        Place::Native { has_kprobes: false } => Hook::Tracepoint,
+        _ => Hook::Kretprobe,
+    };
+    hook == usual && place != Place::LockedDown
 }
 
 /// Debian's 5.10 was built without MPTCP.
@@ -80,6 +89,20 @@ const fn other(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
         hooks,
         runs: in_every_guest,
         body: Body::Other(run),
+    }
+}
+
+const fn everywhere_other(name: &'static str, run: Run) -> Case {
+    Case {
+        runs: everywhere,
+        ..other(name, EACH, run)
+    }
+}
+
+const fn one(name: &'static str, run: Run) -> Case {
+    Case {
+        runs: once,
+        ..other(name, &[Hook::Kretprobe, Hook::Tracepoint], run)
     }
 }
 
@@ -175,13 +198,14 @@ pub(super) const CASES: &[Case] = &[
     ),
     other("flood-unread", EACH, flood::unread),
     other("flood-terminated", EACH, flood::terminated),
-    other("reader-closes", EACH, flood::reader_closes),
-    Case {
-        runs: everywhere,
-        ..other("text", EACH, text::text)
-    },
+    everywhere_other("no-btf", no_btf::no_btf),
+    everywhere_other("port-list", ports::list),
+    everywhere_other("reader-closes", streams::reader_closes),
+    one("stderr-closed", streams::stderr_closed),
+    one("disk-full", streams::disk_full),
+    everywhere_other("text", text::text),
     other("killed", EACH, leftovers::killed),
-    other("dropped-privileges", EACH, privileges::dropped),
+    everywhere_other("dropped-privileges", dropped::privileges),
     // The number of a tracepoint is in tracefs, which is root's alone.
     other(
         "two-capabilities",

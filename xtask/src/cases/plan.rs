@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::as_user;
 use super::list::CASES;
+use super::no_btf;
 use super::outcome::Id;
 use crate::vm::Line;
 
@@ -44,6 +45,8 @@ pub(super) struct Bench {
     pub(super) port: u16,
     /// Run conn-cli as an ordinary user, with these options.
     pub(super) as_user: Option<&'static [&'static str]>,
+    /// Run conn-cli as on a kernel without BTF.
+    pub(super) hide_btf: bool,
 }
 
 impl Bench {
@@ -53,10 +56,13 @@ impl Bench {
         command
             .args(["--port", &port.to_string()])
             .args(["--probe", &self.hook.to_string()]);
-        match self.as_user {
-            Some(options) => as_user::command(options, &command),
-            None => command,
+        if let Some(options) = self.as_user {
+            command = as_user::command(options, &command);
         }
+        if self.hide_btf {
+            no_btf::hide(&mut command);
+        }
+        command
     }
 }
 
@@ -116,6 +122,7 @@ pub(super) fn run(id: &Id, conn_cli: PathBuf, port: u16) -> Result<String> {
         hook,
         port,
         as_user: None,
+        hide_btf: false,
     })
 }
 
@@ -130,13 +137,33 @@ mod tests {
         }
     }
 
+    const PLACES: [Place; 7] = [
+        Place::Guest(Line::V5_10),
+        Place::Guest(Line::V6_1),
+        Place::Guest(Line::V6_12),
+        Place::Guest(Line::Newest),
+        Place::LockedDown,
+        Place::Native { has_kprobes: false },
+        Place::Native { has_kprobes: true },
+    ];
+
     #[test]
     fn every_place_has_cases() {
         for place in Line::ALL.map(Place::Guest) {
-            assert!(planned(place, &[]).len() > 30, "{place:?}");
+            assert!(planned(place, &[]).len() > 50, "{place:?}");
         }
-        assert!(planned(Place::Native { has_kprobes: false }, &[]).len() > 3);
-        assert!(planned(Place::Native { has_kprobes: true }, &[]).len() > 9);
+        assert!(planned(Place::Native { has_kprobes: false }, &[]).len() > 8);
+        assert!(planned(Place::Native { has_kprobes: true }, &[]).len() > 20);
         assert!(!planned(Place::LockedDown, &[]).is_empty());
+    }
+
+    #[test]
+    fn every_case_is_run_somewhere_with_each_of_its_hooks() {
+        for case in CASES {
+            for hook in case.hooks {
+                let runs = |place: &Place| (case.runs)(*place, *hook);
+                assert!(PLACES.iter().any(runs), "{hook} {}", case.name);
+            }
+        }
     }
 }

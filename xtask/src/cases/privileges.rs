@@ -1,59 +1,17 @@
-//! What conn-cli needs, what it keeps, and what it says when it may not.
+//! What conn-cli needs, and what it says when it may not.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
 
 use super::as_user;
 use super::exact::Count;
 use super::plan::Bench;
-use super::tracer::{Tracer, run_to_end};
-
-/// `CAP_BPF` in the masks of `/proc/PID/status`.
-const CAP_BPF: u64 = 1 << 39;
+use super::tracer::run_to_end;
 
 /// A limit that no map of conn-cli fits in.
 const SMALL_MEMORY_LOCK: &str = "65536";
-
-/// Once attached, every thread has given up all but CAP_BPF.
-pub(super) fn dropped(bench: &Bench) -> Result<String> {
-    let mut tracer = Tracer::start(&mut bench.conn_cli(bench.port))?;
-    let stdout = tracer.stdout()?;
-    let tasks = format!("/proc/{}/task", tracer.process.child.id());
-    let mut threads = 0;
-    for task in fs::read_dir(tasks)? {
-        let status = fs::read_to_string(task?.path().join("status"))?;
-        let effective = field(&status, "CapEff")?;
-        let effective = u64::from_str_radix(effective, 16)?;
-        ensure!(
-            effective & !CAP_BPF == 0,
-            "a thread has the capabilities {effective:#x}"
-        );
-        let no_new_privileges = field(&status, "NoNewPrivs")?;
-        ensure!(
-            no_new_privileges == "1",
-            "NoNewPrivs is {no_new_privileges}"
-        );
-        threads += 1;
-    }
-    let ended = tracer.finish(Signal::INT, &stdout)?;
-    ensure!(
-        ended.status.success(),
-        "conn-cli ended with {}",
-        ended.status
-    );
-    Ok(format!("threads={threads}"))
-}
-
-fn field<'a>(status: &'a str, name: &str) -> Result<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
-        .with_context(|| format!("/proc/PID/status has no {name}"))
-}
 
 /// An ordinary user needs two capabilities, and then counts as well as root does.
 pub(super) fn two_capabilities(bench: &Bench) -> Result<String> {
@@ -123,7 +81,7 @@ pub(super) fn bad_port(bench: &Bench) -> Result<String> {
 
 /// conn-cli ends with `code`, shows nothing, and says why with these words; a
 /// failure, unlike bad usage, in one line.
-fn refused(command: &mut Command, code: i32, words: &[&str]) -> Result<String> {
+pub(super) fn refused(command: &mut Command, code: i32, words: &[&str]) -> Result<String> {
     let ended = run_to_end(command)?;
     let said = ended.stderr.join(" | ");
     ensure!(

@@ -1,11 +1,12 @@
 //! Child processes: their lines, their end and their signals, all with deadlines.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
@@ -85,6 +86,15 @@ impl Lines {
         }
     }
 
+    /// The next lines, so many, while the pipe stays open.
+    pub(super) fn take(&self, count: u32) -> Result<Vec<String>> {
+        let next = || {
+            self.next()?
+                .with_context(|| format!("{} was closed too early", self.what))
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
     /// All the lines that are left until the pipe is closed.
     pub(super) fn rest(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
@@ -93,6 +103,18 @@ impl Lines {
         }
         Ok(lines)
     }
+}
+
+/// Reads a line and closes the pipe.
+pub(super) fn first_line(pipe: impl AsFd + Read) -> Result<String> {
+    let limit = Timespec::try_from(DEADLINE)?;
+    let ready = poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&limit))?;
+    ensure!(ready > 0, "no line within {DEADLINE:?}");
+    let mut line = String::new();
+    BufReader::new(pipe)
+        .read_line(&mut line)
+        .context("cannot read the first line")?;
+    Ok(line)
 }
 
 /// Looks until `is_so` says yes, for what the kernel tells by no event.

@@ -4,6 +4,7 @@
 //! its count is the truth that conn-cli's is held against.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -14,8 +15,10 @@ use anyhow::{Context as _, Result, bail};
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
 };
+use rustix::thread::set_name;
 
 use super::accept::Accept;
+use super::exact::Family;
 use super::netns;
 use super::process::{Lines, Process, poll_until};
 
@@ -38,7 +41,16 @@ pub(crate) struct Args {
     /// Serve in a new network namespace
     #[arg(long)]
     netns: bool,
+    /// Accept nothing until there is a line on standard input
+    #[arg(long)]
+    hold: bool,
+    /// Have a thread name that would wreck a terminal, or JSON
+    #[arg(long)]
+    hostile_name: bool,
 }
+
+/// Escapes, a quotation mark, a backslash, what is not UTF-8, and the end of the line.
+const HOSTILE_NAME: &CStr = c"\x1b[2J\"\\\xff\n";
 
 /// What the server accepted.
 #[derive(Default)]
@@ -67,9 +79,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let listener = listener(args)
         .with_context(|| format!("cannot listen on {} (mptcp: {})", args.listen, args.mptcp))?;
     let tally = Arc::new(Tally::default());
-    args.accept.start(listener, Arc::clone(&tally))?;
+    if args.hostile_name {
+        // Threads have the name of the one that starts them.
+        set_name(HOSTILE_NAME)?;
+    }
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{READY}")?;
+    if args.hold {
+        writeln!(stdout, "{READY}")?;
+        std::io::stdin().read_line(&mut String::new())?;
+        args.accept.start(listener, Arc::clone(&tally))?;
+    } else {
+        args.accept.start(listener, Arc::clone(&tally))?;
+        writeln!(stdout, "{READY}")?;
+    }
     std::io::stdin().read_to_end(&mut Vec::new())?;
     for (address, connections) in tally.counts() {
         writeln!(stdout, "{address} {connections}")?;
@@ -100,6 +122,38 @@ pub(super) struct Serve {
     pub(super) accept: Accept,
     pub(super) mptcp: bool,
     pub(super) netns: bool,
+    /// Listen, and accept only once [`Server::release`] says so.
+    pub(super) hold: bool,
+    pub(super) hostile_name: bool,
+}
+
+impl Serve {
+    /// So many threads that wait for connections to this address.
+    pub(super) fn threads(threads: u32, address: IpAddr) -> Self {
+        Self {
+            address,
+            accept: Accept::Threads(threads),
+            mptcp: false,
+            netns: false,
+            hold: false,
+            hostile_name: false,
+        }
+    }
+
+    fn command(&self, port: u16) -> Command {
+        let address = SocketAddr::new(self.address, port).to_string();
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["serve", "--listen", &address])
+            .args(["--accept", &self.accept.to_string()])
+            .args(self.mptcp.then_some("--mptcp"))
+            .args(self.netns.then_some("--netns"))
+            .args(self.hold.then_some("--hold"))
+            .args(self.hostile_name.then_some("--hostile-name"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+    }
 }
 
 /// A running server, seen from the case.
@@ -112,36 +166,25 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server and waits until all its threads wait for connections.
     pub(super) fn start(serve: Serve, port: u16) -> Result<Self> {
-        let Serve {
-            address,
-            accept,
-            mptcp,
-            netns,
-        } = serve;
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .args([
-                "serve",
-                "--listen",
-                &SocketAddr::new(address, port).to_string(),
-            ])
-            .args(["--accept", &accept.to_string()])
-            .args(mptcp.then_some("--mptcp"))
-            .args(netns.then_some("--netns"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut process = Process::spawn("the server", &mut command)?;
+        let mut process = Process::spawn("the server", &mut serve.command(port))?;
         let stdout = process.child.stdout.take().context("no pipe")?;
         let server = Self {
             process,
             stdout: Lines::of("the server", stdout),
-            accept,
+            accept: serve.accept,
         };
         if server.stdout.next()?.as_deref() != Some(READY) {
             bail!("the server did not start");
         }
-        server.wait_until_blocked()?;
+        if !serve.hold {
+            server.wait_until_blocked()?;
+        }
         Ok(server)
+    }
+
+    /// One with a few threads on the loopback address, as most cases want it.
+    pub(super) fn plain(port: u16) -> Result<Self> {
+        Self::start(Serve::threads(4, Family::V4.listen()), port)
     }
 
     pub(super) fn pid(&self) -> u32 {

@@ -1,71 +1,105 @@
 //! The output that people read.
 
+use std::net::IpAddr;
+
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::accept::Accept;
+use super::account::Account;
 use super::client::Load;
 use super::exact::Family;
 use super::plan::Bench;
+use super::ports::PortCounts;
 use super::server::{Counts, Serve, Server};
-use super::tracer::Tracer;
+use super::tracer::{Ended, Tracer};
 
 const HEADING: &str = "=== Summary ===";
 
 /// Every connection has a line, and every address a line in the summary, the most
 /// frequent first.
 pub(super) fn text(bench: &Bench) -> Result<String> {
-    let serve = Serve {
-        address: Family::Dual.listen(),
-        accept: Accept::Threads(4),
-        mptcp: false,
-        netns: false,
-    };
-    let server = Server::start(serve, bench.port)?;
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
     let mut tracer = Tracer::start(&mut bench.conn_cli(bench.port))?;
     let stdout = tracer.stdout()?;
     let clients = Load {
         from: Family::Dual.clients(),
-        port: bench.port,
-        connections: 105,
-        threads: 1,
-        mptcp: false,
-        netns_of: None,
+        ..Load::v4(bench.port, 105)
     };
     clients.run()?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
+    let shown = parse(&ended)?;
+    let counts = shown.by_address()?;
+    ensure!(counts == served, "lines {counts:?}, served {served:?}");
+    ensure!(
+        shown.summary == expected_summary(&served),
+        "not the server's summary: {:?}",
+        shown.summary
+    );
+    Account::alone(&ended)?;
+    Ok(format!("said: {}", ended.stderr.join(" | ")))
+}
+
+/// The lines of a conn-cli that ended well.
+pub(super) struct Shown<'a> {
+    live: &'a [String],
+    summary: &'a [String],
+}
+
+/// Takes the output apart: live lines, an empty line, a heading and the summary.
+pub(super) fn parse(ended: &Ended) -> Result<Shown<'_>> {
     ensure!(
         ended.status.success(),
-        "conn-cli ended with {}",
-        ended.status
+        "conn-cli ended with {}: {}",
+        ended.status,
+        ended.stderr.join(" | ")
     );
     let lines = &ended.stdout;
     let heading = lines.iter().position(|line| line == HEADING);
     let heading = heading.with_context(|| format!("no line {HEADING:?} in {lines:?}"))?;
-    let (live, summary) = (&lines[..heading], &lines[heading + 1..]);
+    let (last, live) = lines[..heading]
+        .split_last()
+        .with_context(|| format!("nothing before {HEADING:?}"))?;
     ensure!(
-        live.last().is_some_and(String::is_empty),
-        "no empty line before the summary"
+        last.is_empty(),
+        "no empty line before {HEADING:?}: {lines:?}"
     );
-    check_live(&live[..live.len() - 1], &served)?;
-    ensure!(
-        *summary == expected_summary(&served),
-        "not the server's summary: {summary:?}"
-    );
-    Ok(format!("said: {}", ended.stderr.join(" | ")))
+    Ok(Shown {
+        live,
+        summary: &lines[heading + 1..],
+    })
 }
 
-fn check_live(live: &[String], served: &Counts) -> Result<()> {
-    let mut counts = Counts::new();
-    for line in live {
-        let (_, address) = line
-            .split_once(" New connection from ")
-            .with_context(|| format!("not a line of a connection: {line:?}"))?;
-        *counts.entry(address.parse()?).or_default() += 1;
+impl Shown<'_> {
+    /// The live lines, which name no port, for each address.
+    fn by_address(&self) -> Result<Counts> {
+        let mut counts = Counts::new();
+        for line in self.live {
+            let address: IpAddr = client(line)?.parse()?;
+            *counts.entry(address).or_default() += 1;
+        }
+        Ok(counts)
     }
-    ensure!(counts == *served, "lines {counts:?}, served {served:?}");
-    Ok(())
+
+    /// The live lines, which all name a port, for each address and port.
+    pub(super) fn by_port(&self) -> Result<PortCounts> {
+        let mut counts = PortCounts::new();
+        for line in self.live {
+            let (address, port) = client(line)?
+                .split_once(" to port ")
+                .with_context(|| format!("no port: {line:?}"))?;
+            *counts.entry((address.parse()?, port.parse()?)).or_default() += 1;
+        }
+        Ok(counts)
+    }
+}
+
+/// What a live line ends with: the address, and perhaps the port.
+fn client(line: &str) -> Result<&str> {
+    let (_, client) = line
+        .split_once(" New connection from ")
+        .with_context(|| format!("not a line of a connection: {line:?}"))?;
+    Ok(client)
 }
 
 fn expected_summary(served: &Counts) -> Vec<String> {

@@ -30,7 +30,12 @@ pub(super) struct Ended {
 impl Tracer {
     /// Starts conn-cli and waits until it says that it is attached.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
-        let mut process = Process::spawn("conn-cli", piped(command))?;
+        Self::start_onto(command, Stdio::piped())
+    }
+
+    /// The same, with this standard output.
+    pub(super) fn start_onto(command: &mut Command, stdout: impl Into<Stdio>) -> Result<Self> {
+        let mut process = Process::spawn("conn-cli", piped(command).stdout(stdout))?;
         let stdout = process.child.stdout.take();
         let stderr = process.child.stderr.take().context("no pipe")?;
         let stderr = Lines::of("conn-cli's standard error", stderr);
@@ -96,7 +101,8 @@ pub(super) fn run_to_end(command: &mut Command) -> Result<Ended> {
     })
 }
 
-fn piped(command: &mut Command) -> &mut Command {
+/// With a pipe for each of conn-cli's outputs.
+pub(super) fn piped(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,0 +1,118 @@
+//! The account that conn-cli gives on standard error when it ends.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::tracer::Ended;
+
+/// The figures of the account's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) connections: u64,
+    pub(super) addresses: u64,
+    /// None if lines were not asked for.
+    pub(super) not_shown: Option<u64>,
+}
+
+impl Account {
+    /// Reads `12 connections from 9 addresses in 0.5 s; 10 lines not shown; ...`.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.split("; ");
+        let mut words = parts.next()?.split(' ');
+        let (connections, noun) = (words.next()?.parse().ok()?, words.next()?);
+        if !noun.starts_with("connection") || words.next()? != "from" {
+            return None;
+        }
+        let addresses = words.next()?.parse().ok()?;
+        let not_shown = parts
+            .find(|part| part.ends_with(" not shown"))
+            .map(|part| part.split(' ').next()?.parse().ok());
+        Some(Self {
+            connections,
+            addresses,
+            not_shown: match not_shown {
+                Some(count) => Some(count?),
+                None => None,
+            },
+        })
+    }
+
+    /// The one account among all that conn-cli said.
+    pub(super) fn of(ended: &Ended) -> Result<Self> {
+        let said = ended.stderr.join(" | ");
+        let mut accounts = ended.stderr.iter().filter_map(|line| Self::parse(line));
+        let account = accounts
+            .next()
+            .with_context(|| format!("conn-cli gave no account: {said}"))?;
+        ensure!(accounts.next().is_none(), "more than one account: {said}");
+        Ok(account)
+    }
+
+    /// The account of a run of which there is nothing else to say.
+    pub(super) fn alone(ended: &Ended) -> Result<Self> {
+        let said = ended.stderr.join(" | ");
+        let Some((tracing, rest)) = ended.stderr.split_first() else {
+            bail!("conn-cli said nothing");
+        };
+        // The tracepoint misses runs that need not be connections; see `Report::check_doubts`.
+        let may_miss = tracing.contains("with tracepoint");
+        let expected = |line: &&String| !(may_miss && line.starts_with(MISSED_RUNS));
+        ensure!(
+            tracing.starts_with("Tracing ") && rest.iter().filter(expected).count() == 1,
+            "not only the line that it traces and the account: {said}"
+        );
+        Self::of(ended)
+    }
+}
+
+/// How the warning of missed runs begins.
+const MISSED_RUNS: &str = "warning: the kernel did not run the probe";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_account() {
+        let line = "12 connections from 9 addresses in 0.5 s; 1 line not shown; 3 seen only by it";
+        let account = Account {
+            connections: 12,
+            addresses: 9,
+            not_shown: Some(1),
+        };
+        assert_eq!(Account::parse(line), Some(account));
+        let quiet = Account {
+            not_shown: None,
+            ..account
+        };
+        let line = "12 connections from 9 addresses in 0.5 s";
+        assert_eq!(Account::parse(line), Some(quiet));
+    }
+
+    fn alone(lines: &[&str]) -> bool {
+        let ended = Ended {
+            status: std::process::ExitStatus::default(),
+            stdout: Vec::new(),
+            stderr: lines.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        Account::alone(&ended).is_ok()
+    }
+
+    #[test]
+    fn only_the_tracepoint_may_miss_runs() {
+        let account = "12 connections from 9 addresses in 0.5 s";
+        let missed = "warning: the kernel did not run the probe 2 times";
+        let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
+        let tracepoint = "Tracing TCP connections to port 80 with tracepoint sock:it";
+        assert!(alone(&[fentry, account]));
+        assert!(!alone(&[fentry, account, missed]));
+        assert!(alone(&[tracepoint, account, missed]));
+        assert!(!alone(&[tracepoint, account, "warning: another"]));
+        assert!(!alone(&[fentry]));
+    }
+
+    #[test]
+    fn other_lines_are_no_account() {
+        assert_eq!(Account::parse("Tracing TCP connections to port 80"), None);
+        assert_eq!(Account::parse("12 more were accepted before"), None);
+    }
+}

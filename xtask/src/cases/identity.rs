@@ -1,0 +1,57 @@
+//! Who the server is by `/proc`, held against who accepted by conn-cli's live lines.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::plan::{Bench, Hook};
+use super::report::Report;
+
+/// What `/proc` tells of a running server.
+pub(super) struct Identity {
+    pid: u32,
+    uid: u32,
+    comm: String,
+    netns: u64,
+}
+
+impl Identity {
+    pub(super) fn of(pid: u32) -> Result<Self> {
+        let proc = format!("/proc/{pid}");
+        let uid = fs::metadata(&proc).context("the server is gone")?.uid();
+        let comm = fs::read_to_string(format!("{proc}/comm"))?;
+        let netns = fs::metadata(format!("{proc}/ns/net"))?.ino();
+        Ok(Self {
+            pid,
+            uid,
+            comm: comm.trim_end_matches('\n').to_owned(),
+            netns,
+        })
+    }
+
+    /// Every live line must name the server as far as the hook can tell.
+    pub(super) fn check(&self, report: &Report, bench: &Bench) -> Result<()> {
+        let netns = match bench.hide_btf {
+            true => Value::Null,
+            false => self.netns.into(),
+        };
+        report.check_live(&[("netns", netns)])?;
+        if bench.hook == Hook::Tracepoint {
+            // It runs in whatever task the packet interrupts.
+            let unknown = ["pid", "tid", "comm", "uid", "cgroup"].map(|key| (key, Value::Null));
+            return report.check_live(&unknown);
+        }
+        report.check_live(&[("pid", self.pid.into()), ("uid", self.uid.into())])?;
+        for line in &report.live {
+            let comm = line["comm"].as_str().context("no comm")?;
+            ensure!(
+                comm.starts_with(&self.comm),
+                "comm is not {:?}: {line}",
+                self.comm
+            );
+        }
+        Ok(())
+    }
+}
