@@ -47,6 +47,15 @@ impl Load {
         }
     }
 
+    /// Where the first so many connections come from.
+    pub(super) fn first(&self, connections: u32) -> Counts {
+        let mut counts = Counts::new();
+        for ticket in 0..connections {
+            *counts.entry(self.source(ticket)).or_default() += 1;
+        }
+        counts
+    }
+
     fn source(&self, ticket: u32) -> IpAddr {
         self.from[ticket as usize % self.from.len()]
     }

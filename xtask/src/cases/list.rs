@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::accept::Accept;
 use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
-use super::{dropped, flood, leftovers, no_btf, ports, privileges, streams, text};
+use super::{dropped, flood, hostile, leftovers, no_btf, ports, privileges, resets, streams, text};
 use crate::vm::Line;
 
 type Run = fn(&Bench) -> Result<String>;
@@ -198,12 +198,25 @@ pub(super) const CASES: &[Case] = &[
     ),
     other("flood-unread", EACH, flood::unread),
     other("flood-terminated", EACH, flood::terminated),
+    everywhere_other("reset-early", resets::ipv4),
+    everywhere_other("reset-early-dual-stack", resets::dual_stack),
+    other(
+        "reset-early-no-btf",
+        &[Hook::Kretprobe],
+        resets::without_btf,
+    ),
     everywhere_other("no-btf", no_btf::no_btf),
     everywhere_other("port-list", ports::list),
     everywhere_other("reader-closes", streams::reader_closes),
     one("stderr-closed", streams::stderr_closed),
     one("disk-full", streams::disk_full),
     everywhere_other("text", text::text),
+    // The tracepoint knows no process.
+    other(
+        "hostile-name",
+        &[Hook::Kretprobe, Hook::Fentry],
+        hostile::name,
+    ),
     other("killed", EACH, leftovers::killed),
     everywhere_other("dropped-privileges", dropped::privileges),
     // The number of a tracepoint is in tracefs, which is root's alone.

@@ -187,6 +187,12 @@ impl Server {
         Self::start(Serve::threads(4, Family::V4.listen()), port)
     }
 
+    /// Has a server that was told to hold begin to accept.
+    pub(super) fn release(&mut self) -> Result<()> {
+        let stdin = self.process.child.stdin.as_mut().context("no pipe")?;
+        writeln!(stdin).context("cannot write to the server")
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.process.child.id()
     }

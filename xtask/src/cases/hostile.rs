@@ -1,0 +1,50 @@
+//! A server whose thread has a name that would wreck a terminal, or JSON.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use super::client::Load;
+use super::exact::Family;
+use super::plan::Bench;
+use super::report::Report;
+use super::server::{Serve, Server};
+use super::tracer::{Ended, Tracer};
+
+/// Few enough for a pipe to hold all of the output.
+const CONNECTIONS: u32 = 10;
+
+/// The server's name as conn-cli may show it, the JSON undone.
+const ESCAPED: &str = r#"\u{1b}[2J"\\\xff\n"#;
+
+pub(super) fn name(bench: &Bench) -> Result<String> {
+    let serve = Serve {
+        hostile_name: true,
+        ..Serve::threads(1, Family::V4.listen())
+    };
+    let server = Server::start(serve, bench.port)?;
+    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+    let mut stdout = tracer.take_stdout()?;
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    tracer.process.signal(Signal::INT)?;
+    let ended = tracer.wait(Vec::new())?;
+    let mut output = Vec::new();
+    stdout.read_to_end(&mut output)?;
+    for byte in &output {
+        ensure!(
+            *byte == b'\n' || !byte.is_ascii_control(),
+            "the control character {byte:#x} in {}",
+            output.escape_ascii()
+        );
+    }
+    let output = String::from_utf8(output).context("not UTF-8")?;
+    let report = Report::of(&Ended {
+        stdout: output.lines().map(str::to_owned).collect(),
+        ..ended
+    })?;
+    let figures = report.check(&served)?;
+    report.check_live(&[("comm", ESCAPED.into())])?;
+    Ok(format!("{figures} comm={ESCAPED}"))
+}

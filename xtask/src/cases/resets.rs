@@ -1,0 +1,137 @@
+//! Connections that their clients have reset before the server accepts them. Linux
+//! hands them out all the same.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::client::Load;
+use super::exact::Family;
+use super::plan::Bench;
+use super::process::poll_until;
+use super::report::Report;
+use super::server::{Counts, Serve, Server};
+use super::tracer::{Ended, Tracer};
+
+const CONNECTIONS: u32 = 40;
+
+/// `TCP_ESTABLISHED` as `/proc/net/tcp` writes it.
+const ESTABLISHED: &str = "01";
+
+pub(super) fn ipv4(bench: &Bench) -> Result<String> {
+    exact(bench, Family::V4)
+}
+
+pub(super) fn dual_stack(bench: &Bench) -> Result<String> {
+    exact(bench, Family::Dual)
+}
+
+fn exact(bench: &Bench, family: Family) -> Result<String> {
+    let (ended, served) = reset_early(bench, family)?;
+    let report = Report::of(&ended)?;
+    let figures = report.check(&served)?;
+    report.check_live(&[("local_port", bench.port.into())])?;
+    Ok(figures.to_string())
+}
+
+/// Without BTF the port of a reset socket is not to be found, and conn-cli says of how
+/// many that was so.
+pub(super) fn without_btf(bench: &Bench) -> Result<String> {
+    let bench = Bench {
+        hide_btf: true,
+        ..bench.clone()
+    };
+    let (ended, served) = reset_early(&bench, Family::V4)?;
+    let report = Report::of(&ended)?;
+    let figures = report.figures(&served)?;
+    let reset = u64::from(CONNECTIONS / 2);
+    ensure!(
+        figures.connections + reset == figures.server,
+        "not those that were not reset: {figures}"
+    );
+    report.check_doubts(reset)?;
+    ensure!(
+        ended.stderr.iter().any(|line| line.starts_with("warning:")),
+        "no warning: {}",
+        ended.stderr.join(" | ")
+    );
+    Ok(format!("{figures} unreadable={reset}"))
+}
+
+/// The server accepts nothing until all clients are connected and every other one has
+/// gone. Returns what conn-cli wrote and what the server accepted: all of them.
+fn reset_early(bench: &Bench, family: Family) -> Result<(Ended, Counts)> {
+    let serve = Serve {
+        hold: true,
+        ..Serve::threads(1, family.listen())
+    };
+    let mut server = Server::start(serve, bench.port)?;
+    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+    let stdout = tracer.stdout()?;
+    let clients = Load {
+        from: family.clients(),
+        ..Load::v4(bench.port, CONNECTIONS)
+    };
+    let (mut staying, mut leaving) = (Vec::new(), Vec::new());
+    for ticket in 0..CONNECTIONS {
+        let half = if ticket % 2 == 0 {
+            &mut leaving
+        } else {
+            &mut staying
+        };
+        half.push(clients.open(ticket)?);
+    }
+    wait_until_established(bench.port, staying.len() + leaving.len())?;
+    drop(leaving);
+    wait_until_established(bench.port, staying.len())?;
+    server.release()?;
+    // The last one stays, and the server accepts in order: it has accepted all after this.
+    for connection in staying {
+        connection.wait_until_served()?;
+    }
+    let served = server.finish()?;
+    let made = clients.first(CONNECTIONS);
+    ensure!(
+        served == made,
+        "the test is at fault: made {made:?}, served {served:?}"
+    );
+    Ok((tracer.finish(Signal::INT, &stdout)?, served))
+}
+
+/// Waits until the server has so many connections whose clients are there.
+fn wait_until_established(port: u16, connections: usize) -> Result<()> {
+    poll_until(&format!("{connections} are established"), || {
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+        let mut established = 0;
+        for table in tables {
+            established += table?
+                .lines()
+                .filter(|line| is_established(line, port))
+                .count();
+        }
+        Ok(established == connections)
+    })
+}
+
+/// Whether a line of `/proc/net/tcp` is of the server's end of such a connection.
+fn is_established(line: &str, port: u16) -> bool {
+    let mut words = line.split_whitespace().skip(1);
+    let (local, _, state) = (words.next(), words.next(), words.next());
+    local.is_some_and(|local| local.ends_with(&format!(":{port:04X}")))
+        && state == Some(ESTABLISHED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_servers_end() {
+        let line = "   1: 0100007F:0050 0200007F:9C42 01 00000000:00000000 00:00000000 00000000";
+        assert!(is_established(line, 80));
+        assert!(!is_established(line, 81));
+        assert!(!is_established(line, 0x9C42));
+        assert!(!is_established(&line.replace(" 01 ", " 0A "), 80));
+    }
+}
