@@ -5,7 +5,10 @@ use anyhow::Result;
 use super::accept::Accept;
 use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
-use super::{dropped, flood, hostile, leftovers, no_btf, ports, privileges, resets, streams, text};
+use super::{
+    dropped, flood, hostile, leftovers, limits, no_btf, ports, privileges, resets, signals,
+    streams, text,
+};
 use crate::vm::Line;
 
 type Run = fn(&Bench) -> Result<String>;
@@ -207,6 +210,15 @@ pub(super) const CASES: &[Case] = &[
     ),
     everywhere_other("no-btf", no_btf::no_btf),
     everywhere_other("port-list", ports::list),
+    everywhere_other("max-clients", limits::max_clients),
+    everywhere_other("quiet", limits::quiet),
+    one("count", limits::count),
+    one("count-not-reached", limits::count_not_reached),
+    one("duration", limits::duration),
+    one("hang-up", signals::hang_up),
+    one("nohup", signals::nohup),
+    one("two-terms", signals::two_terms),
+    one("second-interrupt", signals::second_interrupt),
     everywhere_other("reader-closes", streams::reader_closes),
     one("stderr-closed", streams::stderr_closed),
     one("disk-full", streams::disk_full),

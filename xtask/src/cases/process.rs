@@ -43,6 +43,13 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
+    /// Whether the child is still there after `time`.
+    pub(super) fn outlives(&self, time: Duration) -> Result<bool> {
+        let pidfd = pidfd_open(self.pid()?, PidfdFlags::empty())?;
+        let limit = Timespec::try_from(time)?;
+        Ok(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))? == 0)
+    }
+
     fn pid(&self) -> Result<Pid> {
         Pid::from_raw(self.child.id().cast_signed()).context("a process without an id")
     }

@@ -92,6 +92,12 @@ impl Shown<'_> {
         }
         Ok(counts)
     }
+
+    /// The connections of clients beyond the limit.
+    pub(super) fn others(&self) -> Option<u64> {
+        let others = |line: &String| line.strip_prefix("other: ")?.parse().ok();
+        self.summary.iter().find_map(others)
+    }
 }
 
 /// What a live line ends with: the address, and perhaps the port.

@@ -1,0 +1,143 @@
+//! The options that limit a run: how long, how many, of whom, and what is shown.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use super::account::Account;
+use super::client::Load;
+use super::plan::Bench;
+use super::process::Lines;
+use super::report::Report;
+use super::server::Server;
+use super::text;
+use super::tracer::Tracer;
+
+const CONNECTIONS: u32 = 50;
+
+/// `--count`: the first ones are shown and summed up, and no other.
+pub(super) fn count(bench: &Bench) -> Result<String> {
+    const COUNT: u32 = 10;
+    let server = Server::plain(bench.port)?;
+    let mut command = bench.conn_cli(bench.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--count", &COUNT.to_string()]))?;
+    let stdout = tracer.stdout()?;
+    let load = Load::v4(bench.port, CONNECTIONS);
+    load.run()?;
+    let ended = tracer.wait(stdout.rest()?)?;
+    server.finish()?;
+    let report = Report::of(&ended)?;
+    let figures = report.check(&load.first(COUNT))?;
+    ensure!(figures.not_shown == 0, "not every line: {figures}");
+    let account = Account::of(&ended)?;
+    ensure!(
+        account.connections == u64::from(COUNT),
+        "the account is not of the summary: {}",
+        ended.stderr.join(" | ")
+    );
+    Ok(figures.to_string())
+}
+
+/// `--count` that is not reached, while more comes than can be shown.
+pub(super) fn count_not_reached(bench: &Bench) -> Result<String> {
+    const CONNECTIONS: u32 = 3000;
+    let server = Server::plain(bench.port)?;
+    let mut command = bench.conn_cli(bench.port);
+    command.args(["--json", "--count", "100000", "--buffer-size", "4096"]);
+    let mut tracer = Tracer::start(&mut command)?;
+    // Nobody reads it before the end.
+    let stdout = tracer.take_stdout()?;
+    let load = Load {
+        threads: 4,
+        ..Load::v4(bench.port, CONNECTIONS)
+    };
+    load.run()?;
+    let served = server.finish()?;
+    tracer.process.signal(Signal::INT)?;
+    let lines = Lines::of("conn-cli", stdout).rest()?;
+    let figures = Report::of(&tracer.wait(lines)?)?.check(&served)?;
+    ensure!(
+        figures.not_shown > 0,
+        "the test is at fault: conn-cli showed it all: {figures}"
+    );
+    Ok(figures.to_string())
+}
+
+/// `--duration` ends it without a signal.
+pub(super) fn duration(bench: &Bench) -> Result<String> {
+    const SECONDS: f64 = 2.0;
+    let server = Server::plain(bench.port)?;
+    let mut command = bench.conn_cli(bench.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--duration", "2s"]))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    ensure!(
+        tracer.process.outlives(Duration::ZERO)?,
+        "the test is at fault: the time was over before the connections were made"
+    );
+    let served = server.finish()?;
+    let report = Report::of(&tracer.wait(stdout.rest()?)?)?;
+    let figures = report.check(&served)?;
+    let seconds = report.summary["seconds"].as_f64().context("no seconds")?;
+    ensure!(seconds >= SECONDS, "it ended after {seconds} s");
+    Ok(format!("{figures} seconds={seconds}"))
+}
+
+/// `--quiet`: nothing but the summary.
+pub(super) fn quiet(bench: &Bench) -> Result<String> {
+    let server = Server::plain(bench.port)?;
+    let mut command = bench.conn_cli(bench.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--quiet"]))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let figures = Report::of(&ended)?.check_totals(&served)?;
+    ensure!(
+        figures.shown == 0 && figures.not_shown == 0,
+        "lines where none was asked for: {figures}"
+    );
+    let account = Account::alone(&ended)?;
+    ensure!(
+        account.not_shown.is_none(),
+        "an account of lines: {account:?}"
+    );
+    Ok(figures.to_string())
+}
+
+/// `--max-clients`: the connections of all further clients are added up.
+pub(super) fn max_clients(bench: &Bench) -> Result<String> {
+    const MAX_CLIENTS: usize = 2;
+    let server = Server::plain(bench.port)?;
+    let limit = ["--max-clients", &MAX_CLIENTS.to_string()];
+    let mut json = Tracer::start(bench.conn_cli(bench.port).args(limit).arg("--json"))?;
+    let mut text = Tracer::start(bench.conn_cli(bench.port).args(limit))?;
+    let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    let report = Report::of(&json.finish(Signal::INT, &json_lines)?)?;
+    let figures = report.figures(&served)?;
+    figures.check_lines()?;
+    report.check_doubts(0)?;
+    let clients = report.counts()?;
+    let others = report.number("other_clients")?;
+    ensure!(
+        figures.connections == figures.server && clients.len() == MAX_CLIENTS && others > 0,
+        "not {MAX_CLIENTS} clients and the others: {figures}; {clients:?}, others {others}"
+    );
+    for (address, connections) in &clients {
+        // A client is counted whole or not at all: whoever came first has its place.
+        ensure!(
+            served.get(address) == Some(connections),
+            "{address}: {connections}"
+        );
+    }
+    let ended = text.finish(Signal::INT, &text_lines)?;
+    let said = text::parse(&ended)?.others();
+    ensure!(
+        said == Some(others),
+        "others {others} in JSON, {said:?} in text"
+    );
+    Ok(format!("{figures} others={others}"))
+}

@@ -1,0 +1,180 @@
+//! Signals: which end conn-cli, which do not, and what ends it when its output stalls.
+
+use std::fs;
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::Signal;
+
+use super::account::Account;
+use super::client::Load;
+use super::plan::Bench;
+use super::process::{Lines, Process, poll_until};
+use super::report::Report;
+use super::server::{Counts, Server};
+use super::tracer::Tracer;
+
+const CONNECTIONS: u32 = 20;
+
+/// The least that a pipe holds.
+const PIPE_SIZE: usize = 4096;
+
+/// How long conn-cli is watched when it is not to end.
+const WATCHED: Duration = Duration::from_millis(500);
+
+/// How long it may take to end at once, on an emulated machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+pub(super) fn hang_up(bench: &Bench) -> Result<String> {
+    let server = Server::plain(bench.port)?;
+    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    let ended = tracer.finish(Signal::HUP, &stdout)?;
+    Ok(Report::of(&ended)?.check(&served)?.to_string())
+}
+
+/// What is started by `nohup` goes on.
+pub(super) fn nohup(bench: &Bench) -> Result<String> {
+    let server = Server::plain(bench.port)?;
+    let mut command = bench.conn_cli(bench.port);
+    ignore_hang_up(command.arg("--json"));
+    let mut tracer = Tracer::start(&mut command)?;
+    let stdout = tracer.stdout()?;
+    tracer.process.signal(Signal::HUP)?;
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let mut lines = stdout.take(CONNECTIONS)?;
+    let served = server.finish()?;
+    tracer.process.signal(Signal::TERM)?;
+    lines.extend(stdout.rest()?);
+    Ok(Report::of(&tracer.wait(lines)?)?
+        .check(&served)?
+        .to_string())
+}
+
+fn ignore_hang_up(command: &mut Command) {
+    let ignore = || {
+        // SAFETY: ignoring a signal installs no handler.
+        match unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) } {
+            libc::SIG_ERR => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: between fork and exec there is one system call and nothing else.
+    unsafe { command.pre_exec(ignore) };
+}
+
+/// A second SIGTERM, which service managers send, loses nothing.
+pub(super) fn two_terms(bench: &Bench) -> Result<String> {
+    let mut stalled = Stalled::start(bench)?;
+    stalled.begin_to_end(Signal::TERM)?;
+    stalled.tracer.process.signal(Signal::TERM)?;
+    stalled.ensure_it_waits()?;
+    let served = stalled.served;
+    // Somebody reads at last.
+    stalled.stdout.read_exact(&mut [0; PIPE_SIZE])?;
+    let lines = Lines::of("conn-cli", stalled.stdout).rest()?;
+    let figures = Report::of(&stalled.tracer.wait(lines)?)?.check(&served)?;
+    ensure!(figures.not_shown == 0, "a line was lost: {figures}");
+    Ok(figures.to_string())
+}
+
+/// A second SIGINT is somebody who has lost patience.
+pub(super) fn second_interrupt(bench: &Bench) -> Result<String> {
+    let stalled = Stalled::start(bench)?;
+    stalled.begin_to_end(Signal::INT)?;
+    stalled.ensure_it_waits()?;
+    let start = Instant::now();
+    stalled.tracer.process.signal(Signal::INT)?;
+    let ended = stalled.tracer.wait(Vec::new())?;
+    let said = ended.stderr.join(" | ");
+    ensure!(start.elapsed() < AT_ONCE, "it took {:?}", start.elapsed());
+    ensure!(
+        ended.status.code() == Some(130),
+        "ended with {}: {said}",
+        ended.status
+    );
+    let served: u64 = stalled.served.values().sum();
+    let account = Account::alone(&ended)?;
+    ensure!(
+        account.connections == served && account.not_shown == Some(served),
+        "not an account of {served} connections and no line: {said}"
+    );
+    Ok(format!("said: {said}"))
+}
+
+/// A conn-cli that has something to show and cannot: the pipe is full.
+struct Stalled {
+    tracer: Tracer,
+    stdout: PipeReader,
+    served: Counts,
+}
+
+impl Stalled {
+    fn start(bench: &Bench) -> Result<Self> {
+        let server = Server::plain(bench.port)?;
+        let (stdout, writer) = full_pipe()?;
+        let tracer = Tracer::start_onto(bench.conn_cli(bench.port).arg("--json"), writer)?;
+        Load::v4(bench.port, CONNECTIONS).run()?;
+        let served = server.finish()?;
+        Ok(Self {
+            tracer,
+            stdout,
+            served,
+        })
+    }
+
+    /// Signals and waits until conn-cli acts on it, which is when it detaches its probes.
+    fn begin_to_end(&self, signal: Signal) -> Result<()> {
+        let process = &self.tracer.process;
+        ensure!(
+            is_attached(process)?,
+            "the test is at fault: no descriptor of conn-cli keeps a probe attached"
+        );
+        process.signal(signal)?;
+        poll_until("conn-cli detaches its probes", || {
+            Ok(!is_attached(process)?)
+        })
+    }
+
+    fn ensure_it_waits(&self) -> Result<()> {
+        ensure!(
+            self.tracer.process.outlives(WATCHED)?,
+            "conn-cli did not wait for its reader"
+        );
+        Ok(())
+    }
+}
+
+fn full_pipe() -> Result<(PipeReader, PipeWriter)> {
+    let (reader, mut writer) = std::io::pipe()?;
+    let size = fcntl_setpipe_size(&writer, PIPE_SIZE)?;
+    ensure!(size == PIPE_SIZE, "a pipe of {size} bytes");
+    writer.write_all(&[0; PIPE_SIZE])?;
+    Ok((reader, writer))
+}
+
+/// Whether a process holds what keeps a probe attached: a link of eBPF, or before Linux
+/// 5.15 the event of perf.
+fn is_attached(process: &Process) -> Result<bool> {
+    let descriptors = format!("/proc/{}/fd", process.child.id());
+    for descriptor in fs::read_dir(descriptors).context("conn-cli is gone")? {
+        // One may be closed meanwhile.
+        let Ok(target) = fs::read_link(descriptor?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        if target.contains("bpf_link")
+            || target.contains("bpf-link")
+            || target.contains("perf_event")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
