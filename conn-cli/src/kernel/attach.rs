@@ -35,8 +35,6 @@ pub(super) enum Link {
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Link>,
-    /// The program whose missed runs are missed connections.
-    pub(super) decisive: &'static str,
 }
 
 /// Loads and attaches.
@@ -60,7 +58,6 @@ fn kretprobe_pair(settings: &Settings) -> anyhow::Result<Attached> {
     Ok(Attached {
         ebpf,
         links: vec![accept, graft],
-        decisive: "conn_graft",
     })
 }
 
@@ -87,7 +84,6 @@ fn fentry(settings: &Settings) -> anyhow::Result<Attached> {
     Ok(Attached {
         ebpf,
         links: vec![link],
-        decisive: "conn_fentry",
     })
 }
 
@@ -103,7 +99,6 @@ fn tracepoint(settings: &Settings) -> anyhow::Result<Attached> {
     Ok(Attached {
         ebpf,
         links: vec![link],
-        decisive: "conn_state",
     })
 }
 

@@ -15,7 +15,7 @@ use aya::{
 };
 use conn_common::{ClientKey, Counters};
 
-use super::event::address;
+use super::{Backend, event::address, facts};
 use crate::tally::Tally;
 
 /// The kernel's own count.
@@ -42,11 +42,11 @@ pub struct Doubts {
     pub unaccounted: u64,
 }
 
-/// Reads the maps; `decisive` is the program whose missed runs are missed connections.
+/// Reads the maps.
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn read(ebpf: &Ebpf, decisive: &str) -> anyhow::Result<Totals> {
+pub(super) fn read(ebpf: &Ebpf, backend: Backend) -> anyhow::Result<Totals> {
     let counters = counters(ebpf).context("cannot read the counters")?;
     let mut tally = tally(ebpf).context("cannot read the totals")?;
     tally.add_other(counters.other_clients);
@@ -56,7 +56,7 @@ pub(super) fn read(ebpf: &Ebpf, decisive: &str) -> anyhow::Result<Totals> {
         second_hook_only: counters.second_hook_only,
         doubts: Doubts {
             unreadable: counters.unreadable,
-            missed_runs: missed_runs(ebpf, decisive),
+            missed_runs: missed_runs(ebpf, backend),
             unaccounted: 0,
         },
     })
@@ -84,9 +84,18 @@ fn tally(ebpf: &Ebpf) -> anyhow::Result<Tally> {
     Ok(tally)
 }
 
-/// What the kernel says of the program in `/proc`: since Linux 5.12, and of other programs
-/// than fentry's only since 6.7, so that an earlier kernel's 0 means nothing for those.
-fn missed_runs(ebpf: &Ebpf, program: &str) -> Option<u64> {
+/// How often the kernel did not run the program whose missed runs are missed connections. It
+/// says so in `/proc`, since Linux 5.12, but of other programs than fentry's it only counts
+/// them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
+fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
+    let (program, since) = match backend {
+        Backend::Kretprobe => ("conn_graft", (6, 7)),
+        Backend::Fentry => ("conn_fentry", (5, 12)),
+        Backend::Tracepoint => ("conn_state", (6, 7)),
+    };
+    if facts::kernel_version().0? < since {
+        return None;
+    }
     let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let misses = info

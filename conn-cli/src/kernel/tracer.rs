@@ -135,6 +135,6 @@ impl Tracer {
     /// # Errors
     /// The kernel's.
     pub fn totals(&self) -> anyhow::Result<Totals> {
-        totals::read(&self.attached.ebpf, self.attached.decisive)
+        totals::read(&self.attached.ebpf, self.backend)
     }
 }
