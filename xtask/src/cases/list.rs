@@ -7,7 +7,7 @@ use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
 use super::{
     dropped, flood, hostile, leftovers, limits, no_btf, ports, privileges, resets, signals,
-    streams, text,
+    steered, streams, text,
 };
 use crate::vm::Line;
 
@@ -212,6 +212,12 @@ pub(super) const CASES: &[Case] = &[
     everywhere_other("port-list", ports::list),
     everywhere_other("max-clients", limits::max_clients),
     everywhere_other("quiet", limits::quiet),
+    // The tracepoint fails this: the kernel skips it where it interrupts itself.
+    other(
+        "steered",
+        &[Hook::Kretprobe, Hook::Fentry],
+        steered::steered,
+    ),
     one("count", limits::count),
     one("count-not-reached", limits::count_not_reached),
     one("duration", limits::duration),

@@ -1,21 +1,23 @@
 //! What conn-cli needs, and what it says when it may not.
 
-use std::fs;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::as_user;
 use super::exact::Count;
 use super::plan::Bench;
+use super::setting::Setting;
 use super::tracer::run_to_end;
+
+const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
 /// A limit that no map of conn-cli fits in.
 const SMALL_MEMORY_LOCK: &str = "65536";
 
 /// An ordinary user needs two capabilities, and then counts as well as root does.
 pub(super) fn two_capabilities(bench: &Bench) -> Result<String> {
-    let _paranoid = PerfParanoid::set("2")?;
+    let _paranoid = Setting::set(PERF_PARANOID, "2")?;
     let as_user = Bench {
         as_user: Some(&["--bpf-and-perfmon"]),
         ..bench.clone()
@@ -25,31 +27,9 @@ pub(super) fn two_capabilities(bench: &Bench) -> Result<String> {
 
 /// Debian's and Ubuntu's kernels can keep perf events, which kprobes hang on, for root.
 pub(super) fn perf_paranoid(bench: &Bench) -> Result<String> {
-    let _paranoid = PerfParanoid::set("3")?;
+    let _paranoid = Setting::set(PERF_PARANOID, "3")?;
     let mut command = as_user::command(&["--bpf-and-perfmon"], &bench.conn_cli(bench.port));
     refused(&mut command, 1, &["perf_event_paranoid"])
-}
-
-/// `kernel.perf_event_paranoid` has another value as long as this lives.
-struct PerfParanoid {
-    before: String,
-}
-
-impl PerfParanoid {
-    const PATH: &str = "/proc/sys/kernel/perf_event_paranoid";
-
-    fn set(value: &str) -> Result<Self> {
-        let before = fs::read_to_string(Self::PATH)?;
-        fs::write(Self::PATH, value).with_context(|| format!("cannot write {}", Self::PATH))?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for PerfParanoid {
-    fn drop(&mut self) {
-        // What could be written before can be written again.
-        let _ = fs::write(Self::PATH, &self.before);
-    }
 }
 
 pub(super) fn not_root(bench: &Bench) -> Result<String> {

@@ -1,0 +1,26 @@
+//! Settings of the kernel that a case changes.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+/// A file of `/proc` or `/sys` that has another value as long as this lives.
+pub(super) struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    pub(super) fn set(path: &'static str, value: &str) -> Result<Self> {
+        let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        fs::write(path, value).with_context(|| format!("cannot write {path}"))?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        // What could be written before can be written again.
+        let _ = fs::write(self.path, &self.before);
+    }
+}

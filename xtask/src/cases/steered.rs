@@ -1,0 +1,39 @@
+//! Packets that come by interrupt, as a network card's do, and not in the task that sent
+//! them: the kernel handles them in the middle of whatever runs, an eBPF program too.
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::client::Load;
+use super::exact::Family;
+use super::plan::Bench;
+use super::report::Report;
+use super::server::{Serve, Server};
+use super::setting::Setting;
+use super::tracer::Tracer;
+
+/// The processors that handle what the loopback interface receives; none: the sender's.
+const RECEIVERS: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";
+
+const CONNECTIONS: u32 = 3000;
+const THREADS: u32 = 8;
+
+pub(super) fn steered(bench: &Bench) -> Result<String> {
+    let _steered = Setting::set(RECEIVERS, "3")?;
+    let serve = Serve::threads(THREADS, Family::V4.listen());
+    let server = Server::start(serve, bench.port)?;
+    let mut tracer = Tracer::start(bench.conn_cli(bench.port).args(["--json", "--quiet"]))?;
+    let stdout = tracer.stdout()?;
+    let load = Load {
+        threads: THREADS,
+        ..Load::v4(bench.port, CONNECTIONS)
+    };
+    let made = load.run()?;
+    let served = server.finish()?;
+    ensure!(
+        served == made,
+        "the test is at fault: made {made:?}, served {served:?}"
+    );
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    Ok(Report::of(&ended)?.check_totals(&served)?.to_string())
+}
