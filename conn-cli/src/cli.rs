@@ -12,8 +12,7 @@ use crate::ports::PortSet;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    about,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage."
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 130 after a second Ctrl-C."
 )]
 pub struct Args {
     /// Local ports to watch: 80, 80,443 or 8000-8099; may repeat [default: every port]
@@ -37,7 +36,7 @@ pub struct Args {
     pub utc: bool,
 
     /// End after this time, such as 60s, 5m or 1h30m
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
     /// End after this many connections
@@ -67,7 +66,7 @@ pub enum Probe {
     Auto,
     /// A kretprobe on inet_csk_accept, paired with a kprobe on security_sock_graft
     Kretprobe,
-    /// An fentry program on security_sock_graft: the cheapest; needs BTF and trampolines
+    /// An fentry program on security_sock_graft; needs BTF and trampolines
     Fentry,
     /// The tracepoint sock:inet_sock_set_state: counts completed handshakes, not accepts
     Tracepoint,

@@ -1,6 +1,6 @@
 //! Live tracing: from attaching to the summary.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::time::{Instant, sleep};
@@ -143,6 +143,7 @@ async fn finish(
                 biased;
                 sent = screen.stdout.send() => (false, sent.map_or_else(output_ended, |()| end)),
                 () = stop.insisted() => (true, end),
+                never = explain_the_wait() => match never {},
             }
         }
         End::Output(_) => (false, end),
@@ -164,6 +165,13 @@ async fn finish(
         End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
         End::Output(None) | End::Asked => Ok(()),
     }
+}
+
+/// Says, if it takes long, what is waited for.
+async fn explain_the_wait() -> Infallible {
+    sleep(PATIENCE).await;
+    say("waiting for the reader of standard output; another Ctrl-C ends it without the rest");
+    std::future::pending().await
 }
 
 fn summary(tracer: &Tracer, screen: &Screen, totals: Totals) -> Summary {

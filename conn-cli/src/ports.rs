@@ -72,8 +72,13 @@ impl FromStr for PortSet {
 
 fn range(text: &str) -> Result<(u16, u16), String> {
     let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (port(first)?, port(last)?),
-        None => (port(text)?, port(text)?),
+        Some((first, last)) => (port(first), port(last)),
+        None => (port(text), port(text)),
+    };
+    let (Some(first), Some(last)) = (first, last) else {
+        return Err(format!(
+            "'{text}' is not a port: give numbers from 1 to 65535, such as 80 or 80,443,8000-8099"
+        ));
     };
     if first > last {
         return Err(format!("the range {text} ends before it begins"));
@@ -81,14 +86,10 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     Ok((first, last))
 }
 
-fn port(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        // `parse` takes a sign, which no port has.
-        Ok(port) if port > 0 && !text.starts_with('+') => Ok(port),
-        _ => Err(format!(
-            "'{text}' is not a port: give numbers from 1 to 65535, such as 80 or 80,443,8000-8099"
-        )),
-    }
+fn port(text: &str) -> Option<u16> {
+    // `parse` takes a sign, which no port has.
+    let port = text.parse().ok().filter(|_| !text.starts_with('+'));
+    port.filter(|&port| port > 0)
 }
 
 /// `port 80`, `ports 80,8000-8099`, `every port`

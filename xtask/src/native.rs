@@ -2,16 +2,18 @@
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cases::{Ledger, Place, planned, run_one};
+use crate::command;
 use crate::vm::build_conn_cli;
 
 /// Present where the kernel has kprobes.
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 
-/// Run the cases that this machine's own kernel allows; needs root
+/// Run the cases that this machine's own kernel allows, with sudo if need be
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The conn-cli to test, instead of the release build of this tree
@@ -20,13 +22,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("loading eBPF programs needs root: run `sudo -E cargo xtask native`");
-    }
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,
     };
+    if !rustix::process::geteuid().is_root() {
+        // Only the cases need root, and root may have no cargo.
+        let mut as_root = Command::new("sudo");
+        as_root.arg(std::env::current_exe()?);
+        return command::run(as_root.arg("native").arg("--conn-cli").arg(conn_cli));
+    }
     let has_kprobes = Path::new(KPROBE_PMU).exists();
     let ids = planned(Place::Native { has_kprobes }, &[]);
     let mut ledger = Ledger::new(ids.clone());

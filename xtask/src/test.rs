@@ -14,7 +14,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(_args: &Args) -> Result<()> {
     let mut unit_tests = vm::cargo();
     unit_tests.args(["test", "--workspace"]);
-    let mut objects = xtask(false)?;
+    let mut objects = xtask()?;
     objects.args(["ebpf", "--check"]);
 
     let mut report = Report::default();
@@ -25,10 +25,10 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         built = Some(vm::build_conn_cli()?);
         Ok(())
     });
-    for (part, needs_root) in [("native", true), ("vm", false)] {
+    for part in ["native", "vm"] {
         report.part(part, || match &built {
             Some(conn_cli) => {
-                let mut cases = xtask(needs_root)?;
+                let mut cases = xtask()?;
                 command::run(cases.arg(part).arg("--conn-cli").arg(conn_cli))
             }
             None => bail!("did not run: there is no conn-cli to test"),
@@ -38,14 +38,8 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
 }
 
 /// This xtask as a command.
-fn xtask(needs_root: bool) -> Result<Command> {
-    let this = std::env::current_exe()?;
-    if needs_root && !rustix::process::geteuid().is_root() {
-        let mut sudo = Command::new("sudo");
-        sudo.arg(this);
-        return Ok(sudo);
-    }
-    Ok(Command::new(this))
+fn xtask() -> Result<Command> {
+    Ok(Command::new(std::env::current_exe()?))
 }
 
 /// How each part ended and how long it took.

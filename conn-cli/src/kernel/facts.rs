@@ -20,6 +20,7 @@ pub(super) fn gather() -> Facts {
     Facts {
         confidential: fs::read_to_string("/sys/kernel/security/lockdown")
             .is_ok_and(|text| text.contains("[confidentiality]")),
+        sysfs: Path::new("/sys/kernel").exists(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
         missing_symbol: missing_symbol(&[ACCEPT, GRAFT]),
         btf: Path::new(offsets::VMLINUX).exists(),

@@ -43,6 +43,18 @@ pub enum Backend {
     Tracepoint,
 }
 
+impl Backend {
+    /// As `--probe` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kretprobe => "kretprobe",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
 /// What is hooked.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,13 +77,13 @@ pub fn announcement(
 ) -> String {
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
     if backend == Backend::Tracepoint {
-        line += ", which counts completed handshakes, not accepts, and knows no process";
+        line += " (counts completed handshakes, not accepts; knows no process)";
     }
     if offsets.protocol == UNKNOWN_OFFSET && backend != Backend::Tracepoint {
         line += "; without BTF, SCTP on the same port numbers is counted too";
     }
     for (better, refusal) in passed_over {
-        line += &format!("; not with {better}: {}", refusal.reason());
+        line += &format!("; not {}: {}", better.name(), refusal.reason());
     }
     line
 }
@@ -86,7 +98,8 @@ pub fn complaint(refused: &[(Backend, Refusal)]) -> String {
         }
         _ => format!("cannot use {backend}: {refusal}"),
     };
-    refused.iter().map(line).collect::<Vec<_>>().join("\n")
+    let lines: Vec<_> = refused.iter().map(line).collect();
+    lines.join("\nconn-cli: ")
 }
 
 #[cfg(test)]
@@ -111,10 +124,9 @@ mod tests {
         let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes)];
         assert_eq!(
             announcement(&ports, Backend::Tracepoint, &KNOWN, &passed_over),
-            "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state, which \
-             counts completed handshakes, not accepts, and knows no process; not with kretprobe \
-             inet_csk_accept and kprobe security_sock_graft: this kernel has no kprobes \
-             (CONFIG_KPROBES is off)"
+            "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
+             completed handshakes, not accepts; knows no process); not kretprobe: this kernel \
+             has no kprobes (CONFIG_KPROBES is off)"
         );
     }
 

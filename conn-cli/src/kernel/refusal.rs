@@ -20,6 +20,8 @@ pub enum Refusal {
     PerfParanoid(i32),
     /// The kernel is locked down for confidentiality.
     Lockdown,
+    /// There is no sysfs, where the kernel tells what it has.
+    NoSysfs,
     /// The kernel was built without kprobes.
     NoKprobes,
     /// The kernel has no such function to hook.
@@ -47,6 +49,8 @@ pub enum Refusal {
 pub(super) struct Facts {
     /// Locked down for confidentiality.
     pub(super) confidential: bool,
+    /// sysfs is mounted.
+    pub(super) sysfs: bool,
     /// The kernel has kprobes.
     pub(super) kprobes: bool,
     /// A function to hook that the kernel's symbols do not have.
@@ -70,6 +74,7 @@ impl Refusal {
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .find_map(io::Error::raw_os_error);
         match (backend, facts.missing_symbol) {
+            _ if !facts.sysfs => Self::NoSysfs,
             _ if facts.confidential => Self::Lockdown,
             (Backend::Kretprobe, _) if !facts.kprobes => Self::NoKprobes,
             (Backend::Fentry, _) if !facts.btf => Self::NoBtf,
@@ -116,6 +121,7 @@ impl Refusal {
                 | Self::OldKernel(_)
                 | Self::MemoryLock(_)
                 | Self::NoMemory
+                | Self::NoSysfs
                 | Self::Lockdown
         )
     }
@@ -153,6 +159,7 @@ impl Refusal {
             Self::Lockdown => {
                 "the kernel is locked down (confidentiality mode), which forbids tracing".to_owned()
             }
+            Self::NoSysfs => "sysfs is not mounted on /sys".to_owned(),
             Self::NoKprobes => "this kernel has no kprobes (CONFIG_KPROBES is off)".to_owned(),
             Self::NoSymbol(symbol) => format!("this kernel has no function {symbol} to hook"),
             Self::NoBtf => "this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned(),
@@ -188,15 +195,16 @@ impl Refusal {
                  kernel.perf_event_paranoid=2'"
             }
             Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
+            Self::NoSysfs => "mount it with 'mount -t sysfs sysfs /sys'",
             Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
             Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
-                "use another --probe, or none"
+                "use another --probe, or leave it out"
             }
             Self::NoTracepoint => {
                 "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \
                  --probe"
             }
-            Self::TracefsDenied => "run it with sudo, or use --probe fentry",
+            Self::TracefsDenied => "run it with sudo",
             Self::NoMemory => "choose a smaller --max-clients or --buffer-size",
             Self::Rejected => "use another --probe, and please report what -v shows",
             Self::Other(_) => return None,
@@ -230,6 +238,7 @@ mod tests {
 
     fn able() -> Facts {
         Facts {
+            sysfs: true,
             kprobes: true,
             btf: true,
             ..Facts::default()
@@ -370,6 +379,7 @@ mod tests {
             (Refusal::MemoryLock(65536), "64 KiB"),
             (Refusal::PerfParanoid(3), "--probe fentry"),
             (Refusal::Lockdown, "lockdown=integrity"),
+            (Refusal::NoSysfs, "mount -t sysfs"),
             (Refusal::NoKprobes, "--probe tracepoint"),
             (Refusal::NoSymbol("x"), "--probe tracepoint"),
             (Refusal::NoBtf, "--probe"),
