@@ -77,7 +77,7 @@ pub fn announcement(
 ) -> String {
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
     if backend == Backend::Tracepoint {
-        line += " (counts completed handshakes, not accepts; knows no process)";
+        line += " (counts completed handshakes, not accepts, and may miss some; knows no process)";
     }
     if offsets.protocol == UNKNOWN_OFFSET && backend != Backend::Tracepoint {
         line += "; without BTF, SCTP on the same port numbers is counted too";
@@ -125,8 +125,8 @@ mod tests {
         assert_eq!(
             announcement(&ports, Backend::Tracepoint, &KNOWN, &passed_over),
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
-             completed handshakes, not accepts; knows no process); not kretprobe: this kernel \
-             has no kprobes (CONFIG_KPROBES is off)"
+             completed handshakes, not accepts, and may miss some; knows no process); not \
+             kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
         );
     }
 

@@ -4,6 +4,9 @@
 //!
 //! A client's end goes from SYN_SENT to ESTABLISHED and is not counted. A further subflow
 //! of a Multipath TCP connection is a handshake of its own.
+//!
+//! Not exact: the kernel runs it on no CPU where a program of its kind runs already
+//! (`kernel/trace/bpf_trace.c`, `trace_call_bpf`), and a packet may interrupt one.
 
 use core::{ffi::c_void, mem::offset_of};
 
