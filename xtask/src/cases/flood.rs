@@ -13,7 +13,7 @@ use super::server::{Serve, Server};
 use super::tracer::Tracer;
 
 /// Many times what conn-cli can hold that nobody reads.
-const CONNECTIONS: u32 = 5000;
+const CONNECTIONS: u32 = 20_000;
 const THREADS: u32 = 8;
 
 const MORE_THAN_TIME_FOR: u32 = 200_000;
