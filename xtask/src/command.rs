@@ -37,6 +37,29 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("{} wrote something other than UTF-8", shown(command)))
 }
 
+/// Installs packages of Debian; what it does is told on standard error.
+pub(crate) fn apt_get_install(packages: &[&str]) -> Result<()> {
+    eprintln!("installing Debian's packages {}", packages.join(" "));
+    let apt_get = |words: &[&str]| {
+        let mut apt_get = as_root("apt-get");
+        run(apt_get.args(words).stdout(std::io::stderr()))
+    };
+    let install = ["install", "--yes", "--no-install-recommends"];
+    let install = [&install, packages].concat();
+    // The package lists may be missing or old.
+    apt_get(&install).or_else(|_| apt_get(&["update"]).and_then(|()| apt_get(&install)))
+}
+
+/// The program as a command of root's, with sudo if need be.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
 /// Whether a program of this name is in `PATH`.
 pub(crate) fn is_installed(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -28,8 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     if !rustix::process::geteuid().is_root() {
         // Only the cases need root, and root may have no cargo.
-        let mut as_root = Command::new("sudo");
-        as_root.arg(std::env::current_exe()?);
+        let mut as_root = command::as_root(std::env::current_exe()?);
         return command::run(as_root.arg("native").arg("--conn-cli").arg(conn_cli));
     }
     let has_kprobes = Path::new(KPROBE_PMU).exists();

@@ -6,8 +6,9 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::command::run;
+
 use super::calls;
-use super::process::run;
 use super::strip::strip_debug;
 use super::toolchain::{self, Kind, TARGET, Toolchain};
 

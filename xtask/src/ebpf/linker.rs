@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::process::{run, text};
+use crate::command::{output, run};
 
 /// The version that is installed if there is none.
 const VERSION: &str = "0.13.0";
@@ -40,7 +40,7 @@ pub(super) fn llvm_folder(llvm: u32) -> PathBuf {
 }
 
 fn at(path: PathBuf) -> Result<Linker> {
-    let version = text(Command::new(&path).arg("--version"))?
+    let version = output(Command::new(&path).arg("--version"))?
         .trim()
         .to_owned();
     Ok(Linker { path, version })

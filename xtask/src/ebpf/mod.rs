@@ -10,7 +10,6 @@
 mod build;
 mod calls;
 mod linker;
-mod process;
 mod sources;
 mod stamp;
 mod strip;

@@ -11,7 +11,7 @@ use std::{env, fmt};
 use anyhow::{Context, Result, ensure};
 
 use super::linker::{self, Linker};
-use super::process::{run, text};
+use crate::command::{apt_get_install, output, run};
 
 pub(super) const TARGET: &str = "bpfel-unknown-none";
 
@@ -80,7 +80,7 @@ impl Kind {
             Self::Nightly => ["--print", "sysroot"].as_slice(),
             Self::Debian => &["--print", "target-libdir", "--target", TARGET],
         };
-        let Ok(path) = text(self.command("rustc").args(query)) else {
+        let Ok(path) = output(self.command("rustc").args(query)) else {
             return false;
         };
         let path = Path::new(path.trim());
@@ -159,7 +159,7 @@ fn nightly(root: &Path) -> Result<Toolchain> {
     if !kind.is_present() {
         complete_nightly()?;
     }
-    let sysroot = text(kind.command("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = output(kind.command("rustc").args(["--print", "sysroot"]))?;
     let (rustc, llvm) = rustc_version(kind)?;
     let linker = match linker::on_path() {
         Some(linker) => linker,
@@ -181,7 +181,7 @@ fn complete_nightly() -> Result<()> {
         "there is no nightly with rust-src, and RUSTUP_AUTO_INSTALL=0 says to install nothing"
     );
     let mut rustup = Command::new("rustup");
-    if text(Kind::Nightly.command("rustc").arg("--version")).is_ok() {
+    if output(Kind::Nightly.command("rustc").arg("--version")).is_ok() {
         eprintln!("adding rust-src to the nightly toolchain");
         rustup.args(["component", "add", "rust-src", "--toolchain=nightly"]);
     } else {
@@ -231,7 +231,7 @@ fn refuse_core_sources(rustc: &str) -> Result<()> {
 
 /// The first line of `rustc -vV` with the version of LLVM, and that LLVM's major.
 fn rustc_version(kind: Kind) -> Result<(String, u32)> {
-    let verbose = text(kind.command("rustc").arg("-vV"))?;
+    let verbose = output(kind.command("rustc").arg("-vV"))?;
     let rustc = verbose.lines().next().unwrap_or_default();
     let llvm = verbose
         .lines()
@@ -245,31 +245,13 @@ fn rustc_version(kind: Kind) -> Result<(String, u32)> {
 }
 
 fn apt_get(packages: &[&str]) -> Result<()> {
-    let list = packages.join(" ");
-    eprintln!("installing Debian's packages {list}");
-    let install = || {
-        run(as_root("apt-get")
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(packages))
-    };
-    install()
-        // The package lists may be missing or old.
-        .or_else(|_| run(as_root("apt-get").arg("update")).and_then(|()| install()))
-        .with_context(|| {
-            format!(
-                "cannot install {list}: install them by hand, or a nightly of rustup with \
-                 rust-src and a bpf-linker on PATH"
-            )
-        })
-}
-
-fn as_root(program: &str) -> Command {
-    if rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.arg(program);
-    command
+    apt_get_install(packages).with_context(|| {
+        format!(
+            "cannot install {}: install them by hand, or a nightly of rustup with rust-src and \
+             a bpf-linker on PATH",
+            packages.join(" ")
+        )
+    })
 }
 
 /// The clippy of the toolchain, up to its own arguments.

@@ -61,21 +61,7 @@ pub(super) fn ensure_installed() -> Result<()> {
     if command::is_installed(QEMU) {
         return Ok(());
     }
-    println!("{QEMU} is missing: installing the package qemu-system-x86");
-    let mut install = if rustix::process::geteuid().is_root() {
-        Command::new("apt-get")
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.arg("apt-get");
-        sudo
-    };
-    install.args([
-        "install",
-        "-y",
-        "--no-install-recommends",
-        "qemu-system-x86",
-    ]);
-    command::run(&mut install)
+    command::apt_get_install(&["qemu-system-x86"])
         .with_context(|| format!("{QEMU} is missing; install the package qemu-system-x86"))
 }
 
