@@ -1,27 +1,44 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::ports::PortSet;
+use crate::{ports::PortSet, read::Format};
 
 /// Shows every new TCP connection to a port as it happens and, on Ctrl-C, how many each
 /// remote address made.
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 130 after a second Ctrl-C."
 )]
 pub struct Args {
+    /// Something else than to trace.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// What conn-cli does besides tracing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The same from what iptables, nftables, tcpdump and strace wrote; needs no privileges
+    Read(ReadArgs),
+}
+
+/// What to show, and until when.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
     /// Local ports to watch: 80, 80,443 or 8000-8099; may repeat [default: every port]
     #[arg(short, long = "port", value_name = "PORTS")]
     ports: Vec<PortSet>,
-
-    /// What to hook in the kernel
-    #[arg(long, value_enum, default_value_t)]
-    pub probe: Probe,
 
     /// No line for each connection, only the summary
     #[arg(short, long)]
@@ -42,6 +59,18 @@ pub struct Args {
     /// End after this many connections
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// The arguments of live tracing.
+#[derive(Debug, clap::Args)]
+pub struct TraceArgs {
+    /// What to show.
+    #[command(flatten)]
+    pub show: ShowArgs,
+
+    /// What to hook in the kernel
+    #[arg(long, value_enum, default_value_t)]
+    pub probe: Probe,
 
     /// Pairs of client and local port counted one by one; further ones are added up as other
     #[arg(long, value_name = "N", default_value_t = 65536,
@@ -58,6 +87,34 @@ pub struct Args {
     pub verbose: bool,
 }
 
+/// The arguments of `conn-cli read`.
+#[derive(Debug, clap::Args)]
+pub struct ReadArgs {
+    /// Files to read, compressed ones too; - or nothing: standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: ShowArgs,
+
+    /// What the files are, instead of telling it from their content
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+
+    /// A record that is not understood is an error
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Count a SYN that was sent again as one more connection
+    #[arg(long)]
+    pub every_packet: bool,
+
+    /// Threads that parse [default: one for each CPU]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
 /// What the user wants hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Probe {
@@ -72,7 +129,7 @@ pub enum Probe {
     Tracepoint,
 }
 
-impl Args {
+impl ShowArgs {
     /// All ports that were asked for.
     #[must_use]
     pub fn port_set(&self) -> PortSet {
@@ -102,10 +159,23 @@ mod tests {
 
     #[test]
     fn ports_may_repeat_and_default_to_all() {
-        let ports = |args: &[&str]| Args::parse_from(args).port_set();
+        let ports = |args: &[&str]| Args::parse_from(args).trace.show.port_set();
         assert_eq!(ports(&["conn-cli"]), PortSet::all());
         let both = ports(&["conn-cli", "--port", "80", "-p", "443,8000-8099"]);
         assert_eq!(both.to_string(), "ports 80,443,8000-8099");
+    }
+
+    #[test]
+    fn read_has_its_options_after_its_name() {
+        let args = Args::parse_from(["conn-cli", "read", "-q", "--port", "80", "a", "-"]);
+        let Some(Command::Read(read)) = args.command else {
+            panic!("no command");
+        };
+        assert!(read.show.quiet);
+        assert_eq!(read.show.port_set().to_string(), "port 80");
+        assert_eq!(read.files, [PathBuf::from("a"), PathBuf::from("-")]);
+        // Else they would silently not be obeyed.
+        assert!(Args::try_parse_from(["conn-cli", "--port", "80", "read", "a"]).is_err());
     }
 
     #[test]

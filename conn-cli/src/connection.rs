@@ -1,31 +1,87 @@
 //! The domain: a connection, whoever reported it and however it will be shown.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{fmt, net::IpAddr};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// One new connection to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Of a host's name, in bytes (RFC 1035).
+const LONGEST_NAME: usize = 255;
+
+/// One new connection to a server, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// When it was accepted; from the tracepoint, when its handshake was completed.
-    pub time: Timestamp,
+    /// When it was accepted; from the tracepoint, when its handshake was completed; from a
+    /// packet, when that was seen.
+    pub time: When,
     /// The client. An IPv4 client of an IPv6 server has its IPv4 address here.
-    pub remote: SocketAddr,
+    pub remote: Host,
+    /// The client's port.
+    pub remote_port: Option<u16>,
     /// The server's end.
-    pub local: SocketAddr,
+    pub local: Host,
+    /// The server's port.
+    pub local_port: Option<u16>,
     /// The family of the server's socket.
-    pub family: Family,
-    /// Who accepted it, if that is known.
+    pub family: Option<Family>,
+    /// Who accepted it.
     pub process: Option<Process>,
-    /// The inode number of the network namespace, if it is known.
+    /// The inode number of the network namespace.
     pub netns: Option<u32>,
     /// What saw it.
-    pub hook: Hook,
+    pub source: Source,
+}
+
+/// When something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At this moment.
+    At(Timestamp),
+    /// What a record says, which is not a moment.
+    Recorded(Recorded),
+    /// Nobody says.
+    Unknown,
+}
+
+/// A time as a record has it, and what that lacks. It is shown as it is: to complete it would
+/// be to invent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Word for word. Whoever makes one has looked that it is printable.
+    pub text: Box<str>,
+    /// What is missing.
+    pub lacks: Lacks,
+}
+
+/// What a recorded time lacks to be a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lacks {
+    /// A time of day: `14:25:37.123456`.
+    Date,
+    /// A time of a year: `Nov 22 14:25:37`.
+    Year,
+    /// A time of a place: `2026-11-22 14:25:37`.
+    Zone,
+    /// Seconds since the machine was started.
+    Boot,
+    /// A time since the record before.
+    Before,
+}
+
+/// One end of a connection. In this order they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// Its address.
+    Address(IpAddr),
+    /// Its name, where a record has no address. See [`Host::named`].
+    Name(Box<str>),
+    /// Nobody says.
+    Unknown,
 }
 
 /// The address family of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// `AF_INET`
@@ -34,23 +90,46 @@ pub enum Family {
     Ipv6,
 }
 
-/// The process that accepted a connection.
+/// The process that accepted a connection, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     /// The process id.
-    pub pid: u32,
+    pub pid: Option<u32>,
     /// The thread id.
     pub tid: u32,
     /// The user id.
-    pub uid: u32,
+    pub uid: Option<u32>,
     /// The cgroup v2 id.
-    pub cgroup: u64,
+    pub cgroup: Option<u64>,
     /// The thread's name, padded with NUL. Any bytes: whoever runs it chooses them.
-    pub comm: [u8; 16],
+    pub comm: Option<[u8; 16]>,
 }
 
-/// What saw a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What tells of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A hook in the kernel, now or when conn-cli wrote the record.
+    Hook(Hook),
+    /// A record of another program.
+    Record(Record),
+}
+
+/// A record of another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    /// A line of the kernel's log, from iptables or nftables.
+    KernelLog,
+    /// A line of tcpdump's.
+    Tcpdump,
+    /// A packet.
+    Pcap,
+    /// A system call that strace shows.
+    Strace,
+}
+
+/// What saw a connection in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hook {
     /// The kretprobe on `inet_csk_accept`.
@@ -63,77 +142,145 @@ pub enum Hook {
     Tracepoint,
 }
 
-impl Process {
-    /// The thread's name without its padding, safe to show: control characters, and bytes
-    /// that are not UTF-8, are escaped, and so is the backslash that marks them.
+impl Host {
+    /// A host by its name; None if that is none: it is shown as it is, and a log may hold
+    /// anything.
     #[must_use]
-    pub fn name(&self) -> String {
-        let end = self.comm.iter().position(|&byte| byte == 0);
-        let mut shown = String::new();
-        for chunk in self.comm[..end.unwrap_or(self.comm.len())].utf8_chunks() {
-            for char in chunk.valid().chars() {
-                if char.is_control() || char == '\\' {
-                    shown.extend(char.escape_default());
-                } else {
-                    shown.push(char);
-                }
-            }
-            for byte in chunk.invalid() {
-                shown.push_str(&format!("\\x{byte:02x}"));
-            }
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.iter().all(is_plain) {
+            return None;
         }
-        shown
+        Some(Self::Name(str::from_utf8(name).ok()?.into()))
+    }
+
+    /// A host by its address: IPv4 wherever it is one.
+    #[must_use]
+    pub fn at(address: impl Into<IpAddr>) -> Self {
+        Self::Address(address.into().to_canonical())
     }
 }
 
-/// The address as it is shown and counted: IPv4 wherever it is one.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Date => "no date",
+            Self::Year => "no year",
+            Self::Zone => "no time zone",
+            Self::Boot => "since boot, no date",
+            Self::Before => "since the record before, no date",
+        })
+    }
+}
+
+impl Process {
+    /// The thread's name without its padding, safe to show.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let comm = self.comm.as_ref()?;
+        let end = comm.iter().position(|&byte| byte == 0);
+        Some(escaped(&comm[..end.unwrap_or(comm.len())]))
+    }
+}
+
+/// Bytes of any origin, safe to show: control characters, and bytes that are not UTF-8, are
+/// escaped, and so is the backslash that marks them.
 #[must_use]
-pub fn canonical(address: [u8; 16]) -> IpAddr {
-    IpAddr::from(address).to_canonical()
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if char.is_control() || char == '\\' {
+                shown.extend(char.escape_default());
+            } else {
+                shown.push(char);
+            }
+        }
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn name(bytes: &[u8]) -> String {
-        let mut comm = [0; 16];
-        comm[..bytes.len()].copy_from_slice(bytes);
-        let process = Process {
-            pid: 1,
-            tid: 1,
-            uid: 0,
-            cgroup: 0,
-            comm,
-        };
-        process.name()
-    }
-
     #[test]
     fn a_plain_name_is_shown_as_it_is() {
-        assert_eq!(name(b"nginx: worker"), "nginx: worker");
-        assert_eq!(name("café".as_bytes()), "café");
-        assert_eq!(name(b"sixteen bytes..."), "sixteen bytes...");
-        assert_eq!(name(b""), "");
+        assert_eq!(escaped(b"nginx: worker"), "nginx: worker");
+        assert_eq!(escaped("café".as_bytes()), "café");
+        assert_eq!(escaped(b"sixteen bytes..."), "sixteen bytes...");
+        assert_eq!(escaped(b""), "");
     }
 
     #[test]
     fn a_name_cannot_send_control_characters() {
-        assert_eq!(name(b"\x1b[2Jevil"), "\\u{1b}[2Jevil");
-        assert_eq!(name(b"a\r\nb\x7f"), "a\\r\\nb\\u{7f}");
+        assert_eq!(escaped(b"\x1b[2Jevil"), "\\u{1b}[2Jevil");
+        assert_eq!(escaped(b"a\r\nb\x7f"), "a\\r\\nb\\u{7f}");
         // C1 control characters, which some terminals obey
-        assert_eq!(name("\u{9b}31m".as_bytes()), "\\u{9b}31m");
-        assert_eq!(name(b"\xff\xfea"), "\\xff\\xfea");
-        assert_eq!(name(b"back\\slash"), "back\\\\slash");
+        assert_eq!(escaped("\u{9b}31m".as_bytes()), "\\u{9b}31m");
+        assert_eq!(escaped(b"\xff\xfea"), "\\xff\\xfea");
+        assert_eq!(escaped(b"back\\slash"), "back\\\\slash");
+    }
+
+    #[test]
+    fn the_padding_is_no_part_of_a_name() {
+        let process = |comm| Process {
+            pid: None,
+            tid: 1,
+            uid: None,
+            cgroup: None,
+            comm,
+        };
+        let name = process(Some(*b"nginx\0\0\0\0\0\0\0\0\0\0\0")).name();
+        assert_eq!(name.as_deref(), Some("nginx"));
+        let name = process(Some(*b"sixteen bytes...")).name();
+        assert_eq!(name.as_deref(), Some("sixteen bytes..."));
+        assert_eq!(process(None).name(), None);
     }
 
     #[test]
     fn a_mapped_address_is_ipv4() {
-        let mapped = "::ffff:192.0.2.7".parse::<std::net::Ipv6Addr>().unwrap();
-        assert_eq!(canonical(mapped.octets()).to_string(), "192.0.2.7");
-        let ipv6 = "2001:db8:0:0:1:0:0:1"
-            .parse::<std::net::Ipv6Addr>()
-            .unwrap();
-        assert_eq!(canonical(ipv6.octets()).to_string(), "2001:db8::1:0:0:1");
+        let at = |text: &str| Host::at(text.parse::<IpAddr>().unwrap()).to_string();
+        assert_eq!(at("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(at("2001:db8:0:0:1:0:0:1"), "2001:db8::1:0:0:1");
+    }
+
+    #[test]
+    fn a_host_name_is_plain() {
+        let named = |name: &str| Host::named(name.as_bytes()).map(|host| host.to_string());
+        assert_eq!(
+            named("web-1.example.org").as_deref(),
+            Some("web-1.example.org")
+        );
+        for name in ["", "a b", "a\x1b[2J", "caf\u{e9}", "a/b", &"a".repeat(256)] {
+            assert_eq!(named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_listed_before_names() {
+        let mut hosts = [
+            Host::Unknown,
+            Host::named(b"a").unwrap(),
+            Host::at("::1".parse::<IpAddr>().unwrap()),
+            Host::at([10, 0, 0, 10]),
+            Host::at([10, 0, 0, 9]),
+        ];
+        hosts.sort();
+        let hosts: Vec<_> = hosts.iter().map(Host::to_string).collect();
+        assert_eq!(hosts, ["10.0.0.9", "10.0.0.10", "::1", "a", "unknown"]);
     }
 }

@@ -1,8 +1,9 @@
 //! The user side of conn-cli, as a library of the binary `conn-cli` alone.
 //!
-//! [`connection`] is the domain; [`kernel`] is where connections come from; [`tally`] counts
-//! them; [`output`] writes them, and [`screen`] knows what has been shown; [`live`] leads them from one to the other until [`stop`] says
-//! that it is enough.
+//! [`connection`] is the domain. Connections come from the [`kernel`], led to the screen by
+//! [`live`], or from records of other programs, which [`read`] leads there. [`tally`] counts
+//! them; [`output`] writes them, and [`screen`] knows what has been shown; [`stop`] says that
+//! it is enough.
 
 pub mod cli;
 pub mod connection;
@@ -10,6 +11,7 @@ pub mod kernel;
 pub mod live;
 pub mod output;
 pub mod ports;
+pub mod read;
 pub mod screen;
 pub mod stop;
 pub mod tally;

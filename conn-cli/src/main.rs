@@ -3,11 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use conn_cli::{cli::Args, live, output::say};
+use conn_cli::{
+    cli::{Args, Command},
+    live,
+    output::say,
+    read,
+};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if args.verbose {
+    if args.trace.verbose {
         show_diagnostics();
     }
     match run(&args) {
@@ -24,7 +29,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(live::trace(args));
+    let result = runtime.block_on(async {
+        match &args.command {
+            Some(Command::Read(args)) => read::read(args).await,
+            None => live::trace(&args.trace).await,
+        }
+    });
     // A write to a terminal that was stopped may still wait in tokio's thread.
     runtime.shutdown_background();
     result

@@ -41,6 +41,20 @@ impl PortSet {
         matches!(self.ranges[..], [(first, last)] if first == last)
     }
 
+    /// Whether this is every port, so that it does not matter which one a connection was to.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::all()
+    }
+
+    /// Whether the port is one of them.
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        let ends_before = |&(_, last): &(u16, u16)| last < port;
+        let at = self.ranges.partition_point(ends_before);
+        self.ranges.get(at).is_some_and(|&(first, _)| first <= port)
+    }
+
     /// The set as the eBPF programs look it up.
     #[must_use]
     pub fn bits(&self) -> Box<PortBits> {
@@ -95,7 +109,7 @@ fn port(text: &str) -> Option<u16> {
 /// `port 80`, `ports 80,8000-8099`, `every port`
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::all() {
+        if self.is_all() {
             return f.write_str("every port");
         }
         f.write_str(if self.is_single() { "port " } else { "ports " })?;
@@ -115,10 +129,13 @@ mod tests {
     use super::*;
 
     fn members(text: &str) -> Vec<u16> {
-        let bits = text.parse::<PortSet>().unwrap().bits();
-        (0..=u16::MAX)
-            .filter(|&port| bits[usize::from(port / 64)] >> (port % 64) & 1 == 1)
-            .collect()
+        let set = text.parse::<PortSet>().unwrap();
+        let bits = set.bits();
+        let members = |port: &u16| bits[usize::from(port / 64)] >> (port % 64) & 1 == 1;
+        let members: Vec<_> = (0..=u16::MAX).filter(members).collect();
+        let contained: Vec<_> = (0..=u16::MAX).filter(|&port| set.contains(port)).collect();
+        assert_eq!(members, contained);
+        members
     }
 
     #[test]

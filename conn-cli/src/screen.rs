@@ -1,27 +1,35 @@
-//! What a run shows: the live lines, and what is known of them.
+//! What a run shows: the live lines, what is known of them, and the summary that ends it.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    convert::Infallible,
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
+use anyhow::Context as _;
 use jiff::tz::TimeZone;
+use tokio::time::sleep;
 
 use crate::{
-    cli::Args,
-    connection::{Connection, Hook},
-    output::{Clock, Json, Printer, Stdout, Text},
+    cli::ShowArgs,
+    connection::{Connection, Hook, Source},
+    output::{Clock, Json, Printer, Stdout, Summary, Text, account, say},
+    stop::Stop,
     tally::Tally,
 };
+
+/// How long the reader of standard output may take before it is said that it is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The live lines: what is to be printed, and what has been.
 #[derive(Debug)]
 pub struct Screen {
-    /// The format.
-    pub printer: Printer,
     /// Where lines go.
     pub stdout: Stdout,
-    /// Whether there are no lines.
-    pub quiet: bool,
-    /// Connections that came out of the ring buffer.
+    /// Connections that came to be shown.
     pub arrived: u64,
+    printer: Printer,
+    quiet: bool,
     limit: Option<u64>,
     first: FirstOnes,
 }
@@ -36,10 +44,19 @@ pub struct FirstOnes {
     pub second_hook_only: u64,
 }
 
+/// Why a run ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was asked to, or there is no more to show.
+    Asked,
+    /// Standard output takes no more: its reader is gone, or this error.
+    Output(Option<io::Error>),
+}
+
 impl Screen {
     /// As `args` say. `single_port`: lines need not name the port.
     #[must_use]
-    pub fn new(args: &Args, single_port: bool) -> Self {
+    pub fn new(args: &ShowArgs, single_port: bool) -> Self {
         let zone = match args.utc {
             true => TimeZone::UTC,
             false => TimeZone::system(),
@@ -75,7 +92,7 @@ impl Screen {
 
     /// Whether the kernel is to report connections, or only to count them.
     #[must_use]
-    pub fn wants_events(args: &Args) -> bool {
+    pub fn wants_events(args: &ShowArgs) -> bool {
         !args.quiet || args.count.is_some()
     }
 
@@ -87,15 +104,79 @@ impl Screen {
             return;
         }
         if self.limit.is_some() {
-            let (client, port) = (connection.remote.ip(), connection.local.port());
+            let (client, port) = (&connection.remote, connection.local_port);
             self.first.tally.add(client, port, 1);
-            self.first.second_hook_only += u64::from(connection.hook == Hook::Kprobe);
+            let by_second_hook = connection.source == Source::Hook(Hook::Kprobe);
+            self.first.second_hook_only += u64::from(by_second_hook);
         }
         if !self.quiet {
             self.printer.connection(self.stdout.buffer(), connection);
             self.stdout.count_line();
         }
     }
+
+    /// Prints the summary and says the account.
+    ///
+    /// # Errors
+    /// Why standard output takes no more, unless its reader is gone.
+    pub async fn conclude(
+        &mut self,
+        mut summary: Summary,
+        stop: &mut Stop,
+        end: End,
+    ) -> anyhow::Result<()> {
+        let (insisted, end) = match end {
+            End::Asked => {
+                // Of the lines not yet written it is assumed that they will be: otherwise
+                // nobody reads this either.
+                summary.lines_not_shown = self.not_shown(&summary, self.arrived);
+                self.printer.summary(self.stdout.buffer(), &summary);
+                tokio::select! {
+                    biased;
+                    sent = self.stdout.send() => (false, sent.map_or_else(End::output, |()| end)),
+                    () = stop.insisted() => (true, end),
+                    never = explain_the_wait() => match never {},
+                }
+            }
+            End::Output(_) => (false, end),
+        };
+        summary.lines_not_shown = self.not_shown(&summary, self.stdout.lines_sent());
+        for line in account(&summary, self.quiet) {
+            say(line);
+        }
+        match end {
+            // What waits to be written holds a thread, which only this ends.
+            _ if insisted => std::process::exit(130),
+            End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
+            End::Output(None) | End::Asked => Ok(()),
+        }
+    }
+
+    /// Connections that are in the summary and have no line though one was asked for.
+    fn not_shown(&self, summary: &Summary, shown: u64) -> u64 {
+        match self.quiet {
+            true => 0,
+            false => summary.connections.saturating_sub(shown),
+        }
+    }
+}
+
+impl End {
+    /// The end that an error of standard output is.
+    #[must_use]
+    pub fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Output(None),
+            _ => Self::Output(Some(error)),
+        }
+    }
+}
+
+/// Says, if it takes long, what is waited for.
+async fn explain_the_wait() -> Infallible {
+    sleep(PATIENCE).await;
+    say("waiting for the reader of standard output; another Ctrl-C ends it without the rest");
+    std::future::pending().await
 }
 
 #[cfg(test)]
@@ -104,23 +185,28 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::connection::Family;
+    use crate::{
+        cli::Args,
+        connection::{Host, When},
+    };
 
     fn connection(client: u8, hook: Hook) -> Connection {
         Connection {
-            time: Timestamp::UNIX_EPOCH,
-            remote: ([192, 0, 2, client], 40000).into(),
-            local: ([192, 0, 2, 100], 80).into(),
-            family: Family::Ipv4,
+            time: When::At(Timestamp::UNIX_EPOCH),
+            remote: Host::at([192, 0, 2, client]),
+            remote_port: Some(40000),
+            local: Host::at([192, 0, 2, 100]),
+            local_port: Some(80),
+            family: None,
             process: None,
             netns: None,
-            hook,
+            source: Source::Hook(hook),
         }
     }
 
     fn screen(args: &[&str]) -> Screen {
         let args = Args::parse_from([&["conn-cli", "--utc"], args].concat());
-        Screen::new(&args, true)
+        Screen::new(&args.trace.show, true)
     }
 
     fn lines(screen: &mut Screen) -> usize {

@@ -54,6 +54,12 @@ impl Stop {
         }
     }
 
+    /// Whether Ctrl-C was pressed, so that the other programs of a pipeline end too.
+    #[must_use]
+    pub fn was_interrupted(&self) -> bool {
+        self.interrupts > 0
+    }
+
     /// Returns at the second SIGINT: somebody has lost patience. Not at the first, which may
     /// have come when the run had just ended by itself, and not at a second SIGTERM, which
     /// timeout(1) and service managers send as a matter of course.

@@ -1,42 +1,50 @@
 //! The count of connections by client.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
 };
+
+use crate::connection::Host;
 
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    clients: HashMap<IpAddr, BTreeMap<u16, u64>>,
+    counts: HashMap<Pair, u64, foldhash::fast::RandomState>,
     other: u64,
 }
+
+/// A client and the local port that it connected to, if that is known.
+type Pair = (Host, Option<u16>);
 
 /// One client's part of a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The client's address.
-    pub address: IpAddr,
+    /// The client.
+    pub host: Host,
     /// All its connections.
     pub connections: u64,
-    /// Its connections to each local port, ascending.
+    /// Its connections to each local port that is known, ascending.
     pub ports: BTreeMap<u16, u64>,
 }
 
 impl Tally {
     /// Adds connections of one client to one local port.
-    pub fn add(&mut self, address: IpAddr, local_port: u16, connections: u64) {
-        *self
-            .clients
-            .entry(address)
-            .or_default()
-            .entry(local_port)
-            .or_default() += connections;
+    pub fn add(&mut self, client: &Host, local_port: Option<u16>, connections: u64) {
+        *self.counts.entry((client.clone(), local_port)).or_default() += connections;
     }
 
     /// Adds connections whose clients are not known one by one.
     pub fn add_other(&mut self, connections: u64) {
         self.other += connections;
+    }
+
+    /// Adds all that another tally has counted.
+    pub fn add_all(&mut self, other: Self) {
+        for (pair, connections) in other.counts {
+            *self.counts.entry(pair).or_default() += connections;
+        }
+        self.other += other.other;
     }
 
     /// Connections whose clients are not known one by one.
@@ -48,24 +56,30 @@ impl Tally {
     /// All connections, those of unknown clients included.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        let counts = self.clients.values().flat_map(BTreeMap::values);
-        self.other + counts.sum::<u64>()
+        self.other + self.counts.values().sum::<u64>()
     }
 
     /// The clients, most connections first, ties by address.
     #[must_use]
     pub fn ranked(self) -> Vec<Client> {
-        let mut clients: Vec<_> = self
-            .clients
-            .into_iter()
-            .map(|(address, ports)| Client {
-                address,
-                connections: ports.values().sum(),
-                ports,
-            })
-            .collect();
-        clients
-            .sort_unstable_by_key(|client| (std::cmp::Reverse(client.connections), client.address));
+        let mut pairs: Vec<_> = self.counts.into_iter().collect();
+        pairs.sort_unstable();
+        let mut clients: Vec<Client> = Vec::new();
+        for ((host, port), connections) in pairs {
+            if clients.last().is_none_or(|last| last.host != host) {
+                clients.push(Client {
+                    host,
+                    connections: 0,
+                    ports: BTreeMap::new(),
+                });
+            }
+            if let Some(client) = clients.last_mut() {
+                client.connections += connections;
+                client.ports.extend(port.map(|port| (port, connections)));
+            }
+        }
+        // Stable: those with as many connections stay in the order of their addresses.
+        clients.sort_by_key(|client| Reverse(client.connections));
         clients
     }
 }
@@ -78,25 +92,27 @@ mod tests {
     fn most_first_and_ties_by_address() {
         let mut tally = Tally::default();
         for (address, port, connections) in [
-            ("10.0.0.10", 80, 1),
-            ("10.0.0.9", 80, 1),
-            ("2001:db8::1", 443, 1),
-            ("192.0.2.1", 80, 2),
-            ("192.0.2.1", 443, 3),
+            ("10.0.0.10", Some(80), 1),
+            ("10.0.0.9", Some(80), 1),
+            ("2001:db8::1", Some(443), 1),
+            ("192.0.2.1", Some(80), 2),
+            ("192.0.2.1", Some(443), 3),
+            ("192.0.2.1", None, 4),
         ] {
-            tally.add(address.parse().unwrap(), port, connections);
+            tally.add(&host(address), port, connections);
         }
         tally.add_other(4);
-        assert_eq!(tally.connections(), 12);
-        let ranked: Vec<_> = tally
-            .ranked()
+        assert_eq!(tally.connections(), 16);
+        let ranked = tally.ranked();
+        assert_eq!(ranked[0].ports, [(80, 2), (443, 3)].into());
+        let lines: Vec<_> = ranked
             .iter()
-            .map(|client| format!("{}: {}", client.address, client.connections))
+            .map(|client| format!("{}: {}", client.host, client.connections))
             .collect();
         assert_eq!(
-            ranked,
+            lines,
             [
-                "192.0.2.1: 5",
+                "192.0.2.1: 9",
                 "10.0.0.9: 1",
                 "10.0.0.10: 1",
                 "2001:db8::1: 1"
@@ -108,5 +124,25 @@ mod tests {
     fn nothing_counts_nothing() {
         assert_eq!(Tally::default().connections(), 0);
         assert_eq!(Tally::default().ranked(), []);
+    }
+
+    #[test]
+    fn parts_make_the_whole() {
+        let mut whole = Tally::default();
+        let mut parts = [Tally::default(), Tally::default()];
+        for number in 0..100_u8 {
+            let (client, port) = (Host::at([10, 0, 0, number % 7]), Some(80));
+            whole.add(&client, port, 1);
+            parts[usize::from(number % 2)].add(&client, port, 1);
+        }
+        parts[0].add_other(2);
+        whole.add_other(2);
+        let [mut sum, rest] = parts;
+        sum.add_all(rest);
+        assert_eq!(sum, whole);
+    }
+
+    fn host(address: &str) -> Host {
+        Host::at(address.parse::<std::net::IpAddr>().unwrap())
     }
 }

@@ -1,14 +1,12 @@
 //! From the bytes of a ring buffer record to a connection.
 
-use std::net::{IpAddr, SocketAddr};
-
 use conn_common::{
     AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_KPROBE, HOOK_KRETPROBE, HOOK_TRACEPOINT,
 };
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::connection::{Connection, Family, Hook, Process, canonical};
+use crate::connection::{Connection, Family, Hook, Host, Process, Source, When};
 
 /// How far the wall clock is ahead of `CLOCK_BOOTTIME`, which the kernel stamps events with.
 /// It changes when the wall clock is set, so it is read again for every batch.
@@ -52,31 +50,33 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         _ => return None,
     };
     let process = Process {
-        pid: event.tgid,
+        pid: Some(event.tgid),
         tid: event.pid,
-        uid: event.uid,
-        cgroup: event.cgroup,
-        comm: event.comm,
+        uid: Some(event.uid),
+        cgroup: Some(event.cgroup),
+        comm: Some(event.comm),
     };
     Some(Connection {
-        time: clock.at(event.time_ns)?,
-        remote: SocketAddr::new(address(event.remote_address), event.remote_port),
-        local: SocketAddr::new(address(event.local_address), event.local_port),
-        family: match event.family {
+        time: When::At(clock.at(event.time_ns)?),
+        remote: host(event.remote_address),
+        remote_port: Some(event.remote_port),
+        local: host(event.local_address),
+        local_port: Some(event.local_port),
+        family: Some(match event.family {
             AF_INET => Family::Ipv4,
             AF_INET6 => Family::Ipv6,
             _ => return None,
-        },
+        }),
         process: (hook != Hook::Tracepoint).then_some(process),
         netns: (event.netns != 0).then_some(event.netns),
-        hook,
+        source: Source::Hook(hook),
     })
 }
 
 /// An address as the programs write it.
 #[must_use]
-pub(super) fn address(words: Address) -> IpAddr {
-    canonical(bytemuck::cast(words))
+pub(super) fn host(words: Address) -> Host {
+    Host::at(bytemuck::cast::<_, [u8; 16]>(words))
 }
 
 #[cfg(test)]
@@ -118,18 +118,18 @@ mod tests {
     #[test]
     fn a_record_becomes_a_connection() {
         let connection = decode(bytemuck::bytes_of(&event()), CLOCK).unwrap();
-        assert_eq!(
-            connection.time.to_string(),
-            "2014-03-17T04:13:05.000000003Z"
-        );
-        assert_eq!(connection.remote.to_string(), "192.0.2.1:40000");
-        assert_eq!(connection.local.to_string(), "[2001:db8::5]:80");
-        assert_eq!(connection.family, Family::Ipv6);
+        let time = "2014-03-17T04:13:05.000000003Z".parse().unwrap();
+        assert_eq!(connection.time, When::At(time));
+        assert_eq!(connection.remote.to_string(), "192.0.2.1");
+        assert_eq!(connection.remote_port, Some(40000));
+        assert_eq!(connection.local.to_string(), "2001:db8::5");
+        assert_eq!(connection.local_port, Some(80));
+        assert_eq!(connection.family, Some(Family::Ipv6));
         assert_eq!(connection.netns, Some(4_026_531_840));
         let process = connection.process.unwrap();
-        assert_eq!((process.pid, process.tid), (11, 12));
-        assert_eq!((process.uid, process.cgroup), (33, 77));
-        assert_eq!(process.name(), "nginx");
+        assert_eq!((process.pid, process.tid), (Some(11), 12));
+        assert_eq!((process.uid, process.cgroup), (Some(33), Some(77)));
+        assert_eq!(process.name().as_deref(), Some("nginx"));
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
             record[86..88].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
             record[84..86].copy_from_slice(&AF_INET6.to_ne_bytes());
             if let Some(connection) = decode(&record, CLOCK) {
-                let name = connection.process.unwrap().name();
+                let name = connection.process.unwrap().name().unwrap();
                 assert!(!name.chars().any(char::is_control), "{name:?}");
             }
         }

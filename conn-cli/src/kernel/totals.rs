@@ -15,7 +15,7 @@ use aya::{
 };
 use conn_common::{ClientKey, Counters};
 
-use super::{Backend, event::address, facts};
+use super::{Backend, event::host, facts};
 use crate::tally::Tally;
 
 /// The kernel's own count.
@@ -40,6 +40,18 @@ pub struct Doubts {
     pub missed_runs: Option<u64>,
     /// Connections of the total that neither arrived nor were counted as lost.
     pub unaccounted: u64,
+}
+
+impl Doubts {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.unreadable = self.unreadable.saturating_add(other.unreadable);
+        self.unaccounted = self.unaccounted.saturating_add(other.unaccounted);
+        self.missed_runs = match (self.missed_runs, other.missed_runs) {
+            (Some(one), Some(another)) => Some(one.saturating_add(another)),
+            (one, another) => one.or(another),
+        };
+    }
 }
 
 /// Reads the maps.
@@ -75,11 +87,8 @@ fn tally(ebpf: &Ebpf) -> anyhow::Result<Tally> {
     for entry in map.iter() {
         let (key, connections) = entry?;
         let key: ClientKey = bytemuck::cast(key);
-        tally.add(
-            address(key.remote_address),
-            key.local_port as u16,
-            connections,
-        );
+        let port = key.local_port as u16;
+        tally.add(&host(key.remote_address), Some(port), connections);
     }
     Ok(tally)
 }

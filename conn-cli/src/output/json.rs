@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 
-use super::{Clock, Summary};
+use super::{Clock, Origin, Summary};
 use crate::{
-    connection::{Connection, Family, Hook},
-    kernel::{Backend, Doubts},
+    connection::{Connection, Family, Hook, Host, Lacks, Record, Source, When},
+    kernel::Backend,
+    read::Format,
+    tally::Client,
 };
 
 /// Writes one object a line.
@@ -20,37 +22,57 @@ pub struct Json {
 #[derive(Serialize)]
 struct ConnectionLine<'a> {
     r#type: &'a str,
-    time: String,
-    remote_address: IpAddr,
-    remote_port: u16,
-    local_address: IpAddr,
-    local_port: u16,
-    family: Family,
+    time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded_time: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacks: Option<Lacks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<Family>,
     #[serde(flatten)]
     process: Option<ProcessFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     netns: Option<u32>,
-    hook: Hook,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<Hook>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Record>,
 }
 
 #[derive(Serialize)]
 struct ProcessFields {
-    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
     tid: u32,
-    comm: String,
-    uid: u32,
-    cgroup: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct SummaryLine<'a> {
     r#type: &'a str,
-    probe: Backend,
+    #[serde(flatten)]
+    origin: OriginFields<'a>,
     connections: u64,
     addresses: usize,
-    seconds: f64,
     lines_not_shown: u64,
-    second_hook_only: u64,
+    unknown_clients: u64,
     other_clients: u64,
     unreadable: u64,
     missed_runs: Option<u64>,
@@ -59,8 +81,30 @@ struct SummaryLine<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(untagged)]
+enum OriginFields<'a> {
+    Kernel {
+        probe: Backend,
+        seconds: f64,
+        second_hook_only: u64,
+    },
+    Records {
+        formats: Vec<Format>,
+        lines: u64,
+        packets: u64,
+        not_understood: u64,
+        first_not_understood: Option<&'a str>,
+        repeated: u64,
+        unknown_port: u64,
+    },
+}
+
+#[derive(Serialize)]
 struct ClientEntry<'a> {
-    address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     connections: u64,
     ports: &'a BTreeMap<u16, u64>,
 }
@@ -74,13 +118,26 @@ impl Json {
 
     /// `{"type":"connection",...}`; what is not known is left out.
     pub fn connection(&self, out: &mut Vec<u8>, connection: &Connection) {
+        let (time, recorded) = match &connection.time {
+            When::At(moment) => (Some(self.clock.rfc3339(*moment)), None),
+            When::Recorded(recorded) => (None, Some(recorded)),
+            When::Unknown => (None, None),
+        };
+        let (hook, source) = match connection.source {
+            Source::Hook(hook) => (Some(hook), None),
+            Source::Record(record) => (None, Some(record)),
+        };
         let line = ConnectionLine {
             r#type: "connection",
-            time: self.clock.rfc3339(connection.time),
-            remote_address: connection.remote.ip(),
-            remote_port: connection.remote.port(),
-            local_address: connection.local.ip(),
-            local_port: connection.local.port(),
+            time,
+            recorded_time: recorded.map(|recorded| &*recorded.text),
+            lacks: recorded.map(|recorded| recorded.lacks),
+            remote_address: address(&connection.remote),
+            remote_name: name(&connection.remote),
+            remote_port: connection.remote_port,
+            local_address: address(&connection.local),
+            local_name: name(&connection.local),
+            local_port: connection.local_port,
             family: connection.family,
             process: connection.process.map(|process| ProcessFields {
                 pid: process.pid,
@@ -90,33 +147,79 @@ impl Json {
                 cgroup: process.cgroup,
             }),
             netns: connection.netns,
-            hook: connection.hook,
+            hook,
+            source,
         };
         put(out, &line);
     }
 
     /// `{"type":"summary",...}`
-    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary, doubts: &Doubts) {
-        let clients = summary.clients.iter().map(|client| ClientEntry {
-            address: client.address,
-            connections: client.connections,
-            ports: &client.ports,
-        });
+    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
         let line = SummaryLine {
             r#type: "summary",
-            probe: summary.backend,
+            origin: OriginFields::of(&summary.origin),
             connections: summary.connections,
             addresses: summary.clients.len(),
-            seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
             lines_not_shown: summary.lines_not_shown,
-            second_hook_only: summary.second_hook_only,
+            unknown_clients: summary.unknown_clients,
             other_clients: summary.other_clients,
-            unreadable: doubts.unreadable,
-            missed_runs: doubts.missed_runs,
-            unaccounted: doubts.unaccounted,
-            clients: clients.collect(),
+            unreadable: summary.doubts.unreadable,
+            missed_runs: summary.doubts.missed_runs,
+            unaccounted: summary.doubts.unaccounted,
+            clients: summary.clients.iter().map(ClientEntry::of).collect(),
         };
         put(out, &line);
+    }
+}
+
+impl<'a> OriginFields<'a> {
+    fn of(origin: &'a Origin) -> Self {
+        match origin {
+            Origin::Kernel {
+                backend,
+                elapsed,
+                second_hook_only,
+                beyond_limit: _,
+            } => Self::Kernel {
+                probe: *backend,
+                seconds: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+                second_hook_only: *second_hook_only,
+            },
+            Origin::Records(ledger) => Self::Records {
+                formats: ledger.formats.iter().copied().collect(),
+                lines: ledger.lines,
+                packets: ledger.packets,
+                not_understood: ledger.not_understood,
+                first_not_understood: ledger.first_not_understood.as_deref(),
+                repeated: ledger.repeated,
+                unknown_port: ledger.unknown_port,
+            },
+        }
+    }
+}
+
+impl<'a> ClientEntry<'a> {
+    fn of(client: &'a Client) -> Self {
+        Self {
+            address: address(&client.host),
+            name: name(&client.host),
+            connections: client.connections,
+            ports: &client.ports,
+        }
+    }
+}
+
+fn address(host: &Host) -> Option<IpAddr> {
+    match host {
+        Host::Address(address) => Some(*address),
+        Host::Name(_) | Host::Unknown => None,
+    }
+}
+
+fn name(host: &Host) -> Option<&str> {
+    match host {
+        Host::Name(name) => Some(name),
+        Host::Address(_) | Host::Unknown => None,
     }
 }
 

@@ -13,28 +13,69 @@ pub use self::{
     account::account, clock::Clock, json::Json, stderr::say, stdout::Stdout, text::Text,
 };
 use crate::{
-    connection::Connection,
+    connection::{Connection, Host},
     kernel::{Backend, Doubts},
-    tally::Client,
+    read::Ledger,
+    tally::{Client, Tally},
 };
 
-/// What is known when tracing has ended.
+/// What is known at the end.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// What counted.
-    pub backend: Backend,
-    /// All connections: the sum of all clients and of `other_clients`.
+    /// All connections: the sum of all clients, of `unknown_clients` and of `other_clients`.
     pub connections: u64,
     /// The clients, most connections first.
     pub clients: Vec<Client>,
+    /// Connections of which nobody says who made them.
+    pub unknown_clients: u64,
     /// Connections of clients for which there was no room.
     pub other_clients: u64,
-    /// Of all connections, those that only the second hook of the pair saw.
-    pub second_hook_only: u64,
     /// Connections that have no line of their own though one was asked for.
     pub lines_not_shown: u64,
-    /// How long the probes were attached.
-    pub elapsed: Duration,
+    /// What could make the total wrong.
+    pub doubts: Doubts,
+    /// Where it was counted.
+    pub origin: Origin,
+}
+
+/// Where connections were counted, and what else is known from there.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// In the kernel.
+    Kernel {
+        /// What counted.
+        backend: Backend,
+        /// How long the probes were attached.
+        elapsed: Duration,
+        /// Of all connections, those that only the second hook of the pair saw.
+        second_hook_only: u64,
+        /// Connections that came after the limit of `--count`, before the probes were detached.
+        beyond_limit: u64,
+    },
+    /// In the records of other programs.
+    Records(Ledger),
+}
+
+impl Summary {
+    /// A summary of what was counted.
+    #[must_use]
+    pub fn new(tally: Tally, doubts: Doubts, origin: Origin) -> Self {
+        let connections = tally.connections();
+        let other_clients = tally.other();
+        let (unknown, clients): (Vec<_>, _) = tally
+            .ranked()
+            .into_iter()
+            .partition(|client| client.host == Host::Unknown);
+        Self {
+            connections,
+            clients,
+            unknown_clients: unknown.iter().map(|client| client.connections).sum(),
+            other_clients,
+            lines_not_shown: 0,
+            doubts,
+            origin,
+        }
+    }
 }
 
 /// The format of standard output.
@@ -56,10 +97,10 @@ impl Printer {
     }
 
     /// Appends the summary.
-    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary, doubts: &Doubts) {
+    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
         match self {
             Self::Text(text) => text.summary(out, summary),
-            Self::Json(json) => json.summary(out, summary, doubts),
+            Self::Json(json) => json.summary(out, summary),
         }
     }
 }
@@ -69,43 +110,44 @@ mod tests {
     use jiff::{Timestamp, tz::TimeZone};
 
     use super::*;
-    use crate::{
-        connection::{Family, Hook, Process},
-        tally::Tally,
-    };
+    use crate::connection::{Family, Hook, Lacks, Process, Record, Recorded, Source, When};
 
     fn connection() -> Connection {
         Connection {
-            time: Timestamp::constant(1_395_029_583, 5_000),
-            remote: "192.168.122.1:40000".parse().unwrap(),
-            local: "[2001:db8::5]:443".parse().unwrap(),
-            family: Family::Ipv6,
+            time: When::At(Timestamp::constant(1_395_029_583, 5_000)),
+            remote: Host::at([192, 168, 122, 1]),
+            remote_port: Some(40000),
+            local: Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 5_u16]),
+            local_port: Some(443),
+            family: Some(Family::Ipv6),
             process: Some(Process {
-                pid: 7,
+                pid: Some(7),
                 tid: 8,
-                uid: 33,
-                cgroup: 99,
-                comm: *b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0",
+                uid: Some(33),
+                cgroup: Some(99),
+                comm: Some(*b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0"),
             }),
             netns: Some(4_026_531_840),
-            hook: Hook::Kprobe,
+            source: Source::Hook(Hook::Kprobe),
         }
     }
 
     fn summary() -> Summary {
         let mut tally = Tally::default();
-        tally.add("192.168.122.1".parse().unwrap(), 80, 2);
-        tally.add("2001:db8::1".parse().unwrap(), 443, 1);
+        tally.add(&Host::at([192, 168, 122, 1]), Some(80), 2);
+        tally.add(
+            &Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]),
+            Some(443),
+            1,
+        );
         tally.add_other(4);
-        Summary {
+        let origin = Origin::Kernel {
             backend: Backend::Kretprobe,
-            connections: tally.connections(),
-            other_clients: tally.other(),
-            clients: tally.ranked(),
-            second_hook_only: 1,
-            lines_not_shown: 0,
             elapsed: Duration::from_micros(1_234_567),
-        }
+            second_hook_only: 1,
+            beyond_limit: 0,
+        };
+        Summary::new(tally, Doubts::default(), origin)
     }
 
     fn text(names_port: bool, colour: bool) -> Text {
@@ -115,7 +157,7 @@ mod tests {
     fn lines(mut printer: Printer) -> String {
         let mut out = Vec::new();
         printer.connection(&mut out, &connection());
-        printer.summary(&mut out, &summary(), &Doubts::default());
+        printer.summary(&mut out, &summary());
         String::from_utf8(out).unwrap()
     }
 
@@ -162,9 +204,9 @@ mod tests {
         assert_eq!(
             lines.next().unwrap(),
             concat!(
-                r#"{"type":"summary","probe":"kretprobe","connections":7,"addresses":2,"#,
-                r#""seconds":1.235,"lines_not_shown":0,"second_hook_only":1,"other_clients":4,"#,
-                r#""unreadable":0,"missed_runs":null,"unaccounted":0,"#,
+                r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"#,
+                r#""connections":7,"addresses":2,"lines_not_shown":0,"unknown_clients":0,"#,
+                r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,
                 r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,
                 r#"{"address":"2001:db8::1","connections":1,"ports":{"443":1}}]}"#
             )
@@ -183,5 +225,37 @@ mod tests {
         Json::new(Clock::new(TimeZone::UTC)).connection(&mut out, &unknown);
         let line = String::from_utf8(out).unwrap();
         assert!(!line.contains("pid") && !line.contains("netns"), "{line}");
+    }
+
+    #[test]
+    fn a_time_that_is_no_moment_is_shown_as_it_is() {
+        let mut unknown = Connection {
+            time: When::Recorded(Recorded {
+                text: "14:25:37.5".into(),
+                lacks: Lacks::Date,
+            }),
+            remote: Host::named(b"client.example").unwrap(),
+            remote_port: None,
+            local: Host::Unknown,
+            local_port: None,
+            family: None,
+            process: None,
+            netns: None,
+            source: Source::Record(Record::Tcpdump),
+        };
+        let mut out = Vec::new();
+        text(true, false).connection(&mut out, &unknown);
+        Json::new(Clock::new(TimeZone::UTC)).connection(&mut out, &unknown);
+        unknown.time = When::Unknown;
+        text(true, false).connection(&mut out, &unknown);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            concat!(
+                "14:25:37.5 (no date) New connection from client.example\n",
+                r#"{"type":"connection","time":null,"recorded_time":"14:25:37.5","lacks":"date","#,
+                r#""remote_name":"client.example","source":"tcpdump"}"#,
+                "\n(no time) New connection from client.example\n",
+            )
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::{Clock, Summary};
-use crate::connection::Connection;
+use crate::connection::{Connection, When};
 
 const TIME: Style = Style::new().dimmed();
 const ADDRESS: Style = AnsiColor::Cyan.on_default();
@@ -33,14 +33,24 @@ impl Text {
     /// `Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1`
     pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let (time, address) = (self.style(TIME), self.style(ADDRESS));
-        let when = self.clock.ctime(connection.time);
-        let who = connection.remote.ip();
+        match &connection.time {
+            When::At(moment) => {
+                let when = self.clock.ctime(*moment);
+                put(out, format_args!("{time}{when}{time:#}"));
+            }
+            When::Recorded(when) => {
+                let (when, lacks) = (&when.text, when.lacks);
+                put(out, format_args!("{time}{when} ({lacks}){time:#}"));
+            }
+            When::Unknown => put(out, format_args!("{time}(no time){time:#}")),
+        }
+        let who = &connection.remote;
         put(
             out,
-            format_args!("{time}{when}{time:#} New connection from {address}{who}{address:#}"),
+            format_args!(" New connection from {address}{who}{address:#}"),
         );
-        if self.names_port {
-            put(out, format_args!(" to port {}", connection.local.port()));
+        if let (true, Some(port)) = (self.names_port, connection.local_port) {
+            put(out, format_args!(" to port {port}"));
         }
         out.push(b'\n');
     }
@@ -50,14 +60,19 @@ impl Text {
         let (title, address) = (self.style(TITLE), self.style(ADDRESS));
         put(out, format_args!("\n{title}=== Summary ==={title:#}\n"));
         for client in &summary.clients {
-            let (who, connections) = (client.address, client.connections);
+            let (who, connections) = (&client.host, client.connections);
             put(
                 out,
                 format_args!("{address}{who}{address:#}: {connections}\n"),
             );
         }
-        if summary.other_clients > 0 {
-            put(out, format_args!("other: {}\n", summary.other_clients));
+        for (who, connections) in [
+            ("unknown", summary.unknown_clients),
+            ("other", summary.other_clients),
+        ] {
+            if connections > 0 {
+                put(out, format_args!("{who}: {connections}\n"));
+            }
         }
     }
 

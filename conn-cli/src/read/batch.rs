@@ -1,0 +1,111 @@
+//! What is parsed, piece by piece: the only thing that passes between the threads.
+
+use super::{Format, capture::Packets};
+use crate::{
+    connection::{Connection, Host},
+    kernel::Doubts,
+    tally::Client,
+};
+
+/// A piece of an input that can be parsed without the rest of it.
+#[derive(Debug)]
+pub enum Piece {
+    /// Whole lines.
+    Lines(Format, Vec<u8>),
+    /// A line that is too long to be one; it was thrown away.
+    LongLine(Format),
+    /// Packets.
+    Packets(Packets),
+}
+
+/// What a piece says, in its order.
+#[derive(Debug)]
+pub struct Batch {
+    /// What it was.
+    pub format: Format,
+    /// What is to be counted.
+    pub events: Vec<Event>,
+    /// How many lines it had.
+    pub lines: u64,
+    /// How many packets it had.
+    pub packets: u64,
+    /// How many of these were not understood.
+    pub not_understood: u64,
+    /// The first one: its number in this batch, from 0, and what is wrong with it.
+    pub first_not_understood: Option<(u64, Misfit)>,
+}
+
+/// Why a record is not understood. Begins with a small letter, ends without a stop.
+pub type Misfit = &'static str;
+
+/// Something that counts.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection.
+    Connection(Connection),
+    /// A SYN with this sequence number: a connection if it is the first such.
+    Syn(Connection, u32),
+    /// A call of accept that has begun; its end is in another line of the same thread.
+    Unfinished(Accept),
+    /// The end of such a call.
+    Resumed(Connection),
+    /// The summary that ends the records of one run of conn-cli.
+    Run(Box<Run>),
+}
+
+/// A call of accept, as far as its beginning tells.
+#[derive(Debug)]
+pub struct Accept {
+    /// The thread; 0 if it is the only one.
+    pub tid: u32,
+    /// The server's end, if the file descriptor was shown with it.
+    pub local: Host,
+    /// The server's port.
+    pub local_port: Option<u16>,
+}
+
+/// The summary of a run of conn-cli.
+#[derive(Debug)]
+pub struct Run {
+    /// Its clients.
+    pub clients: Vec<Client>,
+    /// Connections of clients that it did not know one by one.
+    pub other_clients: u64,
+    /// What could make its total wrong.
+    pub doubts: Doubts,
+}
+
+impl Batch {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            events: Vec::new(),
+            lines: 0,
+            packets: 0,
+            not_understood: 0,
+            first_not_understood: None,
+        }
+    }
+
+    /// Adds a line: what `parsed` says of it has already gone to [`Self::events`].
+    pub fn count_line(&mut self, parsed: Result<(), Misfit>) {
+        if let Err(misfit) = parsed {
+            self.first_not_understood
+                .get_or_insert((self.lines, misfit));
+            self.not_understood += 1;
+        }
+        self.lines += 1;
+    }
+
+    /// Adds a packet, likewise.
+    pub fn count_packet(&mut self, parsed: Result<(), Misfit>) {
+        if let Err(misfit) = parsed {
+            self.first_not_understood
+                .get_or_insert((self.packets, misfit));
+            self.not_understood += 1;
+        }
+        self.packets += 1;
+    }
+}

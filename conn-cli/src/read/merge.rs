@@ -1,0 +1,252 @@
+//! Puts what was parsed piece by piece together, in the order of the records: whatever threads
+//! parsed it, the result is the same.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::bail;
+
+use super::{
+    Format,
+    batch::{Accept, Batch, Event, Run},
+    repeats::Repeats,
+};
+use crate::{
+    connection::{Connection, Record, Source},
+    kernel::Doubts,
+    ports::PortSet,
+    tally::Tally,
+};
+
+/// Calls of accept whose end is waited for, at most; more threads than this no process has.
+const MOST_UNFINISHED: usize = 1 << 16;
+
+/// What else than connections the records gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// What was read.
+    pub formats: BTreeSet<Format>,
+    /// How many lines.
+    pub lines: u64,
+    /// How many packets.
+    pub packets: u64,
+    /// How many of these were not understood.
+    pub not_understood: u64,
+    /// The first of them: `line 17 of FILE: this is no line of strace's`.
+    pub first_not_understood: Option<String>,
+    /// SYNs that are not counted, since they had been sent before.
+    pub repeated: u64,
+    /// Connections that are not counted, since it is not known to which port they are.
+    pub unknown_port: u64,
+}
+
+/// What is asked of the records.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The server's ports.
+    pub ports: PortSet,
+    /// Whether what is not understood is an error.
+    pub strict: bool,
+    /// Whether a SYN that was sent again counts.
+    pub every_packet: bool,
+}
+
+/// Counts.
+#[derive(Debug)]
+pub struct Merge {
+    asked: Asked,
+    /// What is sure.
+    tally: Tally,
+    /// The records of a run of conn-cli whose summary has not come yet.
+    run: Tally,
+    doubts: Doubts,
+    ledger: Ledger,
+    repeats: Repeats,
+    unfinished: HashMap<u32, Accept>,
+    /// Whether some call of accept was shown with the server's port.
+    knows_ports: bool,
+    input: Input,
+}
+
+/// The input that is being read.
+#[derive(Debug, Default)]
+struct Input {
+    name: String,
+    lines: u64,
+    packets: u64,
+}
+
+impl Merge {
+    /// Nothing is counted yet.
+    #[must_use]
+    pub fn new(asked: Asked) -> Self {
+        Self {
+            asked,
+            tally: Tally::default(),
+            run: Tally::default(),
+            doubts: Doubts::default(),
+            ledger: Ledger::default(),
+            repeats: Repeats::default(),
+            unfinished: HashMap::new(),
+            knows_ports: false,
+            input: Input::default(),
+        }
+    }
+
+    /// What follows is of another input.
+    pub fn begin(&mut self, name: &str) {
+        self.end();
+        self.input = Input {
+            name: name.to_owned(),
+            ..Input::default()
+        };
+    }
+
+    /// Counts a batch, and shows its connections as long as `show` returns true.
+    ///
+    /// # Errors
+    /// What cannot be answered, or what is not understood if that is an error.
+    pub fn take(
+        &mut self,
+        batch: Batch,
+        show: &mut impl FnMut(&Connection) -> bool,
+    ) -> anyhow::Result<()> {
+        self.account(&batch)?;
+        for event in batch.events {
+            let connection = match event {
+                Event::Connection(connection) => connection,
+                Event::Syn(connection, sequence) => {
+                    if !self.asked.every_packet && self.repeats.is_repeat(&connection, sequence) {
+                        // Of another port it does not matter.
+                        let port = connection.local_port;
+                        let counts = port.is_none_or(|port| self.asked.ports.contains(port));
+                        self.ledger.repeated += u64::from(counts);
+                        continue;
+                    }
+                    connection
+                }
+                Event::Unfinished(accept) => {
+                    if self.unfinished.len() < MOST_UNFINISHED {
+                        self.unfinished.insert(accept.tid, accept);
+                    }
+                    continue;
+                }
+                Event::Resumed(connection) => self.join(connection),
+                Event::Run(run) => {
+                    self.take_run(&run);
+                    continue;
+                }
+            };
+            if self.is_asked(&connection)? && !self.count(batch.format, &connection, show) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what was read, and what of it was not understood.
+    fn account(&mut self, batch: &Batch) -> anyhow::Result<()> {
+        if let Some((at, misfit)) = batch.first_not_understood {
+            let name = &self.input.name;
+            let first = match batch.packets {
+                0 => format!("line {} of {name}: {misfit}", self.input.lines + at + 1),
+                _ => format!("packet {} of {name}: {misfit}", self.input.packets + at + 1),
+            };
+            if self.asked.strict {
+                bail!("{first}");
+            }
+            self.ledger.first_not_understood.get_or_insert(first);
+        }
+        self.ledger.formats.insert(batch.format);
+        self.ledger.not_understood += batch.not_understood;
+        self.ledger.lines += batch.lines;
+        self.ledger.packets += batch.packets;
+        self.input.lines += batch.lines;
+        self.input.packets += batch.packets;
+        Ok(())
+    }
+
+    /// The end of a call of accept, with what its beginning told.
+    fn join(&mut self, mut connection: Connection) -> Connection {
+        let tid = connection.process.map_or(0, |process| process.tid);
+        if let Some(accept) = self.unfinished.remove(&tid)
+            && connection.local_port.is_none()
+        {
+            connection.local = accept.local;
+            connection.local_port = accept.local_port;
+        }
+        connection
+    }
+
+    /// Whether a connection is to one of the ports.
+    fn is_asked(&mut self, connection: &Connection) -> anyhow::Result<bool> {
+        let is_strace = connection.source == Source::Record(Record::Strace);
+        self.knows_ports |= is_strace && connection.local_port.is_some();
+        if self.asked.ports.is_all() {
+            return Ok(true);
+        }
+        match connection.local_port {
+            Some(port) => Ok(self.asked.ports.contains(port)),
+            None if is_strace && !self.knows_ports => bail!(
+                "{}: without -yy strace does not show to which port a connection is: leave out \
+                 --port, or run strace with -yy",
+                self.input.name
+            ),
+            None => {
+                self.ledger.unknown_port += 1;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Counts and shows; false if that was the last one that is to be shown.
+    fn count(
+        &mut self,
+        format: Format,
+        connection: &Connection,
+        show: &mut impl FnMut(&Connection) -> bool,
+    ) -> bool {
+        let tally = match format {
+            Format::Json => &mut self.run,
+            _ => &mut self.tally,
+        };
+        tally.add(&connection.remote, connection.local_port, 1);
+        show(connection)
+    }
+
+    /// The summary of a run has every connection of the run, its lines need not.
+    fn take_run(&mut self, run: &Run) {
+        self.run = Tally::default();
+        for client in &run.clients {
+            let mut unknown = client.connections;
+            for (&port, &connections) in &client.ports {
+                unknown -= connections;
+                if self.asked.ports.contains(port) {
+                    self.tally.add(&client.host, Some(port), connections);
+                }
+            }
+            match self.asked.ports.is_all() {
+                true if unknown > 0 => self.tally.add(&client.host, None, unknown),
+                true => (),
+                false => self.ledger.unknown_port += unknown,
+            }
+        }
+        match self.asked.ports.is_all() {
+            true => self.tally.add_other(run.other_clients),
+            false => self.ledger.unknown_port += run.other_clients,
+        }
+        self.doubts.add(&run.doubts);
+    }
+
+    /// Whatever was begun in an input has its end there, or none.
+    fn end(&mut self) {
+        self.tally.add_all(std::mem::take(&mut self.run));
+        self.unfinished.clear();
+    }
+
+    /// What was counted, what could make it wrong, and what else there was.
+    #[must_use]
+    pub fn finish(mut self) -> (Tally, Doubts, Ledger) {
+        self.end();
+        (self.tally, self.doubts, self.ledger)
+    }
+}

@@ -1,0 +1,163 @@
+//! Records of other programs: what iptables, nftables, tcpdump and strace wrote, and conn-cli
+//! itself.
+//!
+//! A thread opens the [`input`]s, [`unpack`]s them, tells their [`format`] and cuts them into
+//! pieces ([`reader`], [`capture`]). Other threads [`parse`] the pieces. [`merge`] puts the
+//! [`batch`]es together in their order and counts. [`feed`] leads them from one to the other.
+
+pub mod batch;
+pub mod capture;
+pub mod feed;
+pub mod format;
+pub mod input;
+pub mod merge;
+pub mod parse;
+pub mod reader;
+pub mod repeats;
+pub mod unpack;
+
+use std::{num::NonZeroUsize, path::PathBuf, thread::available_parallelism, time::Duration};
+
+use anyhow::{Context as _, bail};
+use tokio::time::timeout;
+
+use self::{
+    feed::{Fed, Feed},
+    merge::{Asked, Merge},
+    parse::Wanted,
+};
+pub use self::{format::Format, merge::Ledger};
+use crate::{
+    cli::ReadArgs,
+    output::{Origin, Summary, say},
+    screen::{End, Screen},
+    stop::Stop,
+};
+
+/// How long the rest of a pipe is waited for after Ctrl-C, which its writer gets too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether anybody still reads.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What is being done.
+struct Reading {
+    feed: Feed,
+    merge: Merge,
+    screen: Screen,
+    inputs: usize,
+    failed: usize,
+}
+
+/// Reads records as `args` say, until their end or until it is stopped, and prints the summary.
+///
+/// # Errors
+/// Why the records cannot be read, or not all of them.
+pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
+    let inputs = match args.files[..] {
+        [] => vec![PathBuf::from("-")],
+        _ => args.files.clone(),
+    };
+    if inputs.iter().any(|path| input::is_terminal(path)) {
+        say("reading from the terminal; name a FILE, or pipe records in");
+    }
+    let comes_live = inputs.iter().any(|path| input::is_stdin(path));
+    let ports = args.show.port_set();
+    let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
+    let wanted = Wanted {
+        times: !args.show.quiet,
+    };
+    let mut stop = Stop::watch()?;
+    if let Some(duration) = args.show.duration {
+        stop.after(duration);
+    }
+    let mut reading = Reading {
+        screen: Screen::new(&args.show, ports.is_single()),
+        merge: Merge::new(Asked {
+            ports,
+            strict: args.strict,
+            every_packet: args.every_packet,
+        }),
+        inputs: inputs.len(),
+        failed: 0,
+        feed: Feed::start(
+            inputs,
+            args.format,
+            args.jobs.map_or(cpus, NonZeroUsize::get),
+            wanted,
+        )
+        .context("cannot start a thread")?,
+    };
+
+    let ended = tokio::select! {
+        biased;
+        () = stop.wait() => None,
+        end = reading.follow() => Some(end?),
+    };
+    let end = match ended {
+        Some(end) => end,
+        None if comes_live && stop.was_interrupted() => tokio::select! {
+            () = stop.insisted() => End::Asked,
+            end = timeout(PATIENCE, reading.follow()) => end.unwrap_or(Ok(End::Asked))?,
+        },
+        None => {
+            say("stopped before the end of the records");
+            End::Asked
+        }
+    };
+    reading.conclude(&mut stop, end).await
+}
+
+impl Reading {
+    /// Counts and shows, until the end of the records, until the limit is reached or nobody
+    /// reads. May be dropped at any time and called again.
+    async fn follow(&mut self) -> anyhow::Result<End> {
+        loop {
+            if let Err(error) = self.screen.stdout.send().await {
+                return Ok(End::output(error));
+            }
+            if self.screen.is_full() {
+                return Ok(End::Asked);
+            }
+            match timeout(TICK, self.feed.next()).await {
+                Ok(None) => return Ok(End::Asked),
+                Ok(Some(fed)) => self.take(fed)?,
+                Err(_) if self.screen.stdout.is_closed() => return Ok(End::Output(None)),
+                Err(_) => (),
+            }
+        }
+    }
+
+    fn take(&mut self, fed: Fed) -> anyhow::Result<()> {
+        match fed {
+            Fed::Begin(name) => self.merge.begin(&name),
+            Fed::Batch(batch) => {
+                let screen = &mut self.screen;
+                self.merge.take(batch, &mut |connection| {
+                    screen.show(connection);
+                    !screen.is_full()
+                })?;
+            }
+            Fed::Failed(why) => {
+                say(format_args!("conn-cli: {why}"));
+                self.failed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<()> {
+        let (tally, doubts, ledger) = self.merge.finish();
+        let tally = match self.screen.first_ones() {
+            Some(first) => first.tally,
+            None => tally,
+        };
+        let summary = Summary::new(tally, doubts, Origin::Records(ledger));
+        self.screen.conclude(summary, stop, end).await?;
+        match (self.failed, self.inputs) {
+            (0, _) => Ok(()),
+            (1, 1) => bail!("the input could not be read to its end"),
+            (failed, all) => bail!("{failed} of {all} inputs could not be read to their end"),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! JSON Lines that conn-cli itself wrote, so that runs and machines can be merged.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Line, Wanted, scan};
+use crate::{
+    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When},
+    kernel::Doubts,
+    read::{
+        batch::{Event, Misfit, Run},
+        format::Likeness,
+    },
+    tally::Client,
+};
+
+const NOT_OURS: Misfit = "this is no line of conn-cli's JSON";
+
+/// The lines of `conn-cli --json`.
+#[derive(Debug)]
+pub struct Lines;
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Object {
+    Connection(ConnectionObject),
+    Summary(SummaryObject),
+}
+
+#[derive(Deserialize)]
+struct ConnectionObject {
+    time: Option<Timestamp>,
+    recorded_time: Option<String>,
+    lacks: Option<Lacks>,
+    remote_address: Option<IpAddr>,
+    remote_name: Option<String>,
+    remote_port: Option<u16>,
+    local_address: Option<IpAddr>,
+    local_name: Option<String>,
+    local_port: Option<u16>,
+    family: Option<Family>,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    comm: Option<String>,
+    uid: Option<u32>,
+    cgroup: Option<u64>,
+    netns: Option<u32>,
+    hook: Option<Hook>,
+    source: Option<Record>,
+}
+
+#[derive(Deserialize)]
+struct SummaryObject {
+    #[serde(default)]
+    unknown_clients: u64,
+    #[serde(default)]
+    other_clients: u64,
+    #[serde(default)]
+    unreadable: u64,
+    missed_runs: Option<u64>,
+    #[serde(default)]
+    unaccounted: u64,
+    clients: Vec<ClientObject>,
+}
+
+#[derive(Deserialize)]
+struct ClientObject {
+    address: Option<IpAddr>,
+    name: Option<String>,
+    connections: u64,
+    #[serde(default)]
+    ports: BTreeMap<u16, u64>,
+}
+
+impl Lines {
+    /// Parses all there is: to skip a field costs as much.
+    #[must_use]
+    pub fn new(_wanted: Wanted) -> Self {
+        Self
+    }
+}
+
+/// Whether a line is one of conn-cli's.
+#[must_use]
+pub fn likeness(line: &[u8]) -> Likeness {
+    match serde_json::from_slice::<Object>(line) {
+        Ok(_) => Likeness::Certain,
+        Err(_) => Likeness::None,
+    }
+}
+
+impl Line for Lines {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+        let object = serde_json::from_slice(line).map_err(|_| NOT_OURS)?;
+        events.push(match object {
+            Object::Connection(object) => Event::Connection(object.connection().ok_or(NOT_OURS)?),
+            Object::Summary(object) => Event::Run(Box::new(object.run().ok_or(NOT_OURS)?)),
+        });
+        Ok(())
+    }
+}
+
+impl ConnectionObject {
+    fn connection(self) -> Option<Connection> {
+        let source = match (self.hook, self.source) {
+            (Some(hook), _) => Source::Hook(hook),
+            (None, Some(record)) => Source::Record(record),
+            (None, None) => return None,
+        };
+        let process = match self.tid {
+            Some(tid) => Some(Process {
+                pid: self.pid,
+                tid,
+                uid: self.uid,
+                cgroup: self.cgroup,
+                comm: match self.comm {
+                    Some(comm) => Some(comm_of(&comm)?),
+                    None => None,
+                },
+            }),
+            None => None,
+        };
+        let time = match (self.time, self.recorded_time, self.lacks) {
+            (Some(time), _, _) => When::At(time),
+            (None, Some(text), Some(lacks)) if is_time(&text) => {
+                scan::recorded(text.as_bytes(), lacks)
+            }
+            (None, Some(_), _) => return None,
+            (None, None, _) => When::Unknown,
+        };
+        Some(Connection {
+            time,
+            remote: host(self.remote_address, self.remote_name)?,
+            remote_port: self.remote_port,
+            local: host(self.local_address, self.local_name)?,
+            local_port: self.local_port,
+            family: self.family,
+            process,
+            netns: self.netns,
+            source,
+        })
+    }
+}
+
+impl SummaryObject {
+    fn run(self) -> Option<Run> {
+        let mut clients = Vec::with_capacity(self.clients.len());
+        for client in self.clients {
+            // Lest a damaged line make the sum overflow.
+            let to_ports = client
+                .ports
+                .values()
+                .try_fold(0_u64, |sum, count| sum.checked_add(*count))?;
+            if to_ports > client.connections {
+                return None;
+            }
+            clients.push(Client {
+                host: host(client.address, client.name)?,
+                connections: client.connections,
+                ports: client.ports,
+            });
+        }
+        if self.unknown_clients > 0 {
+            clients.push(Client {
+                host: Host::Unknown,
+                connections: self.unknown_clients,
+                ports: BTreeMap::new(),
+            });
+        }
+        let counts = clients.iter().map(|client| client.connections);
+        counts
+            .chain([self.other_clients])
+            .try_fold(0_u64, u64::checked_add)
+            .filter(|sum| *sum <= MOST_CONNECTIONS)?;
+        Some(Run {
+            clients,
+            other_clients: self.other_clients,
+            doubts: Doubts {
+                unreadable: self.unreadable,
+                missed_runs: self.missed_runs,
+                unaccounted: self.unaccounted,
+            },
+        })
+    }
+}
+
+/// Of one run; so that the sum of many cannot overflow. A billion a second for a week.
+const MOST_CONNECTIONS: u64 = 1 << 50;
+
+fn host(address: Option<IpAddr>, name: Option<String>) -> Option<Host> {
+    match (address, name) {
+        (Some(address), _) => Some(Host::at(address)),
+        (None, Some(name)) => Host::named(name.as_bytes()),
+        (None, None) => Some(Host::Unknown),
+    }
+}
+
+/// Whether a text can be the time of a record, and be shown.
+fn is_time(text: &str) -> bool {
+    text.len() <= 40
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b":.,+- ".contains(&byte))
+}
+
+/// The bytes of a thread's name, from what [`crate::connection::escaped`] made of them.
+fn comm_of(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = Vec::with_capacity(16);
+    let mut rest = text;
+    while let Some(char) = rest.chars().next() {
+        rest = &rest[char.len_utf8()..];
+        if char != '\\' {
+            bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        let kind = rest.chars().next()?;
+        rest = &rest[kind.len_utf8()..];
+        match kind {
+            '\\' => bytes.push(b'\\'),
+            'n' => bytes.push(b'\n'),
+            'r' => bytes.push(b'\r'),
+            't' => bytes.push(b'\t'),
+            'x' => {
+                bytes.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
+                rest = &rest[2..];
+            }
+            'u' => {
+                let (code, after) = rest.strip_prefix('{')?.split_once('}')?;
+                let char = char::from_u32(u32::from_str_radix(code, 16).ok()?)?;
+                bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = after;
+            }
+            _ => return None,
+        }
+    }
+    let mut comm = [0; 16];
+    comm.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+    Some(comm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::escaped;
+
+    #[test]
+    fn a_name_comes_back_as_it_was() {
+        for name in [
+            &b"nginx"[..],
+            b"a\x1b\"\\b",
+            b"\xff\xfe\n\r\t",
+            "caf\u{e9}\u{9b}".as_bytes(),
+        ] {
+            let comm = comm_of(&escaped(name)).unwrap();
+            assert_eq!(&comm[..name.len()], name);
+            assert!(comm[name.len()..].iter().all(|&byte| byte == 0));
+        }
+        for text in [
+            "\\",
+            "\\q",
+            "\\x1",
+            "\\u{110000}",
+            "\\u1b",
+            "seventeen bytes..",
+        ] {
+            assert_eq!(comm_of(text), None, "{text}");
+        }
+    }
+}

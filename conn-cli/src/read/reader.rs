@@ -1,0 +1,156 @@
+//! Cuts an input into pieces that can be parsed each for itself.
+
+use std::io::{self, Read};
+
+use super::{Format, batch::Piece, capture, format::HEAD, unpack};
+
+/// How much is read at once.
+const READ: usize = 256 * 1024;
+
+/// The longest line that is looked at. A summary in JSON has all clients in one line.
+const LONGEST_LINE: usize = 1024 * 1024;
+const LONGEST_JSON_LINE: usize = 64 * 1024 * 1024;
+
+/// Whoever takes the pieces wants no more of them.
+#[derive(Debug)]
+pub struct Stopped;
+
+/// Why an input was not read to its end.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Nobody wants the rest.
+    Stopped,
+    /// It cannot be told what it is.
+    UnknownFormat,
+    /// It cannot be read, is damaged, or cut.
+    Io(io::Error),
+}
+
+/// Reads one input and hands on its pieces, in their order. What was complete before trouble
+/// came has been handed on.
+///
+/// # Errors
+/// Why it was not read to its end.
+pub fn read(
+    mut input: impl Read,
+    format: Option<Format>,
+    emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
+) -> Result<(), Trouble> {
+    let mut head = Vec::new();
+    while head.len() < unpack::MAGIC && read_some(&mut input, &mut head, unpack::MAGIC)? {}
+    let mut input = unpack::unpack(head, input)?;
+
+    let mut head = Vec::new();
+    let format = match format {
+        Some(format) => format,
+        None => match recognise(&mut input, &mut head)? {
+            Some(format) => format,
+            None if head.is_empty() => return Ok(()),
+            None => return Err(Trouble::UnknownFormat),
+        },
+    };
+    match format {
+        Format::Pcap => capture::cut(io::Cursor::new(head).chain(input), emit),
+        _ => cut_lines(format, head, input, emit),
+    }
+}
+
+/// Reads as much as tells the format, into `head`.
+fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Format>> {
+    loop {
+        let more = read_some(input, head, HEAD)?;
+        let is_all = !more || head.len() >= HEAD;
+        let format = Format::recognise(head, is_all);
+        if format.is_some() || is_all {
+            return Ok(format);
+        }
+    }
+}
+
+/// Hands on whole lines as soon as they are there.
+fn cut_lines(
+    format: Format,
+    head: Vec<u8>,
+    mut input: impl Read,
+    emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
+) -> Result<(), Trouble> {
+    let longest = match format {
+        Format::Json => LONGEST_JSON_LINE,
+        _ => LONGEST_LINE,
+    };
+    let mut buffer = head;
+    // How much of the buffer has no end of a line in it.
+    let mut looked_at = 0;
+    // Whether the buffer is the middle of a line that is too long.
+    let mut discards = false;
+    loop {
+        if let Some(at) = memchr::memrchr(b'\n', &buffer[looked_at..]) {
+            let mut rest = Vec::with_capacity(READ * 2);
+            rest.extend_from_slice(&buffer[looked_at + at + 1..]);
+            buffer.truncate(looked_at + at + 1);
+            let mut lines = std::mem::replace(&mut buffer, rest);
+            if std::mem::take(&mut discards) {
+                emit(Piece::LongLine(format))?;
+                let end = memchr::memchr(b'\n', &lines).map_or(lines.len(), |at| at + 1);
+                lines.drain(..end);
+            }
+            let held_back = hold_back(format, &lines);
+            if held_back < lines.len() {
+                buffer.splice(..0, lines.drain(held_back..));
+            }
+            if !lines.is_empty() {
+                emit(Piece::Lines(format, lines))?;
+            }
+        }
+        if buffer.len() > longest {
+            discards = true;
+        }
+        if discards {
+            buffer.clear();
+        }
+        looked_at = buffer.len();
+        if !read_some(&mut input, &mut buffer, READ)? {
+            break;
+        }
+    }
+    if discards {
+        emit(Piece::LongLine(format))?;
+    } else if !buffer.is_empty() {
+        emit(Piece::Lines(format, buffer))?;
+    }
+    Ok(())
+}
+
+/// From where on lines belong together with those that are still to come.
+fn hold_back(format: Format, lines: &[u8]) -> usize {
+    match format {
+        Format::Tcpdump => super::parse::tcpdump::hold_back(lines),
+        _ => lines.len(),
+    }
+}
+
+/// Appends at most `most` bytes; false at the end.
+fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<bool> {
+    let before = buffer.len();
+    buffer.resize(before + most, 0);
+    let read = loop {
+        match input.read(&mut buffer[before..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            read => break read,
+        }
+    };
+    buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+    Ok(read? > 0)
+}
+
+impl From<Stopped> for Trouble {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
