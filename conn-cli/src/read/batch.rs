@@ -1,6 +1,6 @@
 //! What is parsed, piece by piece: the only thing that passes between the threads.
 
-use super::{Format, capture::Packets};
+use super::{Format, Ledger, capture::Packets};
 use crate::{
     connection::{Connection, Host},
     kernel::Doubts,
@@ -73,6 +73,8 @@ pub struct Run {
     pub other_clients: u64,
     /// What could make its total wrong.
     pub doubts: Doubts,
+    /// What it had left out, if it had itself read records.
+    pub ledger: Ledger,
 }
 
 impl Batch {

@@ -1,8 +1,14 @@
 //! From the inputs to parsed batches, in the order of the records: one thread reads, others
 //! parse.
 
-use std::{collections::VecDeque, io, path::PathBuf, thread};
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    thread,
+};
 
+use indicatif::ProgressBar;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -51,7 +57,8 @@ enum Parsing {
 }
 
 impl Feed {
-    /// Begins to read. `format`: what all inputs are, instead of telling it.
+    /// Begins to read. `format`: what all inputs are, instead of telling it. `progress`: what
+    /// counts the bytes.
     ///
     /// # Errors
     /// The system's, if there can be no thread.
@@ -60,11 +67,12 @@ impl Feed {
         format: Option<Format>,
         jobs: usize,
         wanted: Wanted,
+        progress: ProgressBar,
     ) -> io::Result<Self> {
         let (sender, read) = mpsc::channel(jobs + 1);
         thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || read_all(&inputs, format, &sender))?;
+            .spawn(move || read_all(&inputs, format, &progress, &sender))?;
         Ok(Self {
             read,
             queue: VecDeque::new(),
@@ -112,28 +120,40 @@ async fn first(queue: &mut VecDeque<Parsing>) -> Fed {
 }
 
 /// Reads one input after the other, until nobody wants more.
-fn read_all(inputs: &[PathBuf], format: Option<Format>, sender: &mpsc::Sender<Read>) {
-    let send = |read| sender.blocking_send(read).map_err(|_| Stopped);
+fn read_all(
+    inputs: &[PathBuf],
+    format: Option<Format>,
+    progress: &ProgressBar,
+    sender: &mpsc::Sender<Read>,
+) {
+    let mut send = |read| sender.blocking_send(read).map_err(|_| Stopped);
     for path in inputs {
-        let name = input::name(path);
-        if send(Read::Begin(name.clone())).is_err() {
-            return;
-        }
-        let failed = match input::open(path) {
-            Err(why) => why,
-            Ok(input) => {
-                match reader::read(input.source, format, &mut |piece| send(Read::Piece(piece))) {
-                    Ok(()) => continue,
-                    Err(Trouble::Stopped) => return,
-                    Err(Trouble::UnknownFormat) => {
-                        format!("cannot tell what {name} is: say it with --format")
-                    }
-                    Err(Trouble::Io(error)) => input::explain(path, &error),
-                }
-            }
-        };
-        if send(Read::Failed(failed)).is_err() {
-            return;
+        match read_one(path, format, progress, &mut send) {
+            Ok(()) => (),
+            Err(Stopped) => return,
         }
     }
+}
+
+fn read_one(
+    path: &Path,
+    format: Option<Format>,
+    progress: &ProgressBar,
+    send: &mut impl FnMut(Read) -> Result<(), Stopped>,
+) -> Result<(), Stopped> {
+    let name = input::name(path);
+    send(Read::Begin(name.clone()))?;
+    let read = input::open(path).map_err(Trouble::Io).and_then(|input| {
+        let input = progress.wrap_read(input);
+        reader::read(input, format, &mut |piece| send(Read::Piece(piece)))
+    });
+    let failed = match read {
+        Ok(()) => return Ok(()),
+        Err(Trouble::Stopped) => return Err(Stopped),
+        Err(Trouble::UnknownFormat) => {
+            format!("cannot tell what {name} is: say it with --format")
+        }
+        Err(Trouble::Io(error)) => input::explain(path, &error),
+    };
+    send(Read::Failed(failed))
 }

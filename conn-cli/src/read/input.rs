@@ -1,20 +1,12 @@
 //! Where records come from: files and standard input.
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Read},
+    fs::{self, File},
+    io::{self, IsTerminal as _},
     path::Path,
 };
 
 use crate::connection::escaped;
-
-/// An input that was opened.
-pub struct Input {
-    /// What is read.
-    pub source: Box<dyn Read + Send>,
-    /// How many bytes it has, if that is known: as they are in the file.
-    pub length: Option<u64>,
-}
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
@@ -40,33 +32,35 @@ pub fn is_terminal(path: &Path) -> bool {
     is_stdin(path) && io::stdin().is_terminal()
 }
 
+/// How many bytes an input has, if it is a regular file: as they are in the file.
+#[must_use]
+pub fn length(path: &Path) -> Option<u64> {
+    let metadata = match is_stdin(path) {
+        true => stdin().and_then(|stdin| stdin.metadata()),
+        false => fs::metadata(path),
+    };
+    let metadata = metadata.ok().filter(fs::Metadata::is_file)?;
+    Some(metadata.len())
+}
+
 /// Opens a file, or standard input.
 ///
 /// # Errors
-/// What is wrong and what to do, in one line.
-pub fn open(path: &Path) -> Result<Input, String> {
-    if is_stdin(path) {
-        let length = rustix::fs::fstat(io::stdin()).ok().and_then(|stat| {
-            let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-            (kind == rustix::fs::FileType::RegularFile).then_some(stat.st_size.cast_unsigned())
-        });
-        // Not std's Stdin: its buffer would copy every byte once more.
-        let stdin = rustix::io::dup(rustix::stdio::stdin())
-            .map_err(|error| explain(path, &error.into()))?;
-        return Ok(Input {
-            source: Box::new(File::from(stdin)),
-            length,
-        });
+/// The system's.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = match is_stdin(path) {
+        true => stdin()?,
+        false => File::open(path)?,
+    };
+    match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
     }
-    let file = File::open(path).map_err(|error| explain(path, &error))?;
-    let metadata = file.metadata().map_err(|error| explain(path, &error))?;
-    if metadata.is_dir() {
-        return Err(explain(path, &io::ErrorKind::IsADirectory.into()));
-    }
-    Ok(Input {
-        source: Box::new(file),
-        length: metadata.is_file().then_some(metadata.len()),
-    })
+}
+
+/// Not std's, whose buffer would copy every byte once more.
+fn stdin() -> io::Result<File> {
+    Ok(File::from(rustix::io::dup(rustix::stdio::stdin())?))
 }
 
 /// What an error says to whoever named the input.

@@ -56,8 +56,9 @@ pub struct Merge {
     asked: Asked,
     /// What is sure.
     tally: Tally,
-    /// The records of a run of conn-cli whose summary has not come yet.
-    run: Tally,
+    /// The records of a run of conn-cli whose summary has not come yet: those that count, and
+    /// those of which it is not known whether they do.
+    run: (Tally, u64),
     doubts: Doubts,
     ledger: Ledger,
     repeats: Repeats,
@@ -82,7 +83,7 @@ impl Merge {
         Self {
             asked,
             tally: Tally::default(),
-            run: Tally::default(),
+            run: (Tally::default(), 0),
             doubts: Doubts::default(),
             ledger: Ledger::default(),
             repeats: Repeats::default(),
@@ -136,7 +137,9 @@ impl Merge {
                     continue;
                 }
             };
-            if self.is_asked(&connection)? && !self.count(batch.format, &connection, show) {
+            if self.is_asked(batch.format, &connection)?
+                && !self.count(batch.format, &connection, show)
+            {
                 break;
             }
         }
@@ -154,10 +157,9 @@ impl Merge {
             if self.asked.strict {
                 bail!("{first}");
             }
-            self.ledger.first_not_understood.get_or_insert(first);
+            self.misfits(batch.not_understood, Some(first));
         }
         self.ledger.formats.insert(batch.format);
-        self.ledger.not_understood += batch.not_understood;
         self.ledger.lines += batch.lines;
         self.ledger.packets += batch.packets;
         self.input.lines += batch.lines;
@@ -178,7 +180,7 @@ impl Merge {
     }
 
     /// Whether a connection is to one of the ports.
-    fn is_asked(&mut self, connection: &Connection) -> anyhow::Result<bool> {
+    fn is_asked(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
         let is_strace = connection.source == Source::Record(Record::Strace);
         self.knows_ports |= is_strace && connection.local_port.is_some();
         if self.asked.ports.is_all() {
@@ -192,7 +194,10 @@ impl Merge {
                 self.input.name
             ),
             None => {
-                self.ledger.unknown_port += 1;
+                match format {
+                    Format::Json => self.run.1 += 1,
+                    _ => self.ledger.unknown_port += 1,
+                }
                 Ok(false)
             }
         }
@@ -206,7 +211,7 @@ impl Merge {
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
         let tally = match format {
-            Format::Json => &mut self.run,
+            Format::Json => &mut self.run.0,
             _ => &mut self.tally,
         };
         tally.add(&connection.remote, connection.local_port, 1);
@@ -215,7 +220,7 @@ impl Merge {
 
     /// The summary of a run has every connection of the run, its lines need not.
     fn take_run(&mut self, run: &Run) {
-        self.run = Tally::default();
+        self.run = Default::default();
         for client in &run.clients {
             let mut unknown = client.connections;
             for (&port, &connections) in &client.ports {
@@ -227,19 +232,43 @@ impl Merge {
             match self.asked.ports.is_all() {
                 true if unknown > 0 => self.tally.add(&client.host, None, unknown),
                 true => (),
-                false => self.ledger.unknown_port += unknown,
+                false => {
+                    self.ledger.unknown_port = self.ledger.unknown_port.saturating_add(unknown)
+                }
             }
         }
         match self.asked.ports.is_all() {
             true => self.tally.add_other(run.other_clients),
-            false => self.ledger.unknown_port += run.other_clients,
+            false => {
+                self.ledger.unknown_port =
+                    self.ledger.unknown_port.saturating_add(run.other_clients)
+            }
         }
         self.doubts.add(&run.doubts);
+        self.ledger.repeated = self.ledger.repeated.saturating_add(run.ledger.repeated);
+        self.ledger.unknown_port = self
+            .ledger
+            .unknown_port
+            .saturating_add(run.ledger.unknown_port);
+        self.misfits(
+            run.ledger.not_understood,
+            run.ledger.first_not_understood.clone(),
+        );
+    }
+
+    /// Adds records that were not understood, and what is said of the first.
+    fn misfits(&mut self, count: u64, first: Option<String>) {
+        self.ledger.not_understood = self.ledger.not_understood.saturating_add(count);
+        if self.ledger.first_not_understood.is_none() {
+            self.ledger.first_not_understood = first;
+        }
     }
 
     /// Whatever was begun in an input has its end there, or none.
     fn end(&mut self) {
-        self.tally.add_all(std::mem::take(&mut self.run));
+        let (tally, unknown_port) = std::mem::take(&mut self.run);
+        self.tally.add_all(tally);
+        self.ledger.unknown_port += unknown_port;
         self.unfinished.clear();
     }
 

@@ -12,11 +12,18 @@ pub mod format;
 pub mod input;
 pub mod merge;
 pub mod parse;
+pub mod progress;
 pub mod reader;
 pub mod repeats;
 pub mod unpack;
 
-use std::{num::NonZeroUsize, path::PathBuf, thread::available_parallelism, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    num::NonZeroUsize,
+    path::PathBuf,
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use tokio::time::timeout;
@@ -25,6 +32,7 @@ use self::{
     feed::{Fed, Feed},
     merge::{Asked, Merge},
     parse::Wanted,
+    progress::Progress,
 };
 pub use self::{format::Format, merge::Ledger};
 use crate::{
@@ -45,6 +53,7 @@ struct Reading {
     feed: Feed,
     merge: Merge,
     screen: Screen,
+    progress: Progress,
     inputs: usize,
     failed: usize,
 }
@@ -71,6 +80,10 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
     if let Some(duration) = args.show.duration {
         stop.after(duration);
     }
+    // It would be in the way of the lines.
+    let bar_fits = args.show.quiet || !io::stdout().is_terminal();
+    let bytes = inputs.iter().map(|path| input::length(path)).sum();
+    let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
     let mut reading = Reading {
         screen: Screen::new(&args.show, ports.is_single()),
         merge: Merge::new(Asked {
@@ -85,8 +98,10 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
             args.format,
             args.jobs.map_or(cpus, NonZeroUsize::get),
             wanted,
+            progress.bar(),
         )
         .context("cannot start a thread")?,
+        progress,
     };
 
     let ended = tokio::select! {
@@ -101,6 +116,7 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
             end = timeout(PATIENCE, reading.follow()) => end.unwrap_or(Ok(End::Asked))?,
         },
         None => {
+            reading.progress.end();
             say("stopped before the end of the records");
             End::Asked
         }
@@ -119,6 +135,7 @@ impl Reading {
             if self.screen.is_full() {
                 return Ok(End::Asked);
             }
+            self.progress.show_if_long();
             match timeout(TICK, self.feed.next()).await {
                 Ok(None) => return Ok(End::Asked),
                 Ok(Some(fed)) => self.take(fed)?,
@@ -139,7 +156,8 @@ impl Reading {
                 })?;
             }
             Fed::Failed(why) => {
-                say(format_args!("conn-cli: {why}"));
+                let message = || say(format_args!("conn-cli: {why}"));
+                self.progress.aside(message);
                 self.failed += 1;
             }
         }
@@ -147,6 +165,7 @@ impl Reading {
     }
 
     async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<()> {
+        self.progress.end();
         let (tally, doubts, ledger) = self.merge.finish();
         let tally = match self.screen.first_ones() {
             Some(first) => first.tally,

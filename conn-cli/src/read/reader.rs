@@ -125,6 +125,7 @@ fn cut_lines(
 fn hold_back(format: Format, lines: &[u8]) -> usize {
     match format {
         Format::Tcpdump => super::parse::tcpdump::hold_back(lines),
+        Format::Strace => super::parse::strace::hold_back(lines),
         _ => lines.len(),
     }
 }

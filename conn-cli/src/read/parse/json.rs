@@ -7,9 +7,10 @@ use serde::Deserialize;
 
 use super::{Line, Wanted, scan};
 use crate::{
-    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When},
+    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When, escaped},
     kernel::Doubts,
     read::{
+        Ledger,
         batch::{Event, Misfit, Run},
         format::Likeness,
     },
@@ -22,11 +23,18 @@ const NOT_OURS: Misfit = "this is no line of conn-cli's JSON";
 #[derive(Debug)]
 pub struct Lines;
 
+/// What a line is, which has to be known before the rest can be read: serde's own tagged enum
+/// cannot have numbers for keys.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Object {
-    Connection(ConnectionObject),
-    Summary(SummaryObject),
+struct Object {
+    r#type: Type,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    Connection,
+    Summary,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +70,13 @@ struct SummaryObject {
     missed_runs: Option<u64>,
     #[serde(default)]
     unaccounted: u64,
+    #[serde(default)]
+    not_understood: u64,
+    first_not_understood: Option<String>,
+    #[serde(default)]
+    repeated: u64,
+    #[serde(default)]
+    unknown_port: u64,
     clients: Vec<ClientObject>,
 }
 
@@ -85,7 +100,7 @@ impl Lines {
 /// Whether a line is one of conn-cli's.
 #[must_use]
 pub fn likeness(line: &[u8]) -> Likeness {
-    match serde_json::from_slice::<Object>(line) {
+    match object::<Object>(line) {
         Ok(_) => Likeness::Certain,
         Err(_) => Likeness::None,
     }
@@ -93,13 +108,25 @@ pub fn likeness(line: &[u8]) -> Likeness {
 
 impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
-        let object = serde_json::from_slice(line).map_err(|_| NOT_OURS)?;
-        events.push(match object {
-            Object::Connection(object) => Event::Connection(object.connection().ok_or(NOT_OURS)?),
-            Object::Summary(object) => Event::Run(Box::new(object.run().ok_or(NOT_OURS)?)),
+        if line.is_empty() {
+            return Ok(());
+        }
+        events.push(match object::<Object>(line)?.r#type {
+            Type::Connection => {
+                let object: ConnectionObject = object(line)?;
+                Event::Connection(object.connection().ok_or(NOT_OURS)?)
+            }
+            Type::Summary => {
+                let object: SummaryObject = object(line)?;
+                Event::Run(Box::new(object.run().ok_or(NOT_OURS)?))
+            }
         });
         Ok(())
     }
+}
+
+fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Misfit> {
+    serde_json::from_slice(line).map_err(|_| NOT_OURS)
 }
 
 impl ConnectionObject {
@@ -181,6 +208,15 @@ impl SummaryObject {
                 unreadable: self.unreadable,
                 missed_runs: self.missed_runs,
                 unaccounted: self.unaccounted,
+            },
+            ledger: Ledger {
+                not_understood: self.not_understood,
+                first_not_understood: self
+                    .first_not_understood
+                    .map(|first| escaped(first.as_bytes())),
+                repeated: self.repeated,
+                unknown_port: self.unknown_port,
+                ..Ledger::default()
             },
         })
     }
