@@ -45,6 +45,10 @@ pub enum Event {
     Connection(Connection),
     /// A SYN with this sequence number: a connection if it is the first such.
     Syn(Connection, u32),
+    /// The answer to a SYN with this sequence number, which is one less than what it
+    /// acknowledges. Client and server are those of the SYN, and so it is the same connection;
+    /// it counts if that SYN was not captured.
+    Answer(Connection, u32),
     /// A call of accept that has begun; its end is in another line of the same thread.
     Unfinished(Accept),
     /// The end of such a call.

@@ -62,6 +62,8 @@ pub struct Merge {
     doubts: Doubts,
     ledger: Ledger,
     repeats: Repeats,
+    /// Whether there was any SYN.
+    has_syns: bool,
     unfinished: HashMap<u32, Accept>,
     /// Whether some call of accept was shown with the server's port.
     knows_ports: bool,
@@ -87,6 +89,7 @@ impl Merge {
             doubts: Doubts::default(),
             ledger: Ledger::default(),
             repeats: Repeats::default(),
+            has_syns: false,
             unfinished: HashMap::new(),
             knows_ports: false,
             input: Input::default(),
@@ -112,6 +115,8 @@ impl Merge {
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
         self.account(&batch)?;
+        let is_syn = |event: &Event| matches!(event, Event::Syn(..));
+        self.has_syns |= self.asked.every_packet && batch.events.iter().any(is_syn);
         for event in batch.events {
             let connection = match event {
                 Event::Connection(connection) => connection,
@@ -121,6 +126,12 @@ impl Merge {
                         let port = connection.local_port;
                         let counts = port.is_none_or(|port| self.asked.ports.contains(port));
                         self.ledger.repeated += u64::from(counts);
+                        continue;
+                    }
+                    connection
+                }
+                Event::Answer(connection, sequence) => {
+                    if !self.stands_for_syn(&connection, sequence) {
                         continue;
                     }
                     connection
@@ -144,6 +155,16 @@ impl Merge {
             }
         }
         Ok(())
+    }
+
+    /// Whether an answer counts: its SYN was not captured, perhaps because a filter let only
+    /// answers pass. If every packet counts, they are counted only where there are no SYNs,
+    /// so that the result is the number of packets of one kind.
+    fn stands_for_syn(&mut self, connection: &Connection, sequence: u32) -> bool {
+        match self.asked.every_packet {
+            true => !self.has_syns,
+            false => !self.repeats.is_repeat(connection, sequence),
+        }
     }
 
     /// Counts what was read, and what of it was not understood.
@@ -277,5 +298,79 @@ impl Merge {
     pub fn finish(mut self) -> (Tally, Doubts, Ledger) {
         self.end();
         (self.tally, self.doubts, self.ledger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{Host, When};
+
+    fn connection(client_port: u16) -> Connection {
+        Connection {
+            time: When::Unknown,
+            remote: Host::at([192, 0, 2, 1]),
+            remote_port: Some(client_port),
+            local: Host::at([192, 0, 2, 9]),
+            local_port: Some(80),
+            family: None,
+            process: None,
+            netns: None,
+            source: Source::Record(Record::Pcap),
+        }
+    }
+
+    fn syn(port: u16) -> Event {
+        Event::Syn(connection(port), u32::from(port))
+    }
+
+    fn answer(port: u16) -> Event {
+        Event::Answer(connection(port), u32::from(port))
+    }
+
+    /// How many are counted, and how many were sent again.
+    fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, u64) {
+        let mut merge = Merge::new(Asked {
+            ports: PortSet::all(),
+            strict: true,
+            every_packet,
+        });
+        for events in batches {
+            let mut batch = Batch::new(Format::Pcap);
+            batch.events = events;
+            merge.take(batch, &mut |_| true).unwrap();
+        }
+        let (tally, _, ledger) = merge.finish();
+        (tally.connections(), ledger.repeated)
+    }
+
+    #[test]
+    fn an_answer_counts_if_its_syn_was_not_captured() {
+        assert_eq!(counted(false, [vec![syn(1), answer(1), answer(1)]]), (1, 0));
+        assert_eq!(counted(false, [vec![answer(1), answer(2)]]), (2, 0));
+        assert_eq!(counted(false, [vec![answer(1), answer(1)]]), (1, 0));
+        assert_eq!(
+            counted(false, [vec![syn(1)], vec![answer(1), answer(2)]]),
+            (2, 0)
+        );
+    }
+
+    #[test]
+    fn a_syn_that_is_sent_again_is_one_before_and_after_its_answer() {
+        assert_eq!(
+            counted(false, [vec![syn(1), syn(1), answer(1), syn(1)]]),
+            (1, 2)
+        );
+        assert_eq!(counted(false, [vec![answer(1), syn(1)]]), (1, 1));
+    }
+
+    #[test]
+    fn where_every_packet_counts_those_of_one_kind_do() {
+        assert_eq!(counted(true, [vec![syn(1), syn(1), answer(1)]]), (2, 0));
+        assert_eq!(
+            counted(true, [vec![answer(1), syn(2)], vec![answer(3)]]),
+            (1, 0)
+        );
+        assert_eq!(counted(true, [vec![answer(1), answer(1)]]), (2, 0));
     }
 }

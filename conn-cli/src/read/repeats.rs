@@ -19,19 +19,14 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// Whether this SYN was seen before: same ends, same sequence number.
+    /// Whether this SYN, or the answer to it, was seen before: same ends, same sequence number.
     pub fn is_repeat(&mut self, connection: &Connection, sequence: u32) -> bool {
         let key = self.key(connection, sequence);
-        if self.young.contains(&key) {
-            return true;
-        }
-        let is_repeat = self.old.contains(&key);
         if self.young.len() >= REMEMBERED {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert(key);
-        is_repeat
+        !self.young.insert(key) || self.old.contains(&key)
     }
 
     /// All that identifies a SYN. Of IPv4 these are 128 bits; of all else it is a hash of as
