@@ -70,6 +70,13 @@ pub struct Merge {
     input: Input,
 }
 
+/// The packets that tell of a new connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packet {
+    Syn,
+    Answer,
+}
+
 /// The input that is being read.
 #[derive(Debug, Default)]
 struct Input {
@@ -115,26 +122,13 @@ impl Merge {
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
         self.account(&batch)?;
-        let is_syn = |event: &Event| matches!(event, Event::Syn(..));
-        self.has_syns |= self.asked.every_packet && batch.events.iter().any(is_syn);
         for event in batch.events {
-            let connection = match event {
-                Event::Connection(connection) => connection,
-                Event::Syn(connection, sequence) => {
-                    if !self.asked.every_packet && self.repeats.is_repeat(&connection, sequence) {
-                        // Of another port it does not matter.
-                        let port = connection.local_port;
-                        let counts = port.is_none_or(|port| self.asked.ports.contains(port));
-                        self.ledger.repeated += u64::from(counts);
-                        continue;
-                    }
-                    connection
-                }
+            let (connection, packet) = match event {
+                Event::Connection(connection) => (connection, None),
+                Event::Resumed(connection) => (self.join(connection), None),
+                Event::Syn(connection, sequence) => (connection, Some((Packet::Syn, sequence))),
                 Event::Answer(connection, sequence) => {
-                    if !self.stands_for_syn(&connection, sequence) {
-                        continue;
-                    }
-                    connection
+                    (connection, Some((Packet::Answer, sequence)))
                 }
                 Event::Unfinished(accept) => {
                     if self.unfinished.len() < MOST_UNFINISHED {
@@ -142,29 +136,32 @@ impl Merge {
                     }
                     continue;
                 }
-                Event::Resumed(connection) => self.join(connection),
                 Event::Run(run) => {
                     self.take_run(&run);
                     continue;
                 }
             };
-            if self.is_asked(batch.format, &connection)?
-                && !self.count(batch.format, &connection, show)
-            {
+            let is_new = self.is_asked(batch.format, &connection)?
+                && packet
+                    .is_none_or(|(packet, sequence)| self.is_new(packet, &connection, sequence));
+            if is_new && !self.count(batch.format, &connection, show) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Whether an answer counts: its SYN was not captured, perhaps because a filter let only
-    /// answers pass. If every packet counts, they are counted only where there are no SYNs,
-    /// so that the result is the number of packets of one kind.
-    fn stands_for_syn(&mut self, connection: &Connection, sequence: u32) -> bool {
-        match self.asked.every_packet {
-            true => !self.has_syns,
-            false => !self.repeats.is_repeat(connection, sequence),
+    /// Whether a packet is the first of a connection. An answer is one if its SYN was not
+    /// captured, perhaps because a filter let only answers pass. If every packet counts, then
+    /// answers do as long as there are no SYNs: those of one kind are counted.
+    fn is_new(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> bool {
+        if self.asked.every_packet {
+            self.has_syns |= packet == Packet::Syn;
+            return packet == Packet::Syn || !self.has_syns;
         }
+        let is_repeat = self.repeats.is_repeat(connection, sequence);
+        self.ledger.repeated += u64::from(is_repeat && packet == Packet::Syn);
+        !is_repeat
     }
 
     /// Counts what was read, and what of it was not understood.
@@ -368,7 +365,7 @@ mod tests {
     fn where_every_packet_counts_those_of_one_kind_do() {
         assert_eq!(counted(true, [vec![syn(1), syn(1), answer(1)]]), (2, 0));
         assert_eq!(
-            counted(true, [vec![answer(1), syn(2)], vec![answer(3)]]),
+            counted(true, [vec![syn(2), answer(2)], vec![answer(3)]]),
             (1, 0)
         );
         assert_eq!(counted(true, [vec![answer(1), answer(1)]]), (2, 0));
