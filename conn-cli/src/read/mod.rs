@@ -2,11 +2,12 @@
 //! itself.
 //!
 //! A thread opens the [`input`]s, [`unpack`]s them, tells their [`format`] and cuts them into
-//! pieces ([`reader`], [`capture`]). Other threads [`parse`] the pieces. [`merge`] puts the
+//! pieces ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces. [`merge`] puts the
 //! [`batch`]es together in their order and counts. [`feed`] leads them from one to the other.
 
 pub mod batch;
 pub mod capture;
+pub mod cut;
 pub mod feed;
 pub mod format;
 pub mod input;
@@ -18,7 +19,7 @@ pub mod repeats;
 pub mod unpack;
 
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Read},
     num::NonZeroUsize,
     path::PathBuf,
     thread::available_parallelism,
@@ -33,13 +34,16 @@ use self::{
     merge::{Asked, Merge},
     parse::Wanted,
     progress::Progress,
+    reader::{Stopped, Trouble},
 };
 pub use self::{format::Format, merge::Ledger};
 use crate::{
     cli::ReadArgs,
+    kernel::Doubts,
     output::{Origin, Summary, say},
     screen::{End, Screen},
     stop::Stop,
+    tally::Tally,
 };
 
 /// How long the rest of a pipe is waited for after Ctrl-C, which its writer gets too.
@@ -122,6 +126,25 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
         }
     };
     reading.conclude(&mut stop, end).await
+}
+
+/// What was counted, what could make that wrong, and what else there was.
+pub type Findings = (Tally, Doubts, Ledger);
+
+/// Reads one input to its end, in this thread and without showing anything; and how it ended.
+pub fn summarise(
+    input: impl Read,
+    format: Option<Format>,
+    asked: Asked,
+) -> (anyhow::Result<Findings>, Result<(), Trouble>) {
+    let mut merge = Merge::new(asked);
+    let mut taken = Ok(());
+    let end = reader::read(input, format, &mut |piece| {
+        let batch = parse::parse(piece, Wanted { times: true });
+        taken = merge.take(batch, &mut |_| true);
+        taken.as_ref().map_err(|_| Stopped).copied()
+    });
+    (taken.map(|()| merge.finish()), end)
 }
 
 impl Reading {

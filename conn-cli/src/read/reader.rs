@@ -1,15 +1,12 @@
-//! Cuts an input into pieces that can be parsed each for itself.
+//! Opens up an input: unpacks it, tells what it is, and has it cut into pieces that can be
+//! parsed each for itself.
 
 use std::io::{self, Read};
 
-use super::{Format, batch::Piece, capture, format::HEAD, unpack};
+use super::{Format, batch::Piece, capture, cut::Cutter, format::HEAD, unpack};
 
 /// How much is read at once.
 const READ: usize = 256 * 1024;
-
-/// The longest line that is looked at. A summary in JSON has all clients in one line.
-const LONGEST_LINE: usize = 1024 * 1024;
-const LONGEST_JSON_LINE: usize = 64 * 1024 * 1024;
 
 /// Whoever takes the pieces wants no more of them.
 #[derive(Debug)]
@@ -51,7 +48,7 @@ pub fn read(
     };
     match format {
         Format::Pcap => capture::cut(io::Cursor::new(head).chain(input), emit),
-        _ => cut_lines(format, head, input, emit),
+        _ => cut_lines(format, &head, input, emit),
     }
 }
 
@@ -70,64 +67,23 @@ fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<For
 /// Hands on whole lines as soon as they are there.
 fn cut_lines(
     format: Format,
-    head: Vec<u8>,
+    head: &[u8],
     mut input: impl Read,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), Trouble> {
-    let longest = match format {
-        Format::Json => LONGEST_JSON_LINE,
-        _ => LONGEST_LINE,
+    let mut cutter = Cutter::new(format);
+    cutter.push(head, emit)?;
+    let mut buffer = vec![0; READ];
+    let end = loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(read) => cutter.push(&buffer[..read], emit)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => break Err(Trouble::Io(error)),
+        }
     };
-    let mut buffer = head;
-    // How much of the buffer has no end of a line in it.
-    let mut looked_at = 0;
-    // Whether the buffer is the middle of a line that is too long.
-    let mut discards = false;
-    loop {
-        if let Some(at) = memchr::memrchr(b'\n', &buffer[looked_at..]) {
-            let mut rest = Vec::with_capacity(READ * 2);
-            rest.extend_from_slice(&buffer[looked_at + at + 1..]);
-            buffer.truncate(looked_at + at + 1);
-            let mut lines = std::mem::replace(&mut buffer, rest);
-            if std::mem::take(&mut discards) {
-                emit(Piece::LongLine(format))?;
-                let end = memchr::memchr(b'\n', &lines).map_or(lines.len(), |at| at + 1);
-                lines.drain(..end);
-            }
-            let held_back = hold_back(format, &lines);
-            if held_back < lines.len() {
-                buffer.splice(..0, lines.drain(held_back..));
-            }
-            if !lines.is_empty() {
-                emit(Piece::Lines(format, lines))?;
-            }
-        }
-        if buffer.len() > longest {
-            discards = true;
-        }
-        if discards {
-            buffer.clear();
-        }
-        looked_at = buffer.len();
-        if !read_some(&mut input, &mut buffer, READ)? {
-            break;
-        }
-    }
-    if discards {
-        emit(Piece::LongLine(format))?;
-    } else if !buffer.is_empty() {
-        emit(Piece::Lines(format, buffer))?;
-    }
-    Ok(())
-}
-
-/// From where on lines belong together with those that are still to come.
-fn hold_back(format: Format, lines: &[u8]) -> usize {
-    match format {
-        Format::Tcpdump => super::parse::tcpdump::hold_back(lines),
-        Format::Strace => super::parse::strace::hold_back(lines),
-        _ => lines.len(),
-    }
+    cutter.end(emit)?;
+    end
 }
 
 /// Appends at most `most` bytes; false at the end.

@@ -14,6 +14,28 @@ use super::{
     batch::{Batch, Event, Misfit, Piece},
 };
 
+const TOO_LONG: Misfit = "the line is too long";
+
+/// The longest line that is looked at.
+#[must_use]
+pub fn longest_line(format: Format) -> usize {
+    match format {
+        // A summary has all clients in one line.
+        Format::Json => 64 * 1024 * 1024,
+        _ => 1024 * 1024,
+    }
+}
+
+/// From where on `lines`, which are whole, belong together with lines that are still to come.
+#[must_use]
+pub fn hold_back(format: Format, lines: &[u8]) -> usize {
+    match format {
+        Format::Tcpdump => tcpdump::hold_back(lines),
+        Format::Strace => strace::hold_back(lines),
+        Format::KernelLog | Format::Json | Format::Pcap => lines.len(),
+    }
+}
+
 /// What of a record is asked for, since the rest need not be parsed.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -34,7 +56,7 @@ pub fn parse(piece: Piece, wanted: Wanted) -> Batch {
         },
         Piece::LongLine(format) => {
             let mut batch = Batch::new(format);
-            batch.count_line(Err("the line is too long"));
+            batch.count_line(Err(TOO_LONG));
             batch
         }
         Piece::Packets(packets) => packet::parse(&packets, wanted),
@@ -54,7 +76,10 @@ pub trait Line {
 fn each_line(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
     let mut batch = Batch::new(format);
     for line in lines(bytes) {
-        let parsed = parser.line(line, &mut batch.events);
+        let parsed = match line.len() > longest_line(format) {
+            true => Err(TOO_LONG),
+            false => parser.line(line, &mut batch.events),
+        };
         batch.count_line(parsed);
     }
     batch
