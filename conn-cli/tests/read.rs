@@ -1,0 +1,345 @@
+//! `conn-cli read` as a user meets it: what it says to input of every kind, and with what it
+//! exits.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+const ACCEPT: &str = r#"12 14:25:37 accept4(3<TCP:[0.0.0.0:80]>, {sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], 0) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]>
+"#;
+
+/// A directory for one test, which goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("conn-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn conn_cli() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conn-cli"));
+    command.arg("read").stdin(Stdio::null());
+    command
+}
+
+fn read(arguments: &[&str], files: &[&Path]) -> Output {
+    conn_cli().args(arguments).args(files).output().unwrap()
+}
+
+/// Runs it with this on its standard input.
+fn read_from(input: &[u8], arguments: &[&str]) -> Output {
+    let mut child = piped(arguments);
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have seen enough before all is written.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+fn piped(arguments: &[&str]) -> Child {
+    let mut command = conn_cli();
+    command.args(arguments).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn assert_says(output: &Output, code: i32, stdout: &str, stderr: &[&str]) {
+    assert_eq!(text(&output.stdout), stdout);
+    assert_eq!(text(&output.stderr).lines().collect::<Vec<_>>(), stderr);
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn lines_and_summary() {
+    let output = read_from(ACCEPT.as_bytes(), &[]);
+    assert_says(
+        &output,
+        0,
+        "14:25:37 (no date) New connection from 192.0.2.1 to port 80\n\n=== Summary ===\n192.0.2.1: 1\n",
+        &["1 connection from 1 address in 1 line; 0 lines not shown"],
+    );
+}
+
+#[test]
+fn nothing_to_read() {
+    let output = read_from(b"", &["--quiet"]);
+    let account = "0 connections from 0 addresses in 0 lines";
+    assert_says(&output, 0, "\n=== Summary ===\n", &[account]);
+}
+
+#[test]
+fn inputs_that_cannot_be_read() {
+    let place = Place::new("unreadable");
+    let good = place.file("good", ACCEPT);
+    let missing = place.0.join("missing");
+    let output = read(&["-q"], &[&missing, &good, &place.0]);
+    assert_says(
+        &output,
+        1,
+        "\n=== Summary ===\n192.0.2.1: 1\n",
+        &[
+            &format!(
+                "conn-cli: cannot read {}: there is no such file",
+                missing.display()
+            ),
+            &format!(
+                "conn-cli: cannot read {}: it is a directory; name the files in it",
+                place.0.display()
+            ),
+            "1 connection from 1 address in 1 line",
+            "conn-cli: 2 of 3 inputs could not be read to their end",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_is_for_others() {
+    let place = Place::new("permission");
+    let secret = place.file("secret", ACCEPT);
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    // Whoever runs it must not be root, and may not reach where it was built.
+    let binary = place.file(
+        "conn-cli",
+        fs::read(env!("CARGO_BIN_EXE_conn-cli")).unwrap(),
+    );
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(binary);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.args(["read", "-q"]).arg(&secret).output().unwrap();
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("permission denied") && stderr.contains("sudo"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_cannot_be_told() {
+    let output = read_from(b"hello\nworld\n", &["-q"]);
+    assert_says(
+        &output,
+        1,
+        "\n=== Summary ===\n",
+        &[
+            "conn-cli: cannot tell what standard input is: say it with --format",
+            "0 connections from 0 addresses in 0 lines",
+            "conn-cli: the input could not be read to its end",
+        ],
+    );
+    let output = read_from(b"hello\nworld\n", &["-q", "--format", "strace"]);
+    assert_says(
+        &output,
+        0,
+        "\n=== Summary ===\n",
+        &[
+            "0 connections from 0 addresses in 2 lines",
+            "warning: 2 records were not understood, first line 1 of standard input: this is no line of strace's",
+        ],
+    );
+}
+
+#[test]
+fn strict_makes_it_an_error() {
+    let place = Place::new("strict");
+    let log = place.file("log", format!("{ACCEPT}hello\n{ACCEPT}"));
+    let output = read(&["-q", "--strict"], &[&log]);
+    let complaint = format!(
+        "conn-cli: line 2 of {}: this is no line of strace's",
+        log.display()
+    );
+    assert_says(&output, 1, "", &[&complaint]);
+    assert_eq!(read(&["-q"], &[&log]).status.code(), Some(0));
+}
+
+#[test]
+fn damage_is_counted_and_nothing_else_is_lost() {
+    let nul = "\0".repeat(1000);
+    let crlf = ACCEPT.replace('\n', "\r\n");
+    let mut input = format!("{ACCEPT}{nul}\n{crlf}\n").into_bytes();
+    input.extend(b"\xff\xfe\x80\n");
+    input.extend(ACCEPT.as_bytes());
+    input.extend(&ACCEPT.as_bytes()[..60]);
+    let output = read_from(&input, &["-q"]);
+    assert_says(
+        &output,
+        0,
+        "\n=== Summary ===\n192.0.2.1: 3\n",
+        &[
+            "3 connections from 1 address in 7 lines",
+            "warning: 3 records were not understood, first line 2 of standard input: this is no line of strace's",
+        ],
+    );
+}
+
+#[test]
+fn a_line_of_100_megabytes_takes_no_memory() {
+    let mut child = piped(&["-q"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    let part = vec![b'x'; 1024 * 1024];
+    for _ in 0..100 {
+        stdin.write_all(&part).unwrap();
+    }
+    stdin.write_all(b"\n").unwrap();
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    // It has read nearly all that was written: a pipe holds 64 KiB.
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 40_000, "{peak} kB");
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_says(
+        &output,
+        0,
+        "\n=== Summary ===\n192.0.2.1: 2\n",
+        &[
+            "2 connections from 1 address in 3 lines",
+            "warning: 1 record was not understood, first line 2 of standard input: the line is too long",
+        ],
+    );
+}
+
+#[test]
+fn lines_appear_as_they_arrive() {
+    let mut child = piped(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let line = b"14:25:37 (no date) New connection from 192.0.2.1 to port 80\n";
+    for _ in 0..3 {
+        stdin.write_all(ACCEPT.as_bytes()).unwrap();
+        let mut shown = vec![0; line.len()];
+        // Returns although standard input is still open.
+        stdout.read_exact(&mut shown).unwrap();
+        assert_eq!(text(&shown), text(line));
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_waits_for_what_the_writer_still_has() {
+    let mut child = piped(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    let mut first = [0];
+    // Once it shows something, it handles signals.
+    stdout.read_exact(&mut first).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // As tcpdump does, which gets the signal too.
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("=== Summary ===\n192.0.2.1: 2\n"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let place = Place::new("pipe");
+    let log = place.file("log", ACCEPT.repeat(100_000));
+    let mut command = conn_cli();
+    let mut child = command
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn the_limit_of_count() {
+    let place = Place::new("count");
+    let log = place.file("log", ACCEPT.repeat(10));
+    let output = read(&["--count", "3"], &[&log]);
+    let stdout = text(&output.stdout);
+    assert_eq!(stdout.matches("New connection").count(), 3);
+    assert!(stdout.ends_with("192.0.2.1: 3\n"), "{stdout}");
+}
+
+#[test]
+fn a_port_that_strace_did_not_show() {
+    let hidden = ACCEPT.replace("3<TCP:[0.0.0.0:80]>", "3");
+    let hidden = hidden.replace("4<TCP:[192.0.2.9:80->192.0.2.1:37822]>", "4");
+    let output = read_from(hidden.as_bytes(), &["--port", "80"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("-yy"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = read_from(ACCEPT.as_bytes(), &["-q", "--port", "80"]);
+    assert!(text(&output.stdout).ends_with("192.0.2.1: 1\n"));
+    let output = read_from(ACCEPT.as_bytes(), &["-q", "--port", "81"]);
+    assert!(text(&output.stdout).ends_with("=== Summary ===\n"));
+}
+
+#[test]
+fn runs_are_merged() {
+    let line = |client: &str| {
+        format!(
+            r#"{{"type":"connection","time":"2026-11-22T15:12:08.901474+00:00","remote_address":"{client}","remote_port":1,"local_address":"192.0.2.9","local_port":80,"family":"ipv4","pid":9,"tid":9,"comm":"a\\u{{1b}}","uid":0,"cgroup":1,"netns":1,"hook":"fentry"}}"#
+        ) + "\n"
+    };
+    let summary = r#"{"type":"summary","probe":"fentry","connections":5,"addresses":1,"seconds":2.1,"lines_not_shown":4,"second_hook_only":0,"other_clients":1,"unreadable":2,"missed_runs":0,"unaccounted":0,"clients":[{"address":"192.0.2.1","connections":4,"ports":{"80":3,"443":1}}]}"#;
+    let place = Place::new("merge");
+    // Of the first run there are one line and the summary, of the second only lines.
+    let first = place.file("first", format!("{}{summary}\n", line("192.0.2.1")));
+    let second = place.file("second", line("192.0.2.1") + &line("192.0.2.2"));
+    let output = read(&["-q"], &[&first, &second]);
+    assert_says(
+        &output,
+        0,
+        "\n=== Summary ===\n192.0.2.1: 5\n192.0.2.2: 1\nother: 1\n",
+        &[
+            "7 connections from 2 addresses in 4 lines; 1 connection of clients beyond --max-clients under \"other\"",
+            "warning: 2 sockets could not be read: so many connections may be missing from the total",
+        ],
+    );
+    let output = read(&["-q", "-p", "443"], &[&first, &second]);
+    assert!(text(&output.stdout).ends_with("=== Summary ===\n192.0.2.1: 1\n"));
+    // What was read and written again is the same.
+    let again = read(&["--json", "--utc"], &[&second]);
+    let stdout = text(&again.stdout);
+    let lines = fs::read_to_string(&second).unwrap();
+    assert!(stdout.starts_with(&lines), "{stdout}");
+}
