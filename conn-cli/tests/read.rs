@@ -120,7 +120,7 @@ fn inputs_that_cannot_be_read() {
 fn a_file_that_is_for_others() {
     let place = Place::new("permission");
     let secret = place.file("secret", ACCEPT);
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // Whoever runs it must not be root, and may not reach where it was built.
     let binary = place.file(
         "conn-cli",

@@ -1,0 +1,120 @@
+//! What a line is about: thread, time, and what part of which call.
+
+use crate::read::{
+    batch::Misfit,
+    parse::scan::{digits, number, split_at_byte},
+};
+
+pub(super) const NOT_STRACE: Misfit = "this is no line of strace's";
+
+/// What a line is about.
+pub(super) enum Call<'a> {
+    /// A call of accept or accept4; what follows the opening parenthesis.
+    Accept(&'a [u8]),
+    /// The rest of such a call that had begun in another line.
+    Resumed(&'a [u8]),
+    /// Something else that strace says.
+    Other,
+}
+
+/// What stands for the rest of a call that did not end at once.
+pub(super) const UNFINISHED: &[u8] = b"<unfinished ...>";
+
+/// Whether of a call's arguments there is only the file descriptor, the rest being in another
+/// line.
+pub(super) fn is_begun(arguments: &[u8]) -> bool {
+    let Some(at) = memchr::memmem::find(arguments, b", ") else {
+        return false;
+    };
+    let rest = &arguments[at + 2..];
+    !rest.ends_with(UNFINISHED) && !is_address(rest)
+}
+
+/// Whether this begins with the second argument, as strace shows it at the end of the call.
+pub(super) fn is_address(text: &[u8]) -> bool {
+    [&b"{sa_family="[..], b"NULL", b"0x"]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
+/// The thread, the time, and what follows them.
+pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
+    let (tid, rest) = thread(line);
+    let rest = rest.trim_ascii_start();
+    if !rest.first().is_some_and(u8::is_ascii_digit) {
+        return (tid, b"", rest);
+    }
+    match split_at_byte(rest, b' ') {
+        // With -r and -t both: `14:25:37.123456 (+     0.000044) `
+        Some((time, after)) if after.starts_with(b"(+") => {
+            let after = split_at_byte(after, b')').map_or(after, |(_, after)| after);
+            (tid, time, after.trim_ascii_start())
+        }
+        Some((time, after)) => (tid, time, after.trim_ascii_start()),
+        None => (tid, b"", rest),
+    }
+}
+
+/// `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning; not the seconds of -ttt,
+/// which have a point.
+fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
+    if let Some(rest) = line.strip_prefix(b"[pid ") {
+        let (tid, after) = digits(rest.trim_ascii_start());
+        let after = match after {
+            [b']', after @ ..] => after,
+            // The name may hold anything.
+            [b'<', ..] => match memchr::memmem::find(after, b">] ") {
+                Some(at) => &after[at + 2..],
+                None => after,
+            },
+            _ => after,
+        };
+        return (number(tid), after);
+    }
+    let (tid, after) = digits(line);
+    match after.first() {
+        Some(b' ') => (number(tid), after),
+        Some(b'<') if !tid.is_empty() => match memchr::memmem::find(after, b"> ") {
+            Some(at) => (number(tid), &after[at + 1..]),
+            None => (None, line),
+        },
+        _ => (None, line),
+    }
+}
+
+/// What the line is about, without its prefix.
+pub(super) fn call(text: &[u8]) -> Result<Call<'_>, Misfit> {
+    if let Some(rest) = text.strip_prefix(b"accept") {
+        let rest = rest.strip_prefix(b"4").unwrap_or(rest);
+        if let Some(arguments) = rest.strip_prefix(b"(") {
+            return Ok(Call::Accept(arguments));
+        }
+    }
+    if let Some(rest) = text.strip_prefix(b"<... ") {
+        let (name, rest) = split_at_byte(rest, b' ').ok_or(NOT_STRACE)?;
+        let rest = rest.strip_prefix(b"resumed>").ok_or(NOT_STRACE)?;
+        return Ok(match name {
+            b"accept" | b"accept4" => Call::Resumed(rest),
+            _ => Call::Other,
+        });
+    }
+    let is_name = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+    let name = text.iter().take_while(|byte| is_name(byte)).count();
+    let is_other = (name > 0 && text.get(name) == Some(&b'('))
+        || text.is_empty()
+        || text == UNFINISHED
+        || ["--- ", "+++ ", "> ", "strace: ", "???("]
+            .iter()
+            .any(|start| text.starts_with(start.as_bytes()));
+    match is_other {
+        true => Ok(Call::Other),
+        false => Err(NOT_STRACE),
+    }
+}
+
+/// The arguments and the result of a call: `..)   = RESULT`.
+pub(super) fn result(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memmem::rfind(text, b" = ")?;
+    let arguments = text[..at].trim_ascii_end().strip_suffix(b")")?;
+    Some((arguments, &text[at + 3..]))
+}

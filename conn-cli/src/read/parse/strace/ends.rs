@@ -1,0 +1,158 @@
+//! Who is at both ends of what a call of accept gave.
+
+use crate::{
+    connection::{Connection, Family, Host, Process, Record, Source, When},
+    read::{
+        batch::Misfit,
+        parse::scan::{address, between, digits, number, split_at_byte},
+    },
+};
+
+const NO_ADDRESS: Misfit = "the address is cut or written in another way";
+
+/// An end of a connection, as far as it is known.
+type End = (Host, Option<u16>);
+
+/// Both ends of a connection that was accepted.
+pub(super) struct Ends {
+    remote: End,
+    local: End,
+    family: Option<Family>,
+}
+
+impl Ends {
+    pub(super) fn connection(self, tid: Option<u32>, time: When) -> Connection {
+        Connection {
+            time,
+            remote: self.remote.0,
+            remote_port: self.remote.1,
+            local: self.local.0,
+            local_port: self.local.1,
+            family: self.family,
+            process: tid.map(|tid| Process {
+                pid: None,
+                tid,
+                uid: None,
+                cgroup: None,
+                comm: None,
+            }),
+            netns: None,
+            source: Source::Record(Record::Strace),
+        }
+    }
+}
+
+/// What a call of accept gave; None if nothing, or a connection of another kind than TCP.
+pub(super) fn accepted(
+    listener: &Descriptor,
+    arguments: &[u8],
+    result: &[u8],
+) -> Result<Option<Ends>, Misfit> {
+    // Otherwise the call failed: `-1 EAGAIN`, `? ERESTARTSYS`.
+    if !result.first().is_some_and(u8::is_ascii_digit) {
+        return Ok(None);
+    }
+    let accepted = descriptor(result);
+    if matches!(listener, Descriptor::Other) || matches!(accepted, Descriptor::Other) {
+        return Ok(None);
+    }
+    let Some((mut remote, family)) = peer(arguments)? else {
+        return Ok(None);
+    };
+    let local = match (accepted, listener) {
+        (Descriptor::Tcp(local, peer), _) => {
+            if let (Host::Unknown, Some(peer)) = (&remote.0, peer) {
+                remote = peer;
+            }
+            local
+        }
+        // The kernel did not say, perhaps as the connection was reset: then it is the one that
+        // was listened to.
+        (_, Descriptor::Tcp(local, _)) => local.clone(),
+        _ => (Host::Unknown, None),
+    };
+    Ok(Some(Ends {
+        remote,
+        local,
+        family,
+    }))
+}
+
+/// What a file descriptor is shown with.
+pub(super) enum Descriptor {
+    /// Nothing, or nothing of use.
+    Plain,
+    /// With -yy: the local end, and the remote one of a connection.
+    Tcp(End, Option<End>),
+    /// With -yy: a socket that is not of TCP.
+    Other,
+}
+
+/// `3`, `3<socket:[1234]>`, `3<TCP:[192.0.2.9:80->192.0.2.1:37822]>`,
+/// `3<TCPv6:[[2001:db8::9]:80]>`, `3<UNIX-STREAM:[1234]>`
+pub(super) fn descriptor(text: &[u8]) -> Descriptor {
+    let (_, after) = digits(text);
+    let Some(shown) = after.strip_prefix(b"<") else {
+        return Descriptor::Plain;
+    };
+    let tcp = ["TCP:[", "TCPv6:["]
+        .iter()
+        .find_map(|label| shown.strip_prefix(label.as_bytes()));
+    let Some(ends) = tcp else {
+        return match [&b"UNIX"[..], b"SCTP", b"NETLINK"]
+            .iter()
+            .any(|label| shown.starts_with(label))
+        {
+            true => Descriptor::Other,
+            false => Descriptor::Plain,
+        };
+    };
+    let Some(close) = memchr::memmem::find(ends, b"]>") else {
+        return Descriptor::Plain;
+    };
+    let ends = &ends[..close];
+    let (local, remote) = match memchr::memmem::find(ends, b"->") {
+        Some(at) => (&ends[..at], Some(&ends[at + 2..])),
+        None => (ends, None),
+    };
+    match end(local) {
+        // Else it is the number of an inode.
+        Some(local) => Descriptor::Tcp(local, remote.and_then(end)),
+        None => Descriptor::Plain,
+    }
+}
+
+/// `192.0.2.9:80` or `[2001:db8::9]:80`
+fn end(text: &[u8]) -> Option<End> {
+    let colon = memchr::memrchr(b':', text)?;
+    let host = &text[..colon];
+    let host = match host.strip_prefix(b"[") {
+        Some(host) => host.strip_suffix(b"]")?,
+        None => host,
+    };
+    Some((address(host)?, Some(number(&text[colon + 1..])?)))
+}
+
+/// The client that the kernel wrote into the second argument, and the family of the socket;
+/// None if it is of another family.
+fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, Misfit> {
+    let Some(at) = memchr::memmem::find(arguments, b"{sa_family=") else {
+        // NULL, or there was no room.
+        return Ok(Some(((Host::Unknown, None), None)));
+    };
+    let sockaddr = &arguments[at + b"{sa_family=".len()..];
+    let (family, rest) = split_at_byte(sockaddr, b',').unwrap_or((sockaddr, b""));
+    let (family, host) = match family {
+        // With -X verbose names are in comments.
+        b"AF_INET" | b"0x2 /* AF_INET */" => (Family::Ipv4, between(rest, b"inet_addr(\"", b'"')),
+        b"AF_INET6" | b"0xa /* AF_INET6 */" => {
+            (Family::Ipv6, between(rest, b"inet_pton(AF_INET6, \"", b'"'))
+        }
+        _ if family.starts_with(b"AF_") => return Ok(None),
+        _ => return Err(NO_ADDRESS),
+    };
+    let host = host.and_then(address).ok_or(NO_ADDRESS)?;
+    let port = between(rest, b"htons(", b')');
+    let port = port.and_then(number).ok_or(NO_ADDRESS)?;
+    Ok(Some(((host, Some(port)), Some(family))))
+}

@@ -1,0 +1,147 @@
+//! The calls of accept that strace shows, with any of its options:
+//!
+//! ```text
+//! [pid    12] 14:25:37.1 accept4(3<TCP:[0.0.0.0:80]>, {sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], 0) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]> <0.000012>
+//! 12    accept(3, NULL, NULL)             = 4
+//! 12    accept(3,  <unfinished ...>
+//! 12    <... accept resumed>{sa_family=AF_INET6, sin6_port=htons(37822), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, [28]) = 4
+//! ```
+
+mod call;
+mod ends;
+#[cfg(test)]
+mod tests;
+
+use self::{
+    call::{Call, UNFINISHED, call, is_address, is_begun, prefix, result},
+    ends::{Descriptor, accepted, descriptor},
+};
+use super::{
+    Line, Wanted,
+    scan::{is_time_of_day, recorded, seconds},
+};
+use crate::{
+    connection::{Lacks, When},
+    read::{
+        batch::{Accept, Event, Misfit},
+        format::Likeness,
+    },
+};
+
+const NO_RESULT: Misfit = "the call has no result";
+
+/// The lines of strace.
+///
+/// It writes the beginning of a call when that begins, so what the traced program itself writes
+/// to the same terminal or pipe, and messages of strace's, may be in the middle of a line:
+///
+/// ```text
+/// [pid    12] accept4(3, strace: Process 13 attached
+///  <unfinished ...>
+/// ```
+#[derive(Debug)]
+pub struct Lines {
+    wanted: Wanted,
+    /// The thread and the time of a call whose beginning was the line before.
+    begun: Option<(Option<u32>, When)>,
+}
+
+impl Lines {
+    /// Parses what is wanted.
+    #[must_use]
+    pub fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            begun: None,
+        }
+    }
+
+    fn when(&self, time: &[u8]) -> When {
+        match self.wanted.times {
+            true => when(time),
+            false => When::Unknown,
+        }
+    }
+}
+
+/// Whether a line is one of strace's.
+#[must_use]
+pub fn likeness(line: &[u8]) -> Likeness {
+    match call(prefix(line).2) {
+        Ok(Call::Accept(_) | Call::Resumed(_)) => Likeness::Certain,
+        Ok(Call::Other) => Likeness::Possible,
+        Err(_) => Likeness::None,
+    }
+}
+
+/// From where on `lines`, which are whole, belong together with lines that are still to come.
+#[must_use]
+pub fn hold_back(lines: &[u8]) -> usize {
+    let without_end = lines.strip_suffix(b"\n").unwrap_or(lines);
+    let last = memchr::memrchr(b'\n', without_end).map_or(0, |at| at + 1);
+    match call(prefix(&lines[last..]).2) {
+        Ok(Call::Accept(arguments)) if is_begun(arguments) => last,
+        _ => lines.len(),
+    }
+}
+
+impl Line for Lines {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+        if let Some((tid, time)) = self.begun.take() {
+            if line.ends_with(UNFINISHED) && line.trim_ascii_start() == UNFINISHED {
+                return Ok(());
+            }
+            if is_address(line) {
+                let (arguments, result) = result(line).ok_or(NO_RESULT)?;
+                let accepted = accepted(&Descriptor::Plain, arguments, result)?;
+                events.extend(accepted.map(|end| Event::Connection(end.connection(tid, time))));
+                return Ok(());
+            }
+            // Its rest, if there is any, is in a line that begins with something else: that one
+            // is not understood.
+        }
+        self.whole_line(line, events)
+    }
+}
+
+impl Lines {
+    fn whole_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+        let (tid, time, rest) = prefix(line);
+        let (listener, arguments, resumed) = match call(rest)? {
+            Call::Accept(arguments) => (descriptor(arguments), arguments, false),
+            Call::Resumed(arguments) => (Descriptor::Plain, arguments, true),
+            Call::Other => return Ok(()),
+        };
+        if arguments.ends_with(UNFINISHED) {
+            if let Descriptor::Tcp((local, local_port), _) = listener {
+                events.push(Event::Unfinished(Accept {
+                    tid: tid.unwrap_or(0),
+                    local,
+                    local_port,
+                }));
+            }
+            return Ok(());
+        }
+        if !resumed && is_begun(arguments) {
+            self.begun = Some((tid, self.when(time)));
+            return Ok(());
+        }
+        let (arguments, result) = result(arguments).ok_or(NO_RESULT)?;
+        if let Some(ends) = accepted(&listener, arguments, result)? {
+            let connection = ends.connection(tid, self.when(time));
+            events.push(match resumed {
+                true => Event::Resumed(connection),
+                false => Event::Connection(connection),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// `14:25:37`, `14:25:37.123456`, `1732285537.123456` or, since the line before, `0.000123`
+fn when(text: &[u8]) -> When {
+    match is_time_of_day(text) {
+        true => recorded(text, Lacks::Date),
+        false => seconds(text, Lacks::Before).unwrap_or(When::Unknown),
+    }
+}

@@ -1,0 +1,235 @@
+use super::{call::NOT_STRACE, *};
+use crate::connection::{Connection, Family, Host};
+
+const V4: &str = r#"{sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], SOCK_CLOEXEC"#;
+const V6: &str = r#"{sa_family=AF_INET6, sin6_port=htons(37822), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, [28]"#;
+
+fn parse(text: &str) -> (Vec<Event>, Vec<Misfit>) {
+    let mut lines = Lines::new(Wanted { times: true });
+    let mut events = Vec::new();
+    let misfits = crate::read::parse::lines(text.as_bytes())
+        .filter_map(|line| lines.line(line, &mut events).err())
+        .collect();
+    (events, misfits)
+}
+
+fn one(line: &str) -> Connection {
+    let (mut events, misfits) = parse(line);
+    assert_eq!(misfits, [] as [&str; 0], "{line}");
+    assert_eq!(events.len(), 1, "{line}");
+    match events.remove(0) {
+        Event::Connection(connection) | Event::Resumed(connection) => connection,
+        event => panic!("{line}: {event:?}"),
+    }
+}
+
+fn nothing(line: &str) {
+    let (events, misfits) = parse(line);
+    assert!(
+        events.is_empty() && misfits.is_empty(),
+        "{line}: {events:?} {misfits:?}"
+    );
+}
+
+#[test]
+fn every_prefix() {
+    for (prefix, tid, time) in [
+        ("", None, When::Unknown),
+        ("[pid    12] ", Some(12), When::Unknown),
+        ("12    ", Some(12), When::Unknown),
+        ("12<python3> ", Some(12), When::Unknown),
+        ("14:25:37 ", None, recorded(b"14:25:37", Lacks::Date)),
+        (
+            "[pid 12] 14:25:37.1 ",
+            Some(12),
+            recorded(b"14:25:37.1", Lacks::Date),
+        ),
+        ("     0.000012 ", None, recorded(b"0.000012", Lacks::Before)),
+        (
+            "12         0.000012 ",
+            Some(12),
+            recorded(b"0.000012", Lacks::Before),
+        ),
+        (
+            "[pid 12] 14:25:37.1 (+     0.000001) ",
+            Some(12),
+            recorded(b"14:25:37.1", Lacks::Date),
+        ),
+        (
+            "12    1395029583.500000 ",
+            Some(12),
+            When::At("2014-03-17T04:13:03.5Z".parse().unwrap()),
+        ),
+    ] {
+        let connection = one(&format!("{prefix}accept4(3, {V4}) = 4 <0.000012>"));
+        assert_eq!(
+            connection.process.map(|process| process.tid),
+            tid,
+            "{prefix}"
+        );
+        assert_eq!(connection.time, time, "{prefix}");
+        assert_eq!(connection.remote, Host::at([192, 0, 2, 1]), "{prefix}");
+        assert_eq!(connection.remote_port, Some(37822));
+        assert_eq!(connection.family, Some(Family::Ipv4));
+        assert_eq!(
+            (connection.local, connection.local_port),
+            (Host::Unknown, None)
+        );
+    }
+}
+
+#[test]
+fn the_file_descriptors_tell_the_local_end() {
+    let line = format!(
+        "accept(3<TCPv6:[[::]:80]>, {V6}) = 4<TCPv6:[[2001:db8::9]:80->[2001:db8::1]:37822]>"
+    );
+    let connection = one(&line);
+    assert_eq!(connection.local.to_string(), "2001:db8::9");
+    assert_eq!(connection.local_port, Some(80));
+    assert_eq!(connection.remote.to_string(), "2001:db8::1");
+    // The kernel no longer knew the ends of the new one.
+    let connection = one(&format!(
+        "accept(3<TCP:[0.0.0.0:80]>, {V4}) = 4<TCP:[12345]>"
+    ));
+    assert_eq!(connection.local_port, Some(80));
+    let connection = one(&format!(
+        "accept(3<socket:[12344]>, {V4}) = 4<socket:[12345]>"
+    ));
+    assert_eq!(connection.local_port, None);
+    // Where no address was asked for, it is still shown.
+    let connection =
+        one("accept(3<TCP:[0.0.0.0:80]>, NULL, NULL) = 4<TCP:[192.0.2.9:80->192.0.2.1:5]>");
+    assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
+    assert_eq!(connection.remote_port, Some(5));
+}
+
+#[test]
+fn no_address_is_unknown() {
+    assert_eq!(
+        one("accept(3, NULL, NULL)             = 4").remote,
+        Host::Unknown
+    );
+}
+
+#[test]
+fn a_mapped_address_is_ipv4_of_an_ipv6_socket() {
+    let connection = one(&format!(
+        "accept(3, {}) = 4",
+        V6.replace("2001:db8::1", "::ffff:192.0.2.1")
+    ));
+    assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
+    assert_eq!(connection.family, Some(Family::Ipv6));
+}
+
+#[test]
+fn names_in_comments() {
+    let connection = one(
+        r#"accept4(3, {sa_family=0x2 /* AF_INET */, sin_port="\x93\xbe" /* htons(37822) */, sin_addr="\xc0\x00\x02\x01" /* inet_addr("192.0.2.1") */}, [16], 0) = 4"#,
+    );
+    assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
+    assert_eq!(connection.remote_port, Some(37822));
+}
+
+#[test]
+fn what_is_no_connection() {
+    for line in [
+        "",
+        "accept(3, 0x7ffc1, [16])                 = -1 EAGAIN (Resource temporarily unavailable)",
+        "accept4(3, 0x7ffc1, [16], 0) = ? ERESTARTSYS (To be restarted if SA_RESTART is set)",
+        "accept(3, {sa_family=AF_UNIX}, [112 => 2]) = 4",
+        "accept(3<UNIX-STREAM:[1234]>, NULL, NULL) = 4<UNIX-STREAM:[1235->1234]>",
+        "[pid 12] <... accept resumed>0x7ffc1, [16]) = -1 EMFILE (Too many open files)",
+        "[pid 12] <... futex resumed>)  = 0",
+        r#"getpeername(4, {sa_family=AF_INET, sin_port=htons(1), sin_addr=inet_addr("192.0.2.1")}, [16]) = 0"#,
+        r#"read(4, "accept(3, NULL, NULL) = 4", 100) = 25"#,
+        "--- SIGCHLD {si_signo=SIGCHLD} ---",
+        "+++ exited with 0 +++",
+        "strace: Process 12 attached",
+        " > /usr/lib/libc.so.6(accept+0x4d) [0x11e55d]",
+        "accept(3, ",
+    ] {
+        nothing(line);
+    }
+}
+
+#[test]
+fn a_call_in_two_lines() {
+    let (events, misfits) = parse(&format!(
+        "12 accept4(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n12 <... accept4 resumed>{V4}) = 4\n"
+    ));
+    assert_eq!(misfits, [] as [&str; 0]);
+    match &events[..] {
+        [Event::Unfinished(begin), Event::Resumed(end)] => {
+            assert_eq!((begin.tid, begin.local_port), (12, Some(80)));
+            assert_eq!(end.remote, Host::at([192, 0, 2, 1]));
+            assert_eq!(end.process.unwrap().tid, 12);
+        }
+        events => panic!("{events:?}"),
+    }
+}
+
+#[test]
+fn another_output_in_the_middle_of_a_line() {
+    nothing("[pid 12] accept4(3, strace: Process 13 attached\n <unfinished ...>\n");
+    let (events, misfits) = parse(&format!("accept4(3, server ready\n{V4}) = 4\n"));
+    assert_eq!((events.len(), misfits.len()), (1, 0));
+    let (events, misfits) = parse(&format!("accept4(3, server ready\naccept4(3, {V4}) = 4\n"));
+    assert_eq!((events.len(), misfits.len()), (1, 0));
+    let (events, misfits) = parse(&format!("accept4(3, server ready\nagain{V4}) = 4\n"));
+    assert_eq!((events.len(), misfits), (0, vec![NOT_STRACE]));
+    // The two lines stay together.
+    let begun = b"accept4(3, NULL, NULL) = 4\naccept4(3, server ready\n";
+    assert_eq!(hold_back(begun), 27);
+    assert_eq!(hold_back(&begun[..27]), 27);
+}
+
+#[test]
+fn a_line_that_is_cut_is_nothing_or_a_misfit() {
+    let line = format!(
+        "12 14:25:37.1 accept4(3<TCP:[0.0.0.0:80]>, {V4}) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]>"
+    );
+    let result = line.find(" = 4").unwrap() + 4;
+    for end in 0..line.len() {
+        let (events, _) = parse(&line[..end]);
+        assert_eq!(events.len(), usize::from(end >= result), "{}", &line[..end]);
+        for event in events {
+            let Event::Connection(connection) = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
+            assert_eq!(connection.local_port, Some(80));
+        }
+    }
+}
+
+#[test]
+fn what_strace_does_not_write_is_a_misfit() {
+    for line in [
+        "hello",
+        "GET / HTTP/1.1",
+        "\0\0\0",
+        "\u{fffd}",
+        "<... accept",
+        r#"accept(3, {sa_family=AF_INET, sin_port=htons(70000), sin_addr=inet_addr("192.0.2.1")}, [16]) = 4"#,
+        r#"accept(3, {sa_family=AF_INET, sin_port=htons(7), sin_addr=inet_addr("192.0.2.256")}, [16]) = 4"#,
+    ] {
+        let (events, misfits) = parse(line);
+        assert_eq!((events.len(), misfits.len()), (0, 1), "{line}");
+    }
+}
+
+#[test]
+fn is_told_from_other_lines() {
+    assert_eq!(
+        likeness(format!("12 accept(3, {V4}) = 4").as_bytes()),
+        Likeness::Certain
+    );
+    assert_eq!(likeness(b"+++ exited with 0 +++"), Likeness::Possible);
+    for line in [
+        "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1",
+        "Nov 22 14:25:37 host kernel: [1.0] IN=lo OUT= SRC=192.0.2.1",
+        "[   12.345678] IN=lo OUT= SRC=192.0.2.1",
+    ] {
+        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+    }
+}
