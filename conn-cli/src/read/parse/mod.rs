@@ -6,6 +6,7 @@ pub mod json;
 pub mod kernel_log;
 pub mod packet;
 pub mod scan;
+pub mod services;
 pub mod strace;
 pub mod tcpdump;
 

@@ -1,40 +1,317 @@
-//! The lines that tcpdump prints, with any of its options.
+//! The lines that tcpdump prints, with any of its options:
+//!
+//! ```text
+//! 14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 17, win 64240, length 0
+//! 14:25:37.123456 lo    In  IP6 2001:db8::1.37822 > server.http: Flags [S.], seq 5, ack 18, ..
+//! 14:25:37.123456 IP (tos 0x0, ttl 64, .. proto TCP (6), length 60)
+//!     192.0.2.1.37822 > 192.0.2.9.80: Flags [S], cksum 0xfe30 (correct), seq 17, ..
+//! ```
+//!
+//! With -A it prints what a packet holds as lines of their own, just as they are. If a client
+//! sends lines that look like tcpdump's, nothing tells them from tcpdump's, and they count.
+//! Wherever else it prints what somebody sent, that follows something else in the line, or a
+//! tab, and is not looked at.
 
-use super::{Line, Wanted};
-use crate::read::{
-    batch::{Event, Misfit},
-    format::Likeness,
+mod shape;
+
+use memchr::{memchr, memmem, memrchr};
+
+use self::shape::{Pair, is_continuation, is_cut, is_dump, is_header, is_message, is_start};
+pub use self::shape::{hold_back, likeness};
+use super::{
+    Line, Wanted,
+    scan::{address, digits, is_time_of_day, number, recorded, seconds, split_at_byte},
+    services,
 };
+use crate::{
+    connection::{Connection, Host, Lacks, Record, Source, When},
+    read::batch::{Event, Misfit},
+};
+
+const NOT_TCPDUMP: Misfit = "this is no line of tcpdump's";
+const CUT: Misfit = "the line, or the packet, is cut before its flags";
+const QUIET: Misfit = "tcpdump -q prints no flags, so that new connections cannot be told";
+const OLD: Misfit = "the flags are written as tcpdump did before version 4";
+const NO_END: Misfit = "an end of the connection has no address and port";
+const NO_ACK: Misfit = "the answer does not tell which SYN it is to";
 
 /// The lines of tcpdump.
 #[derive(Debug)]
 pub struct Lines {
     wanted: Wanted,
+    /// What the line before was.
+    before: Before,
+    /// The time of the packet that continues in the next line.
+    time: When,
+    /// Whether the packet is of ICMP: one that is printed in it was sent earlier.
+    is_icmp: bool,
+}
+
+/// What the line before was, as far as it tells what this one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// A packet, or it is not known: what it holds may follow.
+    Packet,
+    /// The first of the two lines that -v makes of a packet.
+    Header,
+    /// The same for a packet that an ICMP message quotes.
+    Quoted,
+    /// What a packet holds, in ASCII.
+    Dump,
+    /// Something else.
+    Other,
+}
+
+/// What a TCP packet is, by its flags.
+enum Kind {
+    Syn,
+    Answer,
+    Other,
 }
 
 impl Lines {
     /// Parses what is wanted.
     #[must_use]
     pub fn new(wanted: Wanted) -> Self {
-        Self { wanted }
+        Self {
+            wanted,
+            before: Before::Packet,
+            time: When::Unknown,
+            is_icmp: false,
+        }
     }
-}
-
-/// Whether a line is one of tcpdump.
-#[must_use]
-pub fn likeness(_line: &[u8]) -> Likeness {
-    Likeness::None
-}
-
-/// From where on `lines`, which are whole, belong together with lines that are still to come.
-#[must_use]
-pub fn hold_back(lines: &[u8]) -> usize {
-    lines.len()
 }
 
 impl Line for Lines {
-    fn line(&mut self, _line: &[u8], _events: &mut Vec<Event>) -> Result<(), Misfit> {
-        let _ = self.wanted;
-        Err("not written yet")
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+        if line.first() == Some(&b'\t') {
+            self.after_tab(line);
+            return Ok(());
+        }
+        let Some(pair) = Pair::find(line) else {
+            return self.without_pair(line);
+        };
+        let before = std::mem::replace(&mut self.before, Before::Packet);
+        let continues = is_continuation(line);
+        self.is_icmp &= continues;
+        let Some(flags) = pair.after.strip_prefix(b"Flags [") else {
+            return self.without_flags(line, &pair);
+        };
+        if continues && before == Before::Quoted {
+            return Ok(());
+        }
+        let (flags, rest) = split_at_byte(flags, b']').ok_or(CUT)?;
+        let (client, server) = match kind(flags) {
+            Kind::Syn => (pair.from, pair.to),
+            Kind::Answer => (pair.to, pair.from),
+            Kind::Other => return Ok(()),
+        };
+        let is_answer = flags.contains(&b'.');
+        let (remote, remote_port) = end(client).ok_or(NO_END)?;
+        let (local, local_port) = end(server).ok_or(NO_END)?;
+        let connection = Connection {
+            time: match continues {
+                true => self.time.clone(),
+                false => self.when(line),
+            },
+            remote,
+            remote_port,
+            local,
+            local_port,
+            // A socket of IPv6 may get packets of IPv4.
+            family: None,
+            process: None,
+            netns: None,
+            source: Source::Record(Record::Tcpdump),
+        };
+        events.push(match is_answer {
+            // Both numbers are absolute, with and without -S.
+            true => Event::Answer(
+                connection,
+                value(rest, b", ack ").ok_or(NO_ACK)?.wrapping_sub(1),
+            ),
+            false => match value(rest, b", seq ") {
+                Some(sequence) => Event::Syn(connection, sequence),
+                None => Event::Connection(connection),
+            },
+        });
+        Ok(())
     }
 }
+
+impl Lines {
+    /// A dump, what -v says more of a packet, or one that a packet holds.
+    fn after_tab(&mut self, line: &[u8]) {
+        if is_header(line) {
+            self.before = match self.is_icmp {
+                true => Before::Quoted,
+                false => Before::Header,
+            };
+        }
+    }
+
+    /// A packet without the flags of TCP.
+    fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<(), Misfit> {
+        let after = pair.after;
+        if after.trim_ascii_start().starts_with(b"[|tcp]") || b"Flags [".starts_with(after) {
+            return Err(CUT);
+        }
+        if after.starts_with(b"tcp ") && after.get(4).is_some_and(u8::is_ascii_digit) {
+            return Err(QUIET);
+        }
+        if after.starts_with(b"S ") {
+            return Err(OLD);
+        }
+        self.is_icmp |= after.starts_with(b"ICMP");
+        // A tunnel: the packet in it continues.
+        if is_header(line) {
+            self.before = Before::Header;
+        }
+        Ok(())
+    }
+
+    /// A line that does not say who sent something to whom.
+    fn without_pair(&mut self, line: &[u8]) -> Result<(), Misfit> {
+        let before = std::mem::replace(&mut self.before, Before::Other);
+        if before == Before::Dump || (before == Before::Packet && is_dump(line)) {
+            self.before = Before::Dump;
+        }
+        if line.is_empty() {
+            return Ok(());
+        }
+        if is_continuation(line) {
+            return match before {
+                Before::Header => Err(CUT),
+                _ => Ok(()),
+            };
+        }
+        let (time, rest) = prefix(line);
+        if is_header(line) {
+            self.before = Before::Header;
+            self.is_icmp = false;
+            self.time = self.when(line);
+            return Ok(());
+        }
+        if self.before == Before::Dump {
+            return Ok(());
+        }
+        if is_cut(rest) {
+            return Err(CUT);
+        }
+        if !time.is_empty() || is_start(rest) {
+            self.before = Before::Packet;
+            return Ok(());
+        }
+        match is_message(line) {
+            true => Ok(()),
+            false => Err(NOT_TCPDUMP),
+        }
+    }
+
+    /// The time at the beginning of a line, if anybody wants it.
+    fn when(&self, line: &[u8]) -> When {
+        if !self.wanted.times {
+            return When::Unknown;
+        }
+        let (time, _) = prefix(line);
+        match time {
+            [] => When::Unknown,
+            [_, _, _, _, b'-', ..] => recorded(time, Lacks::Zone),
+            // With -ttt and -ttttt it is the time since another packet, written the same way.
+            _ if memchr(b':', time).is_some() => recorded(time, Lacks::Date),
+            _ => seconds(time, Lacks::Before).unwrap_or(When::Unknown),
+        }
+    }
+}
+
+/// The number of the packet is left out, then the time, or nothing; and what follows.
+fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
+    let mut rest = line.trim_ascii_start();
+    let (count, after) = digits(rest);
+    if !count.is_empty() && after.starts_with(b"  ") {
+        rest = after.trim_ascii_start();
+    }
+    let word = |text: &[u8]| memchr(b' ', text).unwrap_or(text.len());
+    let mut end = word(rest);
+    if is_date(&rest[..end]) && end < rest.len() {
+        let clock = &rest[end + 1..];
+        let length = word(clock);
+        if is_time_of_day(&clock[..length]) {
+            end += 1 + length;
+            return (&rest[..end], rest[end..].trim_ascii_start());
+        }
+    }
+    let first = &rest[..end];
+    let clock = first.strip_prefix(b"-").unwrap_or(first);
+    match is_time_of_day(clock) || is_epoch(first) {
+        true => (first, rest[end..].trim_ascii_start()),
+        false => (b"", rest),
+    }
+}
+
+/// Whether this is `2026-11-22`.
+fn is_date(text: &[u8]) -> bool {
+    let is_right = |(index, byte): (usize, &u8)| match index {
+        4 | 7 => *byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 10 && text.iter().enumerate().all(is_right)
+}
+
+/// Whether this is `1732285537.123456`.
+fn is_epoch(text: &[u8]) -> bool {
+    let (whole, fraction) = digits(text);
+    !whole.is_empty()
+        && fraction.len() > 1
+        && fraction[0] == b'.'
+        && fraction[1..].iter().all(u8::is_ascii_digit)
+}
+
+/// A SYN asks for a connection unless it resets or ends one too: then Linux throws it away.
+/// `E`, `W` and `e` are of ECN.
+fn kind(flags: &[u8]) -> Kind {
+    if !flags.contains(&b'S') || !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) {
+        return Kind::Other;
+    }
+    match flags.contains(&b'.') {
+        true => Kind::Answer,
+        false => Kind::Syn,
+    }
+}
+
+/// `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`
+fn end(text: &[u8]) -> Option<(Host, Option<u16>)> {
+    let dot = memrchr(b'.', text)?;
+    let (host, port) = (&text[..dot], &text[dot + 1..]);
+    let host = match address(host) {
+        Some(host) => host,
+        // No name ends with a number; it is an address that is damaged.
+        None if digits(host.rsplit(|&byte| byte == b'.').next()?)
+            .1
+            .is_empty() =>
+        {
+            return None;
+        }
+        None => Host::named(host)?,
+    };
+    match port.first()?.is_ascii_digit() && port.iter().all(u8::is_ascii_digit) {
+        true => Some((host, Some(number(port)?))),
+        false => Some((host, services::port(port))),
+    }
+}
+
+/// The number after `label`, unless it may be cut.
+fn value(text: &[u8], label: &[u8]) -> Option<u32> {
+    let at = match text.starts_with(label) {
+        true => 0,
+        false => memmem::find(text, label)?,
+    };
+    let (value, after) = digits(&text[at + label.len()..]);
+    match after.first() {
+        Some(b',' | b':') => number(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+use super::*;
+use crate::read::{format::Likeness, parse::lines};
+
+const SYN: &str = "192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 64000, \
+    options [mss 1460], length 0";
+const HEADER: &str = "IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto TCP (6), length 44)";
+
+/// What lines say: `client -> server number`, `answer: ..`, with the time, or what is wrong.
+fn all(text: impl AsRef<[u8]>) -> Vec<String> {
+    let mut parser = Lines::new(Wanted { times: true });
+    let mut said = Vec::new();
+    for line in lines(text.as_ref()) {
+        let mut events = Vec::new();
+        let parsed = parser.line(line, &mut events);
+        said.extend(events.iter().map(shown));
+        said.extend(parsed.err().map(str::to_owned));
+    }
+    said
+}
+
+fn one(text: impl AsRef<[u8]>) -> String {
+    all(text).join("; ")
+}
+
+fn shown(event: &Event) -> String {
+    let (label, connection, number) = match event {
+        Event::Syn(connection, number) => ("", connection, number.to_string()),
+        Event::Answer(connection, number) => ("answer: ", connection, number.to_string()),
+        Event::Connection(connection) => ("", connection, "?".to_owned()),
+        _ => panic!("{event:?}"),
+    };
+    let Connection {
+        remote,
+        remote_port,
+        local,
+        local_port,
+        ..
+    } = connection;
+    let port = |port: &Option<u16>| port.map_or("?".to_owned(), |port| port.to_string());
+    let time = match &connection.time {
+        When::At(time) => format!(" at {time}"),
+        When::Recorded(time) => format!(" at {} ({})", time.text, time.lacks),
+        When::Unknown => String::new(),
+    };
+    format!(
+        "{label}{remote} {} -> {local} {} {number}{time}",
+        port(remote_port),
+        port(local_port)
+    )
+}
+
+const IS_SYN: &str = "192.0.2.1 37822 -> 192.0.2.9 80 4294967290";
+
+#[test]
+fn a_time_is_shown_as_far_as_it_is_one() {
+    for (time, shown) in [
+        ("", ""),
+        ("16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
+        ("16:59:36.240144123 ", " at 16:59:36.240144123 (no date)"),
+        (" 00:00:00.000018 ", " at 00:00:00.000018 (no date)"),
+        ("1795366776.240144 ", " at 2026-11-22T16:59:36.240144Z"),
+        (
+            "2026-11-22 16:59:36.240144 ",
+            " at 2026-11-22 16:59:36.240144 (no time zone)",
+        ),
+        ("    1  ", ""),
+        ("    1  16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
+        ("   12   00:00:00.000018 ", " at 00:00:00.000018 (no date)"),
+        ("123456  16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
+    ] {
+        let expected = format!("{IS_SYN}{shown}");
+        assert_eq!(one(format!("{time}IP {SYN}")), expected, "{time}");
+        let two = format!("{time}{HEADER}\n    {SYN}\n");
+        assert_eq!(one(&two), expected, "{two}");
+        assert_eq!(
+            likeness(two.lines().next().unwrap().as_bytes()),
+            Likeness::Certain
+        );
+    }
+    let mut parser = Lines::new(Wanted { times: false });
+    let mut events = Vec::new();
+    let line = format!("16:59:36.240144 IP {SYN}");
+    parser.line(line.as_bytes(), &mut events).unwrap();
+    assert_eq!(shown(&events[0]), IS_SYN);
+}
+
+#[test]
+fn what_stands_before_the_addresses_does_not_matter() {
+    for start in [
+        "IP ",
+        "lo    In  IP ",
+        "enp0s31f6 Out IP ",
+        "IP truncated-ip - 9 bytes missing! ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype IPv4 (0x0800), length 58: ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype 802.1Q (0x8100), length 62: vlan 100, \
+         p 0, ethertype IPv4 (0x0800), ",
+        "00:00:00:00:00:00 (oui Ethernet) > 00:00:00:00:00:00 (oui Ethernet), ethertype IPv4 \
+         (0x0800), length 74: ",
+        "lo    In  ifindex 1 00:00:00:00:00:00 (oui Ethernet) ethertype IPv4 (0x0800), length 80: ",
+        "  In 00:00:00:00:00:00 ethertype IPv4 (0x0800), length 76: ",
+        "PPPoE  IP ",
+        "IP 10.0.0.1 > 10.0.0.2: GREv0, length 48: IP ",
+        "IP 10.0.0.1 > 10.0.0.2: IP ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype IPv4 (0x0800), length 78: 10.0.0.1 > \
+         10.0.0.2: ",
+        "IP6 (hlim 64, next-header TCP (6) payload length: 24) ",
+    ] {
+        let line = format!("{start}{SYN}");
+        assert_eq!(one(&line), IS_SYN, "{line}");
+        assert_eq!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+    }
+    let tunnel = format!(
+        "16:59:36.1 {HEADER}\n    10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 48\n\t{HEADER}\n    \
+         {SYN}\n16:59:36.2 {HEADER}\n    10.0.0.1 > 10.0.0.2: {HEADER}\n    {SYN}\n"
+    );
+    let at = |time: &str| format!("{IS_SYN} at {time} (no date)");
+    assert_eq!(all(tunnel), [at("16:59:36.1"), at("16:59:36.2")]);
+}
+
+#[test]
+fn flags_tell_what_a_packet_is() {
+    let with = |flags: &str| one(format!("IP {}", SYN.replace("[S]", flags)));
+    for flags in ["[S]", "[SEW]", "[SE]", "[SW]", "[SPU]", "[SWe]"] {
+        assert_eq!(with(flags), IS_SYN, "{flags}");
+    }
+    for flags in [
+        "[FS]", "[SR]", "[none]", "[.]", "[P.]", "[R.]", "[F.]", "[]",
+    ] {
+        assert_eq!(with(flags), "", "{flags}");
+    }
+    let checked = "IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], cksum 0x0000 (incorrect -> \
+        0x8611), seq 5:23, win 64000, length 18: HTTP: GET / HTTP/1.0";
+    assert_eq!(one(checked), "192.0.2.1 37822 -> 192.0.2.9 80 5");
+    assert_eq!(one(&SYN[..47]), "192.0.2.1 37822 -> 192.0.2.9 80 ?");
+}
+
+#[test]
+fn an_answer_has_the_ends_and_the_number_of_its_syn() {
+    for (flags, ack) in [("[S.]", "4294967291"), ("[S.E]", "4294967291")] {
+        let line = format!(
+            "IP 192.0.2.9.80 > 192.0.2.1.37822: Flags {flags}, seq 7, ack {ack}, win 64000, length 0"
+        );
+        assert_eq!(one(line), format!("answer: {IS_SYN}"));
+    }
+    let line = "IP6 ::1.18080 > ::1.53360: Flags [S.], cksum 0x0030 (correct), seq 7, ack 0, win 1";
+    assert_eq!(one(line), "answer: ::1 53360 -> ::1 18080 4294967295");
+    assert_eq!(
+        one("IP 192.0.2.9.80 > 192.0.2.1.37822: Flags [S.], seq 7"),
+        NO_ACK
+    );
+}
+
+#[test]
+fn ends_have_addresses_or_names() {
+    let syn = |ends: &str| one(format!("IP {ends}: Flags [S], seq 1, win 1"));
+    for (ends, expected) in [
+        (
+            "2001:db8::1.37822 > 2001:db8::9.80",
+            "2001:db8::1 37822 -> 2001:db8::9 80 1",
+        ),
+        (
+            "::ffff:10.0.0.1.5 > 10.0.0.9.80",
+            "10.0.0.1 5 -> 10.0.0.9 80 1",
+        ),
+        (
+            "client-1.example.org.37822 > server.https",
+            "client-1.example.org 37822 -> server 443 1",
+        ),
+        (
+            "192.0.2.1.http-alt > server_2.ssh",
+            "192.0.2.1 8080 -> server_2 22 1",
+        ),
+        (
+            "localhost.1 > localhost.no-such-service",
+            "localhost 1 -> localhost ? 1",
+        ),
+    ] {
+        assert_eq!(syn(ends), expected);
+    }
+    for ends in [
+        "192.0.2.1 > 192.0.2.9",
+        "192.0.2.1.1 > 192.0.2.9.65536",
+        "192.0.2.1.1 > 192.0.2.999.80",
+        "192.0.2.1.1 > a\x1bb.80",
+        "192.0.2.1.1 > 192.0.2.9.",
+        ".80 > 192.0.2.9.80",
+        "a > b",
+    ] {
+        assert_eq!(syn(ends), NO_END, "{ends}");
+    }
+}
+
+#[test]
+fn what_is_no_new_connection_is_known() {
+    for line in [
+        "",
+        "reading from file a.pcap, link-type EN10MB (Ethernet), snapshot length 262144",
+        "tcpdump: verbose output suppressed, use -v[v]... for full protocol decode",
+        "listening on lo, link-type EN10MB (Ethernet), snapshot length 262144 bytes",
+        "^C31 packets captured",
+        "62 packets received by filter",
+        "0 packets dropped by kernel",
+        "ARP, Request who-has 192.0.2.9 tell 192.0.2.1, length 28",
+        "16:59:36.2 ARP, Ethernet (len 6), IPv4 (len 4), Request who-has 192.0.2.9, length 28",
+        "IP 192.0.2.1 > 192.0.2.9: ip-proto-6",
+        "IP 192.0.2.1 > 192.0.2.9: tcp",
+        "IP 192.0.2.1.5555 > 192.0.2.9.53: 5+ A? a > b: Flags [S]. (30)",
+        "IP6 2001:db8::9 > 2001:db8::1: ICMP6, destination unreachable, 2001:db8::9 tcp port 80",
+        "PPPoE  [len 376 > 1!]  [|ppp]",
+        "\t0x0000:  4500 003c 912a 4000 4006 ab8f 7f00 0001  E..<.*@.@.......",
+        "    192.0.2.1.37822 > 192.0.2.9.80: Flags [.], cksum 0x1 (correct), ack 1, win 64",
+    ] {
+        assert_eq!(one(line), "", "{line}");
+    }
+    for (line, misfit) in [
+        ("IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0", QUIET),
+        ("IP 192.0.2.1.37822 > 192.0.2.9.80:  [|tcp]", CUT),
+        (
+            "IP 192.0.2.1.37822 > 192.0.2.9.80: S 17:17(0) win 5840",
+            OLD,
+        ),
+        ("sshd[12]: Connection from 192.0.2.1", NOT_TCPDUMP),
+    ] {
+        assert_eq!(one(line), misfit, "{line}");
+    }
+}
+
+#[test]
+fn what_others_sent_does_not_count() {
+    let text = format!(
+        "{HEADER}\n    192.0.2.9 > 192.0.2.1: ICMP 192.0.2.9 tcp port 80 unreachable, length 52\n\
+         \t{HEADER}\n    {SYN}\n\
+         {HEADER}\n    192.0.2.1.7 > 192.0.2.9.80: Flags [P.], seq 6:177, length 171: HTTP\n\
+         \tPOST / HTTP/1.0\n\t12:00:00.000001 IP {SYN}\n\t    {SYN}\n\t{HEADER}\n"
+    );
+    assert!(all(text).is_empty());
+}
+
+#[test]
+fn a_dump_says_nothing() {
+    let text = format!(
+        "IP {SYN}\nE..>....@..........\t...P........`...........GET / HTTP/1.0\nHost: x\n\n\n\
+         IP6 2001:db8::9 > 2001:db8::1: ICMP6, echo request\n`......@ ...............\n\
+         ARP, Request who-has 192.0.2.9 tell 192.0.2.1, length 28\n...........................\n"
+    );
+    assert_eq!(all(&text), [IS_SYN]);
+    let start = text.find("E..>").unwrap();
+    let end = text.find("IP6").unwrap();
+    // The packet is handed on at once, the dump when it is over.
+    assert_eq!(hold_back(&text.as_bytes()[..start]), start);
+    for at in lines_of(&text).filter(|at| (start + 1..end).contains(at)) {
+        assert_eq!(hold_back(&text.as_bytes()[..at]), start);
+    }
+    assert!(all(&text[start..end]).is_empty());
+}
+
+fn lines_of(text: &str) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)
+}
+
+#[test]
+fn what_belongs_together_is_never_cut() {
+    let text = format!(
+        "16:59:36.1 {HEADER}\n    {SYN}\n    2  16:59:36.2 IP {SYN}\n\t0x0000:  4500\n\
+         16:59:36.3 {HEADER}\n    192.0.2.9 > 192.0.2.1: ICMP host unreachable, length 52\n\
+         \t{HEADER}\n    {SYN}\n16:59:36.4 {HEADER}\n    10.0.0.1 > 10.0.0.2: {HEADER}\n    {SYN}\n"
+    );
+    let whole = all(&text);
+    assert_eq!(whole.len(), 3, "{whole:?}");
+    for end in lines_of(&text) {
+        let at = hold_back(&text.as_bytes()[..end]);
+        let is_header = text[..end].ends_with(")\n");
+        assert!(
+            at == end || is_header || text[at..end].contains("ICMP"),
+            "{end}"
+        );
+        let mut parts = all(&text[..at]);
+        parts.extend(all(&text[at..]));
+        assert_eq!(parts, whole, "cut at {at}");
+    }
+}
+
+#[test]
+fn a_line_that_is_cut_or_damaged_gives_no_wrong_event() {
+    let line = format!("16:59:36.240144 lo    In  IP {SYN}");
+    let unknown = IS_SYN.replace("4294967290", "?");
+    for end in 0..line.len() {
+        for damage in ["", "\r\n", "\0", "\u{e9}"] {
+            let shown = one(format!("{}{damage}", &line[..end]));
+            let shown = shown.split(" at ").next().unwrap();
+            assert!(
+                shown == IS_SYN || shown == unknown || !shown.contains(" -> "),
+                "{end}: {shown}"
+            );
+        }
+        let mut bytes = line.clone().into_bytes();
+        bytes[end] = 0xff;
+        all(&bytes);
+        for bytes in [&bytes[..], &line.as_bytes()[..end]] {
+            assert!(hold_back(bytes) <= bytes.len());
+            assert!(likeness(bytes) != Likeness::Possible || bytes.len() > 40);
+        }
+    }
+    assert_eq!(one(format!("IP {SYN}\r\n")), IS_SYN);
+}
+
+#[test]
+fn lines_of_others_are_not_claimed() {
+    for line in [
+        "[pid 12] 14:25:37.1 accept4(3, NULL, NULL, 0) = 4",
+        "14:25:37 write(1, \"14:25:37.1 IP 192.0.2.1.3 > 192.0.2.9.80: Flags [S]\"..., 99) = 99",
+        "Nov 22 14:25:37 host kernel: IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.9 PROTO=TCP SYN",
+        "{\"type\":\"summary\",\"clients\":[]}",
+        "a > b: c",
+        "\tIP (tos 0x0)",
+        "",
+    ] {
+        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+    }
+    let possible = b"14:25:37.1 IP 192.0.2.1.5 > 192.0.2.9.53: UDP, length 4";
+    assert_eq!(likeness(possible), Likeness::Possible);
+    let begins = b"tcpdump: listening on lo, link-type EN10MB (Ethernet), snapshot length 9 bytes";
+    assert_eq!(likeness(begins), Likeness::Certain);
+}
