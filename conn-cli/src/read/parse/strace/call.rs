@@ -20,14 +20,13 @@ pub(super) enum Call<'a> {
 /// What stands for the rest of a call that did not end at once.
 pub(super) const UNFINISHED: &[u8] = b"<unfinished ...>";
 
-/// Whether of a call's arguments there is only the file descriptor, the rest being in another
-/// line.
+/// Whether of a call's arguments, without the file descriptor, there is no more than that, the
+/// rest being in another line.
 pub(super) fn is_begun(arguments: &[u8]) -> bool {
-    let Some(at) = memchr::memmem::find(arguments, b", ") else {
-        return false;
-    };
-    let rest = &arguments[at + 2..];
-    !rest.ends_with(UNFINISHED) && !is_address(rest)
+    match arguments.strip_prefix(b", ") {
+        Some(rest) => !rest.ends_with(UNFINISHED) && !is_address(rest),
+        None => false,
+    }
 }
 
 /// Whether this begins with the second argument, as strace shows it at the end of the call.
@@ -114,7 +113,15 @@ pub(super) fn call(text: &[u8]) -> Result<Call<'_>, Misfit> {
 
 /// The arguments and the result of a call: `..)   = RESULT`.
 pub(super) fn result(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memmem::rfind(text, b" = ")?;
-    let arguments = text[..at].trim_ascii_end().strip_suffix(b")")?;
-    Some((arguments, &text[at + 3..]))
+    let mut end = text.len();
+    loop {
+        end = memchr::memrchr(b'=', &text[..end])?;
+        let arguments = text[..end].trim_ascii_end();
+        if let (Some(arguments), Some(result)) = (
+            arguments.strip_suffix(b")"),
+            text[end + 1..].strip_prefix(b" "),
+        ) {
+            return Some((arguments, result));
+        }
+    }
 }

@@ -52,7 +52,7 @@ pub(super) fn accepted(
     if !result.first().is_some_and(u8::is_ascii_digit) {
         return Ok(None);
     }
-    let accepted = descriptor(result);
+    let (accepted, _) = descriptor(result);
     if matches!(listener, Descriptor::Other) || matches!(accepted, Descriptor::Other) {
         return Ok(None);
     }
@@ -89,12 +89,28 @@ pub(super) enum Descriptor {
 }
 
 /// `3`, `3<socket:[1234]>`, `3<TCP:[192.0.2.9:80->192.0.2.1:37822]>`,
-/// `3<TCPv6:[[2001:db8::9]:80]>`, `3<UNIX-STREAM:[1234]>`
-pub(super) fn descriptor(text: &[u8]) -> Descriptor {
+/// `3<TCPv6:[[2001:db8::9]:80]>`, `3<UNIX-STREAM:[1234]>`; and what follows.
+pub(super) fn descriptor(text: &[u8]) -> (Descriptor, &[u8]) {
     let (_, after) = digits(text);
     let Some(shown) = after.strip_prefix(b"<") else {
-        return Descriptor::Plain;
+        return (Descriptor::Plain, after);
     };
+    let mut end = 0;
+    loop {
+        end += match memchr::memchr(b'>', &shown[end..]) {
+            Some(at) => at,
+            None => return (Descriptor::Plain, shown),
+        };
+        // Not that of `->`.
+        if !shown[..end].ends_with(b"-") {
+            return (decoded(&shown[..end]), &shown[end + 1..]);
+        }
+        end += 1;
+    }
+}
+
+/// What is between `<` and `>`.
+fn decoded(shown: &[u8]) -> Descriptor {
     let tcp = ["TCP:[", "TCPv6:["]
         .iter()
         .find_map(|label| shown.strip_prefix(label.as_bytes()));
@@ -107,12 +123,11 @@ pub(super) fn descriptor(text: &[u8]) -> Descriptor {
             false => Descriptor::Plain,
         };
     };
-    let Some(close) = memchr::memmem::find(ends, b"]>") else {
+    let Some(ends) = ends.strip_suffix(b"]") else {
         return Descriptor::Plain;
     };
-    let ends = &ends[..close];
-    let (local, remote) = match memchr::memmem::find(ends, b"->") {
-        Some(at) => (&ends[..at], Some(&ends[at + 2..])),
+    let (local, remote) = match split_at_byte(ends, b'>') {
+        Some((local, remote)) => (local.strip_suffix(b"-").unwrap_or(local), Some(remote)),
         None => (ends, None),
     };
     match end(local) {
@@ -133,26 +148,38 @@ fn end(text: &[u8]) -> Option<End> {
     Some((address(host)?, Some(number(&text[colon + 1..])?)))
 }
 
-/// The client that the kernel wrote into the second argument, and the family of the socket;
+/// The client that the kernel wrote into the second argument, with which this begins, and the family of the socket;
 /// None if it is of another family.
 fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, Misfit> {
-    let Some(at) = memchr::memmem::find(arguments, b"{sa_family=") else {
+    let Some(sockaddr) = arguments.strip_prefix(b"{sa_family=") else {
         // NULL, or there was no room.
         return Ok(Some(((Host::Unknown, None), None)));
     };
-    let sockaddr = &arguments[at + b"{sa_family=".len()..];
     let (family, rest) = split_at_byte(sockaddr, b',').unwrap_or((sockaddr, b""));
     let (family, host) = match family {
         // With -X verbose names are in comments.
-        b"AF_INET" | b"0x2 /* AF_INET */" => (Family::Ipv4, between(rest, b"inet_addr(\"", b'"')),
+        b"AF_INET" | b"0x2 /* AF_INET */" => (Family::Ipv4, quoted(rest, b"inet_addr(\"")),
         b"AF_INET6" | b"0xa /* AF_INET6 */" => {
-            (Family::Ipv6, between(rest, b"inet_pton(AF_INET6, \"", b'"'))
+            (Family::Ipv6, quoted(rest, b"inet_pton(AF_INET6, \""))
         }
         _ if family.starts_with(b"AF_") => return Ok(None),
         _ => return Err(NO_ADDRESS),
     };
     let host = host.and_then(address).ok_or(NO_ADDRESS)?;
-    let port = between(rest, b"htons(", b')');
-    let port = port.and_then(number).ok_or(NO_ADDRESS)?;
+    let port = match split_at_byte(rest, b'(') {
+        Some((name, port)) if name.ends_with(b"htons") => number(digits(port).0),
+        _ => None,
+    };
+    let port = port.ok_or(NO_ADDRESS)?;
     Ok(Some(((host, Some(port)), Some(family))))
+}
+
+/// What is in quotation marks after `open`, which ends with the first of them. With
+/// -X verbose there are others before it.
+fn quoted<'a>(text: &'a [u8], open: &[u8]) -> Option<&'a [u8]> {
+    let at = memchr::memchr(b'"', text)? + 1;
+    match text[..at].ends_with(open) {
+        true => split_at_byte(&text[at..], b'"').map(|(quoted, _)| quoted),
+        false => between(text, open, b'"'),
+    }
 }

@@ -80,7 +80,7 @@ pub fn hold_back(lines: &[u8]) -> usize {
     let without_end = lines.strip_suffix(b"\n").unwrap_or(lines);
     let last = memchr::memrchr(b'\n', without_end).map_or(0, |at| at + 1);
     match call(prefix(&lines[last..]).2) {
-        Ok(Call::Accept(arguments)) if is_begun(arguments) => last,
+        Ok(Call::Accept(arguments)) if is_begun(descriptor(arguments).1) => last,
         _ => lines.len(),
     }
 }
@@ -107,9 +107,9 @@ impl Line for Lines {
 impl Lines {
     fn whole_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
         let (tid, time, rest) = prefix(line);
-        let (listener, arguments, resumed) = match call(rest)? {
-            Call::Accept(arguments) => (descriptor(arguments), arguments, false),
-            Call::Resumed(arguments) => (Descriptor::Plain, arguments, true),
+        let ((listener, arguments), resumed) = match call(rest)? {
+            Call::Accept(arguments) => (descriptor(arguments), false),
+            Call::Resumed(arguments) => ((Descriptor::Plain, arguments), true),
             Call::Other => return Ok(()),
         };
         if arguments.ends_with(UNFINISHED) {
@@ -127,6 +127,11 @@ impl Lines {
             return Ok(());
         }
         let (arguments, result) = result(arguments).ok_or(NO_RESULT)?;
+        let arguments = match resumed {
+            // Older versions of strace have a space here.
+            true => arguments.trim_ascii_start(),
+            false => arguments.strip_prefix(b", ").ok_or(NO_RESULT)?,
+        };
         if let Some(ends) = accepted(&listener, arguments, result)? {
             let connection = ends.connection(tid, self.when(time));
             events.push(match resumed {
