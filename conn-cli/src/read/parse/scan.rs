@@ -124,6 +124,52 @@ pub fn recorded(text: &[u8], lacks: Lacks) -> When {
     }
 }
 
+/// A number that is all of `text`, which is short: faster than [`number`], for what is in
+/// every line.
+pub fn decimal(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || text.len() > 10 {
+        return None;
+    }
+    let mut value = 0_u64;
+    for &byte in text {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + u64::from(byte - b'0');
+    }
+    u32::try_from(value).ok()
+}
+
+/// An IPv4 address and a port as tcpdump writes them, `192.0.2.1.80`: all in one go, since
+/// there are two in every line.
+pub fn socket_address(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    let mut octets = [0_u8; 4];
+    let mut dots = 0;
+    let mut value = 0_u32;
+    let mut length = 0;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            // The first of several digits is not 0, and there are five at most.
+            if length == 5 || (length > 0 && value == 0) {
+                return None;
+            }
+            value = value * 10 + u32::from(digit);
+            length += 1;
+        } else {
+            if byte != b'.' || length == 0 {
+                return None;
+            }
+            *octets.get_mut(dots)? = u8::try_from(value).ok()?;
+            dots += 1;
+            value = 0;
+            length = 0;
+        }
+    }
+    let port = u16::try_from(value).ok()?;
+    (dots == 4 && length > 0).then(|| (octets.into(), port))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +197,44 @@ mod tests {
         ] {
             let expected = text.parse::<IpAddr>().ok().map(Host::at);
             assert_eq!(address(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_with_a_port_are_those_of_the_parts() {
+        for host in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "10.0.0.100",
+            "256.0.0.1",
+            "1.2.3",
+            "01.2.3.4",
+        ] {
+            for port in ["0", "80", "65535", "65536", "080", "", "http", "100000"] {
+                let text = format!("{host}.{port}");
+                let parts = host.parse::<Ipv4Addr>().ok();
+                let parts = parts.zip(port.parse().ok().filter(|_| port != "080"));
+                assert_eq!(socket_address(text.as_bytes()), parts, "{text}");
+            }
+        }
+        for text in ["", ".", "1.2.3.4.", ".1.2.3.4", "1.2.3.4.5.6", "1..2.3.4"] {
+            assert_eq!(socket_address(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_the_same() {
+        for text in [
+            "",
+            "0",
+            "007",
+            "4294967295",
+            "4294967296",
+            "99999999999",
+            "1x",
+            "+1",
+        ] {
+            assert_eq!(decimal(text.as_bytes()), number(text.as_bytes()), "{text}");
         }
     }
 

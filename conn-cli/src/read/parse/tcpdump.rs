@@ -20,7 +20,10 @@ use self::shape::{Pair, is_continuation, is_cut, is_dump, is_header, is_message,
 pub use self::shape::{hold_back, likeness};
 use super::{
     Line, Wanted,
-    scan::{address, digits, is_time_of_day, number, recorded, seconds, split_at_byte},
+    scan::{
+        address, decimal, digits, is_time_of_day, number, recorded, seconds, socket_address,
+        split_at_byte,
+    },
     services,
 };
 use crate::{
@@ -101,12 +104,11 @@ impl Line for Lines {
             return Ok(());
         }
         let (flags, rest) = split_at_byte(flags, b']').ok_or(CUT)?;
-        let (client, server) = match kind(flags) {
-            Kind::Syn => (pair.from, pair.to),
-            Kind::Answer => (pair.to, pair.from),
+        let (client, server, is_answer) = match kind(flags) {
+            Kind::Syn => (pair.from, pair.to, false),
+            Kind::Answer => (pair.to, pair.from, true),
             Kind::Other => return Ok(()),
         };
-        let is_answer = flags.contains(&b'.');
         let (remote, remote_port) = end(client).ok_or(NO_END)?;
         let (local, local_port) = end(server).ok_or(NO_END)?;
         let connection = Connection {
@@ -270,17 +272,21 @@ fn is_epoch(text: &[u8]) -> bool {
 /// A SYN asks for a connection unless it resets or ends one too: then Linux throws it away.
 /// `E`, `W` and `e` are of ECN.
 fn kind(flags: &[u8]) -> Kind {
-    if !flags.contains(&b'S') || !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) {
-        return Kind::Other;
-    }
-    match flags.contains(&b'.') {
-        true => Kind::Answer,
-        false => Kind::Syn,
+    match flags {
+        b"S" => Kind::Syn,
+        b"S." => Kind::Answer,
+        _ if !flags.contains(&b'S') => Kind::Other,
+        _ if !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) => Kind::Other,
+        _ if flags.contains(&b'.') => Kind::Answer,
+        _ => Kind::Syn,
     }
 }
 
 /// `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`
 fn end(text: &[u8]) -> Option<(Host, Option<u16>)> {
+    if let Some((address, port)) = socket_address(text) {
+        return Some((Host::Address(address.into()), Some(port)));
+    }
     let dot = memrchr(b'.', text)?;
     let (host, port) = (&text[..dot], &text[dot + 1..]);
     let host = match address(host) {
@@ -308,7 +314,7 @@ fn value(text: &[u8], label: &[u8]) -> Option<u32> {
     };
     let (value, after) = digits(&text[at + label.len()..]);
     match after.first() {
-        Some(b',' | b':') => number(value),
+        Some(b',' | b':') => decimal(value),
         _ => None,
     }
 }

@@ -57,7 +57,7 @@ impl<'a> Pair<'a> {
             return false;
         }
         let second = memchr(b' ', self.after).and_then(|at| self.after.get(at + 1));
-        [&b"IP "[..], b"IP6 ", b"GREv"]
+        [&b"IP "[..], b"IP6 ", b"GREv", b"(hlim "]
             .iter()
             .any(|start| self.after.starts_with(start))
             || second == Some(&b'>')
