@@ -14,7 +14,7 @@
 
 mod shape;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memrchr};
 
 use self::shape::{Pair, is_continuation, is_cut, is_dump, is_header, is_message, is_start};
 pub use self::shape::{hold_back, likeness};
@@ -306,13 +306,14 @@ fn end(text: &[u8]) -> Option<(Host, Option<u16>)> {
     }
 }
 
-/// The number after `label`, unless it may be cut.
-fn value(text: &[u8], label: &[u8]) -> Option<u32> {
-    let at = match text.starts_with(label) {
-        true => 0,
-        false => memmem::find(text, label)?,
-    };
-    let (value, after) = digits(&text[at + label.len()..]);
+/// The number after `label`, unless it may be cut. Each part of the text begins with a comma;
+/// those that are looked for are among the first.
+fn value(mut text: &[u8], label: &[u8]) -> Option<u32> {
+    while !text.starts_with(label) {
+        let next = memchr(b',', text.get(1..)?)?;
+        text = &text[1 + next..];
+    }
+    let (value, after) = digits(&text[label.len()..]);
     match after.first() {
         Some(b',' | b':') => decimal(value),
         _ => None,
