@@ -1,0 +1,381 @@
+//! What iptables and nftables write of a packet, in the order of the kernel's
+//! `net/netfilter/nf_log_syslog.c`:
+//!
+//! ```text
+//! IN=eth0 OUT= MAC=.. SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=0 DF PROTO=TCP SPT=37822 DPT=80 SEQ=1 ACK=0 WINDOW=64240 RES=0x00 SYN URGP=0 OPT (020405B4) UID=0 GID=0 MARK=0x1
+//! ```
+
+use std::{net::Ipv6Addr, sync::LazyLock};
+
+use memchr::memmem::Finder;
+
+use crate::{
+    connection::Host,
+    read::{
+        batch::Misfit,
+        parse::scan::{address, number, split_at_byte},
+    },
+};
+
+const CUT: Misfit = "the record of a packet is cut or damaged";
+
+/// The packet that asks for a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Syn {
+    /// Who sent it.
+    pub client: (Host, u16),
+    /// To whom.
+    pub server: (Host, u16),
+    /// Its sequence number, with `--log-tcp-sequence`.
+    pub sequence: Option<u32>,
+}
+
+/// The record of a packet in a message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// What is before it: the prefix that the rule gives.
+    pub prefix: &'a [u8],
+    /// What it is about; None if that is no [`Syn`].
+    pub packet: Result<Option<Syn>, Misfit>,
+}
+
+struct Finders {
+    out: Finder<'static>,
+    input: Finder<'static>,
+    source: Finder<'static>,
+    protocol: Finder<'static>,
+    tcp: Finder<'static>,
+}
+
+/// To build one takes longer than to search a line.
+static FIND: LazyLock<Finders> = LazyLock::new(|| Finders {
+    out: Finder::new(" OUT="),
+    input: Finder::new(" IN="),
+    source: Finder::new(" SRC="),
+    protocol: Finder::new(" PROTO="),
+    tcp: Finder::new("PROTO=TCP SPT="),
+});
+
+/// The record of a packet in `message`, even if it is cut.
+pub fn find(message: &[u8]) -> Option<Found<'_>> {
+    let find = &*FIND;
+    if let Some(out) = find.out.find(message) {
+        // An interface's name has no space, but the rule's prefix may end without one.
+        let word = memchr::memrchr(b' ', &message[..out]).map_or(0, |at| at + 1);
+        let name = memchr::memrchr(b'=', &message[word..out])? + word;
+        let prefix = message[..name].strip_suffix(b"IN")?;
+        let packet = packet(&message[out..], find);
+        return Some(Found { prefix, packet });
+    }
+    let is_mark = message.starts_with(b"IN=")
+        || find.input.find(message).is_some()
+        || find.tcp.find(message).is_some();
+    is_mark.then_some(Found {
+        prefix: b"",
+        packet: Err(CUT),
+    })
+}
+
+/// `text` begins with the space before `OUT=`.
+fn packet(text: &[u8], find: &Finders) -> Result<Option<Syn>, Misfit> {
+    let Some(source) = find.source.find(text) else {
+        return match is_not_ip(text) {
+            true => Ok(None),
+            false => Err(CUT),
+        };
+    };
+    let (client, rest) = field(&text[source + 1..], b"SRC=").ok_or(CUT)?;
+    let (server, rest) = field(rest, b"DST=").ok_or(CUT)?;
+    let Some(protocol) = find.protocol.find(rest) else {
+        // dump_ipv6_packet ends with these when it finds no protocol.
+        let ends = [&b"TRUNCATED"[..], b"( ESP ", b"Unknown Ext Hdr "];
+        let is_whole = ends
+            .iter()
+            .any(|end| memchr::memmem::find(rest, end).is_some());
+        return is_whole.then_some(None).ok_or(CUT);
+    };
+    let (header, rest) = rest.split_at(protocol);
+    if find.source.find(header).is_some() {
+        // Two lines ran into each other: these addresses are not those of this protocol.
+        return Err(CUT);
+    }
+    let rest = &rest[b" PROTO=".len()..];
+    let (protocol, rest) = match split_at_byte(rest, b' ') {
+        // A packet in a packet is between brackets.
+        None if b"TCP".starts_with(rest) && !is_fragment(header) => return Err(CUT),
+        None => (rest, &b""[..]),
+        Some(split) => split,
+    };
+    if protocol.is_empty() || !protocol.iter().all(u8::is_ascii_alphanumeric) {
+        return Err(CUT);
+    }
+    if protocol != b"TCP" {
+        return Ok(None);
+    }
+    if !rest.starts_with(b"SPT=") && (is_fragment(header) || rest.starts_with(b"INCOMPLETE [")) {
+        return Ok(None);
+    }
+    let header = tcp(rest).ok_or(CUT)?;
+    if !header.is_syn {
+        return Ok(None);
+    }
+    Ok(Some(Syn {
+        client: (host(client).ok_or(CUT)?, header.from),
+        server: (host(server).ok_or(CUT)?, header.to),
+        sequence: header.sequence,
+    }))
+}
+
+/// Whether a packet without addresses of IP is whole: of ARP, or one of which only the header
+/// of Ethernet is written.
+fn is_not_ip(text: &[u8]) -> bool {
+    if memchr::memmem::find(text, b" ARP HTYPE=").is_some() {
+        return true;
+    }
+    let Some(at) = memchr::memmem::find(text, b" MAC=") else {
+        return false;
+    };
+    let address = text[at + b" MAC=".len()..].trim_ascii_end();
+    // 14 bytes, the last two of which are the type; under a VLAN's there may be IP.
+    let may_be_ip = [&b"08:00"[..], b"86:dd", b"81:00", b"88:a8"];
+    address.len() == 14 * 3 - 1
+        && !address.contains(&b' ')
+        && !may_be_ip.iter().any(|kind| address.ends_with(kind))
+}
+
+/// Whether a packet is a fragment other than the first: these have no header of TCP.
+fn is_fragment(header: &[u8]) -> bool {
+    let at = memchr::memmem::find(header, b" FRAG:");
+    at.is_some_and(|at| matches!(header.get(at + b" FRAG:".len()), Some(b'1'..=b'9')))
+}
+
+struct Tcp {
+    from: u16,
+    to: u16,
+    sequence: Option<u32>,
+    is_syn: bool,
+}
+
+/// See `nf_log_dump_tcp_header`. The flags come last, so a cut record has none.
+fn tcp(text: &[u8]) -> Option<Tcp> {
+    let (from, rest) = field(text, b"SPT=")?;
+    let (to, rest) = field(rest, b"DPT=")?;
+    let (sequence, rest) = match field(rest, b"SEQ=") {
+        Some((sequence, rest)) => (Some(number(sequence)?), field(rest, b"ACK=")?.1),
+        None => (None, rest),
+    };
+    let (_, rest) = field(rest, b"WINDOW=")?;
+    // ulogd does not write it.
+    let mut rest = field(rest, b"RES=").map_or(rest, |(_, rest)| rest);
+    let mut is_syn = false;
+    let mut is_other = false;
+    let urgent = loop {
+        if let Some(urgent) = rest.strip_prefix(b"URGP=") {
+            break urgent;
+        }
+        let (flag, after) = split_at_byte(rest, b' ')?;
+        match flag {
+            b"SYN" => is_syn = true,
+            // Like iptables --syn: a server ignores a SYN with these, or it is an answer.
+            // See tcp_rcv_state_process, TCP_LISTEN.
+            b"ACK" | b"RST" | b"FIN" => is_other = true,
+            b"AE" | b"CWR" | b"ECE" | b"URG" | b"PSH" => (),
+            _ => return None,
+        }
+        rest = after;
+    };
+    is_end(urgent).then_some(())?;
+    Some(Tcp {
+        from: number(from)?,
+        to: number(to)?,
+        sequence,
+        is_syn: is_syn && !is_other,
+    })
+}
+
+/// Whether this is the number of `URGP=`, and all that follows are fields: not the text of a
+/// program around a record that somebody made it log, as in `Invalid user IN= .. from 192.0.2.1`.
+fn is_end(text: &[u8]) -> bool {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0
+        && match text[digits..] {
+            [] | [b' '] => true,
+            [b' ', b'A'..=b'Z', ..] => true,
+            ref spaces => spaces.trim_ascii().is_empty(),
+        }
+}
+
+/// The value of the field `name` if `text` begins with it, and what follows the space after it.
+fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    split_at_byte(text.strip_prefix(name)?, b' ')
+}
+
+fn host(text: &[u8]) -> Option<Host> {
+    match full_ipv6(text) {
+        Some(address) => Some(Host::at(address)),
+        None => address(text),
+    }
+}
+
+/// The kernel's `%pI6`: eight groups of four digits. The standard library's parser is slow.
+fn full_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    if text.len() != 8 * 5 - 1 {
+        return None;
+    }
+    let mut groups = [0_u16; 8];
+    for (group, text) in groups.iter_mut().zip(text.chunks(5)) {
+        if text.get(4).is_some_and(|&byte| byte != b':') {
+            return None;
+        }
+        for &byte in &text[..4] {
+            let digit = char::from(byte).to_digit(16)?;
+            *group = *group << 4 | u16::try_from(digit).ok()?;
+        }
+    }
+    Some(Ipv6Addr::from(groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETHER: &str = "MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00";
+    const IP: &str =
+        "SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=4711 DF PROTO=";
+    const IP6: &str = "SRC=2001:0db8:0000:0000:0000:0000:0000:0001 DST=2001:0db8:0000:0000:0000:0000:0000:0009 LEN=80 TC=0 HOPLIMIT=64 FLOWLBL=123456 ";
+
+    /// What is found in the record of a packet that came in on eth0.
+    fn found(text: &str) -> Result<Option<Syn>, Misfit> {
+        let message = format!("NEW: IN=eth0 OUT= {text}");
+        let found = find(message.as_bytes()).unwrap();
+        assert_eq!(found.prefix, b"NEW: ");
+        found.packet
+    }
+
+    fn ends(text: &str) -> Option<String> {
+        let syn = found(text).unwrap()?;
+        let ((from, from_port), (to, to_port)) = (syn.client, syn.server);
+        Some(format!("{from} {from_port} {to} {to_port}"))
+    }
+
+    fn with_flags(flags: &str) -> Result<Option<Syn>, Misfit> {
+        found(&format!(
+            "{ETHER} {IP}TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 {flags}URGP=0 "
+        ))
+    }
+
+    #[test]
+    fn a_lone_syn_is_a_connection() {
+        for flags in ["SYN ", "CWR ECE SYN ", "AE CWR ECE SYN ", "URG PSH SYN "] {
+            assert!(matches!(with_flags(flags), Ok(Some(_))), "{flags}");
+        }
+        for flags in [
+            "ACK SYN ",
+            "ACK ",
+            "",
+            "RST ",
+            "SYN FIN ",
+            "RST SYN ",
+            "ACK PSH FIN ",
+        ] {
+            assert_eq!(with_flags(flags), Ok(None), "{flags}");
+        }
+        for flags in ["SY ", "SYN", " SYN ", "SYN x "] {
+            assert_eq!(with_flags(flags), Err(CUT), "{flags}");
+        }
+    }
+
+    #[test]
+    fn ends_of_both_families() {
+        let header = "TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
+        let ipv4 = Some("192.0.2.1 37822 192.0.2.9 80".to_owned());
+        assert_eq!(ends(&format!("{ETHER} {IP}{header}")), ipv4);
+        assert_eq!(ends(&format!("PHYSIN=p0 {ETHER} {IP}{header}")), ipv4);
+        assert_eq!(
+            ends(&format!("{IP}{header}OPT (020405B4) UID=0 GID=0 MARK=0x1 ")),
+            ipv4
+        );
+        let options = IP.replace("PROTO", "OPT (94040000) PROTO");
+        assert_eq!(ends(&format!("{options}{header}")), ipv4);
+        let ipv6 = Some("2001:db8::1 37822 2001:db8::9 80".to_owned());
+        assert_eq!(ends(&format!("{IP6}PROTO={header}")), ipv6);
+        assert_eq!(ends(&format!("{IP6}OPT ( ) PROTO={header}")), ipv6);
+        assert_eq!(
+            ends(&format!(
+                "{IP6}FRAG:0 INCOMPLETE ID:0000002a PROTO={header}"
+            )),
+            ipv6
+        );
+        let mapped = IP6.replace(
+            "2001:0db8:0000:0000:0000:0000:0000:0001",
+            "0000:0000:0000:0000:0000:ffff:c000:0201",
+        );
+        let mapped = ends(&format!("{mapped}PROTO={header}")).unwrap();
+        assert!(mapped.starts_with("192.0.2.1 "), "{mapped}");
+    }
+
+    #[test]
+    fn a_sequence_number() {
+        let numbered = |sequence: &str| {
+            found(&format!(
+                "{IP}TCP SPT=1 DPT=80 SEQ={sequence} ACK=0 WINDOW=1 RES=0x00 SYN URGP=0 "
+            ))
+        };
+        assert_eq!(
+            numbered("4294967295").unwrap().unwrap().sequence,
+            Some(u32::MAX)
+        );
+        assert_eq!(numbered("4294967296"), Err(CUT));
+        assert_eq!(numbered(""), Err(CUT));
+    }
+
+    #[test]
+    fn other_packets() {
+        for text in [
+            "UDP SPT=53 DPT=40000 LEN=40 ",
+            "UDP",
+            "ICMP TYPE=3 CODE=3 [SRC=192.0.2.9 DST=192.0.2.1 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=1 DF PROTO=TCP SPT=1 DPT=80 WINDOW=1 RES=0x00 SYN URGP=0 ] ",
+            "2 ",
+            "ESP SPI=0x1 ",
+            "TCP INCOMPLETE [8 bytes] ",
+        ] {
+            assert_eq!(found(&format!("{IP}{text}")), Ok(None), "{text}");
+        }
+        for text in [
+            format!("{}TCP ", IP.replace("DF", "FRAG:185")),
+            format!("{}TCP", IP.replace("DF", "FRAG:185")),
+            format!("{IP6}OPT ( ESP SPI=0x1 )"),
+            format!("{IP6}OPT ( FRAG:1480 ID:0000002a ) PROTO=TCP "),
+            format!("{IP6}TRUNCATED"),
+            "MACSRC=02:00:00:00:00:01 MACDST=02:00:00:00:00:02 MACPROTO=0806 ARP HTYPE=1 PTYPE=0x0800 OPCODE=1".to_owned(),
+            ETHER.replace("08:00", "88:cc"),
+        ] {
+            assert_eq!(found(&text), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn damaged_records() {
+        let header = "TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
+        for text in [
+            String::new(),
+            ETHER.to_owned(),
+            IP6.to_owned(),
+            format!("{IP}T"),
+            format!("{IP}TCP"),
+            format!("{IP}TCP "),
+            format!("{IP}\0 "),
+            format!("{IP}TCP SPT=65536 DPT=80 WINDOW=1 RES=0x00 SYN URGP=0 "),
+            format!("{}{header}", IP.replace("192.0.2.1 ", "192.0.2. ")),
+            format!("{}{header}", IP.replace("192.0.2.9 ", "192.0.2.999 ")),
+            format!("{}NEW: IN=eth0 OUT= {IP}{header}", &IP[..50]),
+            format!("{IP}{header}from 192.0.2.1 port 22"),
+            format!("{IP}{header}\" 7"),
+        ] {
+            assert_eq!(found(&text), Err(CUT), "{text}");
+        }
+        assert_eq!(find(b"eth0: link is up"), None);
+        assert_eq!(find(b"x OUT=y SRC=1"), None);
+        assert!(find(b"DROP: IN=et").is_some());
+    }
+}

@@ -1,0 +1,204 @@
+//! The times that dmesg, syslog daemons and journalctl print.
+
+use crate::{
+    connection::{Lacks, When},
+    read::parse::scan::{digits, is_time_of_day, number, recorded, seconds, split_at_byte},
+};
+
+/// A time, not yet parsed: it is often not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp<'a> {
+    /// There is none.
+    None,
+    /// `2026-11-22T14:25:37.123456+00:00`, with or without fraction and zone.
+    Iso(&'a [u8]),
+    /// `Sun 2026-11-22 14:25:37 UTC`
+    Full(&'a [u8]),
+    /// `12345.678901`: since boot, or since 1970 if there are so many.
+    Seconds(&'a [u8]),
+    /// Likewise.
+    Microseconds(&'a [u8]),
+    /// No moment.
+    Recorded(&'a [u8], Lacks),
+}
+
+/// A stamp and what follows it.
+pub type Stamped<'a> = (Stamp<'a>, &'a [u8]);
+
+const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+const DAYS: &[u8] = b"MonTueWedThuFriSatSun";
+impl Stamp<'_> {
+    /// Parses it.
+    pub fn when(self) -> When {
+        match self {
+            Self::None => When::Unknown,
+            Self::Iso(text) => match moment(text) {
+                Some(when) => when,
+                None if text.get(11..).is_some_and(is_time_of_day) => recorded(text, Lacks::Zone),
+                None => When::Unknown,
+            },
+            Self::Full(text) => {
+                // After the day of the week. A zone by its name is not sure to be one zone.
+                let (time, zone) = text[4..].split_at(19);
+                let zone = match zone.trim_ascii() {
+                    b"UTC" => b"Z",
+                    zone => zone,
+                };
+                moment(&[time, zone].concat()).unwrap_or_else(|| recorded(text, Lacks::Zone))
+            }
+            Self::Seconds(text) => seconds(text, Lacks::Boot).unwrap_or(When::Unknown),
+            Self::Microseconds(text) => number::<u64>(text)
+                .map(|number| format!("{}.{:06}", number / 1_000_000, number % 1_000_000))
+                .and_then(|text| seconds(text.as_bytes(), Lacks::Boot))
+                .unwrap_or(When::Unknown),
+            Self::Recorded(text, lacks) => recorded(text, lacks),
+        }
+    }
+}
+
+fn moment(text: &[u8]) -> Option<When> {
+    str::from_utf8(text).ok()?.parse().ok().map(When::At)
+}
+
+/// Whether one of the names, of three letters each, begins the text.
+fn begins_with(text: &[u8], names: &[u8]) -> bool {
+    text.len() >= 3 && names.chunks(3).any(|name| text.starts_with(name))
+}
+
+/// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `
+pub fn year_less(text: &[u8]) -> Option<Stamped<'_>> {
+    let [_, _, _, b' ', tens, units, b' ', ..] = text else {
+        return None;
+    };
+    if !begins_with(text, MONTHS)
+        || !(*tens == b' ' || tens.is_ascii_digit())
+        || !units.is_ascii_digit()
+    {
+        return None;
+    }
+    let (clock, rest) = split_at_byte(&text[7..], b' ').unwrap_or((&text[7..], b""));
+    is_time_of_day(clock).then(|| {
+        let stamp = &text[..7 + clock.len()];
+        (Stamp::Recorded(stamp, Lacks::Year), rest)
+    })
+}
+
+/// OpenWrt's logread: `Sun Nov 22 14:25:37 2026 `
+pub fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
+    let (_, after) = year_less(text.get(4..)?)?;
+    let (year, rest) = split_at_byte(after, b' ').unwrap_or((after, b""));
+    let is_time = begins_with(text, DAYS) && text[3] == b' ' && number::<u16>(year).is_some();
+    let stamp = &text[..text.len() - after.len() + year.len()];
+    is_time.then_some((Stamp::Recorded(stamp, Lacks::Zone), rest))
+}
+
+/// `2026-11-22T14:25:37+00:00 `
+pub fn iso(text: &[u8]) -> Option<Stamped<'_>> {
+    if !is_date_and_time(text, b'T') {
+        return None;
+    }
+    let (stamp, rest) = split_at_byte(text, b' ').unwrap_or((text, b""));
+    Some((Stamp::Iso(stamp), rest))
+}
+
+/// Whether this begins with `2026-11-22T14:25:37`, with `between` instead of the `T`.
+fn is_date_and_time(text: &[u8], between: u8) -> bool {
+    text.len() >= 19
+        && text[4] == b'-'
+        && text[7] == b'-'
+        && text[10] == between
+        && is_time_of_day(&text[11..19])
+        && [&text[..4], &text[5..7], &text[8..10]]
+            .iter()
+            .all(|part| part.iter().all(u8::is_ascii_digit))
+}
+
+/// `journalctl -o short-full`: `Sun 2026-11-22 14:25:37 UTC `
+pub fn full(text: &[u8]) -> Option<Stamped<'_>> {
+    let time = text.get(4..)?;
+    if !begins_with(text, DAYS) || text[3] != b' ' || !is_date_and_time(time, b' ') {
+        return None;
+    }
+    let (zone, rest) = split_at_byte(time[19..].strip_prefix(b" ")?, b' ')?;
+    let is_zone = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-".contains(byte);
+    let stamp = &text[..text.len() - rest.len() - 1];
+    (zone.len() <= 6 && zone.iter().all(is_zone)).then_some((Stamp::Full(stamp), rest))
+}
+
+/// `journalctl -o short-unix`: `1732285537.123456 `
+pub fn unix(text: &[u8]) -> Option<Stamped<'_>> {
+    let (stamp, rest) = split_at_byte(text, b' ')?;
+    is_seconds(stamp).then_some((Stamp::Seconds(stamp), rest))
+}
+
+/// Whether this is `12345.678901`.
+fn is_seconds(text: &[u8]) -> bool {
+    let (whole, fraction) = digits(text);
+    !whole.is_empty()
+        && fraction.len() > 1
+        && fraction[0] == b'.'
+        && digits(&fraction[1..]).1.is_empty()
+}
+
+/// dmesg, with any of its formats: `[12345.678901] `, `[Sun Nov 22 14:25:37 2026] `,
+/// `[Nov22 14:25] `, `[  +0.000123] `, `[<    0.000123>] `, `[12345.678901 <    0.000123>] `;
+/// perhaps with the thread that printed: `[   T12] `.
+pub fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
+    let (inside, rest) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
+    let inside = inside.trim_ascii_start();
+    let stamp = if is_seconds(inside) {
+        Stamp::Seconds(inside)
+    } else {
+        other_bracketed(inside)?
+    };
+    let caller = rest
+        .strip_prefix(b"[")
+        .and_then(|rest| split_at_byte(rest, b']'));
+    let rest = match caller {
+        Some((caller, rest)) if is_caller(caller.trim_ascii_start()) => rest,
+        _ => rest,
+    };
+    Some((stamp, rest.strip_prefix(b" ").unwrap_or(rest)))
+}
+
+fn other_bracketed(inside: &[u8]) -> Option<Stamp<'_>> {
+    if let Some((time, _)) = split_at_byte(inside, b'<') {
+        let delta = inside[time.len() + 1..].strip_suffix(b">")?.trim_ascii();
+        return match time.trim_ascii_end() {
+            b"" => is_seconds(delta).then_some(Stamp::Recorded(delta, Lacks::Before)),
+            time if is_seconds(time) => Some(Stamp::Seconds(time)),
+            time => other_bracketed(time),
+        };
+    }
+    if let Some(delta) = inside.strip_prefix(b"+") {
+        return is_seconds(delta).then_some(Stamp::Recorded(inside, Lacks::Before));
+    }
+    if let Some((stamp, b"")) = ctime(inside) {
+        return Some(stamp);
+    }
+    let is_clock = |time: &[u8]| time.len() == 5 && is_time_of_day(&[time, b":00"].concat());
+    let is_minute = inside.len() == 11
+        && begins_with(inside, MONTHS)
+        && number::<u8>(inside[3..5].trim_ascii_start()).is_some()
+        && inside[5] == b' '
+        && is_clock(&inside[6..]);
+    is_minute.then_some(Stamp::Recorded(inside, Lacks::Year))
+}
+
+/// See `print_caller` in the kernel's printk.c.
+fn is_caller(text: &[u8]) -> bool {
+    matches!(text, [b'T' | b'C', number @ ..] if !number.is_empty() && digits(number).1.is_empty())
+}
+
+/// `/dev/kmsg`: `4,1234,5678901,-;`
+pub fn kmsg(text: &[u8]) -> Option<(bool, Stamp<'_>, &[u8])> {
+    let (priority, rest) = digits(text);
+    let priority: u32 = number(priority)?;
+    let (sequence, rest) = digits(rest.strip_prefix(b",")?);
+    let (time, rest) = digits(rest.strip_prefix(b",")?);
+    if sequence.is_empty() || time.is_empty() || !rest.starts_with(b",") {
+        return None;
+    }
+    let (_, message) = split_at_byte(rest, b';')?;
+    Some((priority < 8, Stamp::Microseconds(time), message))
+}

@@ -1,0 +1,275 @@
+//! What dmesg, syslog daemons and journalctl print before a message of the kernel.
+
+use super::stamp::{Stamp, bracketed, ctime, full, iso, kmsg, unix, year_less};
+use crate::read::parse::scan::{digits, number, split_at_byte};
+
+/// A line of a log.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// When it was written.
+    pub stamp: Stamp<'a>,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// What it says.
+    pub message: &'a [u8],
+    /// Whether there is anything before the message.
+    pub is_known: bool,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The kernel, or ulogd for it.
+    Kernel,
+    /// The line does not say.
+    Unnamed,
+    /// It seems another program, but this may be the prefix of a rule too.
+    Named,
+    /// Another program.
+    Process,
+}
+
+const LEVELS: &[&[u8]] = &[
+    b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug",
+];
+
+/// The lines with which journalctl separates others. A line like these begins no message.
+const SEPARATORS: &[&[u8]] = &[
+    b"-- Boot ",
+    b"-- Reboot --",
+    b"-- Logs begin at ",
+    b"-- Journal begins at ",
+    b"-- No entries --",
+    b"-- cursor: ",
+];
+
+impl<'a> Entry<'a> {
+    /// Takes a line apart, whatever it is.
+    pub fn of(line: &'a [u8]) -> Self {
+        let entry = |writer, stamp, message| Self {
+            stamp,
+            writer,
+            message,
+            is_known: true,
+        };
+        if line.first().is_none_or(u8::is_ascii_whitespace) {
+            // The message of the line before goes on: it may be any program's.
+            return entry(Writer::Named, Stamp::None, line);
+        }
+        if let Some((stamp, rest)) = year_less(line) {
+            return Self::with_host(stamp, rest);
+        }
+        if SEPARATORS.iter().any(|start| line.starts_with(start)) {
+            return entry(Writer::Process, Stamp::None, b"");
+        }
+        if let Some((is_kernel, rest)) = priority(line).or_else(|| facility(line)) {
+            let inner = Self::after_priority(rest);
+            let writer = match inner.writer {
+                Writer::Unnamed if is_kernel => Writer::Kernel,
+                Writer::Unnamed => Writer::Named,
+                named => named,
+            };
+            return entry(writer, inner.stamp, inner.message);
+        }
+        if let Some((is_kernel, stamp, message)) = kmsg(line) {
+            let writer = match is_kernel {
+                true => Writer::Kernel,
+                false => Writer::Process,
+            };
+            return entry(writer, stamp, message);
+        }
+        Self::stamped(line)
+    }
+
+    fn after_priority(text: &'a [u8]) -> Self {
+        if let Some(entry) = text.strip_prefix(b"1 ").and_then(Self::rfc5424) {
+            return entry;
+        }
+        match year_less(text) {
+            Some((stamp, rest)) => Self::with_host(stamp, rest),
+            None => Self::stamped(text),
+        }
+    }
+
+    /// A line that begins with a time, other than [`year_less`].
+    fn stamped(text: &'a [u8]) -> Self {
+        if let Some((stamp, rest)) = bracketed(text) {
+            return Self::of_kernel(stamp, rest);
+        }
+        if let Some((stamp, rest)) = iso(text) {
+            // Only dmesg has a comma there, and no host.
+            return match text.get(19) {
+                Some(b',') => Self::of_kernel(stamp, rest),
+                _ => Self::with_host(stamp, rest),
+            };
+        }
+        if let Some((stamp, rest)) = full(text).or_else(|| ctime(text)) {
+            return Self::with_host(stamp, rest);
+        }
+        if let Some((stamp, rest)) = unix(text) {
+            let entry = Self::with_host(stamp, rest);
+            if !matches!(entry.writer, Writer::Unnamed) {
+                return entry;
+            }
+        }
+        Self {
+            stamp: Stamp::None,
+            writer: Writer::Unnamed,
+            message: text,
+            is_known: false,
+        }
+    }
+
+    /// `HOST TAG: MESSAGE`, where both may be missing.
+    fn with_host(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
+        let (writer, message) = match tag(rest) {
+            Some(tagged) => tagged,
+            None => {
+                let rest = without_host(rest);
+                // BusyBox and OpenWrt: `kern.warn kernel: `
+                let inner = match split_at_byte(rest, b' ') {
+                    Some((word, inner)) if is_facility_and_level(word) => inner,
+                    _ => rest,
+                };
+                tag(inner).unwrap_or((Writer::Unnamed, rest))
+            }
+        };
+        Self::of_writer(writer, stamp, message)
+    }
+
+    /// The kernel's own time may be before the message, too: less sure than the other.
+    fn of_writer(writer: Writer, stamp: Stamp<'a>, message: &'a [u8]) -> Self {
+        let (inner, message) = bracketed(message).unwrap_or((Stamp::None, message));
+        Self {
+            stamp: match stamp {
+                Stamp::None => inner,
+                _ => stamp,
+            },
+            writer,
+            message,
+            is_known: true,
+        }
+    }
+
+    /// After the time of dmesg, which is also that of `journalctl -o short-monotonic`. Only
+    /// there is a tag; what is like one may be the prefix of a rule, unless it has the number
+    /// of a process.
+    fn of_kernel(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
+        let (writer, message) = match (tag(rest), tag(without_host(rest))) {
+            (Some((Writer::Process, message)), _) => (Writer::Named, message),
+            (Some((Writer::Kernel, message)), _) => (Writer::Kernel, message),
+            (_, Some((Writer::Process, message))) => (Writer::Process, message),
+            (_, Some((Writer::Kernel, message))) => (Writer::Kernel, message),
+            _ => (Writer::Unnamed, rest),
+        };
+        Self {
+            stamp,
+            writer,
+            message,
+            is_known: true,
+        }
+    }
+
+    /// `TIME HOST APP PROCESS ID [DATA] MESSAGE`, each of which may be `-`.
+    fn rfc5424(text: &'a [u8]) -> Option<Self> {
+        let (time, rest) = split_at_byte(text, b' ')?;
+        let stamp = match time {
+            b"-" => Stamp::None,
+            _ => Stamp::Iso(time),
+        };
+        let (_, rest) = split_at_byte(rest, b' ')?;
+        let (name, rest) = split_at_byte(rest, b' ')?;
+        let (process, rest) = split_at_byte(rest, b' ')?;
+        let (_, rest) = split_at_byte(rest, b' ')?;
+        let data = structured_data(rest)?;
+        let rest = rest[data..].strip_prefix(b" ").unwrap_or(&rest[data..]);
+        let rest = rest.strip_prefix("\u{feff}".as_bytes()).unwrap_or(rest);
+        let writer = match name {
+            b"-" => Writer::Unnamed,
+            _ => writer(name, process != b"-"),
+        };
+        Some(Self::of_writer(writer, stamp, rest))
+    }
+}
+
+/// `<4>`: whether the kernel's, whose facility is 0, and what follows.
+fn priority(text: &[u8]) -> Option<(bool, &[u8])> {
+    let (number_, rest) = digits(text.strip_prefix(b"<")?);
+    let priority: u8 = number(number_)?;
+    Some((priority < 8, rest.strip_prefix(b">")?))
+}
+
+/// `dmesg -x`: `kern  :warn  : `
+fn facility(text: &[u8]) -> Option<(bool, &[u8])> {
+    let (facility, rest) = split_at_byte(text, b':')?;
+    let (level, rest) = split_at_byte(rest, b':')?;
+    if !LEVELS.contains(&level.trim_ascii_end()) || facility.len() < 6 {
+        return None;
+    }
+    let is_kernel = facility.trim_ascii_end() == b"kern";
+    Some((is_kernel, rest.strip_prefix(b" ")?))
+}
+
+/// `kernel: ` or `sshd[1234]: `, and what follows.
+fn tag(text: &[u8]) -> Option<(Writer, &[u8])> {
+    if let Some(message) = text.strip_prefix(b"kernel: ") {
+        return Some((Writer::Kernel, message));
+    }
+    let end = text.iter().position(|byte| b" :[=".contains(byte))?;
+    let (name, rest) = text.split_at(end);
+    let (has_process, rest) = match rest.strip_prefix(b"[") {
+        Some(rest) => (true, digits(rest).1.strip_prefix(b"]")?),
+        None => (false, rest),
+    };
+    let message = match rest.strip_prefix(b":")? {
+        [b' ', message @ ..] => message,
+        message @ ([] | [b'[', ..]) => message,
+        // An address.
+        _ => return None,
+    };
+    (!name.is_empty()).then(|| (writer(name, has_process), message))
+}
+
+/// ulogd writes what the kernel hands it, in the same form.
+pub fn writer(name: &[u8], has_process: bool) -> Writer {
+    match (name, has_process) {
+        (b"kernel", false) | (b"ulogd", _) => Writer::Kernel,
+        (_, false) => Writer::Named,
+        (_, true) => Writer::Process,
+    }
+}
+
+fn without_host(text: &[u8]) -> &[u8] {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(byte);
+    match split_at_byte(text, b' ') {
+        Some((host, rest)) if !host.is_empty() && host.iter().all(is_part) => rest,
+        _ => text,
+    }
+}
+
+/// `kern.warn`
+fn is_facility_and_level(text: &[u8]) -> bool {
+    split_at_byte(text, b'.').is_some_and(|(_, level)| LEVELS.contains(&level))
+}
+
+/// How long the data of RFC 5424 is: `-` or `[id name="value"][id ..]`.
+fn structured_data(text: &[u8]) -> Option<usize> {
+    if text.starts_with(b"-") {
+        return Some(1);
+    }
+    let mut is_inside = false;
+    let mut is_quoted = false;
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' if is_quoted => _ = bytes.next(),
+            b'"' => is_quoted = !is_quoted,
+            _ if is_quoted => (),
+            b'[' if !is_inside => is_inside = true,
+            b']' => is_inside = false,
+            _ if is_inside => (),
+            _ => return (at > 0).then_some(at),
+        }
+    }
+    (!text.is_empty() && !is_inside).then_some(text.len())
+}

@@ -1,0 +1,302 @@
+//! Lines as they are found in logs.
+
+use super::*;
+use crate::{connection::Lacks, read::parse::scan};
+
+const RECORD: &str = "IN=eth0 OUT= MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00 SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=4711 DF PROTO=TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
+
+fn parsed(line: &[u8]) -> Result<Option<Connection>, Misfit> {
+    let mut events = Vec::new();
+    Lines::new(Wanted { times: true }).line(line, &mut events)?;
+    assert!(events.len() <= 1);
+    Ok(events.pop().map(|event| match event {
+        Event::Connection(connection) | Event::Syn(connection, _) => connection,
+        other => panic!("{other:?}"),
+    }))
+}
+
+fn time(line: &str) -> When {
+    let connection = parsed(line.as_bytes())
+        .unwrap_or_else(|misfit| panic!("{misfit}: {line}"))
+        .unwrap_or_else(|| panic!("no connection: {line}"));
+    assert_eq!(connection.remote.to_string(), "192.0.2.1", "{line}");
+    assert_eq!(connection.remote_port, Some(37822), "{line}");
+    assert_eq!(connection.local.to_string(), "192.0.2.9", "{line}");
+    assert_eq!(connection.local_port, Some(80), "{line}");
+    assert_eq!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+    connection.time
+}
+
+#[test]
+fn whatever_it_was_printed_with() {
+    for (before, text, lacks) in [
+        ("[12345.678901] ", "12345.678901", Lacks::Boot),
+        ("[    0.678901] ", "0.678901", Lacks::Boot),
+        ("<4>[    0.678901] ", "0.678901", Lacks::Boot),
+        ("[    0.678901][   T12] ", "0.678901", Lacks::Boot),
+        ("[   12.678901 <    0.000123>] ", "12.678901", Lacks::Boot),
+        ("[   12.678901] my-host kernel: ", "12.678901", Lacks::Boot),
+        ("[   12.678901] kernel: ", "12.678901", Lacks::Boot),
+        ("kern  :warn  : [  123.400000] ", "123.400000", Lacks::Boot),
+        ("4,1234,5678901,-;", "5.678901", Lacks::Boot),
+        ("4,1234,5678901,-,caller=T12;", "5.678901", Lacks::Boot),
+        (
+            "[Sun Nov 22 14:25:37 2026] ",
+            "Sun Nov 22 14:25:37 2026",
+            Lacks::Zone,
+        ),
+        (
+            "Sun Nov  1 14:25:37 2026 kern.warn kernel: [    1.2] ",
+            "Sun Nov  1 14:25:37 2026",
+            Lacks::Zone,
+        ),
+        (
+            "Sun 2026-11-22 14:25:37 CET host kernel: ",
+            "Sun 2026-11-22 14:25:37 CET",
+            Lacks::Zone,
+        ),
+        (
+            "2026-11-22T14:25:37 host kernel: ",
+            "2026-11-22T14:25:37",
+            Lacks::Zone,
+        ),
+        ("[  +0.000123] ", "+0.000123", Lacks::Before),
+        ("[<    0.000123>] ", "0.000123", Lacks::Before),
+        ("[Nov22 14:25] ", "Nov22 14:25", Lacks::Year),
+        (
+            "Nov 22 14:25:37 host kernel: ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "Nov  2 14:25:37 host kernel: [123.45] ",
+            "Nov  2 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "<4>Nov 22 14:25:37 host kernel: [ 3.45] ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "Nov 22 14:25:37.123456 host kernel: ",
+            "Nov 22 14:25:37.123456",
+            Lacks::Year,
+        ),
+        ("Nov 22 14:25:37 kernel: ", "Nov 22 14:25:37", Lacks::Year),
+        (
+            "Nov 22 14:25:37 OpenWrt kern.warn kernel: [   1.2] ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "Nov 22 14:25:37 host ulogd[123]: ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "Nov 22 14:25:37 2001:db8::1 kernel: ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
+    ] {
+        for prefix in [
+            "",
+            "NEW: ",
+            "[UFW BLOCK] ",
+            "filter_IN_public_REJECT: ",
+            "\"FINAL_REJECT: \"",
+            "DROP",
+            "a b: ",
+        ] {
+            let when = time(&format!("{before}{prefix}{RECORD}"));
+            assert_eq!(when, scan::recorded(text.as_bytes(), lacks));
+        }
+    }
+}
+
+#[test]
+fn moments() {
+    for before in [
+        "2026-11-22T14:25:37,123456+00:00 ",
+        "kern  :warn  : 2026-11-22T15:25:37,123456+01:00 ",
+        "2026-11-22T14:25:37.123456Z host kernel: [123.4] ",
+        "2026-11-22T15:25:37.123456+0100 host kernel: ",
+        "<4>1 2026-11-22T14:25:37.123456+00:00 host kernel - - - [123.4] ",
+        "<4>1 2026-11-22T14:25:37.123456Z host kernel - - [a b=\"\\\"] \"][c] ",
+        "1795357537.123456 host kernel: ",
+    ] {
+        let at = "2026-11-22T14:25:37.123456Z".parse().unwrap();
+        assert_eq!(
+            time(&format!("{before}NEW: {RECORD}")),
+            When::At(at),
+            "{before}"
+        );
+    }
+    for zone in ["UTC", "+00", "-0000"] {
+        let at = "2026-11-22T14:25:37Z".parse().unwrap();
+        let line = format!("Sun 2026-11-22 14:25:37 {zone} host kernel: {RECORD}");
+        assert_eq!(time(&line), When::At(at), "{zone}");
+    }
+    for before in [
+        "",
+        "NEW: ",
+        "[UFW BLOCK] ",
+        "kern  :warn  : ",
+        "<4>",
+        "2026-13-22T14:25:37Z host kernel: ",
+    ] {
+        assert_eq!(
+            time(&format!("{before}{RECORD}")),
+            When::Unknown,
+            "{before}"
+        );
+    }
+}
+
+#[test]
+fn the_journal_as_json() {
+    let at = When::At("2026-11-22T14:25:37.123456Z".parse().unwrap());
+    let bytes: Vec<String> = RECORD.bytes().map(|byte| byte.to_string()).collect();
+    let time_ = r#""__REALTIME_TIMESTAMP":"1795357537123456""#;
+    for rest in [
+        format!(r#""MESSAGE":"NEW: {RECORD}","_TRANSPORT":"kernel","SYSLOG_IDENTIFIER":"kernel""#),
+        format!(r#""MESSAGE":[{}],"_TRANSPORT":"kernel""#, bytes.join(",")),
+        format!(r#""MESSAGE":"{RECORD}""#),
+        format!(r#""_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"ulogd","MESSAGE":"{RECORD}""#),
+    ] {
+        assert_eq!(time(&format!("{{{time_},{rest}}}")), at, "{rest}");
+    }
+    for rest in [
+        format!(r#""MESSAGE":"{RECORD}","_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"kernel""#),
+        format!(r#""MESSAGE":"{RECORD}","_TRANSPORT":"kernel","SYSLOG_IDENTIFIER":"systemd""#),
+        r#""MESSAGE":null"#.to_owned(),
+        r#""MESSAGE":[[1],"a"]"#.to_owned(),
+    ] {
+        assert_eq!(
+            parsed(format!("{{{time_},{rest}}}").as_bytes()),
+            Ok(None),
+            "{rest}"
+        );
+    }
+    for line in ["{", "{}", r#"{"type":"connection"}"#] {
+        assert_eq!(parsed(line.as_bytes()), Err(NOT_A_LOG), "{line}");
+        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+    }
+}
+
+#[test]
+fn lines_about_something_else() {
+    for line in [
+        "[12345.678901] eth0: link is up",
+        "Nov 22 14:25:37 host kernel: [12.3] Command line: PLUGIN=a LOGIN=b",
+        "Nov 22 14:25:37 host sshd[12]: Accepted publickey for root",
+        "Nov 22 14:25:37 host last message repeated 3 times",
+        "-- Boot 0123456789abcdef0123456789abcdef --",
+        "-- Logs begin at Sun 2026-11-22 14:25:37 UTC, end at Sun 2026-11-22 14:25:38 UTC. --",
+        " SUBSYSTEM=pci",
+        "",
+        "\0",
+    ] {
+        let is_log = line != "\0";
+        assert_eq!(parsed(line.as_bytes()).is_ok(), is_log, "{line}");
+        assert_ne!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+    }
+}
+
+#[test]
+fn lines_of_other_formats() {
+    for line in [
+        "2026-11-22 14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1, win 1, length 0",
+        "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1, win 1, length 0",
+        "1732285537.123456 IP6 2001:db8::1.37822 > 2001:db8::9.80: Flags [S], seq 1, length 0",
+        "1732285537.123456 eth0  In  IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S]",
+        "1732285537.123456 accept(3, {sa_family=AF_INET}, [16]) = 4",
+        "14:25:37 accept(3, NULL, NULL) = 4",
+        "[pid  1234] accept(3, NULL, NULL) = 4",
+        "--- SIGCHLD {si_signo=SIGCHLD} ---",
+        "12    accept(3, NULL, NULL) = 4",
+        "",
+        "    0x0000:  4500 003c",
+    ] {
+        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+    }
+}
+
+#[test]
+fn what_another_program_wrote_is_no_record() {
+    for (before, after, is_surely_other) in [
+        ("Nov 22 14:25:37 host sshd[1234]: Invalid user ", "", true),
+        (
+            "Nov 22 14:25:37 host sshd[1234]: Invalid user ",
+            "from 192.0.2.1 port 22",
+            true,
+        ),
+        (
+            "Nov 22 14:25:37 host kernel: systemd[1]: Started ",
+            "",
+            false,
+        ),
+        ("[12345.678901] systemd[1]: Started ", "", false),
+        ("[12345.678901] host sshd[12]: ", "", true),
+        ("12,1234,5678901,-;", "", true),
+        ("<38>1 2026-11-22T14:25:37Z host sshd 1234 - - ", "", true),
+        ("Nov 22 14:25:37 host sshd: Invalid user ", "", false),
+        ("    ", "", false),
+        ("user  :info  : [12.3] ", "", false),
+        ("Invalid user ", "from 192.0.2.1 port 22", false),
+        ("sshd[12]: ", "", false),
+        ("2 14:25:37 host sshd[12]: user ", "", false),
+        ("[12.3] INPUT[12]: ", "", false),
+        (
+            "Nov 22 14:25:37 host kernel: message repeated 2 times: [",
+            "]",
+            false,
+        ),
+    ] {
+        let line = format!("{before}{RECORD}{after}");
+        assert_ne!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+        match is_surely_other {
+            true => assert_eq!(parsed(line.as_bytes()), Ok(None), "{line}"),
+            false => assert!(parsed(line.as_bytes()).is_err(), "{line}"),
+        }
+    }
+    let long = format!("[12.345678] {} {RECORD}", "x".repeat(LONGEST_PREFIX));
+    assert_eq!(parsed(long.as_bytes()), Err(FOREIGN));
+}
+
+#[test]
+fn a_cut_line_is_no_other_connection() {
+    for before in [
+        "",
+        "<4>1 2026-11-22T14:25:37Z host kernel - - - ",
+        "[12.3] ",
+        "Nov 22 14:25:37 host kernel: [ 1.2] [UFW] ",
+    ] {
+        let line = format!("{before}{RECORD}OPT (020405B4) UID=0 GID=0 MARK=0x1 ");
+        let whole = parsed(line.as_bytes());
+        assert!(matches!(whole, Ok(Some(_))));
+        let flags = line.find("URGP=0").unwrap() + "URGP=0".len();
+        let marks = before.len() + "IN=".len();
+        for end in 0..line.len() {
+            let cut = parsed(&line.as_bytes()[..end]);
+            match end {
+                _ if end >= flags => assert_eq!(cut, whole),
+                _ if end >= marks => assert!(cut.is_err(), "{}", &line[..end]),
+                _ => assert!(!matches!(cut, Ok(Some(_)))),
+            }
+            // The beginning may be lost as well, or any byte damaged.
+            assert!(
+                !matches!(parsed(&line.as_bytes()[end..]), Ok(Some(found)) if found.local.to_string() != "192.0.2.9")
+            );
+            for damage in [0, 0xff, b' ', b'\r', b'=', b'['] {
+                let mut damaged = line.clone().into_bytes();
+                damaged[end] = damage;
+                drop(parsed(&damaged));
+                let _ = likeness(&damaged);
+                damaged.truncate(end + 1);
+                assert!(end >= flags || !matches!(parsed(&damaged), Ok(Some(_))));
+            }
+        }
+    }
+}
