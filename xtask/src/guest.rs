@@ -1,4 +1,4 @@
-//! PID 1 of a guest: prepares the machine, runs the cases and powers off.
+//! PID 1 of a guest: prepares the machine, runs the cases (or records) and powers off.
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -21,6 +21,9 @@ pub(crate) const LAST_LINE_FAILURE: &str = "guest: failure";
 pub(crate) const CONN_CLI: &str = "/bin/conn-cli";
 /// Where the initramfs holds the list of cases to run.
 pub(crate) const CASES: &str = "/cases";
+
+/// Where the guest that records has its script.
+pub(crate) const RECORD: &str = "/record/main.sh";
 
 /// Type, place and options of what a Linux system has mounted.
 const MOUNTS: [(&str, &str, &str); 8] = [
@@ -58,11 +61,20 @@ pub(crate) fn main() -> ExitCode {
 fn run() -> Result<()> {
     mount_all()?;
     crate::cases::netns::bring_loopback_up().context("cannot bring lo up")?;
-    let cases = Command::new("/proc/self/exe")
-        .args(["cases", "--list", CASES, "--conn-cli", CONN_CLI])
-        .spawn()
-        .context("cannot start the cases")?;
-    wait_for(cases.id())
+    let task = task().spawn().context("cannot start the guest's task")?;
+    wait_for(task.id())
+}
+
+/// What this guest is for.
+fn task() -> Command {
+    if fs::exists(RECORD).is_ok_and(|exists| exists) {
+        let mut sh = Command::new("/bin/sh");
+        sh.arg(RECORD);
+        return sh;
+    }
+    let mut cases = Command::new("/proc/self/exe");
+    cases.args(["cases", "--list", CASES, "--conn-cli", CONN_CLI]);
+    cases
 }
 
 fn mount_all() -> Result<()> {
@@ -84,15 +96,15 @@ fn wait_for(child: u32) -> Result<()> {
         let (pid, status) = match wait(WaitOptions::empty()) {
             Ok(Some(ended)) => ended,
             Ok(None) | Err(Errno::INTR) => continue,
-            Err(error) => return Err(error).context("cannot wait for the cases"),
+            Err(error) => return Err(error).context("cannot wait for the task"),
         };
         if pid.as_raw_nonzero().get().cast_unsigned() != child {
             continue;
         }
         match status.exit_status() {
             Some(0) => return Ok(()),
-            Some(code) => bail!("the cases exited with {code}"),
-            None => bail!("the cases were ended by a signal"),
+            Some(code) => bail!("the task exited with {code}"),
+            None => bail!("the task was ended by a signal"),
         }
     }
 }

@@ -7,6 +7,7 @@ mod command;
 mod ebpf;
 mod guest;
 mod native;
+mod record;
 mod test;
 mod vm;
 
@@ -29,12 +30,17 @@ enum Command {
     Test(test::Args),
     Native(native::Args),
     Vm(vm::Args),
+    Record(record::Args),
     #[command(hide = true)]
     Cases(cases::Args),
     #[command(hide = true)]
     Serve(cases::server::Args),
     #[command(hide = true)]
     AsUser(cases::as_user::Args),
+    #[command(hide = true)]
+    RecordServe(record::serve::Args),
+    #[command(hide = true)]
+    RecordConnect(record::connect::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,9 +52,12 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Native(args) => native::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Cases(args) => cases::run(&args),
         Command::Serve(args) => cases::server::run(&args),
         Command::AsUser(args) => cases::as_user::run(&args),
+        Command::RecordServe(args) => record::serve::run(&args),
+        Command::RecordConnect(args) => record::connect::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

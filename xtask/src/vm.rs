@@ -1,9 +1,9 @@
 //! `cargo xtask vm`: runs the cases in guests with real kernels, under QEMU.
 
-mod apt;
-mod initramfs;
+pub(crate) mod apt;
+pub(crate) mod initramfs;
 mod kernels;
-mod qemu;
+pub(crate) mod qemu;
 
 use std::collections::VecDeque;
 use std::fs;
@@ -25,6 +25,9 @@ use qemu::End;
 
 /// How long a guest may take with all its cases.
 const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// What a guest gets, in MiB.
+const GUEST_MEMORY: u32 = 1024;
 
 /// The kernel that is also run locked down.
 const LOCKED_DOWN: Line = Line::V6_1;
@@ -200,6 +203,8 @@ fn run_job(
         kernel: &job.kernel.image,
         initramfs: &initramfs,
         arguments: job.arguments(),
+        memory: GUEST_MEMORY,
+        brought_back: None,
         log: &directory.join(format!("{name}.log")),
         limit: GUEST_LIMIT,
     };

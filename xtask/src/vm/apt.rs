@@ -99,7 +99,7 @@ impl Apt {
 }
 
 /// Where the machine gets its own packages: pairs of mirror and release.
-fn mirrors() -> Result<BTreeSet<(String, String)>> {
+pub(crate) fn mirrors() -> Result<BTreeSet<(String, String)>> {
     let list = || {
         command::output(Command::new("apt-get").args([
             "indextargets",
@@ -132,7 +132,7 @@ fn parse_mirrors(text: &str) -> BTreeSet<(String, String)> {
 }
 
 /// The apt sources of `release`, from the machine's own mirrors.
-fn sources(mirrors: &BTreeSet<(String, String)>, release: &str) -> Result<String> {
+pub(crate) fn sources(mirrors: &BTreeSet<(String, String)>, release: &str) -> Result<String> {
     if !Path::new(KEYRING).exists() {
         bail!("{KEYRING} is missing; install the package debian-archive-keyring");
     }

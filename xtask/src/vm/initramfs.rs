@@ -17,24 +17,24 @@ const PLAIN_FILE: u32 = 0o100_644;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// Builds one archive.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     gzip: GzEncoder<Vec<u8>>,
     entries: u32,
 }
 
 impl Archive {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             gzip: GzEncoder::new(Vec::new(), Compression::fast()),
             entries: 0,
         }
     }
 
-    pub(super) fn directory(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn directory(&mut self, name: &str) -> Result<()> {
         self.entry(name, |header| header.mode(DIRECTORY), &[])
     }
 
-    pub(super) fn character_device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
+    pub(crate) fn character_device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
         let device = |header: newc::Builder| {
             let header = header.mode(CHARACTER_DEVICE);
             header.rdev_major(major).rdev_minor(minor)
@@ -43,17 +43,17 @@ impl Archive {
     }
 
     /// Packs a program of this machine.
-    pub(super) fn program(&mut self, name: &str, source: &Path) -> Result<()> {
+    pub(crate) fn program(&mut self, name: &str, source: &Path) -> Result<()> {
         let content =
             std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
         self.entry(name, |header| header.mode(EXECUTABLE), &content)
     }
 
-    pub(super) fn file(&mut self, name: &str, content: &str) -> Result<()> {
+    pub(crate) fn file(&mut self, name: &str, content: &str) -> Result<()> {
         self.entry(name, |header| header.mode(PLAIN_FILE), content.as_bytes())
     }
 
-    pub(super) fn finish(self) -> Result<Vec<u8>> {
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
         Ok(newc::trailer(self.gzip)?.finish()?)
     }
 

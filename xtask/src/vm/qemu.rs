@@ -1,5 +1,6 @@
 //! Boots one guest and follows its serial console.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -33,19 +34,23 @@ const TROUBLE: [&str; 8] = [
 ];
 
 /// A guest to boot.
-pub(super) struct Guest<'a> {
-    pub(super) kernel: &'a Path,
-    pub(super) initramfs: &'a Path,
+pub(crate) struct Guest<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initramfs: &'a Path,
     /// Appended to the kernel's command line.
-    pub(super) arguments: &'a str,
+    pub(crate) arguments: &'a str,
+    /// In MiB.
+    pub(crate) memory: u32,
+    /// Where to put what the guest writes to its second serial line.
+    pub(crate) brought_back: Option<&'a Path>,
     /// Where the console's output is kept.
-    pub(super) log: &'a Path,
-    pub(super) limit: Duration,
+    pub(crate) log: &'a Path,
+    pub(crate) limit: Duration,
 }
 
 /// How a guest ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// PID 1 said that all went well.
     Success,
     /// PID 1 said that something failed.
@@ -57,7 +62,7 @@ pub(super) enum End {
 }
 
 /// Installs QEMU where it is missing.
-pub(super) fn ensure_installed() -> Result<()> {
+pub(crate) fn ensure_installed() -> Result<()> {
     if command::is_installed(QEMU) {
         return Ok(());
     }
@@ -66,27 +71,9 @@ pub(super) fn ensure_installed() -> Result<()> {
 }
 
 /// Boots `guest` and hands each line of its console to `on_line`.
-pub(super) fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<End> {
+pub(crate) fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<End> {
     let mut qemu = Running(
-        Command::new(QEMU)
-            // With several threads QEMU 7 loses kernel text that is patched while
-            // another processor runs it; and with cmpxchg16b some boots hang.
-            .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
-            .args(["-smp", "2", "-m", "1024"])
-            .args(["-nodefaults", "-no-reboot", "-display", "none"])
-            .args(["-serial", "stdio"])
-            .arg("-kernel")
-            .arg(guest.kernel)
-            .arg("-initrd")
-            .arg(guest.initramfs)
-            .arg("-append")
-            .arg(format!(
-                "console=ttyS0 quiet panic=-1 oops=panic {}",
-                guest.arguments
-            ))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+        command_line(guest)
             .spawn()
             .with_context(|| format!("cannot start {QEMU}"))?,
     );
@@ -97,6 +84,35 @@ pub(super) fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<E
     let log =
         File::create(guest.log).with_context(|| format!("cannot write {}", guest.log.display()))?;
     follow(&console_lines(console), log, guest.limit, &mut on_line)
+}
+
+fn command_line(guest: &Guest<'_>) -> Command {
+    let mut qemu = Command::new(QEMU);
+    qemu
+        // With several threads QEMU 7 loses kernel text that is patched while
+        // another processor runs it; and with cmpxchg16b some boots hang.
+        .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
+        .args(["-smp", "2", "-m", &guest.memory.to_string()])
+        .args(["-nodefaults", "-no-reboot", "-display", "none"])
+        .args(["-serial", "stdio"])
+        .arg("-kernel")
+        .arg(guest.kernel)
+        .arg("-initrd")
+        .arg(guest.initramfs)
+        .arg("-append")
+        .arg(format!(
+            "console=ttyS0 quiet panic=-1 oops=panic {}",
+            guest.arguments
+        ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    if let Some(path) = guest.brought_back {
+        let mut to = OsString::from("file:");
+        to.push(path);
+        qemu.arg("-serial").arg(to);
+    }
+    qemu
 }
 
 /// Reads the console until the guest's last word, its end, or a time limit.

@@ -1,0 +1,117 @@
+//! `cargo xtask record`: has other programs record connections, in a guest, for the
+//! tests of what reads such records. The server's own count is the truth.
+
+pub(crate) mod connect;
+mod convert;
+mod index;
+mod root;
+pub(crate) mod serve;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::vm::initramfs::Archive;
+use crate::vm::qemu::{self, End, Guest};
+use crate::{command, guest, workspace_root};
+
+/// How long the guest may take; it needs some five minutes.
+const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// What the guest runs.
+const SCRIPTS: [(&str, &str); 6] = [
+    ("main.sh", include_str!("record/guest/main.sh")),
+    ("session.sh", include_str!("record/guest/session.sh")),
+    ("strace.sh", include_str!("record/guest/strace.sh")),
+    ("packets.sh", include_str!("record/guest/packets.sh")),
+    ("links.sh", include_str!("record/guest/links.sh")),
+    ("kernel-log.sh", include_str!("record/guest/kernel-log.sh")),
+];
+
+/// Record, in a guest, what strace, tcpdump and the kernel's log tell of connections
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the guest is of x86_64: run this on such a machine");
+    }
+    qemu::ensure_installed()?;
+    convert::ensure_installed()?;
+    let directory = workspace_root().join("target/vm/record");
+    fs::create_dir_all(&directory)?;
+    let root = root::obtain(&directory)?;
+
+    let initramfs = directory.join("initramfs");
+    fs::copy(&root.archive, &initramfs).context("cannot write the initramfs")?;
+    OpenOptions::new()
+        .append(true)
+        .open(&initramfs)?
+        .write_all(&programs()?)?;
+    let brought_back = directory.join("recorded.tar.gz");
+    let guest = Guest {
+        kernel: &root.kernel,
+        initramfs: &initramfs,
+        arguments: "log_buf_len=4M",
+        memory: 2048,
+        brought_back: Some(&brought_back),
+        log: &directory.join("console.log"),
+        limit: GUEST_LIMIT,
+    };
+    let start = Instant::now();
+    let end = qemu::boot(&guest, |line| println!("{line}"))?;
+    println!(
+        "the guest ended after {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
+    if end != End::Success {
+        bail!("the guest failed: {end:?}; see {}", guest.log.display());
+    }
+
+    let recorded = directory.join("recorded");
+    if recorded.exists() {
+        fs::remove_dir_all(&recorded)?;
+    }
+    fs::create_dir(&recorded)?;
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(&brought_back).arg("-C").arg(&recorded);
+    command::run(&mut tar)?;
+    finish(&recorded)
+}
+
+/// The part of the initramfs that is ours.
+fn programs() -> Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    archive.program("init", &std::env::current_exe()?)?;
+    let script = Path::new(guest::RECORD).strip_prefix("/")?;
+    let directory = script.parent().context("the script lies in no directory")?;
+    archive.directory(&directory.to_string_lossy())?;
+    for (name, text) in SCRIPTS {
+        archive.file(&directory.join(name).to_string_lossy(), text)?;
+    }
+    archive.finish()
+}
+
+/// Makes what else there is to make of the recordings, and puts them into the tree.
+fn finish(recorded: &Path) -> Result<()> {
+    let (files, truth) = (recorded.join("out"), recorded.join("truth"));
+    let converted = convert::all(&files.join("packets"))?;
+    OpenOptions::new()
+        .append(true)
+        .open(truth.join("index.tsv"))?
+        .write_all(converted.as_bytes())?;
+    fs::write(files.join("truth.json"), index::make(&truth)?)?;
+
+    let tree = workspace_root().join("conn-cli/tests/recorded");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    fs::create_dir_all(&tree)?;
+    command::run(Command::new("cp").arg("-R").arg(files.join(".")).arg(&tree))?;
+    println!("recorded {}", tree.display());
+    Ok(())
+}
