@@ -2,7 +2,7 @@
 
 use crate::read::{
     batch::Misfit,
-    parse::scan::{digits, number, split_at_byte},
+    parse::scan::{digits, find, number, split_at_byte},
 };
 
 pub(super) const NOT_STRACE: Misfit = "this is no line of strace's";
@@ -62,7 +62,7 @@ fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
         let after = match after {
             [b']', after @ ..] => after,
             // The name may hold anything.
-            [b'<', ..] => match memchr::memmem::find(after, b">] ") {
+            [b'<', ..] => match find(after, b">] ") {
                 Some(at) => &after[at + 2..],
                 None => after,
             },
@@ -73,7 +73,7 @@ fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
     let (tid, after) = digits(line);
     match after.first() {
         Some(b' ') => (number(tid), after),
-        Some(b'<') if !tid.is_empty() => match memchr::memmem::find(after, b"> ") {
+        Some(b'<') if !tid.is_empty() => match find(after, b"> ") {
             Some(at) => (number(tid), &after[at + 1..]),
             None => (None, line),
         },
