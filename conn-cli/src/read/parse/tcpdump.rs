@@ -16,7 +16,9 @@ mod shape;
 
 use memchr::{memchr, memrchr};
 
-use self::shape::{Pair, is_continuation, is_cut, is_dump, is_header, is_message, is_start};
+use self::shape::{
+    Pair, is_continuation, is_cut, is_dump, is_header, is_message, is_start, is_unreadable,
+};
 pub use self::shape::{hold_back, likeness};
 use super::{
     Line, Wanted,
@@ -34,6 +36,7 @@ use crate::{
 const NOT_TCPDUMP: Misfit = "this is no line of tcpdump's";
 const CUT: Misfit = "the line, or the packet, is cut before its flags";
 const QUIET: Misfit = "tcpdump -q prints no flags, so that new connections cannot be told";
+const UNREADABLE: Misfit = "tcpdump could not read this packet";
 const OLD: Misfit = "the flags are written as tcpdump did before version 4";
 const NO_END: Misfit = "an end of the connection has no address and port";
 const NO_ACK: Misfit = "the answer does not tell which SYN it is to";
@@ -196,6 +199,9 @@ impl Lines {
         }
         if self.before == Before::Dump {
             return Ok(());
+        }
+        if is_unreadable(rest) {
+            return Err(UNREADABLE);
         }
         if is_cut(rest) {
             return Err(CUT);

@@ -79,6 +79,12 @@ pub(super) fn is_header(line: &[u8]) -> bool {
     line.ends_with(b")") && memmem::find(line, b"(tos 0x").is_some()
 }
 
+/// Whether tcpdump took something else for an IP packet: of a packet with two VLAN tags,
+/// -i any shows the second.
+pub(super) fn is_unreadable(rest: &[u8]) -> bool {
+    rest.ends_with(b"(invalid)") || memmem::find(rest, b"version error: ").is_some()
+}
+
 /// Whether this is the beginning of a line about an IP packet, which has more.
 pub(super) fn is_cut(rest: &[u8]) -> bool {
     rest.starts_with(b"IP ")
