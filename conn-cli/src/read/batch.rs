@@ -58,7 +58,7 @@ pub enum Event {
 }
 
 /// A call of accept, as far as its beginning tells.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Accept {
     /// The thread; 0 if it is the only one.
     pub tid: u32,

@@ -118,33 +118,38 @@ impl Merge {
     /// What cannot be answered, or what is not understood if that is an error.
     pub fn take(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
         self.account(&batch)?;
-        for event in batch.events {
+        let format = batch.format;
+        // By reference: to copy connections takes longer than to count them.
+        for event in &mut batch.events {
             let (connection, packet) = match event {
                 Event::Connection(connection) => (connection, None),
-                Event::Resumed(connection) => (self.join(connection), None),
-                Event::Syn(connection, sequence) => (connection, Some((Packet::Syn, sequence))),
+                Event::Resumed(connection) => {
+                    self.join(connection);
+                    (connection, None)
+                }
+                Event::Syn(connection, sequence) => (connection, Some((Packet::Syn, *sequence))),
                 Event::Answer(connection, sequence) => {
-                    (connection, Some((Packet::Answer, sequence)))
+                    (connection, Some((Packet::Answer, *sequence)))
                 }
                 Event::Unfinished(accept) => {
                     if self.unfinished.len() < MOST_UNFINISHED {
-                        self.unfinished.insert(accept.tid, accept);
+                        self.unfinished.insert(accept.tid, accept.clone());
                     }
                     continue;
                 }
                 Event::Run(run) => {
-                    self.take_run(&run);
+                    self.take_run(run);
                     continue;
                 }
             };
-            let is_new = self.is_asked(batch.format, &connection)?
+            let is_new = self.is_asked(format, connection)?
                 && packet
-                    .is_none_or(|(packet, sequence)| self.is_new(packet, &connection, sequence));
-            if is_new && !self.count(batch.format, &connection, show) {
+                    .is_none_or(|(packet, sequence)| self.is_new(packet, connection, sequence));
+            if is_new && !self.count(format, connection, show) {
                 break;
             }
         }
@@ -186,15 +191,14 @@ impl Merge {
     }
 
     /// The end of a call of accept, with what its beginning told.
-    fn join(&mut self, mut connection: Connection) -> Connection {
-        let tid = connection.process.map_or(0, |process| process.tid);
+    fn join(&mut self, connection: &mut Connection) {
+        let tid = connection.process.as_ref().map_or(0, |process| process.tid);
         if let Some(accept) = self.unfinished.remove(&tid)
             && connection.local_port.is_none()
         {
             connection.local = accept.local;
             connection.local_port = accept.local_port;
         }
-        connection
     }
 
     /// Whether a connection is to one of the ports.

@@ -40,18 +40,19 @@ pub(super) fn is_address(text: &[u8]) -> bool {
 pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
     let (tid, rest) = thread(line);
     let rest = rest.trim_ascii_start();
-    if !rest.first().is_some_and(u8::is_ascii_digit) {
-        return (tid, b"", rest);
-    }
-    match split_at_byte(rest, b' ') {
-        // With -r and -t both: `14:25:37.123456 (+     0.000044) `
-        Some((time, after)) if after.starts_with(b"(+") => {
-            let after = split_at_byte(after, b')').map_or(after, |(_, after)| after);
-            (tid, time, after.trim_ascii_start())
+    let (time, mut rest) = match split_at_byte(rest, b' ') {
+        Some((time, after)) if time.first().is_some_and(u8::is_ascii_digit) => {
+            (time, after.trim_ascii_start())
         }
-        Some((time, after)) => (tid, time, after.trim_ascii_start()),
-        None => (tid, b"", rest),
+        _ => (&b""[..], rest),
+    };
+    // With -r and -t both: `(+     0.000044) `; with -n and -i `[ 288] [00007fd9b3b19b9f] `.
+    while let Some(b'(' | b'[') = rest.first()
+        && let Some(end) = memchr::memchr2(b')', b']', rest)
+    {
+        rest = rest[end + 1..].trim_ascii_start();
     }
+    (tid, time, rest)
 }
 
 /// `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning; not the seconds of -ttt,
