@@ -1,0 +1,288 @@
+//! Compressed files, told by how they begin.
+
+use std::{
+    error::Error,
+    io::{self, BufRead, BufReader, Read},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::{Action, Status, XzStream};
+use ruzstd::decoding::{
+    BlockDecodingStrategy, FrameDecoder,
+    errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError},
+};
+
+/// How many bytes tell a compression.
+pub const MAGIC: usize = 6;
+
+/// How much is read at once.
+const READ: usize = 64 * 1024;
+
+/// How much memory a file may ask for, in KiB. `xz -9` asks for 65 MiB.
+const MOST_MEMORY: u32 = 256 * 1024;
+
+/// How far back a file may refer to what it had before: as for `zstd -d`. The decoder holds
+/// little more than that.
+const LARGEST_WINDOW: u64 = 128 * 1024 * 1024;
+
+/// A compression that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compression {
+    Gzip,
+    Zstd,
+    Xz,
+}
+
+/// The content of an input that begins with `head`: what it is compressed from, or itself.
+/// `head` has at least [`MAGIC`] bytes, or is all there is.
+///
+/// # Errors
+/// If it is compressed in a way that is not read.
+pub fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let compression = Compression::of(&head)?;
+    let input = io::Cursor::new(head).chain(rest);
+    let Some(compression) = compression else {
+        return Ok(Box::new(input));
+    };
+    let input = BufReader::with_capacity(READ, input);
+    let content: Box<dyn Read + 'a> = match compression {
+        Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Compression::Zstd => Box::new(Zstd::new(input)),
+        Compression::Xz => Box::new(Xz::new(input)),
+    };
+    Ok(Box::new(Unpacked {
+        compression,
+        content,
+    }))
+}
+
+impl Compression {
+    /// None if it is not compressed.
+    fn of(head: &[u8]) -> io::Result<Option<Self>> {
+        if let Some((name, program)) = unread(head) {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "it is compressed with {name}, which conn-cli does not read: try {program} \
+                     FILE | conn-cli read"
+                ),
+            ));
+        }
+        Ok(match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            // A frame that is to be skipped.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            _ => None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+        }
+    }
+
+    /// What reads all of its kind.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Gzip => "zcat",
+            Self::Zstd => "zstd -dc --long=31",
+            Self::Xz => "xzcat",
+        }
+    }
+
+    /// What an error of a decoder says to whoever named the input.
+    fn explain(self, error: &io::Error) -> io::Error {
+        let name = self.name();
+        let cause = cause(error);
+        if let Some(code) = cause.raw_os_error() {
+            return io::Error::from_raw_os_error(code);
+        }
+        let (kind, what) = match cause.kind() {
+            kind @ io::ErrorKind::UnexpectedEof => (kind, None),
+            kind @ (io::ErrorKind::OutOfMemory | io::ErrorKind::Unsupported) => {
+                (kind, Some(self.program()))
+            }
+            _ => (io::ErrorKind::InvalidData, None),
+        };
+        let what = match what {
+            None => format!("the {name} data is cut or damaged"),
+            Some(program) => format!(
+                "the {name} data takes more memory or filters than conn-cli has: try {program} \
+                 FILE | conn-cli read"
+            ),
+        };
+        io::Error::new(kind, what)
+    }
+}
+
+/// A compression that is not read, and what reads it.
+fn unread(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    Some(match head {
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', ..] => ("bzip2", "bzcat"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => ("lz4", "lz4cat"),
+        [b'P', b'K', 3, 4, ..] => ("zip", "unzip -p"),
+        [0x1f, 0x9d, ..] => ("compress", "zcat"),
+        [b'L', b'Z', b'I', b'P', 1, ..] => ("lzip", "lzip -dc"),
+        _ => return None,
+    })
+}
+
+/// The innermost I/O error: decoders wrap theirs around that of the input.
+fn cause(error: &io::Error) -> &io::Error {
+    let mut cause = error;
+    let mut next: Option<&dyn Error> = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        cause = io.unwrap_or(cause);
+        next = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    cause
+}
+
+/// What a decoder gives, with errors that say what is wrong.
+struct Unpacked<'a> {
+    compression: Compression,
+    content: Box<dyn Read + 'a>,
+}
+
+impl Read for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.content
+            .read(buffer)
+            .map_err(|error| self.compression.explain(&error))
+    }
+}
+
+/// Reads xz. (The reader of lzma-rust2 throws away what it has when it comes to an error, and
+/// gives nothing before it has all that was asked for.)
+struct Xz<R> {
+    input: R,
+    decoder: XzStream,
+}
+
+impl<R: BufRead> Xz<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            decoder: XzStream::new_mem_limit(true, MOST_MEMORY),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Xz<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let input = self.input.fill_buf()?;
+            let action = match input {
+                [] => Action::Finish,
+                _ => Action::Run,
+            };
+            let done = self.decoder.process(input, buffer, action)?;
+            let is_stuck = input.is_empty() && done.bytes_produced == 0;
+            self.input.consume(done.bytes_consumed);
+            if done.bytes_produced > 0 || done.status == Status::StreamEnd || buffer.is_empty() {
+                return Ok(done.bytes_produced);
+            }
+            if is_stuck {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// Reads all frames of zstd; ruzstd reads one.
+struct Zstd<R> {
+    input: R,
+    decoder: FrameDecoder,
+    /// What is to be said when all that was decoded has been read.
+    failed: Option<io::Error>,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(input: R) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(LARGEST_WINDOW);
+        Self {
+            input,
+            decoder,
+            failed: None,
+        }
+    }
+
+    /// Decodes some more, if only a header; false at the end.
+    fn decode(&mut self) -> io::Result<bool> {
+        if !self.decoder.is_finished() {
+            let one = BlockDecodingStrategy::UptoBlocks(1);
+            let decoded = self.decoder.decode_blocks(&mut self.input, one);
+            return decoded.map(|_| true).map_err(io::Error::other);
+        }
+        let expected = self.decoder.get_checksum_from_data();
+        if expected.is_some() && expected != self.decoder.get_calculated_checksum() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if self.input.fill_buf()?.is_empty() {
+            return Ok(false);
+        }
+        match self.decoder.init(&mut self.input) {
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length,
+                ..
+            })) => self.skip(length.into()),
+            Err(
+                FrameDecoderError::WindowSizeTooBig { .. }
+                | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }),
+            ) => Err(io::ErrorKind::OutOfMemory.into()),
+            begun => begun.map(|()| true).map_err(io::Error::other),
+        }
+    }
+
+    fn skip(&mut self, length: u64) -> io::Result<bool> {
+        let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink())?;
+        match skipped == length {
+            true => Ok(true),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// The decoder gives the last of what it has, which may be megabytes, only when it has the
+    /// last block: here is an empty one, and a checksum that nobody looks at.
+    fn end_frame(&mut self) {
+        let last_block: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+        let _ = self
+            .decoder
+            .decode_blocks(&last_block[..], BlockDecodingStrategy::All);
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            match self.decode() {
+                Ok(true) => (),
+                Ok(false) => return Ok(0),
+                Err(error) => {
+                    self.end_frame();
+                    self.failed = Some(error);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

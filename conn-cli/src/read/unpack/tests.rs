@@ -1,0 +1,164 @@
+use std::io::Write as _;
+
+use flate2::{Compression as Level, write::GzEncoder};
+
+use super::*;
+
+const TEXT: &str = "one line\nanother line\n";
+
+/// What `zstd` makes of it.
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x04\x58\xb1\x00\x00one line\nanother line\n\xd3\x21\
+    \xda\xb2";
+
+/// What `xz` makes of it.
+const XZ: &[u8] = b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00\x21\x01\x16\x00\x00\x00\
+    \x74\x2f\xe5\xa3\x01\x00\x15one line\nanother line\n\x00\x00\x00\xb2\xbd\x77\x74\x2b\
+    \xed\xf6\x99\x00\x01\x2e\x16\x56\x09\x55\xdf\x1f\xb6\xf3\x7d\x01\x00\x00\x00\x00\x04YZ";
+
+fn gzip() -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Level::none());
+    encoder.write_all(TEXT.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// All that can be read, and the error after it.
+fn unpacked(bytes: &[u8]) -> (String, Option<io::Error>) {
+    let (head, rest) = bytes.split_at(bytes.len().min(MAGIC));
+    let mut content = match unpack(head.to_vec(), rest) {
+        Ok(content) => content,
+        Err(error) => return (String::new(), Some(error)),
+    };
+    let mut all = Vec::new();
+    let error = content.read_to_end(&mut all).err();
+    (String::from_utf8_lossy(&all).into_owned(), error)
+}
+
+#[test]
+fn each_compression_is_unpacked_and_all_of_it() {
+    for packed in [TEXT.as_bytes(), &gzip(), ZSTD, XZ] {
+        let (text, error) = unpacked(packed);
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(text, TEXT);
+        let (text, error) = unpacked(&[packed, packed, packed].concat());
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(text, TEXT.repeat(3));
+    }
+}
+
+#[test]
+fn frames_of_zstd_are_skipped_and_so_is_what_pads_xz() {
+    let skipped = [0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 7, 7, 7];
+    let padding = [0; 8];
+    for packed in [
+        [&skipped, ZSTD, &skipped, &skipped, ZSTD, &skipped].concat(),
+        [XZ, &padding, XZ, &padding].concat(),
+    ] {
+        let (text, error) = unpacked(&packed);
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(text, TEXT.repeat(2));
+    }
+    let (text, error) = unpacked(&[ZSTD, &skipped[..10]].concat());
+    assert_eq!(text, TEXT);
+    assert_eq!(error.unwrap().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn what_was_unpacked_before_the_cut_is_there() {
+    for (name, packed) in [("gzip", &gzip()[..]), ("zstd", ZSTD), ("xz", XZ)] {
+        let two = [packed, packed].concat();
+        for cut in MAGIC..two.len() {
+            let (text, error) = unpacked(&two[..cut]);
+            if cut == packed.len() {
+                assert!(error.is_none(), "{name} {cut}: {error:?}");
+                continue;
+            }
+            let error = error.unwrap();
+            // To lzma-rust2, the beginning of another stream is no stream.
+            let is_odd = name == "xz" && error.kind() == io::ErrorKind::InvalidData;
+            let is_cut = error.kind() == io::ErrorKind::UnexpectedEof;
+            assert!(is_cut || is_odd && cut > packed.len(), "{name} {cut}");
+            assert_eq!(
+                error.to_string(),
+                format!("the {name} data is cut or damaged")
+            );
+            assert!(TEXT.repeat(2).starts_with(&text));
+            assert!(
+                text.len() >= TEXT.len() * (cut / packed.len()),
+                "{name} {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_byte_is_too_odd() {
+    for packed in [&gzip()[..], ZSTD, XZ] {
+        for at in 0..packed.len() {
+            for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut packed = packed.to_vec();
+                packed[at] = byte;
+                let _ = unpacked(&packed);
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_an_error() {
+    for packed in [&gzip()[..], ZSTD, XZ] {
+        let mut packed = packed.to_vec();
+        let at = packed.windows(3).position(|three| three == b"one").unwrap();
+        packed[at] = b'O';
+        let error = unpacked(&packed).1.unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}
+
+#[test]
+fn memory_is_bounded() {
+    // A window of 3.75 TiB, and 2 GiB of content in one segment.
+    for header in [&[0x00, 0xff][..], &[0xa0, 0, 0, 0, 0x80]] {
+        let packed = [&ZSTD[..4], header, &[1, 0, 0]].concat();
+        let error = unpacked(&packed).1.unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+    }
+}
+
+#[test]
+fn other_compressions_are_named() {
+    for (head, program) in [
+        (&b"BZh91AY&SY"[..], "bzcat"),
+        (b"\x04\x22\x4d\x18d@", "lz4cat"),
+        (b"PK\x03\x04\x14\0", "unzip -p"),
+        (b"\x1f\x9d\x90", "zcat"),
+        (b"LZIP\x01\x0c", "lzip -dc"),
+    ] {
+        let (text, error) = unpacked(head);
+        assert_eq!(text, "");
+        let error = error.unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains(program));
+    }
+    assert_eq!(
+        unpacked(b"BZh is no compression").0,
+        "BZh is no compression"
+    );
+}
+
+#[test]
+fn an_error_of_the_system_stays_one() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(rustix::io::Errno::IO.into())
+        }
+    }
+    for packed in [&gzip()[..], ZSTD, XZ] {
+        let mut content = unpack(packed[..15].to_vec(), Broken).unwrap();
+        let error = content.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(
+            error.raw_os_error(),
+            Some(rustix::io::Errno::IO.raw_os_error())
+        );
+    }
+}
