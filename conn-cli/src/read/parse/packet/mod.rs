@@ -1,0 +1,253 @@
+//! From the bytes of a packet to a SYN, or the answer to one.
+
+use std::net::IpAddr;
+
+use etherparse::{
+    EtherType, Ipv4HeaderSlice, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, err,
+    ether_type, ip_number,
+};
+use jiff::Timestamp;
+
+use super::Wanted;
+use crate::{
+    connection::{Connection, Host, Record, Source, When},
+    read::{
+        Format,
+        batch::{Batch, Event, Misfit},
+        capture::Packets,
+    },
+};
+
+/// How captures begin, as bytes: pcapng; pcap with micro- and with nanoseconds, of machines of
+/// either order; and what a version of libpcap for Linux once wrote.
+const MAGICS: [[u8; 4]; 6] = [
+    [0x0a, 0x0d, 0x0d, 0x0a],
+    [0xa1, 0xb2, 0xc3, 0xd4],
+    [0xd4, 0xc3, 0xb2, 0xa1],
+    [0xa1, 0xb2, 0x3c, 0x4d],
+    [0x4d, 0x3c, 0xb2, 0xa1],
+    [0x34, 0xcd, 0xb2, 0xa1],
+];
+
+/// What packets begin with: <https://www.tcpdump.org/linktypes.html>.
+mod link_type {
+    pub(super) const NULL: u16 = 0;
+    pub(super) const ETHERNET: u16 = 1;
+    pub(super) const RAW: u16 = 101;
+    /// What RAW is for programs on some systems, and in files that these wrote by mistake.
+    pub(super) const DLT_RAW: u16 = 12;
+    pub(super) const DLT_RAW_OPENBSD: u16 = 14;
+    pub(super) const LOOP: u16 = 108;
+    pub(super) const LINUX_SLL: u16 = 113;
+    pub(super) const IPV4: u16 = 228;
+    pub(super) const IPV6: u16 = 229;
+    pub(super) const LINUX_SLL2: u16 = 276;
+}
+
+/// What [`link_type::NULL`] and [`link_type::LOOP`] say of the protocol: the systems' `AF_INET6`.
+const AF_INET: u32 = 2;
+const AF_INET6: [u32; 4] = [10, 24, 28, 30];
+
+/// Tags that other protocols follow: of 802.1Q, of 802.1ad, and two older ones.
+const VLAN: [EtherType; 4] = [
+    ether_type::VLAN_TAGGED_FRAME,
+    ether_type::PROVIDER_BRIDGING,
+    ether_type::VLAN_DOUBLE_TAGGED_FRAME,
+    EtherType(0x9200),
+];
+
+const CUT: Misfit = "the packet was cut before the end of its TCP header";
+const LINK_TYPE: Misfit = "packets of this link type are not known";
+const NOT_IP: Misfit = "this is no IP header";
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// The first bytes of a TCP header, up to its flags.
+const TCP: usize = 14;
+
+/// Whether an input that begins like this is a pcap or pcapng file.
+#[must_use]
+pub fn is_capture(head: &[u8]) -> bool {
+    head.first_chunk().is_some_and(|head| MAGICS.contains(head))
+}
+
+/// Parses packets.
+#[must_use]
+pub fn parse(packets: &Packets, wanted: Wanted) -> Batch {
+    let mut batch = Batch::new(Format::Pcap);
+    for (packet, bytes) in packets.iter() {
+        let time = packet.time.filter(|_| wanted.times);
+        let parsed = handshake(packet.link_type, bytes).map(|segment| {
+            batch
+                .events
+                .extend(segment.map(|segment| segment.event(time)));
+        });
+        batch.count_packet(parsed);
+    }
+    batch
+}
+
+/// A segment that begins a connection.
+struct Segment {
+    source: IpAddr,
+    source_port: u16,
+    destination: IpAddr,
+    destination_port: u16,
+    sequence: u32,
+    /// What an answer acknowledges.
+    acknowledged: Option<u32>,
+}
+
+/// The segment, if the packet has such a one.
+fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, Misfit> {
+    let (mut protocol, mut rest) = network(link_type, packet)?;
+    while VLAN.contains(&protocol) {
+        (protocol, rest) = behind(rest, 2, 4)?;
+    }
+    match protocol {
+        ether_type::IPV4 => ipv4(rest),
+        ether_type::IPV6 => ipv6(rest),
+        _ => Ok(None),
+    }
+}
+
+/// The protocol that a packet is of, and the packet of that protocol.
+fn network(link_type: u16, packet: &[u8]) -> Result<(EtherType, &[u8]), Misfit> {
+    use link_type::*;
+    match link_type {
+        ETHERNET => behind(packet, 12, 14),
+        LINUX_SLL => behind(packet, 14, 16),
+        LINUX_SLL2 => behind(packet, 0, 20),
+        RAW | DLT_RAW | DLT_RAW_OPENBSD | IPV4 | IPV6 => match packet.first().ok_or(CUT)? >> 4 {
+            4 => Ok((ether_type::IPV4, packet)),
+            6 => Ok((ether_type::IPV6, packet)),
+            _ => Err(NOT_IP),
+        },
+        NULL | LOOP => {
+            let (&family, rest) = packet.split_first_chunk().ok_or(CUT)?;
+            // The order is that of the machine that wrote it, which need not be the file's.
+            let family = u32::from_le_bytes(family).min(u32::from_be_bytes(family));
+            match family {
+                AF_INET => Ok((ether_type::IPV4, rest)),
+                _ if AF_INET6.contains(&family) => Ok((ether_type::IPV6, rest)),
+                _ => Ok((EtherType(0), rest)),
+            }
+        }
+        _ => Err(LINK_TYPE),
+    }
+}
+
+/// The protocol that a header of `length` bytes has at `at`, and what is behind the header.
+fn behind(bytes: &[u8], at: usize, length: usize) -> Result<(EtherType, &[u8]), Misfit> {
+    let (header, rest) = bytes.split_at_checked(length).ok_or(CUT)?;
+    let protocol = u16::from_be_bytes([header[at], header[at + 1]]);
+    Ok((EtherType(protocol), rest))
+}
+
+fn ipv4(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
+    use err::ipv4::HeaderSliceError::{Content, Len};
+    let header = Ipv4HeaderSlice::from_slice(packet).map_err(|error| match error {
+        Len(_) => CUT,
+        Content(_) => NOT_IP,
+    })?;
+    if header.protocol() != ip_number::TCP || header.fragments_offset().value() > 0 {
+        return Ok(None);
+    }
+    // Its length is not asked: it is 0 if the network card is to cut it into pieces.
+    let segment = &packet[header.slice().len()..];
+    tcp(header.source_addr(), header.destination_addr(), segment)
+}
+
+fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
+    use err::{ipv6, ipv6_exts};
+    let header = Ipv6HeaderSlice::from_slice(packet).map_err(|error| match error {
+        ipv6::HeaderSliceError::Len(_) => CUT,
+        ipv6::HeaderSliceError::Content(_) => NOT_IP,
+    })?;
+    let behind = &packet[header.slice().len()..];
+    let mut segment = behind;
+    if header.next_header() != ip_number::TCP {
+        let (extensions, protocol, rest, error) =
+            Ipv6ExtensionsSlice::from_slice_lax(header.next_header(), behind);
+        if extensions.is_fragmenting_payload() && extensions.clone().into_iter().any(is_later) {
+            return Ok(None);
+        }
+        match error {
+            Some((ipv6_exts::HeaderSliceError::Len(_), _)) => return Err(CUT),
+            Some((ipv6_exts::HeaderSliceError::Content(_), _)) => {
+                return Err("the extensions of the IPv6 header are not as they should be");
+            }
+            None if protocol != ip_number::TCP => return Ok(None),
+            None => segment = rest,
+        }
+    }
+    tcp(header.source_addr(), header.destination_addr(), segment)
+}
+
+/// Whether it says that this is not the first fragment.
+fn is_later(extension: Ipv6ExtensionSlice<'_>) -> bool {
+    match extension {
+        Ipv6ExtensionSlice::Fragment(fragment) => fragment.fragment_offset().value() > 0,
+        _ => false,
+    }
+}
+
+/// etherparse wants all of the header; tcpdump -s may have kept less.
+fn tcp(
+    source: impl Into<IpAddr>,
+    destination: impl Into<IpAddr>,
+    segment: &[u8],
+) -> Result<Option<Segment>, Misfit> {
+    let header: &[u8; TCP] = segment.first_chunk().ok_or(CUT)?;
+    if header[13] & SYN == 0 {
+        return Ok(None);
+    }
+    let u16 = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let u32 = |at: usize| u32::from(u16(at)) << 16 | u32::from(u16(at + 2));
+    Ok(Some(Segment {
+        source: source.into(),
+        source_port: u16(0),
+        destination: destination.into(),
+        destination_port: u16(2),
+        sequence: u32(4),
+        acknowledged: (header[13] & ACK != 0).then(|| u32(8)),
+    }))
+}
+
+impl Segment {
+    fn event(self, time: Option<(i64, u32)>) -> Event {
+        let source = (self.source, self.source_port);
+        let destination = (self.destination, self.destination_port);
+        let (client, server) = match self.acknowledged {
+            None => (source, destination),
+            Some(_) => (destination, source),
+        };
+        let connection = Connection {
+            time: time.and_then(moment).map_or(When::Unknown, When::At),
+            remote: Host::at(client.0),
+            remote_port: Some(client.1),
+            local: Host::at(server.0),
+            local_port: Some(server.1),
+            family: None,
+            process: None,
+            netns: None,
+            source: Source::Record(Record::Pcap),
+        };
+        match self.acknowledged {
+            None => Event::Syn(connection, self.sequence),
+            Some(acknowledged) => Event::Answer(connection, acknowledged.wrapping_sub(1)),
+        }
+    }
+}
+
+/// None if a damaged file has a time that is none.
+fn moment((second, nanosecond): (i64, u32)) -> Option<Timestamp> {
+    if nanosecond >= 1_000_000_000 {
+        return None;
+    }
+    Timestamp::new(second, nanosecond.cast_signed()).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use super::*;
+
+/// From 192.0.2.1:40000 to 192.0.2.9:80, sequence number 100, acknowledges 7.
+fn tcp_segment(flags: u8) -> Vec<u8> {
+    let mut segment = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 100, 0, 0, 0, 7, 0x50, flags];
+    segment.extend([0; 6]);
+    segment
+}
+
+fn over_ipv4(protocol: u8, fragment: u16, options: usize, segment: &[u8]) -> Vec<u8> {
+    let ihl = u8::try_from(5 + options / 4).unwrap();
+    let [high, low] = fragment.to_be_bytes();
+    let mut packet = vec![0x40 | ihl, 0, 0, 0, 0, 0, high, low, 64, protocol, 0, 0];
+    packet.extend([192, 0, 2, 1, 192, 0, 2, 9]);
+    packet.extend(vec![1; options]);
+    packet.extend(segment);
+    packet
+}
+
+/// `extensions` is all between the header and the segment.
+fn over_ipv6(next: u8, extensions: &[u8], segment: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
+    for last in [1, 9] {
+        packet.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    }
+    packet.extend(extensions);
+    packet.extend(segment);
+    packet
+}
+
+fn behind_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
+    [header, packet].concat()
+}
+
+/// What a packet says, in short.
+fn said(link_type: u16, packet: &[u8]) -> Result<Option<String>, Misfit> {
+    let mut packets = Packets::default();
+    packets.push(Some((1_700_000_000, 5)), link_type, packet);
+    let mut batch = parse(&packets, Wanted { times: true });
+    assert_eq!(batch.packets, 1);
+    if let Some((_, misfit)) = batch.first_not_understood {
+        return Err(misfit);
+    }
+    let (kind, connection, sequence) = match batch.events.pop() {
+        Some(Event::Syn(connection, sequence)) => ("syn", connection, sequence),
+        Some(Event::Answer(connection, sequence)) => ("answer", connection, sequence),
+        _ => return Ok(None),
+    };
+    let at = Timestamp::new(1_700_000_000, 5).unwrap();
+    assert_eq!(connection.time, When::At(at));
+    let end = |host: Host, port: Option<u16>| format!("{host} {}", port.unwrap());
+    Ok(Some(format!(
+        "{kind} {sequence}: {} > {}",
+        end(connection.remote, connection.remote_port),
+        end(connection.local, connection.local_port)
+    )))
+}
+
+const SAID: &str = "syn 100: 192.0.2.1 40000 > 192.0.2.9 80";
+const SAID_6: &str = "syn 100: 2001:db8::1 40000 > 2001:db8::9 80";
+
+/// Whatever a packet begins with, and what it says if it is one of IPv4 or IPv6.
+fn headers(is_ipv6: bool) -> Vec<(u16, Vec<u8>)> {
+    let protocol: [u8; 2] = if is_ipv6 { [0x86, 0xdd] } else { [8, 0] };
+    let ethernet = |tags: &[u8]| [&[2; 12], tags, &protocol].concat();
+    let sll2 = [&protocol[..], &[0, 0, 0, 0, 0, 1, 0, 1, 0, 6], &[2; 8]].concat();
+    let mut headers = vec![
+        (1, ethernet(&[])),
+        (1, ethernet(&[0x81, 0, 0, 5])),
+        (1, ethernet(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6])),
+        (1, ethernet(&[0x91, 0, 0, 5, 0x92, 0, 0, 6, 0x81, 0, 0, 7])),
+        // An interface without Ethernet: ARPHRD_NONE
+        (113, [&[0, 0, 0xff, 0xfe], &[0; 10][..], &protocol].concat()),
+        (276, sll2),
+        (101, vec![]),
+        (12, vec![]),
+        (14, vec![]),
+        (if is_ipv6 { 229 } else { 228 }, vec![]),
+    ];
+    let families: &[u8] = if is_ipv6 { &[10, 24, 28, 30] } else { &[2] };
+    for &family in families {
+        headers.push((0, vec![family, 0, 0, 0]));
+        headers.push((0, vec![0, 0, 0, family]));
+        headers.push((108, vec![0, 0, 0, family]));
+    }
+    headers
+}
+
+#[test]
+fn a_syn_is_found_behind_each_header_unless_it_is_cut() {
+    for (is_ipv6, packet, expected) in [
+        (false, over_ipv4(6, 0x4000, 0, &tcp_segment(2)), SAID),
+        (false, over_ipv4(6, 0x2000, 40, &tcp_segment(2)), SAID),
+        (true, over_ipv6(6, &[], &tcp_segment(2)), SAID_6),
+    ] {
+        for (link_type, header) in headers(is_ipv6) {
+            let mut packet = behind_header(&header, &packet);
+            packet.extend([0; 9]);
+            assert_eq!(said(link_type, &packet), Ok(Some(expected.to_owned())));
+            let end = packet.len() - 9 - (20 - TCP);
+            assert_eq!(
+                said(link_type, &packet[..end]),
+                Ok(Some(expected.to_owned()))
+            );
+            for end in 0..end {
+                assert_eq!(
+                    said(link_type, &packet[..end]),
+                    Err(CUT),
+                    "{link_type} {end}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_has_its_ends_turned_around() {
+    let answer = over_ipv4(6, 0, 0, &tcp_segment(0x12));
+    let expected = "answer 6: 192.0.2.9 80 > 192.0.2.1 40000";
+    assert_eq!(said(101, &answer), Ok(Some(expected.to_owned())));
+}
+
+#[test]
+fn other_packets_are_nothing() {
+    for flags in [0x10, 0x11, 0x14, 0x18] {
+        assert_eq!(
+            said(101, &over_ipv4(6, 0, 0, &tcp_segment(flags))),
+            Ok(None)
+        );
+    }
+    let syn = tcp_segment(2);
+    assert_eq!(said(101, &over_ipv4(17, 0, 0, &syn)), Ok(None));
+    assert_eq!(said(101, &over_ipv4(6, 1, 0, &syn)), Ok(None));
+    assert_eq!(said(101, &over_ipv6(58, &[], &syn)), Ok(None));
+    assert_eq!(said(1, &[&[2; 12][..], &[8, 6], &syn].concat()), Ok(None));
+    assert_eq!(said(0, &[7, 0, 0, 0, 1]), Ok(None));
+}
+
+#[test]
+fn extensions_of_ipv6_are_passed() {
+    let options = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
+    let route = |next: u8| [&[next, 2, 4, 0, 0, 0, 0, 0], &[0; 16][..]].concat();
+    let fragment = |next: u8, place: u8| [next, 0, 0, place, 0, 0, 0, 9];
+    let all = [&options(43)[..], &route(60), &options(44), &fragment(6, 1)].concat();
+    let packet = over_ipv6(0, &all, &tcp_segment(2));
+    assert_eq!(said(101, &packet), Ok(Some(SAID_6.to_owned())));
+    assert_eq!(said(101, &packet[..100]), Err(CUT));
+    let later = over_ipv6(44, &fragment(6, 8), &tcp_segment(2));
+    assert_eq!(said(101, &later), Ok(None));
+    // What is there is no header.
+    let later = over_ipv6(44, &fragment(60, 8), &[1, 0xff]);
+    assert_eq!(said(101, &later), Ok(None));
+}
+
+#[test]
+fn what_is_not_understood_is_no_event() {
+    let syn = over_ipv4(6, 0, 0, &tcp_segment(2));
+    assert_eq!(said(147, &syn), Err(LINK_TYPE));
+    assert_eq!(said(101, &[0; 60]), Err(NOT_IP));
+    let ethernet = [&[2; 12][..], &[0x86, 0xdd], &syn].concat();
+    assert_eq!(said(1, &ethernet), Err(NOT_IP));
+}
+
+#[test]
+fn no_bytes_are_too_odd() {
+    for (is_ipv6, packet) in [
+        (false, over_ipv4(6, 0, 4, &tcp_segment(2))),
+        (
+            true,
+            over_ipv6(60, &[6, 0, 1, 4, 0, 0, 0, 0], &tcp_segment(2)),
+        ),
+    ] {
+        for (link_type, header) in headers(is_ipv6) {
+            let packet = behind_header(&header, &packet);
+            for at in 0..packet.len() {
+                for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                    let mut packet = packet.clone();
+                    packet[at] = byte;
+                    let _ = said(link_type, &packet);
+                    let _ = said(link_type, &packet[..at]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn captures_are_told_by_four_bytes() {
+    for magic in MAGICS {
+        assert!(is_capture(&magic));
+        assert!(!is_capture(&magic[..3]));
+    }
+    assert!(!is_capture(b""));
+    assert!(!is_capture(b"IP 192.0.2.1"));
+}
+
+#[test]
+fn a_time_is_a_moment_if_it_can_be() {
+    assert!(moment((1_700_000_000, 999_999_999)).is_some());
+    assert_eq!(moment((1_700_000_000, 1_000_000_000)), None);
+    assert_eq!(moment((i64::MAX, 0)), None);
+    assert_eq!(moment((0, u32::MAX)), None);
+}
