@@ -25,6 +25,9 @@ const READ: [u32; 5] = [SHB_MAGIC, IDB_MAGIC, OLD_PACKET, SPB_MAGIC, EPB_MAGIC];
 /// A capture has not more interfaces.
 const MOST_INTERFACES: usize = 1 << 16;
 
+/// In a second.
+const NANOSECONDS: u64 = 1_000_000_000;
+
 /// What a section says of an interface.
 struct Interface {
     link_type: u16,
@@ -173,8 +176,12 @@ impl Interface {
     fn time(&self, time: u64) -> Option<(i64, u32)> {
         let parts = self.parts?;
         let second = i64::try_from(time / parts).ok()?;
-        let rest = u128::from(time % parts);
-        let nanosecond = rest * 1_000_000_000 / u128::from(parts);
+        let rest = time % parts;
+        // Wider numbers take longer to divide.
+        let nanosecond = match rest.checked_mul(NANOSECONDS) {
+            Some(rest) => rest / parts,
+            None => (u128::from(rest) * u128::from(NANOSECONDS) / u128::from(parts)) as u64,
+        };
         let second = second.checked_add(self.offset)?;
         Some((second, u32::try_from(nanosecond).ok()?))
     }
