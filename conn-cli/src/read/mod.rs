@@ -1,9 +1,10 @@
 //! Records of other programs: what iptables, nftables, tcpdump and strace wrote, and conn-cli
 //! itself.
 //!
-//! A thread opens the [`input`]s, [`unpack`]s them, tells their [`format`] and cuts them into
-//! pieces ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces. [`merge`] puts the
-//! [`batch`]es together in their order and counts. [`feed`] leads them from one to the other.
+//! A thread opens the [`input`]s, [`unpack`]s them, tells their [`format`](mod@format) and
+//! cuts them into pieces ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
+//! [`merge`] puts the [`batch`]es together in their order and counts. [`feed`] leads them from
+//! one to the other.
 
 pub mod batch;
 pub mod capture;

@@ -38,28 +38,45 @@ pub fn read(
     let mut input = unpack::unpack(head, input)?;
 
     let mut head = Vec::new();
-    let format = match format {
-        Some(format) => format,
-        None => match recognise(&mut input, &mut head)? {
-            Some(format) => format,
-            None if head.is_empty() => return Ok(()),
-            None => return Err(Trouble::UnknownFormat),
-        },
+    let (format, error) = match format {
+        Some(format) => (Some(format), None),
+        None => recognise(&mut input, &mut head),
     };
+    let input = Failing { error, input };
     match format {
-        Format::Pcap => capture::cut(io::Cursor::new(head).chain(input), emit),
-        _ => cut_lines(format, &head, input, emit),
+        Some(Format::Pcap) => capture::cut(io::Cursor::new(head).chain(input), emit),
+        Some(format) => cut_lines(format, &head, input, emit),
+        None => match input.error {
+            Some(error) => Err(Trouble::Io(error)),
+            None if head.is_empty() => Ok(()),
+            None => Err(Trouble::UnknownFormat),
+        },
     }
 }
 
-/// Reads as much as tells the format, into `head`.
-fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Format>> {
+/// An input of which the next read fails, if there is an error.
+struct Failing<R> {
+    error: Option<io::Error>,
+    input: R,
+}
+
+impl<R: Read> Read for Failing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => self.input.read(buffer),
+        }
+    }
+}
+
+/// Reads as much as tells the format, into `head`; and what went wrong after that.
+fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> (Option<Format>, Option<io::Error>) {
     loop {
-        let more = read_some(input, head, HEAD)?;
-        let is_all = !more || head.len() >= HEAD;
+        let more = read_some(input, head, HEAD);
+        let is_all = !matches!(more, Ok(true)) || head.len() >= HEAD;
         let format = Format::recognise(head, is_all);
         if format.is_some() || is_all {
-            return Ok(format);
+            return (format, more.err());
         }
     }
 }

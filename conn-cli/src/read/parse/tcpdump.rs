@@ -34,12 +34,11 @@ use crate::{
 };
 
 const NOT_TCPDUMP: Misfit = "this is no line of tcpdump's";
-const CUT: Misfit = "the line, or the packet, is cut before its flags";
+const CUT: Misfit = "the line, or the packet, is cut before the end of its flags and numbers";
 const QUIET: Misfit = "tcpdump -q prints no flags, so that new connections cannot be told";
 const UNREADABLE: Misfit = "tcpdump could not read this packet";
 const OLD: Misfit = "the flags are written as tcpdump did before version 4";
 const NO_END: Misfit = "an end of the connection has no address and port";
-const NO_ACK: Misfit = "the answer does not tell which SYN it is to";
 
 /// The lines of tcpdump.
 #[derive(Debug)]
@@ -107,13 +106,17 @@ impl Line for Lines {
             return Ok(());
         }
         let (flags, rest) = split_at_byte(flags, b']').ok_or(CUT)?;
-        let (client, server, is_answer) = match kind(flags) {
-            Kind::Syn => (pair.from, pair.to, false),
-            Kind::Answer => (pair.to, pair.from, true),
-            Kind::Other => return Ok(()),
+        let kind = kind(flags);
+        if matches!(kind, Kind::Other) {
+            return Ok(());
+        }
+        let from = end(pair.from, pair.ports.map(|ports| ports.0)).ok_or(NO_END)?;
+        let to = end(pair.to, pair.ports.map(|ports| ports.1)).ok_or(NO_END)?;
+        let is_answer = matches!(kind, Kind::Answer);
+        let ((remote, remote_port), (local, local_port)) = match is_answer {
+            true => (to, from),
+            false => (from, to),
         };
-        let (remote, remote_port) = end(client).ok_or(NO_END)?;
-        let (local, local_port) = end(server).ok_or(NO_END)?;
         let connection = Connection {
             time: match continues {
                 true => self.time.clone(),
@@ -133,12 +136,9 @@ impl Line for Lines {
             // Both numbers are absolute, with and without -S.
             true => Event::Answer(
                 connection,
-                value(rest, b", ack ").ok_or(NO_ACK)?.wrapping_sub(1),
+                value(rest, b", ack ").ok_or(CUT)?.wrapping_sub(1),
             ),
-            false => match value(rest, b", seq ") {
-                Some(sequence) => Event::Syn(connection, sequence),
-                None => Event::Connection(connection),
-            },
+            false => Event::Syn(connection, value(rest, b", seq ").ok_or(CUT)?),
         });
         Ok(())
     }
@@ -288,13 +288,19 @@ fn kind(flags: &[u8]) -> Kind {
     }
 }
 
-/// `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`
-fn end(text: &[u8]) -> Option<(Host, Option<u16>)> {
-    if let Some((address, port)) = socket_address(text) {
-        return Some((Host::Address(address.into()), Some(port)));
-    }
-    let dot = memrchr(b'.', text)?;
-    let (host, port) = (&text[..dot], &text[dot + 1..]);
+/// `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, unless the port is
+/// elsewhere.
+fn end(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
+    let (host, port) = match port {
+        Some(port) => (text, port),
+        None => {
+            if let Some((address, port)) = socket_address(text) {
+                return Some((Host::Address(address.into()), Some(port)));
+            }
+            let dot = memrchr(b'.', text)?;
+            (&text[..dot], &text[dot + 1..])
+        }
+    };
     let host = match address(host) {
         Some(host) => host,
         // No name ends with a number; it is an address that is damaged.

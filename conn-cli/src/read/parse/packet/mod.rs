@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use etherparse::{
-    EtherType, Ipv4HeaderSlice, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice, err,
-    ether_type, ip_number,
+    EtherType, IpNumber, Ipv4HeaderSlice, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice,
+    err, ether_type, ip_number,
 };
 use jiff::Timestamp;
 
@@ -60,7 +60,9 @@ const CUT: Misfit = "the packet was cut before the end of its TCP header";
 const LINK_TYPE: Misfit = "packets of this link type are not known";
 const NOT_IP: Misfit = "this is no IP header";
 
+const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
 /// The first bytes of a TCP header, up to its flags.
@@ -151,12 +153,16 @@ fn ipv4(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
         Len(_) => CUT,
         Content(_) => NOT_IP,
     })?;
-    if header.protocol() != ip_number::TCP || header.fragments_offset().value() > 0 {
+    if header.fragments_offset().value() > 0 {
         return Ok(None);
     }
     // Its length is not asked: it is 0 if the network card is to cut it into pieces.
-    let segment = &packet[header.slice().len()..];
-    tcp(header.source_addr(), header.destination_addr(), segment)
+    let payload = &packet[header.slice().len()..];
+    let ends = (
+        header.source_addr().into(),
+        header.destination_addr().into(),
+    );
+    transport(header.protocol(), ends, payload)
 }
 
 fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
@@ -165,11 +171,11 @@ fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
         ipv6::HeaderSliceError::Len(_) => CUT,
         ipv6::HeaderSliceError::Content(_) => NOT_IP,
     })?;
-    let behind = &packet[header.slice().len()..];
-    let mut segment = behind;
-    if header.next_header() != ip_number::TCP {
-        let (extensions, protocol, rest, error) =
-            Ipv6ExtensionsSlice::from_slice_lax(header.next_header(), behind);
+    let mut payload = &packet[header.slice().len()..];
+    let mut protocol = header.next_header();
+    if protocol != ip_number::TCP {
+        let (extensions, last, rest, error) =
+            Ipv6ExtensionsSlice::from_slice_lax(protocol, payload);
         if extensions.is_fragmenting_payload() && extensions.clone().into_iter().any(is_later) {
             return Ok(None);
         }
@@ -178,11 +184,29 @@ fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
             Some((ipv6_exts::HeaderSliceError::Content(_), _)) => {
                 return Err("the extensions of the IPv6 header are not as they should be");
             }
-            None if protocol != ip_number::TCP => return Ok(None),
-            None => segment = rest,
+            None => (protocol, payload) = (last, rest),
         }
     }
-    tcp(header.source_addr(), header.destination_addr(), segment)
+    let ends = (
+        header.source_addr().into(),
+        header.destination_addr().into(),
+    );
+    transport(protocol, ends, payload)
+}
+
+/// The segment in what a packet carries from one end to the other: in a tunnel, that of the
+/// packet in it. Each takes some bytes, so that there is an end to it.
+fn transport(
+    protocol: IpNumber,
+    ends: (IpAddr, IpAddr),
+    payload: &[u8],
+) -> Result<Option<Segment>, Misfit> {
+    match protocol {
+        ip_number::TCP => tcp(ends, payload),
+        ip_number::IPV4 => ipv4(payload),
+        ip_number::IPV6 => ipv6(payload),
+        _ => Ok(None),
+    }
 }
 
 /// Whether it says that this is not the first fragment.
@@ -194,21 +218,18 @@ fn is_later(extension: Ipv6ExtensionSlice<'_>) -> bool {
 }
 
 /// etherparse wants all of the header; tcpdump -s may have kept less.
-fn tcp(
-    source: impl Into<IpAddr>,
-    destination: impl Into<IpAddr>,
-    segment: &[u8],
-) -> Result<Option<Segment>, Misfit> {
+fn tcp((source, destination): (IpAddr, IpAddr), segment: &[u8]) -> Result<Option<Segment>, Misfit> {
     let header: &[u8; TCP] = segment.first_chunk().ok_or(CUT)?;
-    if header[13] & SYN == 0 {
+    // One that resets or ends a connection too asks for none: Linux throws it away.
+    if header[13] & (SYN | FIN | RST) != SYN {
         return Ok(None);
     }
     let u16 = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let u32 = |at: usize| u32::from(u16(at)) << 16 | u32::from(u16(at + 2));
     Ok(Some(Segment {
-        source: source.into(),
+        source,
         source_port: u16(0),
-        destination: destination.into(),
+        destination,
         destination_port: u16(2),
         sequence: u32(4),
         acknowledged: (header[13] & ACK != 0).then(|| u32(8)),

@@ -8,6 +8,7 @@ use crate::{
     },
 };
 
+const CUT: Misfit = "the line is cut";
 const NO_ADDRESS: Misfit = "the address is cut or written in another way";
 
 /// An end of a connection, as far as it is known.
@@ -59,6 +60,9 @@ pub(super) fn accepted(
     let Some((mut remote, family)) = peer(arguments)? else {
         return Ok(None);
     };
+    if let (Descriptor::Cut, Host::Unknown) = (&accepted, &remote.0) {
+        return Err(CUT);
+    }
     let local = match (accepted, listener) {
         (Descriptor::Tcp(local, peer), _) => {
             if let (Host::Unknown, Some(peer)) = (&remote.0, peer) {
@@ -86,6 +90,8 @@ pub(super) enum Descriptor {
     Tcp(End, Option<End>),
     /// With -yy: a socket that is not of TCP.
     Other,
+    /// Something that does not end.
+    Cut,
 }
 
 /// `3`, `3<socket:[1234]>`, `3<TCP:[192.0.2.9:80->192.0.2.1:37822]>`,
@@ -99,7 +105,7 @@ pub(super) fn descriptor(text: &[u8]) -> (Descriptor, &[u8]) {
     loop {
         end += match memchr::memchr(b'>', &shown[end..]) {
             Some(at) => at,
-            None => return (Descriptor::Plain, shown),
+            None => return (Descriptor::Cut, shown),
         };
         // Not that of `->`.
         if !shown[..end].ends_with(b"-") {

@@ -12,6 +12,8 @@ const LONGEST_DUMP: usize = 256 * 1024;
 pub(super) struct Pair<'a> {
     pub(super) from: &'a [u8],
     pub(super) to: &'a [u8],
+    /// The ports of both, if they are not with the addresses: see [`Self::is_extended`].
+    pub(super) ports: Option<(&'a [u8], &'a [u8])>,
     pub(super) after: &'a [u8],
 }
 
@@ -36,18 +38,32 @@ impl<'a> Pair<'a> {
                 continue;
             };
             let from = memrchr(b' ', &line[..at - 1]).map_or(0, |at| at + 1);
-            let pair = Self {
+            let mut pair = Self {
                 from: &line[from..at - 1],
                 to: address,
+                ports: None,
                 after: &to[space + 1..],
             };
-            let is_tunnel = pair.is_tunnel();
+            if let Some(outer) = found.take_if(|outer: &mut Self| outer.is_extended()) {
+                pair.ports = Some((pair.from, pair.to));
+                (pair.from, pair.to) = (outer.from, outer.to);
+            }
+            let has_more = pair.is_tunnel() || pair.is_extended();
             found = Some(pair);
-            if !is_tunnel {
+            if !has_more {
                 break;
             }
         }
         found
+    }
+
+    /// Whether IPv6 has something between its own header and that of TCP. Of TCP there are then
+    /// only the ports: `IP6 2001:db8::1 > 2001:db8::9: HBH 37822 > 80: Flags [S]`.
+    fn is_extended(&self) -> bool {
+        self.ports.is_none()
+            && [&b"HBH"[..], b"DSTOPT", b"RT6", b"srcrt", b"frag"]
+                .iter()
+                .any(|header| self.after.starts_with(header))
     }
 
     /// Whether another packet is in this one: `IP ..`, `GREv0, .. IP ..`, or with -e at once
@@ -169,7 +185,10 @@ pub fn likeness(line: &[u8]) -> Likeness {
     if line.starts_with(b"\t") || !(continues || is_start(rest)) {
         return Likeness::None;
     }
-    let is_pair = |pair: &Pair<'_>| end(pair.from).is_some() && end(pair.to).is_some();
+    let is_pair = |pair: &Pair<'_>| {
+        let (from, to) = pair.ports.unzip();
+        end(pair.from, from).is_some() && end(pair.to, to).is_some()
+    };
     match Pair::find(line) {
         Some(pair) if pair.after.starts_with(b"Flags [") && is_pair(&pair) => Likeness::Certain,
         _ if is_header(line) && !continues => Likeness::Certain,
