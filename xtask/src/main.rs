@@ -2,6 +2,7 @@
 //!
 //! One module per command; each has an `Args` for clap and a `run`.
 
+mod bench;
 mod cases;
 mod command;
 mod ebpf;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Builds and tests what plain cargo cannot
+/// Builds, tests and measures what plain cargo cannot
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Xtask {
@@ -30,6 +31,7 @@ enum Command {
     Test(test::Args),
     Native(native::Args),
     Vm(vm::Args),
+    Bench(bench::Args),
     Record(record::Args),
     #[command(hide = true)]
     Cases(cases::Args),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Native(args) => native::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Cases(args) => cases::run(&args),
         Command::Serve(args) => cases::server::run(&args),

@@ -1,0 +1,32 @@
+//! `cargo xtask bench`: how fast conn-cli is, beside what else does the same.
+
+mod inputs;
+mod measure;
+mod packets;
+mod peers;
+mod read;
+mod scale;
+mod table;
+mod text;
+mod truth;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// Measure conn-cli beside the programs that are used instead of it
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Read(read::Args),
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.command {
+        Command::Read(args) => read::run(args),
+    }
+}

@@ -1,0 +1,122 @@
+//! Makes many connections of a few recorded ones: who makes each, and when.
+
+use std::net::Ipv4Addr;
+
+use super::truth::Truth;
+
+/// How many different clients there are.
+const CLIENTS: u32 = 20_000;
+
+/// Their network is the one that RFC 2544 sets aside for benchmarks.
+const NETWORK: u32 = u32::from_be_bytes([198, 18, 0, 0]);
+
+/// Every client of the recorded sessions is in this network (RFC 5737).
+pub(super) const RECORDED_NETWORK: &str = "198.51.100.";
+
+/// Who makes a connection instead of the recorded client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    client: u32,
+    pub(super) port: u16,
+    /// The client's initial sequence number, of which no two connections have the same.
+    pub(super) sequence: u32,
+}
+
+impl Peer {
+    /// That of a connection by its number, from 0.
+    pub(super) fn of(connection: u64) -> Self {
+        let bits = scramble(connection);
+        Self {
+            client: (bits >> 32) as u32 % CLIENTS,
+            // Linux's ephemeral ports.
+            port: 32_768 + (bits as u16) % 28_232,
+            // An odd factor permutes the numbers.
+            sequence: (connection as u32).wrapping_mul(2_654_435_761),
+        }
+    }
+
+    pub(super) fn address(self) -> Ipv4Addr {
+        address(self.client)
+    }
+}
+
+fn address(client: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(NETWORK + client)
+}
+
+/// A fixed sequence without a pattern (splitmix64), so that no cache helps more than it would.
+fn scramble(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// Counts what is written, while it is written.
+#[derive(Debug)]
+pub(super) struct Counter {
+    records: u64,
+    connections: Vec<u64>,
+}
+
+impl Counter {
+    pub(super) fn new() -> Self {
+        Self {
+            records: 0,
+            connections: vec![0; CLIENTS as usize],
+        }
+    }
+
+    pub(super) fn record(&mut self) {
+        self.records += 1;
+    }
+
+    pub(super) fn connection(&mut self, peer: Peer) {
+        self.connections[peer.client as usize] += 1;
+    }
+
+    pub(super) fn truth(&self) -> Truth {
+        let counts = self.connections.iter().copied();
+        Truth {
+            records: self.records,
+            clients: (0..)
+                .map(address)
+                .zip(counts)
+                .filter(|&(_, count)| count > 0)
+                .collect(),
+        }
+    }
+}
+
+/// A recorded session that can be written again and again, each time by other clients.
+pub(super) trait Session {
+    /// What comes once, before all.
+    fn opening(&self, out: &mut Vec<u8>, counter: &mut Counter);
+
+    /// The session, for the time of this number, from 0.
+    fn round(&self, round: u64, out: &mut Vec<u8>, counter: &mut Counter);
+
+    /// What comes once, after all.
+    fn closing(&self, out: &mut Vec<u8>, counter: &mut Counter);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn peers_are_many_and_sequence_numbers_differ() {
+        let peers: Vec<_> = (0..400_000).map(Peer::of).collect();
+        let clients: HashSet<_> = peers.iter().map(|peer| peer.address()).collect();
+        let sequences: HashSet<_> = peers.iter().map(|peer| peer.sequence).collect();
+        assert_eq!(clients.len(), CLIENTS as usize);
+        assert_eq!(sequences.len(), peers.len());
+        assert!(
+            peers
+                .iter()
+                .all(|peer| (32_768..61_000).contains(&peer.port))
+        );
+    }
+}
