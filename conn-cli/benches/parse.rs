@@ -1,0 +1,91 @@
+//! How fast each kind of record is parsed, without reading and counting: `cargo bench`.
+//!
+//! The records are those that `cargo xtask bench read` scales: a server and a client in network
+//! namespaces, recorded by strace -f -tt, tcpdump and iptables -j LOG.
+
+use std::hint::black_box;
+
+use conn_cli::read::{
+    Format,
+    batch::{Batch, Piece},
+    parse::{Wanted, parse},
+    reader,
+};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+/// As much as is read at once.
+const PIECE: usize = 256 * 1024;
+
+const LINES: [(&str, Format, &[u8]); 4] = [
+    (
+        "strace-threads",
+        Format::Strace,
+        include_bytes!("recorded/strace-threads.txt"),
+    ),
+    (
+        "strace-one",
+        Format::Strace,
+        include_bytes!("recorded/strace-one.txt"),
+    ),
+    (
+        "kernel-log",
+        Format::KernelLog,
+        include_bytes!("recorded/kernel-log.txt"),
+    ),
+    (
+        "tcpdump",
+        Format::Tcpdump,
+        include_bytes!("recorded/tcpdump.txt"),
+    ),
+];
+
+const PACKETS: &[u8] = include_bytes!("recorded/packets.pcap");
+
+/// The headers of a pcap file.
+const FILE_HEADER: usize = 24;
+
+fn lines(criterion: &mut Criterion) {
+    for (name, format, recorded) in LINES {
+        let lines = repeated(recorded);
+        let pieces = || vec![Piece::Lines(format, lines.clone())];
+        measure(criterion, name, lines.len(), pieces);
+    }
+}
+
+fn packets(criterion: &mut Criterion) {
+    let mut capture = PACKETS.to_vec();
+    capture.extend(repeated(&PACKETS[FILE_HEADER..]));
+    let cut = || {
+        let mut pieces = Vec::new();
+        let mut emit = |piece| {
+            pieces.push(piece);
+            Ok(())
+        };
+        reader::read(&capture[..], Some(Format::Pcap), &mut emit).expect("it is whole");
+        pieces
+    };
+    measure(criterion, "pcap", capture.len(), cut);
+}
+
+/// The same records again and again.
+fn repeated(recorded: &[u8]) -> Vec<u8> {
+    recorded.repeat(PIECE / recorded.len())
+}
+
+fn measure(criterion: &mut Criterion, name: &str, bytes: usize, pieces: impl Fn() -> Vec<Piece>) {
+    let mut group = criterion.benchmark_group("parse");
+    group.throughput(Throughput::Bytes(bytes as u64));
+    for (wants, times) in [("", true), ("-quiet", false)] {
+        group.bench_function(format!("{name}{wants}"), |bencher| {
+            let parsed = |pieces: Vec<Piece>| -> Vec<Batch> {
+                let pieces = black_box(pieces).into_iter();
+                pieces.map(|piece| parse(piece, Wanted { times })).collect()
+            };
+            bencher.iter_batched(&pieces, parsed, BatchSize::LargeInput);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, lines, packets);
+criterion_main!(benches);
