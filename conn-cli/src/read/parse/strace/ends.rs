@@ -161,6 +161,9 @@ fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, Misfit> {
         // NULL, or there was no room.
         return Ok(Some(((Host::Unknown, None), None)));
     };
+    if let Some(end) = ipv4_peer(sockaddr) {
+        return Ok(Some((end, Some(Family::Ipv4))));
+    }
     let (family, rest) = split_at_byte(sockaddr, b',').unwrap_or((sockaddr, b""));
     let (family, host) = match family {
         // With -X verbose names are in comments.
@@ -178,6 +181,15 @@ fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, Misfit> {
     };
     let port = port.ok_or(NO_ADDRESS)?;
     Ok(Some(((host, Some(port)), Some(family))))
+}
+
+/// The same of IPv4 as strace nearly always writes it, without looking for anything.
+fn ipv4_peer(sockaddr: &[u8]) -> Option<End> {
+    let rest = sockaddr.strip_prefix(b"AF_INET, sin_port=htons(")?;
+    let (port, rest) = digits(rest);
+    let rest = rest.strip_prefix(b"), sin_addr=inet_addr(\"")?;
+    let (host, _) = split_at_byte(rest, b'"')?;
+    Some((address(host)?, Some(number(port)?)))
 }
 
 /// What is in quotation marks after `open`, which ends with the first of them. With
