@@ -6,6 +6,7 @@ mod bench;
 mod cases;
 mod command;
 mod ebpf;
+mod fuzz;
 mod guest;
 mod native;
 mod record;
@@ -31,6 +32,7 @@ enum Command {
     Test(test::Args),
     Native(native::Args),
     Vm(vm::Args),
+    Fuzz(fuzz::Args),
     Bench(bench::Args),
     Record(record::Args),
     #[command(hide = true)]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Native(args) => native::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Cases(args) => cases::run(&args),

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::{command, vm};
 
-/// Run all tests: of the crates, of the eBPF objects, on this machine and in guests
+/// Run all tests: of the crates, of the eBPF objects, on this machine, in guests, damaged input
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -34,8 +34,14 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
             None => bail!("did not run: there is no conn-cli to test"),
         });
     }
+    report.part("fuzz", || {
+        command::run(xtask()?.args(["fuzz", "--seconds", FUZZ_SECONDS]))
+    });
     report.finish()
 }
+
+/// For each target: it is to show that they work, and what is easily found.
+const FUZZ_SECONDS: &str = "5";
 
 /// This xtask as a command.
 fn xtask() -> Result<Command> {

@@ -54,11 +54,15 @@ impl Cutter {
             self.emit(lines, emit)?;
         }
         self.kept.extend_from_slice(&bytes[whole..]);
-        if self.kept.len() - self.held_back > parse::longest_line(self.format) {
-            self.discards = true;
-            self.kept.truncate(self.held_back);
-            let lines = std::mem::take(&mut self.kept);
-            self.held_back = 0;
+        let longest = parse::longest_line(self.format);
+        self.discards = self.kept.len() - self.held_back > longest;
+        // Nothing real belongs together for so long.
+        if self.discards || self.held_back > longest {
+            let mut lines = std::mem::take(&mut self.kept);
+            let begun = lines.split_off(std::mem::take(&mut self.held_back));
+            if !self.discards {
+                self.kept = begun;
+            }
             self.emit(lines, emit)?;
         }
         Ok(())

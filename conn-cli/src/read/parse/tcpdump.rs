@@ -7,18 +7,16 @@
 //!     192.0.2.1.37822 > 192.0.2.9.80: Flags [S], cksum 0xfe30 (correct), seq 17, ..
 //! ```
 //!
-//! With -A it prints what a packet holds as lines of their own, just as they are. If a client
-//! sends lines that look like tcpdump's, nothing tells them from tcpdump's, and they count.
-//! Wherever else it prints what somebody sent, that follows something else in the line, or a
-//! tab, and is not looked at.
+//! With -A it prints what a packet holds as lines of their own, just as they are: these are not
+//! understood. If a client sends lines that look like tcpdump's, nothing tells them from
+//! tcpdump's, and they count. Wherever else it prints what somebody sent, that follows something
+//! else in the line, or a tab, and is not looked at.
 
 mod shape;
 
 use memchr::{memchr, memrchr};
 
-use self::shape::{
-    Pair, is_continuation, is_cut, is_dump, is_header, is_message, is_start, is_unreadable,
-};
+use self::shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable};
 pub use self::shape::{hold_back, likeness};
 use super::{
     Line, Wanted,
@@ -55,14 +53,10 @@ pub struct Lines {
 /// What the line before was, as far as it tells what this one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
-    /// A packet, or it is not known: what it holds may follow.
-    Packet,
     /// The first of the two lines that -v makes of a packet.
     Header,
     /// The same for a packet that an ICMP message quotes.
     Quoted,
-    /// What a packet holds, in ASCII.
-    Dump,
     /// Something else.
     Other,
 }
@@ -80,7 +74,7 @@ impl Lines {
     pub fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
-            before: Before::Packet,
+            before: Before::Other,
             time: When::Unknown,
             is_icmp: false,
         }
@@ -96,7 +90,7 @@ impl Line for Lines {
         let Some(pair) = Pair::find(line) else {
             return self.without_pair(line);
         };
-        let before = std::mem::replace(&mut self.before, Before::Packet);
+        let before = std::mem::replace(&mut self.before, Before::Other);
         let continues = is_continuation(line);
         self.is_icmp &= continues;
         let Some(flags) = pair.after.strip_prefix(b"Flags [") else {
@@ -178,9 +172,6 @@ impl Lines {
     /// A line that does not say who sent something to whom.
     fn without_pair(&mut self, line: &[u8]) -> Result<(), Misfit> {
         let before = std::mem::replace(&mut self.before, Before::Other);
-        if before == Before::Dump || (before == Before::Packet && is_dump(line)) {
-            self.before = Before::Dump;
-        }
         if line.is_empty() {
             return Ok(());
         }
@@ -197,9 +188,6 @@ impl Lines {
             self.time = self.when(line);
             return Ok(());
         }
-        if self.before == Before::Dump {
-            return Ok(());
-        }
         if is_unreadable(rest) {
             return Err(UNREADABLE);
         }
@@ -207,7 +195,6 @@ impl Lines {
             return Err(CUT);
         }
         if !time.is_empty() || is_start(rest) {
-            self.before = Before::Packet;
             return Ok(());
         }
         match is_message(line) {

@@ -5,9 +5,6 @@ use memchr::{memchr, memmem, memrchr};
 use super::{end, prefix};
 use crate::read::format::Likeness;
 
-/// What is held back of a dump at most: a packet is not longer.
-const LONGEST_DUMP: usize = 256 * 1024;
-
 /// Who sends to whom, and what follows it in the line.
 pub(super) struct Pair<'a> {
     pub(super) from: &'a [u8],
@@ -156,15 +153,6 @@ pub(super) fn is_message(line: &[u8]) -> bool {
     STARTS.iter().any(|start| line.starts_with(start)) || ENDS.iter().any(|end| line.ends_with(end))
 }
 
-/// Whether -A prints a packet that begins like this: an IPv4 or IPv6 header, another one, or
-/// with -AA that of a link.
-pub(super) fn is_dump(line: &[u8]) -> bool {
-    match line {
-        [b'E', tos, ..] => !tos.is_ascii_lowercase(),
-        _ => line.starts_with(b"`") || line.starts_with(b"."),
-    }
-}
-
 /// Whether a line is one of tcpdump.
 #[must_use]
 pub fn likeness(line: &[u8]) -> Likeness {
@@ -199,20 +187,17 @@ pub fn likeness(line: &[u8]) -> Likeness {
 }
 
 /// From where on `lines`, which are whole, belong together with lines that are still to come:
-/// the first line that -v makes of a packet, and the first lines of a dump.
+/// the first line that -v makes of a packet, and a packet of ICMP that quotes another.
 #[must_use]
 pub fn hold_back(lines: &[u8]) -> usize {
     let Some(last) = line_before(lines, lines.len()) else {
         return lines.len();
     };
-    if lines[last..].starts_with(b"\t0x") {
-        return lines.len();
-    }
     let line = line_at(lines, last);
-    if is_header(line) || is_icmp(line) {
-        return packet_start(lines, last);
+    match is_header(line) || is_icmp(line) {
+        true => packet_start(lines, last),
+        false => lines.len(),
     }
-    dump_start(lines, last).unwrap_or(lines.len())
 }
 
 /// Whether a packet follows that this one quotes.
@@ -230,26 +215,6 @@ fn packet_start(lines: &[u8], mut at: usize) -> usize {
         }
     }
     at
-}
-
-/// Where the dump begins that the line at `last` is in.
-fn dump_start(lines: &[u8], last: usize) -> Option<usize> {
-    let is_packet = |line: &[u8]| match is_continuation(line) {
-        true => Pair::find(line).is_some(),
-        false => is_start(prefix(line).1),
-    };
-    let mut start = lines.len();
-    let mut at = Some(last);
-    while let Some(here) = at
-        && !is_packet(line_at(lines, here))
-    {
-        if lines.len() - here > LONGEST_DUMP {
-            return None;
-        }
-        start = here;
-        at = line_before(lines, here);
-    }
-    is_dump(&lines[start..]).then_some(start)
 }
 
 /// Where the line begins that ends before `end`.
