@@ -2,10 +2,6 @@
 
 use std::net::IpAddr;
 
-use etherparse::{
-    EtherType, IpNumber, Ipv4HeaderSlice, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice,
-    err, ether_type, ip_number,
-};
 use jiff::Timestamp;
 
 use super::Wanted;
@@ -48,13 +44,25 @@ mod link_type {
 const AF_INET: u32 = 2;
 const AF_INET6: [u32; 4] = [10, 24, 28, 30];
 
-/// Tags that other protocols follow: of 802.1Q, of 802.1ad, and two older ones.
-const VLAN: [EtherType; 4] = [
-    ether_type::VLAN_TAGGED_FRAME,
-    ether_type::PROVIDER_BRIDGING,
-    ether_type::VLAN_DOUBLE_TAGGED_FRAME,
-    EtherType(0x9200),
-];
+/// What a frame carries: <https://www.iana.org/assignments/ieee-802-numbers>.
+mod ether_type {
+    pub(super) const IPV4: u16 = 0x0800;
+    pub(super) const IPV6: u16 = 0x86dd;
+    /// Tags that other protocols follow: of 802.1Q, of 802.1ad, and two older ones.
+    pub(super) const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+}
+
+/// What a packet carries: <https://www.iana.org/assignments/protocol-numbers>.
+mod protocol {
+    pub(super) const HOP_BY_HOP: u8 = 0;
+    pub(super) const IPV4: u8 = 4;
+    pub(super) const TCP: u8 = 6;
+    pub(super) const IPV6: u8 = 41;
+    pub(super) const ROUTING: u8 = 43;
+    pub(super) const FRAGMENT: u8 = 44;
+    pub(super) const AUTHENTICATION: u8 = 51;
+    pub(super) const DESTINATION_OPTIONS: u8 = 60;
+}
 
 const CUT: Misfit = "the packet was cut before the end of its TCP header";
 const LINK_TYPE: Misfit = "packets of this link type are not known";
@@ -104,7 +112,7 @@ struct Segment {
 /// The segment, if the packet has such a one.
 fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, Misfit> {
     let (mut protocol, mut rest) = network(link_type, packet)?;
-    while VLAN.contains(&protocol) {
+    while ether_type::VLAN.contains(&protocol) {
         (protocol, rest) = behind(rest, 2, 4)?;
     }
     match protocol {
@@ -115,7 +123,7 @@ fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, Misfit> {
 }
 
 /// The protocol that a packet is of, and the packet of that protocol.
-fn network(link_type: u16, packet: &[u8]) -> Result<(EtherType, &[u8]), Misfit> {
+fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), Misfit> {
     use link_type::*;
     match link_type {
         ETHERNET => behind(packet, 12, 14),
@@ -133,7 +141,7 @@ fn network(link_type: u16, packet: &[u8]) -> Result<(EtherType, &[u8]), Misfit> 
             match family {
                 AF_INET => Ok((ether_type::IPV4, rest)),
                 _ if AF_INET6.contains(&family) => Ok((ether_type::IPV6, rest)),
-                _ => Ok((EtherType(0), rest)),
+                _ => Ok((0, rest)),
             }
         }
         _ => Err(LINK_TYPE),
@@ -141,83 +149,86 @@ fn network(link_type: u16, packet: &[u8]) -> Result<(EtherType, &[u8]), Misfit> 
 }
 
 /// The protocol that a header of `length` bytes has at `at`, and what is behind the header.
-fn behind(bytes: &[u8], at: usize, length: usize) -> Result<(EtherType, &[u8]), Misfit> {
+fn behind(bytes: &[u8], at: usize, length: usize) -> Result<(u16, &[u8]), Misfit> {
     let (header, rest) = bytes.split_at_checked(length).ok_or(CUT)?;
     let protocol = u16::from_be_bytes([header[at], header[at + 1]]);
-    Ok((EtherType(protocol), rest))
+    Ok((protocol, rest))
 }
 
+/// RFC 791, section 3.1.
 fn ipv4(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
-    use err::ipv4::HeaderSliceError::{Content, Len};
-    let header = Ipv4HeaderSlice::from_slice(packet).map_err(|error| match error {
-        Len(_) => CUT,
-        Content(_) => NOT_IP,
-    })?;
-    if header.fragments_offset().value() > 0 {
+    let header: &[u8; 20] = packet.first_chunk().ok_or(CUT)?;
+    let length = usize::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || length < header.len() {
+        return Err(NOT_IP);
+    }
+    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
+    if fragment_offset > 0 {
         return Ok(None);
     }
-    // Its length is not asked: it is 0 if the network card is to cut it into pieces.
-    let payload = &packet[header.slice().len()..];
-    let ends = (
-        header.source_addr().into(),
-        header.destination_addr().into(),
-    );
-    transport(header.protocol(), ends, payload)
+    let [.., a, b, c, d, e, f, g, h] = *header;
+    let ends = ([a, b, c, d].into(), [e, f, g, h].into());
+    // The total length is not asked: it is 0 if the network card is to cut it into pieces.
+    let payload = packet.get(length..).ok_or(CUT)?;
+    transport(header[9], ends, payload)
 }
 
+/// RFC 8200, section 3.
 fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
-    use err::{ipv6, ipv6_exts};
-    let header = Ipv6HeaderSlice::from_slice(packet).map_err(|error| match error {
-        ipv6::HeaderSliceError::Len(_) => CUT,
-        ipv6::HeaderSliceError::Content(_) => NOT_IP,
-    })?;
-    let mut payload = &packet[header.slice().len()..];
-    let mut protocol = header.next_header();
-    if protocol != ip_number::TCP {
-        let (extensions, last, rest, error) =
-            Ipv6ExtensionsSlice::from_slice_lax(protocol, payload);
-        if extensions.is_fragmenting_payload() && extensions.clone().into_iter().any(is_later) {
-            return Ok(None);
-        }
-        match error {
-            Some((ipv6_exts::HeaderSliceError::Len(_), _)) => return Err(CUT),
-            Some((ipv6_exts::HeaderSliceError::Content(_), _)) => {
-                return Err("the extensions of the IPv6 header are not as they should be");
-            }
-            None => (protocol, payload) = (last, rest),
-        }
+    let (header, mut payload) = packet.split_first_chunk::<40>().ok_or(CUT)?;
+    if header[0] >> 4 != 6 {
+        return Err(NOT_IP);
     }
-    let ends = (
-        header.source_addr().into(),
-        header.destination_addr().into(),
-    );
+    let address = |at: usize| {
+        let mut address = [0; 16];
+        address.copy_from_slice(&header[at..at + 16]);
+        IpAddr::from(address)
+    };
+    let ends = (address(8), address(24));
+    let mut protocol = header[6];
+    // Each takes eight bytes or more, so that there is an end to it.
+    while let Some(length) = extension(protocol, payload)? {
+        let (header, rest) = payload.split_at_checked(length).ok_or(CUT)?;
+        protocol = header[0];
+        payload = rest;
+    }
     transport(protocol, ends, payload)
+}
+
+/// How long the extension header is that the payload begins with, if `protocol` is one of a
+/// packet's: RFC 8200, section 4. None if it is none, or if what follows is not of the first
+/// fragment.
+fn extension(protocol: u8, payload: &[u8]) -> Result<Option<usize>, Misfit> {
+    let byte = |at: usize| payload.get(at).copied().ok_or(CUT);
+    Ok(match protocol {
+        protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
+            Some((usize::from(byte(1)?) + 1) * 8)
+        }
+        protocol::AUTHENTICATION => Some((usize::from(byte(1)?) + 2) * 4),
+        protocol::FRAGMENT => {
+            let offset = u16::from_be_bytes([byte(2)?, byte(3)?]) >> 3;
+            (offset == 0).then_some(8)
+        }
+        _ => None,
+    })
 }
 
 /// The segment in what a packet carries from one end to the other: in a tunnel, that of the
 /// packet in it. Each takes some bytes, so that there is an end to it.
 fn transport(
-    protocol: IpNumber,
+    protocol: u8,
     ends: (IpAddr, IpAddr),
     payload: &[u8],
 ) -> Result<Option<Segment>, Misfit> {
     match protocol {
-        ip_number::TCP => tcp(ends, payload),
-        ip_number::IPV4 => ipv4(payload),
-        ip_number::IPV6 => ipv6(payload),
+        protocol::TCP => tcp(ends, payload),
+        protocol::IPV4 => ipv4(payload),
+        protocol::IPV6 => ipv6(payload),
         _ => Ok(None),
     }
 }
 
-/// Whether it says that this is not the first fragment.
-fn is_later(extension: Ipv6ExtensionSlice<'_>) -> bool {
-    match extension {
-        Ipv6ExtensionSlice::Fragment(fragment) => fragment.fragment_offset().value() > 0,
-        _ => false,
-    }
-}
-
-/// etherparse wants all of the header; tcpdump -s may have kept less.
+/// Of the header no more is needed; tcpdump -s may have kept less.
 fn tcp((source, destination): (IpAddr, IpAddr), segment: &[u8]) -> Result<Option<Segment>, Misfit> {
     let header: &[u8; TCP] = segment.first_chunk().ok_or(CUT)?;
     // One that resets or ends a connection too asks for none: Linux throws it away.
