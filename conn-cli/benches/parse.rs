@@ -3,7 +3,7 @@
 //! The records are those that `cargo xtask bench read` scales: a server and a client in network
 //! namespaces, recorded by strace -f -tt, tcpdump and iptables -j LOG.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::mpsc};
 
 use conn_cli::read::{
     Format,
@@ -61,7 +61,13 @@ fn packets(criterion: &mut Criterion) {
             pieces.push(piece);
             Ok(())
         };
-        reader::read(&capture[..], Some(Format::Pcap), &mut emit).expect("it is whole");
+        reader::read(
+            &capture[..],
+            Some(Format::Pcap),
+            &mpsc::channel().1,
+            &mut emit,
+        )
+        .expect("it is whole");
         pieces
     };
     measure(criterion, "pcap", capture.len(), cut);
@@ -78,7 +84,7 @@ fn measure(criterion: &mut Criterion, name: &str, bytes: usize, pieces: impl Fn(
     for (wants, times) in [("", true), ("-quiet", false)] {
         group.bench_function(format!("{name}{wants}"), |bencher| {
             let parsed = |pieces: Vec<Piece>| -> Vec<Batch> {
-                let pieces = black_box(pieces).into_iter();
+                let pieces = black_box(&pieces).iter();
                 pieces.map(|piece| parse(piece, Wanted { times })).collect()
             };
             bencher.iter_batched(&pieces, parsed, BatchSize::LargeInput);

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::PathBuf,
+    sync::mpsc,
 };
 
 use conn_cli::{
@@ -313,9 +314,9 @@ fn parts_make_the_whole() {
         let mut merge = Merge::new(asked("", true));
         for part in [&bytes[..=end], &bytes[end + 1..]] {
             merge.begin("part");
-            conn_cli::read::reader::read(part, format, &mut |piece| {
+            conn_cli::read::reader::read(part, format, &mpsc::channel().1, &mut |piece| {
                 let wanted = conn_cli::read::parse::Wanted { times: false };
-                let batch = conn_cli::read::parse::parse(piece, wanted);
+                let batch = conn_cli::read::parse::parse(&piece, wanted);
                 merge.take(batch, &mut |_| true).unwrap();
                 Ok(())
             })

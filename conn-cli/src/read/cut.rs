@@ -1,69 +1,94 @@
 //! Cuts text into pieces of whole lines, however it arrives.
 
+use std::sync::mpsc;
+
 use super::{Format, batch::Piece, parse, reader::Stopped};
 
-/// What has come and cannot be handed on yet.
+/// How much is read at once: what is read, parsed and counted stays in the processor's cache.
+const READ: usize = 128 * 1024;
+
+/// Buffers that were parsed, to be used again: new memory has to be mapped and cleared, which
+/// takes longer than to read into it.
+pub type Used = mpsc::Receiver<Vec<u8>>;
+
+/// Reads lines and hands on those that are whole.
 #[derive(Debug)]
-pub struct Cutter {
+pub struct Cutter<'a> {
     format: Format,
-    /// Whole lines that belong together with the next one, then the beginning of a line.
-    kept: Vec<u8>,
+    used: &'a Used,
+    /// What has come and cannot be handed on yet, then room for more.
+    buffer: Vec<u8>,
+    /// How much has come: whole lines that belong together with the next one, then the
+    /// beginning of a line.
+    kept: usize,
     /// How long the whole lines are.
     held_back: usize,
     /// Whether the line that has begun is too long: of that nothing is kept.
     discards: bool,
 }
 
-impl Cutter {
+impl<'a> Cutter<'a> {
     /// For an input of lines of this format.
     #[must_use]
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: Format, used: &'a Used) -> Self {
         Self {
             format,
-            kept: Vec::new(),
+            used,
+            buffer: Vec::new(),
+            kept: 0,
             held_back: 0,
             discards: false,
         }
     }
 
-    /// Hands on all lines that are whole with these bytes.
+    /// Where the next bytes are to be read to.
+    pub fn room(&mut self) -> &mut [u8] {
+        let end = self.kept + READ;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        &mut self.buffer[self.kept..end]
+    }
+
+    /// Hands on all lines that are whole with these bytes, which are in [`Self::room`].
     ///
     /// # Errors
     /// If nobody wants more.
     pub fn push(
         &mut self,
-        mut bytes: &[u8],
+        length: usize,
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
+        let mut end = self.kept + length;
         if self.discards {
-            let Some(end) = memchr::memchr(b'\n', bytes) else {
+            // Nothing was kept.
+            let Some(line) = memchr::memchr(b'\n', &self.buffer[..end]) else {
                 return Ok(());
             };
             self.discards = false;
             emit(Piece::LongLine(self.format))?;
-            bytes = &bytes[end + 1..];
+            self.buffer.copy_within(line + 1..end, 0);
+            end -= line + 1;
         }
-        let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
-        if whole > 0 {
-            let mut lines = std::mem::take(&mut self.kept);
-            lines.extend_from_slice(&bytes[..whole]);
-            let held_back = parse::hold_back(self.format, &lines);
-            self.kept.extend_from_slice(&lines[held_back..]);
-            self.held_back = self.kept.len();
-            lines.truncate(held_back);
-            self.emit(lines, emit)?;
+        let whole = memchr::memrchr(b'\n', &self.buffer[self.kept..end]);
+        if let Some(at) = whole {
+            let lines = self.kept + at + 1;
+            let handed_on = parse::hold_back(self.format, &self.buffer[..lines]);
+            self.hand_on(handed_on, end, emit)?;
+            self.held_back = lines - handed_on;
+            end -= handed_on;
         }
-        self.kept.extend_from_slice(&bytes[whole..]);
+        self.kept = end;
         let longest = parse::longest_line(self.format);
-        self.discards = self.kept.len() - self.held_back > longest;
+        self.discards = self.kept - self.held_back > longest;
         // Nothing real belongs together for so long.
         if self.discards || self.held_back > longest {
-            let mut lines = std::mem::take(&mut self.kept);
-            let begun = lines.split_off(std::mem::take(&mut self.held_back));
-            if !self.discards {
-                self.kept = begun;
-            }
-            self.emit(lines, emit)?;
+            let held_back = std::mem::take(&mut self.held_back);
+            self.hand_on(held_back, self.kept, emit)?;
+            self.kept -= held_back;
+        }
+        if self.discards {
+            self.kept = 0;
         }
         Ok(())
     }
@@ -72,29 +97,50 @@ impl Cutter {
     ///
     /// # Errors
     /// If nobody wants more.
-    pub fn end(self, emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>) -> Result<(), Stopped> {
+    pub fn end(
+        mut self,
+        emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
         if self.discards {
             return emit(Piece::LongLine(self.format));
         }
-        let lines = self.kept.clone();
-        self.emit(lines, emit)
+        self.hand_on(self.kept, self.kept, emit)
     }
 
-    fn emit(
-        &self,
-        lines: Vec<u8>,
+    /// Hands on the first `lines` bytes, and keeps the others up to `end`.
+    fn hand_on(
+        &mut self,
+        lines: usize,
+        end: usize,
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        match lines[..] {
-            [] => Ok(()),
-            _ => emit(Piece::Lines(self.format, lines)),
+        if lines == 0 {
+            return Ok(());
         }
+        let mut next = self.used.try_recv().unwrap_or_default();
+        let rest = end - lines;
+        if next.len() < rest {
+            next.resize(rest, 0);
+        }
+        next[..rest].copy_from_slice(&self.buffer[lines..end]);
+        let mut piece = std::mem::replace(&mut self.buffer, next);
+        piece.truncate(lines);
+        emit(Piece::Lines(self.format, piece))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn push(
+        cutter: &mut Cutter<'_>,
+        part: &[u8],
+        emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
+    ) {
+        cutter.room()[..part.len()].copy_from_slice(part);
+        cutter.push(part.len(), emit).unwrap();
+    }
 
     /// The pieces of `parts`; `None` is a line that is too long.
     fn pieces(format: Format, parts: &[&[u8]]) -> Vec<Option<String>> {
@@ -107,9 +153,10 @@ mod tests {
             });
             Ok(())
         };
-        let mut cutter = Cutter::new(format);
+        let (_, used) = mpsc::channel();
+        let mut cutter = Cutter::new(format, &used);
         for part in parts {
-            cutter.push(part, &mut emit).unwrap();
+            push(&mut cutter, part, &mut emit);
         }
         cutter.end(&mut emit).unwrap();
         pieces
@@ -135,27 +182,31 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_not_kept() {
-        let part = vec![b'x'; 1024 * 1024];
-        let mut cutter = Cutter::new(Format::Strace);
+        let part = vec![b'x'; READ];
+        let (_, used) = mpsc::channel();
+        let mut cutter = Cutter::new(Format::Strace, &used);
         let mut long = 0;
         let mut emit = |piece| {
             assert!(matches!(piece, Piece::LongLine(_)), "{piece:?}");
             long += 1;
             Ok(())
         };
-        for _ in 0..100 {
-            cutter.push(&part, &mut emit).unwrap();
-            assert!(cutter.kept.capacity() <= 3 * part.len());
+        for _ in 0..100 * 1024 * 1024 / READ {
+            push(&mut cutter, &part, &mut emit);
+            assert!(cutter.buffer.capacity() <= 4 * 1024 * 1024);
         }
-        cutter.push(b"\n", &mut emit).unwrap();
+        push(&mut cutter, b"\n", &mut emit);
         cutter.end(&mut emit).unwrap();
         assert_eq!(long, 1);
 
         let begun = &b"accept(3, ready\n"[..];
         let next = &b"\nnext\n"[..];
         let some = |text: &str| Some(text.to_owned());
+        let mut parts = vec![begun];
+        parts.extend(std::iter::repeat_n(&part[..], 1024 * 1024 / READ + 1));
+        parts.push(next);
         assert_eq!(
-            pieces(Format::Strace, &[begun, &part, &part, next]),
+            pieces(Format::Strace, &parts),
             [some("accept(3, ready\n"), None, some("next\n")]
         );
     }

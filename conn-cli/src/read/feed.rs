@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     io,
     path::{Path, PathBuf},
+    sync::mpsc::Sender,
     thread,
 };
 
@@ -17,6 +18,7 @@ use tokio::{
 use super::{
     Format,
     batch::{Batch, Piece},
+    cut::Used,
     input,
     parse::{Wanted, parse},
     reader::{self, Stopped, Trouble},
@@ -41,7 +43,12 @@ pub struct Feed {
     queue: VecDeque<Parsing>,
     jobs: usize,
     wanted: Wanted,
+    /// Where buffers go that are no longer needed.
+    used: Sender<Vec<u8>>,
 }
+
+/// A larger buffer than this is not kept for the next piece.
+const LARGEST_KEPT: usize = 1024 * 1024;
 
 #[derive(Debug)]
 enum Read {
@@ -70,10 +77,18 @@ impl Feed {
         progress: ProgressBar,
     ) -> io::Result<Self> {
         let (sender, read) = mpsc::channel(jobs + 1);
+        let (used, used_by_reader) = std::sync::mpsc::channel();
+        let reader = Reader {
+            format,
+            progress,
+            used: used_by_reader,
+            sender,
+        };
         thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || read_all(&inputs, format, &progress, &sender))?;
+            .spawn(move || reader.read_all(&inputs))?;
         Ok(Self {
+            used,
             read,
             queue: VecDeque::new(),
             jobs,
@@ -97,12 +112,22 @@ impl Feed {
     }
 
     fn parse(&mut self, read: Read) {
-        let wanted = self.wanted;
+        let (wanted, used) = (self.wanted, self.used.clone());
+        let parse = move |piece| {
+            let batch = parse(&piece, wanted);
+            if let Piece::Lines(_, buffer) = piece
+                && buffer.capacity() <= LARGEST_KEPT
+            {
+                // The reader may be done.
+                let _ = used.send(buffer);
+            }
+            batch
+        };
         self.queue.push_back(match read {
             Read::Begin(name) => Parsing::Done(Fed::Begin(name)),
             Read::Failed(why) => Parsing::Done(Fed::Failed(why)),
-            Read::Piece(piece) if self.jobs == 1 => Parsing::Done(Fed::Batch(parse(piece, wanted))),
-            Read::Piece(piece) => Parsing::Running(spawn_blocking(move || parse(piece, wanted))),
+            Read::Piece(piece) if self.jobs == 1 => Parsing::Done(Fed::Batch(parse(piece))),
+            Read::Piece(piece) => Parsing::Running(spawn_blocking(move || parse(piece))),
         });
     }
 }
@@ -119,41 +144,45 @@ async fn first(queue: &mut VecDeque<Parsing>) -> Fed {
     }
 }
 
-/// Reads one input after the other, until nobody wants more.
-fn read_all(
-    inputs: &[PathBuf],
+/// What the thread has that reads.
+struct Reader {
     format: Option<Format>,
-    progress: &ProgressBar,
-    sender: &mpsc::Sender<Read>,
-) {
-    let mut send = |read| sender.blocking_send(read).map_err(|_| Stopped);
-    for path in inputs {
-        match read_one(path, format, progress, &mut send) {
-            Ok(()) => (),
-            Err(Stopped) => return,
-        }
-    }
+    progress: ProgressBar,
+    used: Used,
+    sender: mpsc::Sender<Read>,
 }
 
-fn read_one(
-    path: &Path,
-    format: Option<Format>,
-    progress: &ProgressBar,
-    send: &mut impl FnMut(Read) -> Result<(), Stopped>,
-) -> Result<(), Stopped> {
-    let name = input::name(path);
-    send(Read::Begin(name.clone()))?;
-    let read = input::open(path).map_err(Trouble::Io).and_then(|input| {
-        let input = progress.wrap_read(input);
-        reader::read(input, format, &mut |piece| send(Read::Piece(piece)))
-    });
-    let failed = match read {
-        Ok(()) => return Ok(()),
-        Err(Trouble::Stopped) => return Err(Stopped),
-        Err(Trouble::UnknownFormat) => {
-            format!("cannot tell what {name} is: say it with --format")
+impl Reader {
+    /// Reads one input after the other, until nobody wants more.
+    fn read_all(&self, inputs: &[PathBuf]) {
+        for path in inputs {
+            if let Err(Stopped) = self.read_one(path) {
+                return;
+            }
         }
-        Err(Trouble::Io(error)) => input::explain(path, &error),
-    };
-    send(Read::Failed(failed))
+    }
+
+    fn read_one(&self, path: &Path) -> Result<(), Stopped> {
+        let name = input::name(path);
+        self.send(Read::Begin(name.clone()))?;
+        let read = input::open(path).map_err(Trouble::Io).and_then(|input| {
+            let input = self.progress.wrap_read(input);
+            reader::read(input, self.format, &self.used, &mut |piece| {
+                self.send(Read::Piece(piece))
+            })
+        });
+        let failed = match read {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Stopped) => return Err(Stopped),
+            Err(Trouble::UnknownFormat) => {
+                format!("cannot tell what {name} is: say it with --format")
+            }
+            Err(Trouble::Io(error)) => input::explain(path, &error),
+        };
+        self.send(Read::Failed(failed))
+    }
+
+    fn send(&self, read: Read) -> Result<(), Stopped> {
+        self.sender.blocking_send(read).map_err(|_| Stopped)
+    }
 }

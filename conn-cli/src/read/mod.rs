@@ -23,6 +23,7 @@ use std::{
     io::{self, IsTerminal as _, Read},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::mpsc,
     thread::available_parallelism,
     time::Duration,
 };
@@ -140,8 +141,9 @@ pub fn summarise(
 ) -> (anyhow::Result<Findings>, Result<(), Trouble>) {
     let mut merge = Merge::new(asked);
     let mut taken = Ok(());
-    let end = reader::read(input, format, &mut |piece| {
-        let batch = parse::parse(piece, Wanted { times: true });
+    let (_, used) = mpsc::channel();
+    let end = reader::read(input, format, &used, &mut |piece| {
+        let batch = parse::parse(&piece, Wanted { times: true });
         taken = merge.take(batch, &mut |_| true);
         taken.as_ref().map_err(|_| Stopped).copied()
     });

@@ -3,10 +3,14 @@
 
 use std::io::{self, Read};
 
-use super::{Format, batch::Piece, capture, cut::Cutter, format::HEAD, unpack};
-
-/// How much is read at once: what is read, parsed and counted stays in the processor's cache.
-const READ: usize = 64 * 1024;
+use super::{
+    Format,
+    batch::Piece,
+    capture,
+    cut::{Cutter, Used},
+    format::HEAD,
+    unpack,
+};
 
 /// Whoever takes the pieces wants no more of them.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub enum Trouble {
     Io(io::Error),
 }
 
-/// Reads one input and hands on its pieces, in their order. What was complete before trouble
+/// Reads one input and hands on its pieces, in their order. `used`: buffers of pieces before. What was complete before trouble
 /// came has been handed on.
 ///
 /// # Errors
@@ -31,6 +35,7 @@ pub enum Trouble {
 pub fn read(
     mut input: impl Read,
     format: Option<Format>,
+    used: &Used,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), Trouble> {
     let mut head = Vec::new();
@@ -42,11 +47,15 @@ pub fn read(
         Some(format) => (Some(format), None),
         None => recognise(&mut input, &mut head),
     };
-    let input = Failing { error, input };
     match format {
-        Some(Format::Pcap) => capture::cut(io::Cursor::new(head).chain(input), emit),
-        Some(format) => cut_lines(format, &head, input, emit),
-        None => match input.error {
+        Some(format) => {
+            let input = io::Cursor::new(head).chain(Failing { error, input });
+            match format {
+                Format::Pcap => capture::cut(input, emit),
+                _ => cut_lines(format, input, used, emit),
+            }
+        }
+        None => match error {
             Some(error) => Err(Trouble::Io(error)),
             None if head.is_empty() => Ok(()),
             None => Err(Trouble::UnknownFormat),
@@ -84,17 +93,15 @@ fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> (Option<Format>, Opti
 /// Hands on whole lines as soon as they are there.
 fn cut_lines(
     format: Format,
-    head: &[u8],
     mut input: impl Read,
+    used: &Used,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), Trouble> {
-    let mut cutter = Cutter::new(format);
-    cutter.push(head, emit)?;
-    let mut buffer = vec![0; READ];
+    let mut cutter = Cutter::new(format, used);
     let end = loop {
-        match input.read(&mut buffer) {
+        match input.read(cutter.room()) {
             Ok(0) => break Ok(()),
-            Ok(read) => cutter.push(&buffer[..read], emit)?,
+            Ok(read) => cutter.push(read, emit)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
             Err(error) => break Err(Trouble::Io(error)),
         }

@@ -46,21 +46,21 @@ pub struct Wanted {
 
 /// Parses one piece.
 #[must_use]
-pub fn parse(piece: Piece, wanted: Wanted) -> Batch {
+pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
     match piece {
-        Piece::Lines(format, bytes) => match format {
-            Format::KernelLog => each_line(format, &bytes, kernel_log::Lines::new(wanted)),
-            Format::Tcpdump => each_line(format, &bytes, tcpdump::Lines::new(wanted)),
-            Format::Strace => each_line(format, &bytes, strace::Lines::new(wanted)),
-            Format::Json => each_line(format, &bytes, json::Lines::new(wanted)),
+        &Piece::Lines(format, ref bytes) => match format {
+            Format::KernelLog => each_line(format, bytes, kernel_log::Lines::new(wanted)),
+            Format::Tcpdump => each_line(format, bytes, tcpdump::Lines::new(wanted)),
+            Format::Strace => each_line(format, bytes, strace::Lines::new(wanted)),
+            Format::Json => each_line(format, bytes, json::Lines::new(wanted)),
             Format::Pcap => unreachable!("a capture has no lines"),
         },
-        Piece::LongLine(format) => {
+        &Piece::LongLine(format) => {
             let mut batch = Batch::new(format);
             batch.count_line(Err(TOO_LONG));
             batch
         }
-        Piece::Packets(packets) => packet::parse(&packets, wanted),
+        Piece::Packets(packets) => packet::parse(packets, wanted),
     }
 }
 
