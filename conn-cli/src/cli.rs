@@ -1,11 +1,14 @@
 //! The command line.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::{ports::PortSet, read::Format};
+
+const EXIT_STATUS: &str =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 130 after a second Ctrl-C.";
 
 /// Shows every new TCP connection to a port as it happens and, on Ctrl-C, how many each
 /// remote address made.
@@ -14,7 +17,7 @@ use crate::{ports::PortSet, read::Format};
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 130 after a second Ctrl-C."
+    after_help = EXIT_STATUS,
 )]
 pub struct Args {
     /// Something else than to trace.
@@ -29,7 +32,10 @@ pub struct Args {
 /// What conn-cli does besides tracing.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The same from what iptables, nftables, tcpdump and strace wrote; needs no privileges
+    /// Shows the connections in what iptables, nftables, tcpdump and strace wrote
+    ///
+    /// It needs no privileges. Options go after the word read.
+    #[command(after_help = EXIT_STATUS)]
     Read(ReadArgs),
 }
 
@@ -111,8 +117,8 @@ pub struct ReadArgs {
     pub every_packet: bool,
 
     /// Threads that parse [default: one for each CPU]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
 }
 
 /// What the user wants hooked.

@@ -193,6 +193,14 @@ impl Process {
     }
 }
 
+/// Whether a terminal may do something with a character other than to show it: control
+/// characters, and those that turn the direction of a text or end its line.
+#[must_use]
+pub fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Bytes of any origin, safe to show: control characters, and bytes that are not UTF-8, are
 /// escaped, and so is the backslash that marks them.
 #[must_use]
@@ -200,7 +208,7 @@ pub fn escaped(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {
-            if char.is_control() || char == '\\' {
+            if is_unsafe(char) || char == '\\' {
                 shown.extend(char.escape_default());
             } else {
                 shown.push(char);
@@ -231,6 +239,7 @@ mod tests {
         assert_eq!(escaped(b"a\r\nb\x7f"), "a\\r\\nb\\u{7f}");
         // C1 control characters, which some terminals obey
         assert_eq!(escaped("\u{9b}31m".as_bytes()), "\\u{9b}31m");
+        assert_eq!(escaped("a\u{202e}b".as_bytes()), "a\\u{202e}b");
         assert_eq!(escaped(b"\xff\xfea"), "\\xff\\xfea");
         assert_eq!(escaped(b"back\\slash"), "back\\\\slash");
     }

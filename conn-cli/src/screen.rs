@@ -129,7 +129,7 @@ impl Screen {
             End::Asked => {
                 // Of the lines not yet written it is assumed that they will be: otherwise
                 // nobody reads this either.
-                summary.lines_not_shown = self.not_shown(&summary, self.arrived);
+                self.count_lines(&mut summary, self.arrived);
                 self.printer.summary(self.stdout.buffer(), &summary);
                 tokio::select! {
                     biased;
@@ -140,7 +140,7 @@ impl Screen {
             }
             End::Output(_) => (false, end),
         };
-        summary.lines_not_shown = self.not_shown(&summary, self.stdout.lines_sent());
+        self.count_lines(&mut summary, self.stdout.lines_sent());
         for line in account(&summary, self.quiet) {
             say(line);
         }
@@ -152,11 +152,12 @@ impl Screen {
         }
     }
 
-    /// Connections that are in the summary and have no line though one was asked for.
-    fn not_shown(&self, summary: &Summary, shown: u64) -> u64 {
-        match self.quiet {
-            true => 0,
-            false => summary.connections.saturating_sub(shown),
+    /// Says in the summary how many of its connections have a line, and how many have none
+    /// though one was asked for.
+    fn count_lines(&self, summary: &mut Summary, shown: u64) {
+        if !self.quiet {
+            summary.lines_shown = summary.connections.min(shown);
+            summary.lines_not_shown = summary.connections - summary.lines_shown;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::connection::Host;
+use crate::{connection::Host, ports::PortSet};
 
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,26 +36,68 @@ impl Tally {
     pub fn add(&mut self, client: &Host, local_port: Option<u16>, connections: u64) {
         match client {
             Host::Address(IpAddr::V4(address)) => {
-                *self.ipv4.entry(packed(*address, local_port)).or_default() += connections;
+                add(
+                    self.ipv4.entry(packed(*address, local_port)).or_default(),
+                    connections,
+                );
             }
-            _ => *self.counts.entry((client.clone(), local_port)).or_default() += connections,
+            _ => add(
+                self.counts.entry((client.clone(), local_port)).or_default(),
+                connections,
+            ),
         }
     }
 
     /// Adds connections whose clients are not known one by one.
     pub fn add_other(&mut self, connections: u64) {
-        self.other += connections;
+        add(&mut self.other, connections);
     }
 
     /// Adds all that another tally has counted.
     pub fn add_all(&mut self, other: Self) {
         for (packed, connections) in other.ipv4 {
-            *self.ipv4.entry(packed).or_default() += connections;
+            add(self.ipv4.entry(packed).or_default(), connections);
         }
         for (pair, connections) in other.counts {
-            *self.counts.entry(pair).or_default() += connections;
+            add(self.counts.entry(pair).or_default(), connections);
         }
-        self.other += other.other;
+        self.add_other(other.other);
+    }
+
+    /// The connections to these ports, and how many there are of which the port is not known.
+    #[must_use]
+    pub fn to_ports(mut self, ports: &PortSet) -> (Self, u64) {
+        if ports.is_all() {
+            return (self, 0);
+        }
+        let mut unknown = std::mem::take(&mut self.other);
+        let mut is_asked = |port: Option<u16>, connections: u64| {
+            if port.is_none() {
+                add(&mut unknown, connections);
+            }
+            port.is_some_and(|port| ports.contains(port))
+        };
+        self.ipv4
+            .retain(|&packed, count| is_asked(unpacked(packed).1, *count));
+        self.counts.retain(|pair, count| is_asked(pair.1, *count));
+        (self, unknown)
+    }
+
+    /// What is counted here beyond what the other has counted, client by client.
+    #[must_use]
+    pub fn beyond(mut self, other: &Self) -> Self {
+        for (packed, connections) in &mut self.ipv4 {
+            let counted = other.ipv4.get(packed).copied().unwrap_or(0);
+            *connections = connections.saturating_sub(counted);
+        }
+        for (pair, connections) in &mut self.counts {
+            let counted = other.counts.get(pair).copied().unwrap_or(0);
+            *connections = connections.saturating_sub(counted);
+        }
+        self.ipv4.retain(|_, connections| *connections > 0);
+        self.counts.retain(|_, connections| *connections > 0);
+        self.other = self.other.saturating_sub(other.other);
+        self
     }
 
     /// Connections whose clients are not known one by one.
@@ -67,7 +109,8 @@ impl Tally {
     /// All connections, those of unknown clients included.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.other + self.ipv4.values().chain(self.counts.values()).sum::<u64>()
+        let counts = self.ipv4.values().chain(self.counts.values());
+        counts.fold(self.other, |sum, count| sum.saturating_add(*count))
     }
 
     /// The clients, most connections first, ties by address.
@@ -87,7 +130,7 @@ impl Tally {
                 });
             }
             if let Some(client) = clients.last_mut() {
-                client.connections += connections;
+                add(&mut client.connections, connections);
                 client.ports.extend(port.map(|port| (port, connections)));
             }
         }
@@ -95,6 +138,11 @@ impl Tally {
         clients.sort_by_key(|client| Reverse(client.connections));
         clients
     }
+}
+
+/// Counts may come from a file, which may say anything.
+fn add(count: &mut u64, connections: u64) {
+    *count = count.saturating_add(connections);
 }
 
 /// A client of IPv4 and the port, if that is known, in as little as possible: so small a table
@@ -179,6 +227,35 @@ mod tests {
         let [mut sum, rest] = parts;
         sum.add_all(rest);
         assert_eq!(sum, whole);
+    }
+
+    #[test]
+    fn what_is_beyond_is_what_was_counted_besides() {
+        let mut tally = Tally::default();
+        for (address, port, connections) in [
+            ("10.0.0.1", Some(80), 3),
+            ("10.0.0.2", Some(80), 1),
+            ("2001:db8::1", None, 5),
+        ] {
+            tally.add(&host(address), port, connections);
+        }
+        let mut known = Tally::default();
+        known.add(&host("10.0.0.1"), Some(80), 2);
+        known.add(&host("10.0.0.2"), Some(80), 7);
+        known.add(&host("10.0.0.3"), Some(80), 7);
+        let mut rest = Tally::default();
+        rest.add(&host("10.0.0.1"), Some(80), 1);
+        rest.add(&host("2001:db8::1"), None, 5);
+        assert_eq!(tally.beyond(&known), rest);
+    }
+
+    #[test]
+    fn a_sum_that_is_too_large_is_the_largest() {
+        let mut tally = Tally::default();
+        tally.add(&host("10.0.0.1"), Some(80), u64::MAX);
+        tally.add(&host("10.0.0.1"), Some(80), 1);
+        tally.add(&host("2001:db8::1"), None, 1);
+        assert_eq!(tally.connections(), u64::MAX);
     }
 
     fn host(address: &str) -> Host {

@@ -320,7 +320,7 @@ fn runs_are_merged() {
             r#"{{"type":"connection","time":"2026-11-22T15:12:08.901474+00:00","remote_address":"{client}","remote_port":1,"local_address":"192.0.2.9","local_port":80,"family":"ipv4","pid":9,"tid":9,"comm":"a\\u{{1b}}","uid":0,"cgroup":1,"netns":1,"hook":"fentry"}}"#
         ) + "\n"
     };
-    let summary = r#"{"type":"summary","probe":"fentry","connections":5,"addresses":1,"seconds":2.1,"lines_not_shown":4,"second_hook_only":0,"other_clients":1,"unreadable":2,"missed_runs":0,"unaccounted":0,"clients":[{"address":"192.0.2.1","connections":4,"ports":{"80":3,"443":1}}]}"#;
+    let summary = r#"{"type":"summary","probe":"fentry","connections":5,"addresses":1,"seconds":2.1,"lines_shown":1,"lines_not_shown":4,"second_hook_only":0,"other_clients":1,"unreadable":2,"missed_runs":0,"unaccounted":0,"clients":[{"address":"192.0.2.1","connections":4,"ports":{"80":3,"443":1}}]}"#;
     let place = Place::new("merge");
     // Of the first run there are one line and the summary, of the second only lines.
     let first = place.file("first", format!("{}{summary}\n", line("192.0.2.1")));
@@ -342,4 +342,93 @@ fn runs_are_merged() {
     let stdout = text(&again.stdout);
     let lines = fs::read_to_string(&second).unwrap();
     assert!(stdout.starts_with(&lines), "{stdout}");
+}
+
+#[test]
+fn a_run_that_was_killed_is_not_lost() {
+    let line = |client: &str| {
+        format!(
+            r#"{{"type":"connection","time":null,"remote_address":"{client}","local_port":80,"hook":"fentry"}}"#
+        ) + "\n"
+    };
+    let summary = r#"{"type":"summary","lines_shown":1,"clients":[{"address":"192.0.2.2","connections":1,"ports":{"80":1}}]}"#;
+    let killed = line("192.0.2.1").repeat(2);
+    // As `conn-cli --json >> log` leaves it, and with the end of the second run in another file.
+    let place = Place::new("killed");
+    let whole = place.file("log", format!("{killed}{}{summary}\n", line("192.0.2.2")));
+    let first = place.file("log.1", format!("{killed}{}", line("192.0.2.2")));
+    let second = place.file("log.2", format!("{summary}\n"));
+    for files in [&[&*whole][..], &[&first, &second]] {
+        let output = read(&["-q"], files);
+        let stdout = text(&output.stdout);
+        assert!(stdout.ends_with("192.0.2.1: 2\n192.0.2.2: 1\n"), "{stdout}");
+    }
+    let output = read(&["--count", "9"], &[&whole]);
+    assert_eq!(output.status.code(), Some(0));
+    let output = read(&["--count", "9"], &[&second]);
+    assert!(
+        text(&output.stderr).contains("--count needs"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn its_own_long_summary_is_recognised() {
+    let accepts: Vec<_> = (0..3000)
+        .map(|client| {
+            ACCEPT.replace(
+                "192.0.2.1\"",
+                &format!("10.0.{}.{}\"", client / 250, client % 250),
+            )
+        })
+        .collect();
+    let summary = read_from(accepts.concat().as_bytes(), &["-q", "--json"]).stdout;
+    assert!(summary.len() > 100_000);
+    let output = read_from(&summary, &["-q"]);
+    assert_eq!(
+        text(&output.stderr),
+        "3000 connections from 3000 addresses in 1 line\n"
+    );
+}
+
+#[test]
+fn strict_shows_what_came_before() {
+    let input = format!("{ACCEPT}{ACCEPT}hello\n{ACCEPT}");
+    let output = read_from(input.as_bytes(), &["--strict", "--count", "2"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).ends_with("192.0.2.1: 2\n"));
+}
+
+#[test]
+fn the_number_of_jobs_changes_nothing() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let file = |name: &str| recorded.join(name);
+    let place = Place::new("jobs");
+    let large = place.file(
+        "large",
+        fs::read(file("strace/threads-yy.txt"))
+            .unwrap()
+            .repeat(2000),
+    );
+    let files = [
+        file("packets/lost.pcap"),
+        large,
+        file("kernel-log/dmesg.txt"),
+        file("packets/syn-n.txt"),
+    ];
+    let files: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+    for arguments in [
+        &["--json", "--utc"][..],
+        &["-q", "-p", "8080"],
+        &["--count", "12345"],
+    ] {
+        let with = |jobs: &str| read(&[arguments, &["--jobs", jobs]].concat(), &files);
+        let one = with("1");
+        assert!(one.status.success(), "{}", text(&one.stderr));
+        for jobs in ["2", "7"] {
+            assert_eq!(with(jobs), one, "{arguments:?} {jobs}");
+        }
+    }
 }

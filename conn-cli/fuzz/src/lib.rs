@@ -9,10 +9,11 @@ use conn_cli::{
 
 /// Reads `data` at once and in small parts: nothing panics, and the result is the same.
 pub fn check(format: Option<Format>, data: &[u8]) {
-    let (whole, end) = summary(format, data);
-    // The first byte chooses how much comes at once, so that every way to cut is tried.
-    let most = data.first().map_or(1, |&byte| usize::from(byte) + 1);
-    let (parts, end_of_parts) = summary(format, Parts { data, most });
+    // The first two bytes choose what is asked, and how much comes at once.
+    let [flags, most] = [0, 1].map(|at| data.get(at).copied().unwrap_or(0));
+    let (whole, end) = summary(format, flags, data);
+    let most = usize::from(most) + 1;
+    let (parts, end_of_parts) = summary(format, flags, Parts { data, most });
     assert_eq!(end, end_of_parts);
     // How much a decoder gives before it notices damage is its own affair.
     if format.is_some() || end != End::Damaged {
@@ -29,11 +30,16 @@ enum End {
 }
 
 /// What was found, as text that can be compared.
-fn summary(format: Option<Format>, input: impl Read) -> (String, End) {
+fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End) {
+    let is_set = |bit: u8| flags >> bit & 1 == 1;
     let asked = Asked {
-        ports: PortSet::all(),
-        strict: false,
-        every_packet: false,
+        ports: match is_set(0) {
+            true => "80,8080".parse().expect("these are ports"),
+            false => PortSet::all(),
+        },
+        strict: is_set(1) && is_set(2),
+        every_packet: is_set(3),
+        lines_only: is_set(4) && is_set(5),
     };
     let (findings, end) = summarise(input, format, asked);
     let end = match end {

@@ -70,9 +70,11 @@ fn records(ledger: &Ledger, line: &mut String, notes: &mut Vec<String>) {
         let repeated = plural(ledger.repeated, "repeated SYN", "repeated SYNs");
         *line += &format!("; {repeated} not counted");
     }
-    if let Some(first) = &ledger.first_not_understood {
+    if ledger.not_understood > 0 {
         let records = plural(ledger.not_understood, "record was", "records were");
-        notes.push(format!("warning: {records} not understood, first {first}"));
+        let first = ledger.first_not_understood.as_ref();
+        let first = first.map_or(String::new(), |first| format!(", first {first}"));
+        notes.push(format!("warning: {records} not understood{first}"));
     }
     if ledger.unknown_port > 0 {
         let records = plural(ledger.unknown_port, "connection", "connections");

@@ -30,6 +30,8 @@ pub struct Summary {
     pub unknown_clients: u64,
     /// Connections of clients for which there was no room.
     pub other_clients: u64,
+    /// Connections that have a line of their own.
+    pub lines_shown: u64,
     /// Connections that have no line of their own though one was asked for.
     pub lines_not_shown: u64,
     /// What could make the total wrong.
@@ -71,6 +73,7 @@ impl Summary {
             clients,
             unknown_clients: unknown.iter().map(|client| client.connections).sum(),
             other_clients,
+            lines_shown: 0,
             lines_not_shown: 0,
             doubts,
             origin,
@@ -205,7 +208,7 @@ mod tests {
             lines.next().unwrap(),
             concat!(
                 r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"#,
-                r#""connections":7,"addresses":2,"lines_not_shown":0,"unknown_clients":0,"#,
+                r#""connections":7,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
                 r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,
                 r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,
                 r#"{"address":"2001:db8::1","connections":1,"ports":{"443":1}}]}"#

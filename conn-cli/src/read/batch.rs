@@ -4,7 +4,7 @@ use super::{Format, Ledger, capture::Packets};
 use crate::{
     connection::{Connection, Host},
     kernel::Doubts,
-    tally::Client,
+    tally::Tally,
 };
 
 /// A piece of an input that can be parsed without the rest of it.
@@ -31,8 +31,19 @@ pub struct Batch {
     pub packets: u64,
     /// How many of these were not understood.
     pub not_understood: u64,
-    /// The first one: its number in this batch, from 0, and what is wrong with it.
-    pub first_not_understood: Option<(u64, Misfit)>,
+    /// The first one.
+    pub first_not_understood: Option<FirstMisfit>,
+}
+
+/// The first record of a batch that is not understood.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstMisfit {
+    /// Its number in the batch, from 0.
+    pub at: u64,
+    /// What is wrong with it.
+    pub misfit: Misfit,
+    /// How many events came before it.
+    pub events_before: usize,
 }
 
 /// Why a record is not understood. Begins with a small letter, ends without a stop.
@@ -53,6 +64,8 @@ pub enum Event {
     Unfinished(Accept),
     /// The end of such a call.
     Resumed(Connection),
+    /// The end of such a call of this thread, which gave no connection.
+    Failed(u32),
     /// The summary that ends the records of one run of conn-cli.
     Run(Box<Run>),
 }
@@ -71,10 +84,10 @@ pub struct Accept {
 /// The summary of a run of conn-cli.
 #[derive(Debug)]
 pub struct Run {
-    /// Its clients.
-    pub clients: Vec<Client>,
-    /// Connections of clients that it did not know one by one.
-    pub other_clients: u64,
+    /// All its connections.
+    pub tally: Tally,
+    /// How many of them have a line.
+    pub lines_shown: u64,
     /// What could make its total wrong.
     pub doubts: Doubts,
     /// What it had left out, if it had itself read records.
@@ -97,21 +110,24 @@ impl Batch {
 
     /// Adds a line: what `parsed` says of it has already gone to [`Self::events`].
     pub fn count_line(&mut self, parsed: Result<(), Misfit>) {
-        if let Err(misfit) = parsed {
-            self.first_not_understood
-                .get_or_insert((self.lines, misfit));
-            self.not_understood += 1;
-        }
+        self.note(self.lines, parsed);
         self.lines += 1;
     }
 
     /// Adds a packet, likewise.
     pub fn count_packet(&mut self, parsed: Result<(), Misfit>) {
-        if let Err(misfit) = parsed {
-            self.first_not_understood
-                .get_or_insert((self.packets, misfit));
-            self.not_understood += 1;
-        }
+        self.note(self.packets, parsed);
         self.packets += 1;
+    }
+
+    fn note(&mut self, at: u64, parsed: Result<(), Misfit>) {
+        if let Err(misfit) = parsed {
+            self.not_understood += 1;
+            self.first_not_understood.get_or_insert(FirstMisfit {
+                at,
+                misfit,
+                events_before: self.events.len(),
+            });
+        }
     }
 }

@@ -80,7 +80,8 @@ impl<'a> Cutter<'a> {
         }
         self.kept = end;
         let longest = parse::longest_line(self.format);
-        self.discards = self.kept - self.held_back > longest;
+        // It may end with a carriage return.
+        self.discards = self.kept - self.held_back > longest + 1;
         // Nothing real belongs together for so long.
         if self.discards || self.held_back > longest {
             let held_back = std::mem::take(&mut self.held_back);

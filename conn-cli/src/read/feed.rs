@@ -47,6 +47,9 @@ pub struct Feed {
     used: Sender<Vec<u8>>,
 }
 
+/// How many pieces are read before anybody parses them.
+const READ_AHEAD: usize = 2;
+
 /// A larger buffer than this is not kept for the next piece.
 const LARGEST_KEPT: usize = 1024 * 1024;
 
@@ -76,7 +79,7 @@ impl Feed {
         wanted: Wanted,
         progress: ProgressBar,
     ) -> io::Result<Self> {
-        let (sender, read) = mpsc::channel(jobs + 1);
+        let (sender, read) = mpsc::channel(READ_AHEAD);
         let (used, used_by_reader) = std::sync::mpsc::channel();
         let reader = Reader {
             format,
@@ -126,10 +129,17 @@ impl Feed {
         self.queue.push_back(match read {
             Read::Begin(name) => Parsing::Done(Fed::Begin(name)),
             Read::Failed(why) => Parsing::Done(Fed::Failed(why)),
-            Read::Piece(piece) if self.jobs == 1 => Parsing::Done(Fed::Batch(parse(piece))),
+            // One large piece at a time, since memory is not to grow with the number of threads.
+            Read::Piece(piece) if self.jobs == 1 || is_large(&piece) => {
+                Parsing::Done(Fed::Batch(parse(piece)))
+            }
             Read::Piece(piece) => Parsing::Running(spawn_blocking(move || parse(piece))),
         });
     }
+}
+
+fn is_large(piece: &Piece) -> bool {
+    matches!(piece, Piece::Lines(_, lines) if lines.len() > LARGEST_KEPT)
 }
 
 /// Waits for the first of the queue and takes it out.

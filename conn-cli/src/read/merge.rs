@@ -7,18 +7,14 @@ use anyhow::bail;
 
 use super::{
     Format,
-    batch::{Accept, Batch, Event, Run},
+    batch::{Accept, Batch, Event, FirstMisfit, Run},
     repeats::Repeats,
+    runs::Runs,
 };
-use crate::{
-    connection::{Connection, Record, Source},
-    kernel::Doubts,
-    ports::PortSet,
-    tally::Tally,
-};
+use crate::{connection::Connection, kernel::Doubts, ports::PortSet, tally::Tally};
 
-/// Calls of accept whose end is waited for, at most; more threads than this no process has.
-const MOST_UNFINISHED: usize = 1 << 16;
+/// Calls of accept whose end is waited for, at most.
+const MOST_UNFINISHED: usize = 1 << 18;
 
 /// What else than connections the records gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +44,8 @@ pub struct Asked {
     pub strict: bool,
     /// Whether a SYN that was sent again counts.
     pub every_packet: bool,
+    /// Whether connections without a line of their own are of no use.
+    pub lines_only: bool,
 }
 
 /// Counts.
@@ -56,14 +54,10 @@ pub struct Merge {
     asked: Asked,
     /// What is sure.
     tally: Tally,
-    /// The records of a run of conn-cli whose summary has not come yet: those that count, and
-    /// those of which it is not known whether they do.
-    run: (Tally, u64),
+    runs: Runs,
     doubts: Doubts,
     ledger: Ledger,
     repeats: Repeats,
-    /// Whether there was any SYN.
-    has_syns: bool,
     unfinished: HashMap<u32, Accept>,
     /// Whether some call of accept was shown with the server's port.
     knows_ports: bool,
@@ -92,11 +86,10 @@ impl Merge {
         Self {
             asked,
             tally: Tally::default(),
-            run: (Tally::default(), 0),
+            runs: Runs::default(),
             doubts: Doubts::default(),
             ledger: Ledger::default(),
             repeats: Repeats::default(),
-            has_syns: false,
             unfinished: HashMap::new(),
             knows_ports: false,
             input: Input::default(),
@@ -105,7 +98,8 @@ impl Merge {
 
     /// What follows is of another input.
     pub fn begin(&mut self, name: &str) {
-        self.end();
+        self.unfinished.clear();
+        self.knows_ports = false;
         self.input = Input {
             name: name.to_owned(),
             ..Input::default()
@@ -121,57 +115,77 @@ impl Merge {
         mut batch: Batch,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
-        self.account(&batch)?;
         let format = batch.format;
+        if let (true, Some(first)) = (self.asked.strict, &batch.first_not_understood) {
+            // What comes before it is counted and shown, what comes after it is not.
+            batch.events.truncate(first.events_before);
+        }
         // By reference: to copy connections takes longer than to count them.
-        for event in &mut batch.events {
+        for (index, event) in batch.events.iter_mut().enumerate() {
             let (connection, packet) = match event {
                 Event::Connection(connection) => (connection, None),
                 Event::Resumed(connection) => {
                     self.join(connection);
                     (connection, None)
                 }
+                Event::Failed(tid) => {
+                    self.unfinished.remove(tid);
+                    continue;
+                }
                 Event::Syn(connection, sequence) => (connection, Some((Packet::Syn, *sequence))),
                 Event::Answer(connection, sequence) => {
                     (connection, Some((Packet::Answer, *sequence)))
                 }
                 Event::Unfinished(accept) => {
+                    // Of further threads it is not known to which port they listen.
                     if self.unfinished.len() < MOST_UNFINISHED {
                         self.unfinished.insert(accept.tid, accept.clone());
                     }
                     continue;
                 }
                 Event::Run(run) => {
-                    self.take_run(run);
+                    self.take_run(run)?;
                     continue;
                 }
             };
+            if format == Format::Json {
+                self.runs.line(connection);
+            }
             let is_new = self.is_asked(format, connection)?
                 && packet
                     .is_none_or(|(packet, sequence)| self.is_new(packet, connection, sequence));
             if is_new && !self.count(format, connection, show) {
+                let is_later = |first: &mut FirstMisfit| first.events_before > index;
+                if batch.first_not_understood.take_if(is_later).is_some() {
+                    batch.not_understood = 0;
+                }
                 break;
             }
         }
-        Ok(())
+        self.account(&batch)
     }
 
     /// Whether a packet is the first of a connection. An answer is one if its SYN was not
-    /// captured, perhaps because a filter let only answers pass. If every packet counts, then
-    /// answers do as long as there are no SYNs: those of one kind are counted.
+    /// captured, perhaps because a filter let only answers pass.
     fn is_new(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> bool {
-        if self.asked.every_packet {
-            self.has_syns |= packet == Packet::Syn;
-            return packet == Packet::Syn || !self.has_syns;
+        match (self.asked.every_packet, packet) {
+            (true, Packet::Syn) => {
+                self.repeats.is_repeat(connection, sequence);
+                true
+            }
+            // Each of them, as wc -l would.
+            (true, Packet::Answer) => !self.repeats.contains(connection, sequence),
+            (false, _) => {
+                let is_repeat = self.repeats.is_repeat(connection, sequence);
+                self.ledger.repeated += u64::from(is_repeat && packet == Packet::Syn);
+                !is_repeat
+            }
         }
-        let is_repeat = self.repeats.is_repeat(connection, sequence);
-        self.ledger.repeated += u64::from(is_repeat && packet == Packet::Syn);
-        !is_repeat
     }
 
     /// Counts what was read, and what of it was not understood.
     fn account(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        if let Some((at, misfit)) = batch.first_not_understood {
+        if let Some(FirstMisfit { at, misfit, .. }) = batch.first_not_understood {
             let name = &self.input.name;
             let first = match batch.packets {
                 0 => format!("line {} of {name}: {misfit}", self.input.lines + at + 1),
@@ -203,23 +217,18 @@ impl Merge {
 
     /// Whether a connection is to one of the ports.
     fn is_asked(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
-        let is_strace = connection.source == Source::Record(Record::Strace);
-        self.knows_ports |= is_strace && connection.local_port.is_some();
-        if self.asked.ports.is_all() {
-            return Ok(true);
-        }
+        self.knows_ports |= connection.local_port.is_some();
         match connection.local_port {
+            _ if self.asked.ports.is_all() => Ok(true),
             Some(port) => Ok(self.asked.ports.contains(port)),
-            None if is_strace && !self.knows_ports => bail!(
+            None if format == Format::Strace && !self.knows_ports => bail!(
                 "{}: without -yy strace does not show to which port a connection is: leave out \
                  --port, or run strace with -yy",
                 self.input.name
             ),
             None => {
-                match format {
-                    Format::Json => self.run.1 += 1,
-                    _ => self.ledger.unknown_port += 1,
-                }
+                // Of a run it is counted when the run is complete.
+                self.ledger.unknown_port += u64::from(format != Format::Json);
                 Ok(false)
             }
         }
@@ -232,80 +241,76 @@ impl Merge {
         connection: &Connection,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
-        let tally = match format {
-            Format::Json => &mut self.run.0,
-            _ => &mut self.tally,
-        };
-        tally.add(&connection.remote, connection.local_port, 1);
+        if format != Format::Json {
+            self.tally.add(&connection.remote, connection.local_port, 1);
+        }
         show(connection)
     }
 
-    /// The summary of a run has every connection of the run, its lines need not.
-    fn take_run(&mut self, run: &Run) {
-        self.run = Default::default();
-        for client in &run.clients {
-            let mut unknown = client.connections;
-            for (&port, &connections) in &client.ports {
-                unknown -= connections;
-                if self.asked.ports.contains(port) {
-                    self.tally.add(&client.host, Some(port), connections);
-                }
-            }
-            match self.asked.ports.is_all() {
-                true if unknown > 0 => self.tally.add(&client.host, None, unknown),
-                true => (),
-                false => {
-                    self.ledger.unknown_port = self.ledger.unknown_port.saturating_add(unknown)
-                }
-            }
+    fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
+        if self.asked.lines_only && run.tally.connections() > self.runs.lines() {
+            bail!(
+                "{}: --count needs a line for each connection, and of some of {} there is only \
+                 the summary",
+                self.input.name,
+                run.tally.connections()
+            );
         }
-        match self.asked.ports.is_all() {
-            true => self.tally.add_other(run.other_clients),
-            false => {
-                self.ledger.unknown_port =
-                    self.ledger.unknown_port.saturating_add(run.other_clients)
-            }
-        }
+        let tally = self.runs.summary(run);
+        self.add_run(tally);
         self.doubts.add(&run.doubts);
-        self.ledger.repeated = self.ledger.repeated.saturating_add(run.ledger.repeated);
-        self.ledger.unknown_port = self
-            .ledger
-            .unknown_port
-            .saturating_add(run.ledger.unknown_port);
-        self.misfits(
-            run.ledger.not_understood,
-            run.ledger.first_not_understood.clone(),
-        );
+        add(&mut self.ledger.repeated, run.ledger.repeated);
+        add(&mut self.ledger.unknown_port, run.ledger.unknown_port);
+        let (misfits, first) = (run.ledger.not_understood, &run.ledger.first_not_understood);
+        if self.asked.strict && misfits > 0 {
+            let first = first.as_deref().unwrap_or("a record");
+            bail!(
+                "{}: in this run it was not understood: {first}",
+                self.input.name
+            );
+        }
+        self.misfits(misfits, first.clone());
+        Ok(())
+    }
+
+    fn add_run(&mut self, tally: Tally) {
+        let (tally, unknown_port) = tally.to_ports(&self.asked.ports);
+        self.tally.add_all(tally);
+        add(&mut self.ledger.unknown_port, unknown_port);
     }
 
     /// Adds records that were not understood, and what is said of the first.
     fn misfits(&mut self, count: u64, first: Option<String>) {
-        self.ledger.not_understood = self.ledger.not_understood.saturating_add(count);
+        add(&mut self.ledger.not_understood, count);
         if self.ledger.first_not_understood.is_none() {
             self.ledger.first_not_understood = first;
         }
     }
 
-    /// Whatever was begun in an input has its end there, or none.
-    fn end(&mut self) {
-        let (tally, unknown_port) = std::mem::take(&mut self.run);
-        self.tally.add_all(tally);
-        self.ledger.unknown_port += unknown_port;
-        self.unfinished.clear();
-    }
-
     /// What was counted, what could make it wrong, and what else there was.
     #[must_use]
     pub fn finish(mut self) -> (Tally, Doubts, Ledger) {
-        self.end();
+        let tally = self.runs.end();
+        self.add_run(tally);
         (self.tally, self.doubts, self.ledger)
     }
+}
+
+/// Counts may come from a file, which may say anything.
+fn add(count: &mut u64, more: u64) {
+    *count = count.saturating_add(more);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::{Host, When};
+    use crate::{
+        connection::{Host, Record, Source, When},
+        read::{
+            batch::Piece,
+            parse::{Wanted, parse},
+        },
+    };
 
     fn connection(client_port: u16) -> Connection {
         Connection {
@@ -335,6 +340,7 @@ mod tests {
             ports: PortSet::all(),
             strict: true,
             every_packet,
+            lines_only: false,
         });
         for events in batches {
             let mut batch = Batch::new(Format::Pcap);
@@ -366,12 +372,46 @@ mod tests {
     }
 
     #[test]
-    fn where_every_packet_counts_those_of_one_kind_do() {
+    fn where_every_packet_counts_answers_to_what_was_not_captured_do_too() {
         assert_eq!(counted(true, [vec![syn(1), syn(1), answer(1)]]), (2, 0));
         assert_eq!(
-            counted(true, [vec![syn(2), answer(2)], vec![answer(3)]]),
-            (1, 0)
+            counted(true, [vec![syn(2), answer(2)], vec![answer(2), answer(3)]]),
+            (2, 0)
         );
         assert_eq!(counted(true, [vec![answer(1), answer(1)]]), (2, 0));
+    }
+
+    /// The ports of what is counted, of calls of accept in two lines.
+    fn joined(lines: &str) -> Vec<Option<u16>> {
+        let mut merge = Merge::new(Asked {
+            ports: PortSet::all(),
+            strict: true,
+            every_packet: false,
+            lines_only: false,
+        });
+        let piece = Piece::Lines(Format::Strace, lines.as_bytes().to_vec());
+        let mut ports = Vec::new();
+        merge
+            .take(parse(&piece, Wanted { times: false }), &mut |connection| {
+                ports.push(connection.local_port);
+                true
+            })
+            .unwrap();
+        ports
+    }
+
+    #[test]
+    fn a_call_is_joined_with_its_own_beginning() {
+        let begin = "7 accept(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n";
+        let plain = "7 accept(5,  <unfinished ...>\n";
+        let end = "7 <... accept resumed>NULL, NULL) = 4\n";
+        let failed = "7 <... accept resumed>0x1, [16]) = -1 EAGAIN (Again)\n";
+        let other = end.replace('7', "8");
+        let all = |parts: &[&str]| joined(&parts.concat());
+        assert_eq!(all(&[begin, end]), [Some(80)]);
+        assert_eq!(all(&[begin, &other, end]), [None, Some(80)]);
+        assert_eq!(all(&[begin, end, end]), [Some(80), None]);
+        assert_eq!(all(&[begin, failed, end]), [None]);
+        assert_eq!(all(&[begin, plain, end]), [None]);
     }
 }

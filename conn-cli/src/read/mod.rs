@@ -17,6 +17,7 @@ pub mod parse;
 pub mod progress;
 pub mod reader;
 pub mod repeats;
+pub mod runs;
 pub mod unpack;
 
 use std::{
@@ -76,7 +77,8 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
     if inputs.iter().any(|path| input::is_terminal(path)) {
         say("reading from the terminal; name a FILE, or pipe records in");
     }
-    let comes_live = inputs.iter().any(|path| input::is_stdin(path));
+    let is_live = |path: &PathBuf| input::is_stdin(path) && input::length(path).is_none();
+    let comes_live = inputs.iter().any(is_live);
     let ports = args.show.port_set();
     let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
     let wanted = Wanted {
@@ -96,13 +98,14 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
             ports,
             strict: args.strict,
             every_packet: args.every_packet,
+            lines_only: args.show.count.is_some(),
         }),
         inputs: inputs.len(),
         failed: 0,
         feed: Feed::start(
             inputs,
             args.format,
-            args.jobs.map_or(cpus, NonZeroUsize::get),
+            args.jobs.map_or(cpus, usize::from),
             wanted,
             progress.bar(),
         )
@@ -116,17 +119,22 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
         end = reading.follow() => Some(end?),
     };
     let end = match ended {
-        Some(end) => end,
+        Some(end) => Some(end),
+        // The rest of the pipeline ends, too.
         None if comes_live && stop.was_interrupted() => tokio::select! {
-            () = stop.insisted() => End::Asked,
-            end = timeout(PATIENCE, reading.follow()) => end.unwrap_or(Ok(End::Asked))?,
+            () = stop.insisted() => None,
+            end = timeout(PATIENCE, reading.follow()) => end.ok().transpose()?,
         },
-        None => {
-            reading.progress.end();
-            say("stopped before the end of the records");
-            End::Asked
-        }
+        None => None,
     };
+    let end = end.unwrap_or_else(|| {
+        reading.progress.end();
+        // What comes live has no end but this.
+        if stop.was_interrupted() || !comes_live {
+            say("stopped before the end of the records");
+        }
+        End::Asked
+    });
     reading.conclude(&mut stop, end).await
 }
 

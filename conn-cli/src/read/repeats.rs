@@ -19,7 +19,15 @@ pub struct Repeats {
 }
 
 impl Repeats {
+    /// Whether this SYN was seen before.
+    #[must_use]
+    pub fn contains(&self, connection: &Connection, sequence: u32) -> bool {
+        let key = self.key(connection, sequence);
+        self.young.contains(&key) || self.old.contains(&key)
+    }
+
     /// Whether this SYN, or the answer to it, was seen before: same ends, same sequence number.
+    /// It is remembered.
     pub fn is_repeat(&mut self, connection: &Connection, sequence: u32) -> bool {
         let key = self.key(connection, sequence);
         if self.young.len() >= REMEMBERED {

@@ -7,14 +7,14 @@ use serde::Deserialize;
 
 use super::{Line, Wanted, scan};
 use crate::{
-    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When, escaped},
+    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When, is_unsafe},
     kernel::Doubts,
     read::{
         Ledger,
         batch::{Event, Misfit, Run},
         format::Likeness,
     },
-    tally::Client,
+    tally::Tally,
 };
 
 const NOT_OURS: Misfit = "this is no line of conn-cli's JSON";
@@ -62,6 +62,8 @@ struct ConnectionObject {
 #[derive(Deserialize)]
 struct SummaryObject {
     #[serde(default)]
+    lines_shown: u64,
+    #[serde(default)]
     unknown_clients: u64,
     #[serde(default)]
     other_clients: u64,
@@ -100,7 +102,12 @@ impl Lines {
 /// Whether a line is one of conn-cli's.
 #[must_use]
 pub fn likeness(line: &[u8]) -> Likeness {
+    // The line of a summary may be longer than what is looked at.
+    let is_ours = [&br#"{"type":"connection","#[..], br#"{"type":"summary","#]
+        .iter()
+        .any(|start| line.starts_with(start));
     match object::<Object>(line) {
+        _ if is_ours => Likeness::Certain,
         Ok(_) => Likeness::Certain,
         Err(_) => Likeness::None,
     }
@@ -173,37 +180,25 @@ impl ConnectionObject {
 
 impl SummaryObject {
     fn run(self) -> Option<Run> {
-        let mut clients = Vec::with_capacity(self.clients.len());
+        let mut tally = Tally::default();
         for client in self.clients {
-            // Lest a damaged line make the sum overflow.
-            let to_ports = client
-                .ports
-                .values()
-                .try_fold(0_u64, |sum, count| sum.checked_add(*count))?;
-            if to_ports > client.connections {
-                return None;
+            let host = host(client.address, client.name)?;
+            let mut unknown = client.connections;
+            for (port, connections) in client.ports {
+                unknown = unknown.checked_sub(connections)?;
+                tally.add(&host, Some(port), connections);
             }
-            clients.push(Client {
-                host: host(client.address, client.name)?,
-                connections: client.connections,
-                ports: client.ports,
-            });
+            if unknown > 0 {
+                tally.add(&host, None, unknown);
+            }
         }
         if self.unknown_clients > 0 {
-            clients.push(Client {
-                host: Host::Unknown,
-                connections: self.unknown_clients,
-                ports: BTreeMap::new(),
-            });
+            tally.add(&Host::Unknown, None, self.unknown_clients);
         }
-        let counts = clients.iter().map(|client| client.connections);
-        counts
-            .chain([self.other_clients])
-            .try_fold(0_u64, u64::checked_add)
-            .filter(|sum| *sum <= MOST_CONNECTIONS)?;
+        tally.add_other(self.other_clients);
         Some(Run {
-            clients,
-            other_clients: self.other_clients,
+            tally,
+            lines_shown: self.lines_shown,
             doubts: Doubts {
                 unreadable: self.unreadable,
                 missed_runs: self.missed_runs,
@@ -211,9 +206,7 @@ impl SummaryObject {
             },
             ledger: Ledger {
                 not_understood: self.not_understood,
-                first_not_understood: self
-                    .first_not_understood
-                    .map(|first| escaped(first.as_bytes())),
+                first_not_understood: self.first_not_understood.as_deref().map(shown),
                 repeated: self.repeated,
                 unknown_port: self.unknown_port,
                 ..Ledger::default()
@@ -222,8 +215,14 @@ impl SummaryObject {
     }
 }
 
-/// Of one run; so that the sum of many cannot overflow. A billion a second for a week.
-const MOST_CONNECTIONS: u64 = 1 << 50;
+/// What is shown of a text that conn-cli wrote, if it is that.
+fn shown(text: &str) -> String {
+    let is_safe = |char: &char| !is_unsafe(*char);
+    text.chars().filter(is_safe).take(LONGEST_MESSAGE).collect()
+}
+
+/// Of the message about a record that was not understood, in characters.
+const LONGEST_MESSAGE: usize = 500;
 
 fn host(address: Option<IpAddr>, name: Option<String>) -> Option<Host> {
     match (address, name) {

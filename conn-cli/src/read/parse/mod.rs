@@ -22,7 +22,7 @@ const TOO_LONG: Misfit = "the line is too long";
 pub fn longest_line(format: Format) -> usize {
     match format {
         // A summary has all clients in one line.
-        Format::Json => 64 * 1024 * 1024,
+        Format::Json => 16 * 1024 * 1024,
         _ => 1024 * 1024,
     }
 }

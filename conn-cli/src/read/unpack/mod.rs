@@ -161,6 +161,9 @@ impl Read for Unpacked<'_> {
     }
 }
 
+/// How much the decoder of xz gets at once: what it makes of that is lost if it is damaged.
+const XZ_STEP: usize = 1024;
+
 /// Reads xz. (The reader of lzma-rust2 throws away what it has when it comes to an error, and
 /// gives nothing before it has all that was asked for.)
 struct Xz<R> {
@@ -181,6 +184,7 @@ impl<R: BufRead> Read for Xz<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let input = self.input.fill_buf()?;
+            let input = &input[..input.len().min(XZ_STEP)];
             let action = match input {
                 [] => Action::Finish,
                 _ => Action::Run,

@@ -38,7 +38,7 @@ fn said(link_type: u16, packet: &[u8]) -> Result<Option<String>, Misfit> {
     packets.push(Some((1_700_000_000, 5)), link_type, packet);
     let mut batch = parse(&packets, Wanted { times: true });
     assert_eq!(batch.packets, 1);
-    if let Some((_, misfit)) = batch.first_not_understood {
+    if let Some(misfit) = batch.first_not_understood.map(|first| first.misfit) {
         return Err(misfit);
     }
     let (kind, connection, sequence) = match batch.events.pop() {

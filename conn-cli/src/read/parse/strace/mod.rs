@@ -21,7 +21,7 @@ use super::{
     scan::{is_time_of_day, recorded, seconds},
 };
 use crate::{
-    connection::{Lacks, When},
+    connection::{Host, Lacks, When},
     read::{
         batch::{Accept, Event, Misfit},
         format::Likeness,
@@ -78,8 +78,9 @@ pub fn likeness(line: &[u8]) -> Likeness {
 #[must_use]
 pub fn hold_back(lines: &[u8]) -> usize {
     let without_end = lines.strip_suffix(b"\n").unwrap_or(lines);
+    let without_end = without_end.strip_suffix(b"\r").unwrap_or(without_end);
     let last = memchr::memrchr(b'\n', without_end).map_or(0, |at| at + 1);
-    match call(prefix(&lines[last..]).2) {
+    match call(prefix(&without_end[last..]).2) {
         Ok(Call::Accept(arguments)) if is_begun(descriptor(arguments).1) => last,
         _ => lines.len(),
     }
@@ -113,13 +114,15 @@ impl Lines {
             Call::Other => return Ok(()),
         };
         if arguments.ends_with(UNFINISHED) {
-            if let Descriptor::Tcp((local, local_port), _) = listener {
-                events.push(Event::Unfinished(Accept {
-                    tid: tid.unwrap_or(0),
-                    local,
-                    local_port,
-                }));
-            }
+            let (local, local_port) = match listener {
+                Descriptor::Tcp(end, _) => end,
+                _ => (Host::Unknown, None),
+            };
+            events.push(Event::Unfinished(Accept {
+                tid: tid.unwrap_or(0),
+                local,
+                local_port,
+            }));
             return Ok(());
         }
         if !resumed && is_begun(arguments) {
@@ -132,13 +135,13 @@ impl Lines {
             true => arguments.trim_ascii_start(),
             false => arguments.strip_prefix(b", ").ok_or(NO_RESULT)?,
         };
-        if let Some(ends) = accepted(&listener, arguments, result)? {
-            let connection = ends.connection(tid, self.when(time));
-            events.push(match resumed {
-                true => Event::Resumed(connection),
-                false => Event::Connection(connection),
-            });
-        }
+        let connection = accepted(&listener, arguments, result)?
+            .map(|ends| ends.connection(tid, self.when(time)));
+        events.extend(match (resumed, connection) {
+            (true, Some(connection)) => Some(Event::Resumed(connection)),
+            (true, None) => Some(Event::Failed(tid.unwrap_or(0))),
+            (false, connection) => connection.map(Event::Connection),
+        });
         Ok(())
     }
 }

@@ -24,7 +24,8 @@ fn one(line: &str) -> Connection {
 }
 
 fn nothing(line: &str) {
-    let (events, misfits) = parse(line);
+    let (mut events, misfits) = parse(line);
+    events.retain(|event| !matches!(event, Event::Failed(_)));
     assert!(
         events.is_empty() && misfits.is_empty(),
         "{line}: {events:?} {misfits:?}"
