@@ -13,11 +13,18 @@ const LEAST_EPOCH: i64 = 100_000_000;
 /// A number that is all of `text`. No record has a sign there.
 pub fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     // So many digits cannot overflow.
-    if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || text.len() > 19 {
         return None;
     }
-    let add = |number: u64, digit: &u8| number * 10 + u64::from(digit - b'0');
-    T::try_from(text.iter().fold(0, add)).ok()
+    let mut number = 0_u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    T::try_from(number).ok()
 }
 
 /// An address that is all of `text`.

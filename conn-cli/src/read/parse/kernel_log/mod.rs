@@ -102,6 +102,7 @@ impl Line for Lines {
 }
 
 /// The kernel's record of a packet in a line; None if the line is about something else.
+#[inline]
 fn record<'a>(entry: &Entry<'a>) -> Result<Option<Found<'a>>, Misfit> {
     if entry.writer == Writer::Process {
         return Ok(None);

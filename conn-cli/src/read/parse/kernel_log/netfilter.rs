@@ -5,17 +5,18 @@
 //! IN=eth0 OUT= MAC=.. SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=0 DF PROTO=TCP SPT=37822 DPT=80 SEQ=1 ACK=0 WINDOW=64240 RES=0x00 SYN URGP=0 OPT (020405B4) UID=0 GID=0 MARK=0x1
 //! ```
 
-use std::{net::Ipv6Addr, sync::LazyLock};
-
-use memchr::memmem::Finder;
+use std::net::Ipv6Addr;
 
 use crate::{
     connection::Host,
     read::{
         batch::Misfit,
-        parse::scan::{address, number, split_at_byte},
+        parse::scan::{self, address, number, split_at_byte},
     },
 };
+
+/// Every record has this, though it may be empty.
+const OUT: &[u8] = b" OUT=";
 
 const CUT: Misfit = "the record of a packet is cut or damaged";
 
@@ -39,46 +40,30 @@ pub struct Found<'a> {
     pub packet: Result<Option<Syn>, Misfit>,
 }
 
-struct Finders {
-    out: Finder<'static>,
-    input: Finder<'static>,
-    source: Finder<'static>,
-    protocol: Finder<'static>,
-    tcp: Finder<'static>,
-}
-
-/// To build one takes longer than to search a line.
-static FIND: LazyLock<Finders> = LazyLock::new(|| Finders {
-    out: Finder::new(" OUT="),
-    input: Finder::new(" IN="),
-    source: Finder::new(" SRC="),
-    protocol: Finder::new(" PROTO="),
-    tcp: Finder::new("PROTO=TCP SPT="),
-});
-
 /// The record of a packet in `message`, even if it is cut.
+#[inline]
 pub fn find(message: &[u8]) -> Option<Found<'_>> {
-    let find = &*FIND;
-    if let Some(out) = find.out.find(message) {
+    if let Some(out) = scan::find(message, OUT) {
         // An interface's name has no space, but the rule's prefix may end without one.
         let word = memchr::memrchr(b' ', &message[..out]).map_or(0, |at| at + 1);
         let name = memchr::memrchr(b'=', &message[word..out])? + word;
         let prefix = message[..name].strip_suffix(b"IN")?;
-        let packet = packet(&message[out..], find);
+        let packet = packet(&message[out + OUT.len()..]);
         return Some(Found { prefix, packet });
     }
     let is_mark = message.starts_with(b"IN=")
-        || find.input.find(message).is_some()
-        || find.tcp.find(message).is_some();
+        || scan::find(message, b" IN=").is_some()
+        || scan::find(message, b"PROTO=TCP SPT=").is_some();
     is_mark.then_some(Found {
         prefix: b"",
         packet: Err(CUT),
     })
 }
 
-/// `text` begins with the space before `OUT=`.
-fn packet(text: &[u8], find: &Finders) -> Result<Option<Syn>, Misfit> {
-    let Some(source) = find.source.find(text) else {
+/// `text` begins after `OUT=`.
+#[inline]
+fn packet(text: &[u8]) -> Result<Option<Syn>, Misfit> {
+    let Some(source) = scan::find(text, b" SRC=") else {
         return match is_not_ip(text) {
             true => Ok(None),
             false => Err(CUT),
@@ -86,7 +71,13 @@ fn packet(text: &[u8], find: &Finders) -> Result<Option<Syn>, Misfit> {
     };
     let (client, rest) = field(&text[source + 1..], b"SRC=").ok_or(CUT)?;
     let (server, rest) = field(rest, b"DST=").ok_or(CUT)?;
-    let Some(protocol) = find.protocol.find(rest) else {
+    // One search for both, by what is rare in them: it is the longest.
+    let mut is_second = false;
+    let protocol = memchr::memchr_iter(b'R', rest).find(|&at| {
+        is_second |= surrounds(rest, at, b" S", b"RC=");
+        surrounds(rest, at, b" P", b"ROTO=")
+    });
+    let Some(protocol) = protocol else {
         // dump_ipv6_packet ends with these when it finds no protocol.
         let ends = [&b"TRUNCATED"[..], b"( ESP ", b"Unknown Ext Hdr "];
         let is_whole = ends
@@ -94,12 +85,11 @@ fn packet(text: &[u8], find: &Finders) -> Result<Option<Syn>, Misfit> {
             .any(|end| memchr::memmem::find(rest, end).is_some());
         return is_whole.then_some(None).ok_or(CUT);
     };
-    let (header, rest) = rest.split_at(protocol);
-    if find.source.find(header).is_some() {
+    if is_second {
         // Two lines ran into each other: these addresses are not those of this protocol.
         return Err(CUT);
     }
-    let rest = &rest[b" PROTO=".len()..];
+    let (header, rest) = (&rest[..protocol], &rest[protocol + b"ROTO=".len()..]);
     let (protocol, rest) = match split_at_byte(rest, b' ') {
         // A packet in a packet is between brackets.
         None if b"TCP".starts_with(rest) && !is_fragment(header) => return Err(CUT),
@@ -124,6 +114,11 @@ fn packet(text: &[u8], find: &Finders) -> Result<Option<Syn>, Misfit> {
         server: (host(server).ok_or(CUT)?, header.to),
         sequence: header.sequence,
     }))
+}
+
+/// Whether `before` is right before `at`, and `after` there.
+fn surrounds(text: &[u8], at: usize, before: &[u8], after: &[u8]) -> bool {
+    text[..at].ends_with(before) && text[at..].starts_with(after)
 }
 
 /// Whether a packet without addresses of IP is whole: of ARP, or one of which only the header
@@ -362,6 +357,8 @@ mod tests {
             ETHER.to_owned(),
             IP6.to_owned(),
             format!("{IP}T"),
+            format!("{}{header}", IP.replace("PROTO=", "PROT=")),
+            format!("R{}{header}", IP.replace(" PROTO=", "PROTO=")),
             format!("{IP}TCP"),
             format!("{IP}TCP "),
             format!("{IP}\0 "),

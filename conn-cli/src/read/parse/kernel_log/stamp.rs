@@ -25,8 +25,11 @@ pub enum Stamp<'a> {
 /// A stamp and what follows it.
 pub type Stamped<'a> = (Stamp<'a>, &'a [u8]);
 
-const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-const DAYS: &[u8] = b"MonTueWedThuFriSatSun";
+const MONTHS: &[&[u8; 3]] = &[
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+const DAYS: &[&[u8; 3]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+
 impl Stamp<'_> {
     /// Parses it.
     pub fn when(self) -> When {
@@ -60,9 +63,10 @@ fn moment(text: &[u8]) -> Option<When> {
     str::from_utf8(text).ok()?.parse().ok().map(When::At)
 }
 
-/// Whether one of the names, of three letters each, begins the text.
-fn begins_with(text: &[u8], names: &[u8]) -> bool {
-    text.len() >= 3 && names.chunks(3).any(|name| text.starts_with(name))
+/// Whether one of the names begins the text.
+fn begins_with(text: &[u8], names: &[&[u8; 3]]) -> bool {
+    text.first_chunk()
+        .is_some_and(|start| names.contains(&start))
 }
 
 /// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `

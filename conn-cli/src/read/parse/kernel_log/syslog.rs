@@ -122,31 +122,23 @@ impl<'a> Entry<'a> {
 
     /// `HOST TAG: MESSAGE`, where both may be missing.
     fn with_host(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
-        let (writer, message) = match tag(rest) {
-            Some(tagged) => tagged,
-            None => {
-                let rest = without_host(rest);
-                // BusyBox and OpenWrt: `kern.warn kernel: `
-                let inner = match split_at_byte(rest, b' ') {
-                    Some((word, inner)) if is_facility_and_level(word) => inner,
-                    _ => rest,
-                };
-                tag(inner).unwrap_or((Writer::Unnamed, rest))
-            }
+        let (writer, message) = match after_host_and_kernel(rest) {
+            Some(message) => (Writer::Kernel, message),
+            None => after_host_and_tag(rest),
         };
         Self::of_writer(writer, stamp, message)
     }
 
     /// The kernel's own time may be before the message, too: less sure than the other.
     fn of_writer(writer: Writer, stamp: Stamp<'a>, message: &'a [u8]) -> Self {
-        let (inner, message) = bracketed(message).unwrap_or((Stamp::None, message));
+        let inner = bracketed(message);
         Self {
-            stamp: match stamp {
-                Stamp::None => inner,
+            stamp: match (stamp, inner) {
+                (Stamp::None, Some((inner, _))) => inner,
                 _ => stamp,
             },
             writer,
-            message,
+            message: inner.map_or(message, |(_, message)| message),
             is_known: true,
         }
     }
@@ -239,6 +231,29 @@ pub fn writer(name: &[u8], has_process: bool) -> Writer {
     }
 }
 
+/// Who wrote `HOST TAG: MESSAGE`, and the message.
+fn after_host_and_tag(text: &[u8]) -> (Writer, &[u8]) {
+    if let Some(tagged) = tag(text) {
+        return tagged;
+    }
+    let rest = without_host(text);
+    // BusyBox and OpenWrt: `kern.warn kernel: `
+    let inner = match split_at_byte(rest, b' ') {
+        Some((word, inner)) if is_facility_and_level(word) => inner,
+        _ => rest,
+    };
+    tag(inner).unwrap_or((Writer::Unnamed, rest))
+}
+
+/// What follows `HOST kernel: `, as nearly all lines of the kernel begin: the same as
+/// [`after_host_and_tag`], to which such a host is no tag, with less searching.
+fn after_host_and_kernel(text: &[u8]) -> Option<&[u8]> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let host = text.iter().take_while(|byte| is_part(byte)).count();
+    let message = text[host..].strip_prefix(b" kernel: ")?;
+    (host > 0).then_some(message)
+}
+
 fn without_host(text: &[u8]) -> &[u8] {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(byte);
     match split_at_byte(text, b' ') {
@@ -272,4 +287,39 @@ fn structured_data(text: &[u8]) -> Option<usize> {
         }
     }
     (!text.is_empty() && !is_inside).then_some(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernel_is_the_same_without_searching() {
+        for host in [
+            "web1",
+            "a-b_c.example.org",
+            "kernel",
+            "kern.warn",
+            "10.0.0.1",
+        ] {
+            let text = format!("{host} kernel: [1.5] IN=");
+            let message = after_host_and_kernel(text.as_bytes()).unwrap();
+            let both = (Writer::Kernel, message);
+            assert_eq!(after_host_and_tag(text.as_bytes()), both, "{text}");
+        }
+        // These need a closer look.
+        for text in [
+            "",
+            "kernel: IN=",
+            " kernel: IN=",
+            "web1",
+            "web1 kernel:",
+            "web1 sshd: x",
+            "web1: kernel: x",
+            "web1[1] kernel: x",
+            "web1=x kernel: x",
+        ] {
+            assert_eq!(after_host_and_kernel(text.as_bytes()), None, "{text}");
+        }
+    }
 }
