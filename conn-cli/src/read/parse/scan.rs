@@ -36,31 +36,40 @@ pub fn address(text: &[u8]) -> Option<Host> {
     Some(Host::at(address))
 }
 
-/// The standard library's parser takes a third of the time of a whole line.
-fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut address, mut octet, mut digits, mut points) = (0_u32, 0_u32, 0, 0);
-    for &byte in text {
-        if byte == b'.' {
-            points += 1;
-            address = address << 8 | octet;
-            if digits == 0 || points > 3 {
-                return None;
-            }
-            (octet, digits) = (0, 0);
+/// An address of IPv4 that is all of `text`. The standard library's parser takes a third of the
+/// time of a whole line.
+pub fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    // So few digits cannot overflow.
+    if text.len() > 15 {
+        return None;
+    }
+    let (mut address, mut octet, mut digits, mut points) = (0, 0_u64, 0, 0);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            octet = octet * 10 + u64::from(digit);
+            digits += 1;
             continue;
         }
-        // No zero before another digit.
-        if !byte.is_ascii_digit() || (digits > 0 && octet == 0) {
+        if *byte != b'.' || !is_octet(octet, digits) {
             return None;
         }
-        octet = octet * 10 + u32::from(byte - b'0');
-        digits += 1;
-        if octet > 255 {
-            return None;
-        }
+        points += 1;
+        address = address << 8 | octet as u32;
+        (octet, digits) = (0, 0);
     }
-    let is_whole = points == 3 && digits > 0;
-    is_whole.then(|| Ipv4Addr::from_bits(address << 8 | octet))
+    let is_whole = points == 3 && is_octet(octet, digits);
+    is_whole.then(|| Ipv4Addr::from_bits(address << 8 | octet as u32))
+}
+
+/// Whether so many digits are an octet without a needless zero.
+fn is_octet(value: u64, digits: usize) -> bool {
+    match digits {
+        1 => true,
+        2 => value >= 10,
+        3 => (100..=255).contains(&value),
+        _ => false,
+    }
 }
 
 /// The digits at the beginning, and what follows.
@@ -215,6 +224,14 @@ mod tests {
             "fe80::1%eth0",
             "999.1.1.1",
             "0.0.0.00",
+            "0.0.0.000",
+            "1.2.3.099",
+            "1.2.3.100",
+            "1.2.3.1000",
+            "1.2.3.4294967297",
+            "1.2.3.18446744073709551617",
+            "1.2.3/4",
+            "1.2.3:4",
             "1.2.3.04",
             "10.20.30.40",
             "1.2.3.256",

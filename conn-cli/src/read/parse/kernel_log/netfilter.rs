@@ -11,7 +11,7 @@ use crate::{
     connection::Host,
     read::{
         batch::Misfit,
-        parse::scan::{self, address, number, split_at_byte},
+        parse::scan::{self, address, ipv4, number, split_at_byte},
     },
 };
 
@@ -206,9 +206,10 @@ fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 fn host(text: &[u8]) -> Option<Host> {
-    match full_ipv6(text) {
-        Some(address) => Some(Host::at(address)),
-        None => address(text),
+    match (ipv4(text), full_ipv6(text)) {
+        (Some(address), _) => Some(Host::Address(address.into())),
+        (_, Some(address)) => Some(Host::at(address)),
+        _ => address(text),
     }
 }
 
