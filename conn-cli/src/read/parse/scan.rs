@@ -100,6 +100,13 @@ pub fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     Some((&text[..at], &text[at + 1..]))
 }
 
+/// What is before the first space and what is after it. A word has few bytes: to begin a search
+/// takes longer than to look at them.
+pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|&byte| byte == b' ')?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
 /// Whether this is `14:25:37` or `14:25:37.123456`.
 pub fn is_time_of_day(text: &[u8]) -> bool {
     let Some((clock, fraction)) = text.split_at_checked(8) else {

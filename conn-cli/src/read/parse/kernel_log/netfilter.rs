@@ -11,7 +11,7 @@ use crate::{
     connection::Host,
     read::{
         batch::Misfit,
-        parse::scan::{self, address, ipv4, number, split_at_byte},
+        parse::scan::{self, address, ipv4, number, word},
     },
 };
 
@@ -45,9 +45,9 @@ pub struct Found<'a> {
 pub fn find(message: &[u8]) -> Option<Found<'_>> {
     if let Some(out) = scan::find(message, OUT) {
         // An interface's name has no space, but the rule's prefix may end without one.
-        let word = memchr::memrchr(b' ', &message[..out]).map_or(0, |at| at + 1);
-        let name = memchr::memrchr(b'=', &message[word..out])? + word;
-        let prefix = message[..name].strip_suffix(b"IN")?;
+        let mut before = message[..out].iter();
+        let name = before.rposition(|byte| b" =".contains(byte))?;
+        let prefix = message[..=name].strip_suffix(b"IN=")?;
         let packet = packet(&message[out + OUT.len()..]);
         return Some(Found { prefix, packet });
     }
@@ -90,7 +90,7 @@ fn packet(text: &[u8]) -> Result<Option<Syn>, Misfit> {
         return Err(CUT);
     }
     let (header, rest) = (&rest[..protocol], &rest[protocol + b"ROTO=".len()..]);
-    let (protocol, rest) = match split_at_byte(rest, b' ') {
+    let (protocol, rest) = match word(rest) {
         // A packet in a packet is between brackets.
         None if b"TCP".starts_with(rest) && !is_fragment(header) => return Err(CUT),
         None => (rest, &b""[..]),
@@ -168,7 +168,7 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
         if let Some(urgent) = rest.strip_prefix(b"URGP=") {
             break urgent;
         }
-        let (flag, after) = split_at_byte(rest, b' ')?;
+        let (flag, after) = word(rest)?;
         match flag {
             b"SYN" => is_syn = true,
             // Like iptables --syn: a server ignores a SYN with these, or it is an answer.
@@ -202,7 +202,7 @@ fn is_end(text: &[u8]) -> bool {
 
 /// The value of the field `name` if `text` begins with it, and what follows the space after it.
 fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    split_at_byte(text.strip_prefix(name)?, b' ')
+    word(text.strip_prefix(name)?)
 }
 
 fn host(text: &[u8]) -> Option<Host> {
@@ -374,6 +374,10 @@ mod tests {
         }
         assert_eq!(find(b"eth0: link is up"), None);
         assert_eq!(find(b"x OUT=y SRC=1"), None);
+        assert_eq!(find(b" OUT=y"), None);
+        assert_eq!(find(b"IN=a x OUT=y"), None);
+        assert_eq!(find(b"IN=a=b OUT=y"), None);
+        assert_eq!(find(b"a=IN=b OUT=y").unwrap().prefix, b"a=");
         assert!(find(b"DROP: IN=et").is_some());
     }
 }
