@@ -2,7 +2,7 @@
 
 use crate::{
     connection::{Lacks, When},
-    read::parse::scan::{digits, is_time_of_day, number, recorded, seconds, split_at_byte},
+    read::parse::scan::{digits, is_time_of_day, number, recorded, seconds, split_at_byte, word},
 };
 
 /// A time, not yet parsed: it is often not wanted.
@@ -80,7 +80,7 @@ pub fn year_less(text: &[u8]) -> Option<Stamped<'_>> {
     {
         return None;
     }
-    let (clock, rest) = split_at_byte(&text[7..], b' ').unwrap_or((&text[7..], b""));
+    let (clock, rest) = word(&text[7..]).unwrap_or((&text[7..], b""));
     is_time_of_day(clock).then(|| {
         let stamp = &text[..7 + clock.len()];
         (Stamp::Recorded(stamp, Lacks::Year), rest)

@@ -2,7 +2,7 @@
 
 use crate::read::{
     batch::Misfit,
-    parse::scan::{digits, find, number, split_at_byte},
+    parse::scan::{digits, find, number, word},
 };
 
 pub(super) const NOT_STRACE: Misfit = "this is no line of strace's";
@@ -40,7 +40,7 @@ pub(super) fn is_address(text: &[u8]) -> bool {
 pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
     let (tid, rest) = thread(line);
     let rest = rest.trim_ascii_start();
-    let (time, mut rest) = match split_at_byte(rest, b' ') {
+    let (time, mut rest) = match word(rest) {
         Some((time, after)) if time.first().is_some_and(u8::is_ascii_digit) => {
             (time, after.trim_ascii_start())
         }
@@ -91,7 +91,7 @@ pub(super) fn call(text: &[u8]) -> Result<Call<'_>, Misfit> {
         }
     }
     if let Some(rest) = text.strip_prefix(b"<... ") {
-        let (name, rest) = split_at_byte(rest, b' ').ok_or(NOT_STRACE)?;
+        let (name, rest) = word(rest).ok_or(NOT_STRACE)?;
         let rest = rest.strip_prefix(b"resumed>").ok_or(NOT_STRACE)?;
         return Ok(match name {
             b"accept" | b"accept4" => Call::Resumed(rest),
