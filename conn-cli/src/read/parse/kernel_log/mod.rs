@@ -102,6 +102,8 @@ impl Line for Lines {
 }
 
 /// The kernel's record of a packet in a line; None if the line is about something else.
+///
+/// Inlined like what it calls, since to hand on what they return takes long.
 #[inline]
 fn record<'a>(entry: &Entry<'a>) -> Result<Option<Found<'a>>, Misfit> {
     if entry.writer == Writer::Process {
