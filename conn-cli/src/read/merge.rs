@@ -58,7 +58,7 @@ pub struct Merge {
     doubts: Doubts,
     ledger: Ledger,
     repeats: Repeats,
-    unfinished: HashMap<u32, Accept>,
+    unfinished: HashMap<u32, Accept, foldhash::fast::RandomState>,
     /// Whether some call of accept was shown with the server's port.
     knows_ports: bool,
     input: Input,
@@ -90,7 +90,7 @@ impl Merge {
             doubts: Doubts::default(),
             ledger: Ledger::default(),
             repeats: Repeats::default(),
-            unfinished: HashMap::new(),
+            unfinished: HashMap::default(),
             knows_ports: false,
             input: Input::default(),
         }
@@ -137,10 +137,7 @@ impl Merge {
                     (connection, Some((Packet::Answer, *sequence)))
                 }
                 Event::Unfinished(accept) => {
-                    // Of further threads it is not known to which port they listen.
-                    if self.unfinished.len() < MOST_UNFINISHED {
-                        self.unfinished.insert(accept.tid, accept.clone());
-                    }
+                    self.begin_call(accept);
                     continue;
                 }
                 Event::Run(run) => {
@@ -202,6 +199,15 @@ impl Merge {
         self.input.lines += batch.lines;
         self.input.packets += batch.packets;
         Ok(())
+    }
+
+    /// The beginning of a call of accept, if it tells anything.
+    fn begin_call(&mut self, accept: &Accept) {
+        self.unfinished.remove(&accept.tid);
+        // Of further threads it is not known to which port they listen.
+        if accept.local_port.is_some() && self.unfinished.len() < MOST_UNFINISHED {
+            self.unfinished.insert(accept.tid, accept.clone());
+        }
     }
 
     /// The end of a call of accept, with what its beginning told.
