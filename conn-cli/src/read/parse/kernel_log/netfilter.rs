@@ -43,13 +43,18 @@ pub struct Found<'a> {
 /// The record of a packet in `message`, even if it is cut.
 #[inline]
 pub fn find(message: &[u8]) -> Option<Found<'_>> {
-    if let Some(out) = scan::find(message, OUT) {
-        // An interface's name has no space, but the rule's prefix may end without one.
+    let mut start = 0;
+    while let Some(at) = scan::find(&message[start..], OUT) {
+        let out = start + at;
+        start = out + OUT.len();
+        // An interface's name has no space, but the rule's prefix may end without one. The
+        // prefix may have this in it, too.
         let mut before = message[..out].iter();
-        let name = before.rposition(|byte| b" =".contains(byte))?;
-        let prefix = message[..=name].strip_suffix(b"IN=")?;
-        let packet = packet(&message[out + OUT.len()..]);
-        return Some(Found { prefix, packet });
+        let name = before.rposition(|byte| b" =".contains(byte));
+        if let Some(prefix) = name.and_then(|name| message[..=name].strip_suffix(b"IN=")) {
+            let packet = packet(&message[start..]);
+            return Some(Found { prefix, packet });
+        }
     }
     let is_mark = message.starts_with(b"IN=")
         || scan::find(message, b" IN=").is_some()
@@ -373,10 +378,17 @@ mod tests {
             assert_eq!(found(&text), Err(CUT), "{text}");
         }
         assert_eq!(find(b"eth0: link is up"), None);
+        let strange = format!("A OUT=B IN=eth0 OUT= {IP}{header}");
+        assert!(matches!(
+            find(strange.as_bytes()).unwrap().packet,
+            Ok(Some(_))
+        ));
+        let strange = format!("NEW: IN=a=b OUT= {IP}{header}");
+        assert_eq!(find(strange.as_bytes()).unwrap().packet, Err(CUT));
         assert_eq!(find(b"x OUT=y SRC=1"), None);
         assert_eq!(find(b" OUT=y"), None);
-        assert_eq!(find(b"IN=a x OUT=y"), None);
-        assert_eq!(find(b"IN=a=b OUT=y"), None);
+        assert_eq!(find(b"IN=a x OUT=y").unwrap().packet, Err(CUT));
+        assert_eq!(find(b"IN=a=b OUT=y").unwrap().packet, Err(CUT));
         assert_eq!(find(b"a=IN=b OUT=y").unwrap().prefix, b"a=");
         assert!(find(b"DROP: IN=et").is_some());
     }
