@@ -399,6 +399,10 @@ fn strict_shows_what_came_before() {
     let output = read_from(input.as_bytes(), &["--strict", "--count", "2"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).ends_with("192.0.2.1: 2\n"));
+    let output = read_from(input.as_bytes(), &["--strict"]);
+    let line = "14:25:37 (no date) New connection from 192.0.2.1 to port 80\n";
+    let complaint = "conn-cli: line 3 of standard input: this is no line of strace's";
+    assert_says(&output, 1, &line.repeat(2), &[complaint]);
 }
 
 #[test]

@@ -16,8 +16,6 @@ pub mod merge;
 pub mod parse;
 pub mod progress;
 pub mod reader;
-pub mod repeats;
-pub mod runs;
 pub mod unpack;
 
 use std::{
@@ -79,53 +77,23 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
     }
     let is_live = |path: &PathBuf| input::is_stdin(path) && input::length(path).is_none();
     let comes_live = inputs.iter().any(is_live);
-    let ports = args.show.port_set();
-    let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
-    let wanted = Wanted {
-        times: !args.show.quiet,
-    };
     let mut stop = Stop::watch()?;
     if let Some(duration) = args.show.duration {
         stop.after(duration);
     }
-    // It would be in the way of the lines.
-    let bar_fits = args.show.quiet || !io::stdout().is_terminal();
-    let bytes = inputs.iter().map(|path| input::length(path)).sum();
-    let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
-    let mut reading = Reading {
-        screen: Screen::new(&args.show, ports.is_single()),
-        merge: Merge::new(Asked {
-            ports,
-            strict: args.strict,
-            every_packet: args.every_packet,
-            lines_only: args.show.count.is_some(),
-        }),
-        inputs: inputs.len(),
-        failed: 0,
-        feed: Feed::start(
-            inputs,
-            args.format,
-            args.jobs.map_or(cpus, usize::from),
-            wanted,
-            progress.bar(),
-        )
-        .context("cannot start a thread")?,
-        progress,
-    };
-
+    let mut reading = Reading::begin(args, inputs)?;
     let ended = tokio::select! {
         biased;
         () = stop.wait() => None,
         end = reading.follow() => Some(end?),
     };
     let end = match ended {
-        Some(end) => Some(end),
         // The rest of the pipeline ends, too.
         None if comes_live && stop.was_interrupted() => tokio::select! {
             () = stop.insisted() => None,
             end = timeout(PATIENCE, reading.follow()) => end.ok().transpose()?,
         },
-        None => None,
+        ended => ended,
     };
     let end = end.unwrap_or_else(|| {
         reading.progress.end();
@@ -159,6 +127,33 @@ pub fn summarise(
 }
 
 impl Reading {
+    fn begin(args: &ReadArgs, inputs: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let ports = args.show.port_set();
+        let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
+        let jobs = args.jobs.map_or(cpus, usize::from);
+        let wanted = Wanted {
+            times: !args.show.quiet,
+        };
+        // It would be in the way of the lines.
+        let bar_fits = args.show.quiet || !io::stdout().is_terminal();
+        let bytes = inputs.iter().map(|path| input::length(path)).sum();
+        let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
+        Ok(Self {
+            screen: Screen::new(&args.show, ports.is_single()),
+            merge: Merge::new(Asked {
+                ports,
+                strict: args.strict,
+                every_packet: args.every_packet,
+                lines_only: args.show.count.is_some(),
+            }),
+            inputs: inputs.len(),
+            failed: 0,
+            feed: Feed::start(inputs, args.format, jobs, wanted, progress.bar())
+                .context("cannot start a thread")?,
+            progress,
+        })
+    }
+
     /// Counts and shows, until the end of the records, until the limit is reached or nobody
     /// reads. May be dropped at any time and called again.
     async fn follow(&mut self) -> anyhow::Result<End> {
@@ -172,7 +167,14 @@ impl Reading {
             self.progress.show_if_long();
             match timeout(TICK, self.feed.next()).await {
                 Ok(None) => return Ok(End::Asked),
-                Ok(Some(fed)) => self.take(fed)?,
+                Ok(Some(fed)) => {
+                    if let Err(error) = self.take(fed) {
+                        // What was shown before it is shown.
+                        self.progress.end();
+                        let _ = self.screen.stdout.send().await;
+                        return Err(error);
+                    }
+                }
                 Err(_) if self.screen.stdout.is_closed() => return Ok(End::Output(None)),
                 Err(_) => (),
             }

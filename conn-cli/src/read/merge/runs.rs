@@ -4,8 +4,7 @@
 //! there without a summary, if a run was killed, and then those of another run follow. Nor need
 //! lines and summary be in the same file, if these are rotated.
 
-use super::batch::Run;
-use crate::{connection::Connection, tally::Tally};
+use crate::{connection::Connection, read::batch::Run, tally::Tally};
 
 /// The run that is being read.
 #[derive(Debug, Default)]

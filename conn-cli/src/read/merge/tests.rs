@@ -1,0 +1,111 @@
+use super::*;
+use crate::{
+    connection::{Host, Record, Source, When},
+    read::{
+        batch::Piece,
+        parse::{Wanted, parse},
+    },
+};
+
+fn connection(client_port: u16) -> Connection {
+    Connection {
+        time: When::Unknown,
+        remote: Host::at([192, 0, 2, 1]),
+        remote_port: Some(client_port),
+        local: Host::at([192, 0, 2, 9]),
+        local_port: Some(80),
+        family: None,
+        process: None,
+        netns: None,
+        source: Source::Record(Record::Pcap),
+    }
+}
+
+fn syn(port: u16) -> Event {
+    Event::Syn(connection(port), u32::from(port))
+}
+
+fn answer(port: u16) -> Event {
+    Event::Answer(connection(port), u32::from(port))
+}
+
+/// How many are counted, and how many were sent again.
+fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, u64) {
+    let mut merge = Merge::new(Asked {
+        ports: PortSet::all(),
+        strict: true,
+        every_packet,
+        lines_only: false,
+    });
+    for events in batches {
+        let mut batch = Batch::new(Format::Pcap);
+        batch.events = events;
+        merge.take(batch, &mut |_| true).unwrap();
+    }
+    let (tally, _, ledger) = merge.finish();
+    (tally.connections(), ledger.repeated)
+}
+
+#[test]
+fn an_answer_counts_if_its_syn_was_not_captured() {
+    assert_eq!(counted(false, [vec![syn(1), answer(1), answer(1)]]), (1, 0));
+    assert_eq!(counted(false, [vec![answer(1), answer(2)]]), (2, 0));
+    assert_eq!(counted(false, [vec![answer(1), answer(1)]]), (1, 0));
+    assert_eq!(
+        counted(false, [vec![syn(1)], vec![answer(1), answer(2)]]),
+        (2, 0)
+    );
+}
+
+#[test]
+fn a_syn_that_is_sent_again_is_one_before_and_after_its_answer() {
+    assert_eq!(
+        counted(false, [vec![syn(1), syn(1), answer(1), syn(1)]]),
+        (1, 2)
+    );
+    assert_eq!(counted(false, [vec![answer(1), syn(1)]]), (1, 1));
+}
+
+#[test]
+fn where_every_packet_counts_answers_to_what_was_not_captured_do_too() {
+    assert_eq!(counted(true, [vec![syn(1), syn(1), answer(1)]]), (2, 0));
+    assert_eq!(
+        counted(true, [vec![syn(2), answer(2)], vec![answer(2), answer(3)]]),
+        (2, 0)
+    );
+    assert_eq!(counted(true, [vec![answer(1), answer(1)]]), (2, 0));
+}
+
+/// The ports of what is counted, of calls of accept in two lines.
+fn joined(lines: &str) -> Vec<Option<u16>> {
+    let mut merge = Merge::new(Asked {
+        ports: PortSet::all(),
+        strict: true,
+        every_packet: false,
+        lines_only: false,
+    });
+    let piece = Piece::Lines(Format::Strace, lines.as_bytes().to_vec());
+    let mut ports = Vec::new();
+    merge
+        .take(parse(&piece, Wanted { times: false }), &mut |connection| {
+            ports.push(connection.local_port);
+            true
+        })
+        .unwrap();
+    ports
+}
+
+#[test]
+fn a_call_is_joined_with_its_own_beginning() {
+    let begin = "7 accept(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n";
+    let plain = "7 accept(5,  <unfinished ...>\n";
+    let end = "7 <... accept resumed>NULL, NULL) = 4\n";
+    let failed = "7 <... accept resumed>0x1, [16]) = -1 EAGAIN (Again)\n";
+    let other = end.replace('7', "8");
+    let all = |parts: &[&str]| joined(&parts.concat());
+    assert_eq!(all(&[begin, end]), [Some(80)]);
+    assert_eq!(all(&[begin, &other, end]), [None, Some(80)]);
+    assert_eq!(all(&[begin, end, end]), [Some(80), None]);
+    assert_eq!(all(&[begin, failed, end]), [None]);
+    assert_eq!(all(&[begin, plain, end]), [None]);
+}
