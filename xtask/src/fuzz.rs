@@ -47,6 +47,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(name) = args.targets.iter().find(|name| !is_known(name)) {
         bail!("there is no target {name}");
     }
+    // libFuzzer is built from its C++.
+    if !command::is_installed("c++") {
+        command::apt_get_install(&["g++"])?;
+    }
     let cargo_fuzz = cargo_fuzz()?;
     build(&cargo_fuzz)?;
     let is_asked =
