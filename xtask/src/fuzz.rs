@@ -37,6 +37,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
 
+    /// Where chance begins, to have the same inputs again; 0: anywhere
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u32,
+
     /// Only this target; may repeat
     #[arg(long = "target", value_name = "NAME")]
     targets: Vec<String>,
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let is_asked =
         |name: &str| args.targets.is_empty() || args.targets.iter().any(|one| one == name);
     for (target, seeds) in TARGETS.iter().filter(|(name, _)| is_asked(name)) {
-        let said = fuzz(&cargo_fuzz, target, seeds, args.seconds)?;
+        let said = fuzz(&cargo_fuzz, target, seeds, args)?;
         let figures = Figures::of(&said).context("libFuzzer did not say what it did")?;
         println!(
             "fuzz {target}: {} executions, {} edges covered, {} new inputs",
@@ -118,14 +122,16 @@ fn build(cargo_fuzz: &Path) -> Result<()> {
 /// and Rust still panics where C would read what is not its own.
 const SANITIZER: [&str; 2] = ["--sanitizer", "none"];
 
-fn fuzz(cargo_fuzz: &Path, target: &str, seeds: &[&str], seconds: u32) -> Result<String> {
+fn fuzz(cargo_fuzz: &Path, target: &str, seeds: &[&str], args: &Args) -> Result<String> {
     let corpus = workspace_root().join("conn-cli/fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus)
         .with_context(|| format!("cannot make {}", corpus.display()))?;
     let mut fuzz = cargo(cargo_fuzz, "run");
     fuzz.args(SANITIZER).arg(target).arg(&corpus);
     fuzz.args(seeds.iter().map(|seeds| workspace_root().join(seeds)));
-    fuzz.arg("--").arg(format!("-max_total_time={seconds}"));
+    fuzz.arg("--");
+    fuzz.arg(format!("-max_total_time={}", args.seconds));
+    fuzz.arg(format!("-seed={}", args.seed));
     // What takes longer than this for an input of this size does not end.
     fuzz.args([
         "-print_final_stats=1",

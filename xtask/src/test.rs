@@ -35,12 +35,13 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         });
     }
     report.part("fuzz", || {
-        command::run(xtask()?.args(["fuzz", "--seconds", FUZZ_SECONDS]))
+        command::run(xtask()?.args(["fuzz", "--seconds", FUZZ_SECONDS, "--seed", "1"]))
     });
     report.finish()
 }
 
-/// For each target: it is to show that they work, and what is easily found.
+/// For each target: it is to show that they work, and what is easily found. What is not, such
+/// a test is not to find on one day and miss on another, so the seed is given.
 const FUZZ_SECONDS: &str = "5";
 
 /// This xtask as a command.
