@@ -9,7 +9,7 @@ use crate::{
     cli::TraceArgs,
     kernel::{self, Choice, Doubts, Settings, Totals, Tracer},
     output::{Origin, Summary, say},
-    screen::{End, Screen},
+    screen::{End, Screen, TICK},
     stop::Stop,
 };
 
@@ -18,9 +18,6 @@ const BATCH: usize = 1024;
 
 /// The least time between two looks at the ring buffer: to wake up costs more than a record.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// How often it is looked whether anybody still reads.
-const TICK: Duration = Duration::from_millis(500);
 
 /// How long records that were begun before the end are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

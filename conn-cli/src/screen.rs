@@ -18,6 +18,9 @@ use crate::{
     tally::Tally,
 };
 
+/// How often it is looked whether anybody still reads.
+pub const TICK: Duration = Duration::from_millis(500);
+
 /// How long the reader of standard output may take before it is said that it is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 

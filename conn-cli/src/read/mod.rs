@@ -42,16 +42,13 @@ use crate::{
     cli::ReadArgs,
     kernel::Doubts,
     output::{Origin, Summary, say},
-    screen::{End, Screen},
+    screen::{End, Screen, TICK},
     stop::Stop,
     tally::Tally,
 };
 
 /// How long the rest of a pipe is waited for after Ctrl-C, which its writer gets too.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether anybody still reads.
-const TICK: Duration = Duration::from_millis(500);
 
 /// What is being done.
 struct Reading {

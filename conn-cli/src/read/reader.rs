@@ -27,8 +27,8 @@ pub enum Trouble {
     Io(io::Error),
 }
 
-/// Reads one input and hands on its pieces, in their order. `used`: buffers of pieces before. What was complete before trouble
-/// came has been handed on.
+/// Reads one input and hands on its pieces, in their order. What was complete before trouble
+/// came has been handed on. `used`: buffers of pieces before.
 ///
 /// # Errors
 /// Why it was not read to its end.
@@ -99,10 +99,9 @@ fn cut_lines(
 ) -> Result<(), Trouble> {
     let mut cutter = Cutter::new(format, used);
     let end = loop {
-        match input.read(cutter.room()) {
+        match read_once(&mut input, cutter.room()) {
             Ok(0) => break Ok(()),
             Ok(read) => cutter.push(read, emit)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
             Err(error) => break Err(Trouble::Io(error)),
         }
     };
@@ -114,14 +113,22 @@ fn cut_lines(
 fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<bool> {
     let before = buffer.len();
     buffer.resize(before + most, 0);
-    let read = loop {
-        match input.read(&mut buffer[before..]) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            read => break read,
-        }
-    };
+    let read = read_once(input, &mut buffer[before..]);
     buffer.truncate(before + *read.as_ref().unwrap_or(&0));
     Ok(read? > 0)
+}
+
+/// Reads what there is, whatever signals come; 0 at the end.
+///
+/// # Errors
+/// The system's.
+pub fn read_once(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            read => return read,
+        }
+    }
 }
 
 impl From<Stopped> for Trouble {

@@ -17,7 +17,7 @@ use pcap_parser::{
 
 use super::{
     batch::Piece,
-    reader::{Stopped, Trouble},
+    reader::{Stopped, Trouble, read_once},
 };
 
 /// How much is read at once.
@@ -217,16 +217,9 @@ impl<R: Read> Capture<'_, R> {
         self.end -= self.start;
         self.start = 0;
         let most = self.buffer.len().min(self.end + READ);
-        loop {
-            match self.input.read(&mut self.buffer[self.end..most]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                read => {
-                    let read = read?;
-                    self.end += read;
-                    return Ok(read > 0);
-                }
-            }
-        }
+        let read = read_once(&mut self.input, &mut self.buffer[self.end..most])?;
+        self.end += read;
+        Ok(read > 0)
     }
 
     /// Passes a record that is held.

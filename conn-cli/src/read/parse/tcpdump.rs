@@ -21,8 +21,8 @@ pub use self::shape::{hold_back, likeness};
 use super::{
     Line, Wanted,
     scan::{
-        address, decimal, digits, is_time_of_day, number, recorded, seconds, socket_address,
-        split_at_byte,
+        address, digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
+        socket_address, split_at_byte,
     },
     services,
 };
@@ -238,28 +238,10 @@ fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
     }
     let first = &rest[..end];
     let clock = first.strip_prefix(b"-").unwrap_or(first);
-    match is_time_of_day(clock) || is_epoch(first) {
+    match is_time_of_day(clock) || is_seconds(first) {
         true => (first, rest[end..].trim_ascii_start()),
         false => (b"", rest),
     }
-}
-
-/// Whether this is `2026-11-22`.
-fn is_date(text: &[u8]) -> bool {
-    let is_right = |(index, byte): (usize, &u8)| match index {
-        4 | 7 => *byte == b'-',
-        _ => byte.is_ascii_digit(),
-    };
-    text.len() == 10 && text.iter().enumerate().all(is_right)
-}
-
-/// Whether this is `1732285537.123456`.
-fn is_epoch(text: &[u8]) -> bool {
-    let (whole, fraction) = digits(text);
-    !whole.is_empty()
-        && fraction.len() > 1
-        && fraction[0] == b'.'
-        && fraction[1..].iter().all(u8::is_ascii_digit)
 }
 
 /// A SYN asks for a connection unless it resets or ends one too: then Linux throws it away.
@@ -314,7 +296,8 @@ fn value(mut text: &[u8], label: &[u8]) -> Option<u32> {
     }
     let (value, after) = digits(&text[label.len()..]);
     match after.first() {
-        Some(b',' | b':') => decimal(value),
+        // No sequence number has more digits.
+        Some(b',' | b':') if value.len() <= 10 => number(value),
         _ => None,
     }
 }

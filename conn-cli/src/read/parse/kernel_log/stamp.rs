@@ -2,7 +2,9 @@
 
 use crate::{
     connection::{Lacks, When},
-    read::parse::scan::{digits, is_time_of_day, number, recorded, seconds, split_at_byte, word},
+    read::parse::scan::{
+        digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds, split_at_byte, word,
+    },
 };
 
 /// A time, not yet parsed: it is often not wanted.
@@ -107,14 +109,7 @@ pub fn iso(text: &[u8]) -> Option<Stamped<'_>> {
 
 /// Whether this begins with `2026-11-22T14:25:37`, with `between` instead of the `T`.
 fn is_date_and_time(text: &[u8], between: u8) -> bool {
-    text.len() >= 19
-        && text[4] == b'-'
-        && text[7] == b'-'
-        && text[10] == between
-        && is_time_of_day(&text[11..19])
-        && [&text[..4], &text[5..7], &text[8..10]]
-            .iter()
-            .all(|part| part.iter().all(u8::is_ascii_digit))
+    text.len() >= 19 && is_date(&text[..10]) && text[10] == between && is_time_of_day(&text[11..19])
 }
 
 /// `journalctl -o short-full`: `Sun 2026-11-22 14:25:37 UTC `
@@ -133,15 +128,6 @@ pub fn full(text: &[u8]) -> Option<Stamped<'_>> {
 pub fn unix(text: &[u8]) -> Option<Stamped<'_>> {
     let (stamp, rest) = split_at_byte(text, b' ')?;
     is_seconds(stamp).then_some((Stamp::Seconds(stamp), rest))
-}
-
-/// Whether this is `12345.678901`.
-fn is_seconds(text: &[u8]) -> bool {
-    let (whole, fraction) = digits(text);
-    !whole.is_empty()
-        && fraction.len() > 1
-        && fraction[0] == b'.'
-        && digits(&fraction[1..]).1.is_empty()
 }
 
 /// dmesg, with any of its formats: `[12345.678901] `, `[Sun Nov 22 14:25:37 2026] `,
