@@ -1,6 +1,8 @@
 //! More connections than conn-cli can show: it says how many it did not show, and
 //! its totals stay exact.
 
+use std::process::ChildStdout;
+
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
@@ -9,7 +11,7 @@ use super::exact::Family;
 use super::plan::Bench;
 use super::process::{Lines, poll_until};
 use super::report::Report;
-use super::server::{Serve, Server};
+use super::server::{Counts, Serve, Server};
 use super::tracer::Tracer;
 
 /// Many times what conn-cli can hold that nobody reads.
@@ -46,9 +48,14 @@ pub(super) fn unread(bench: &Bench) -> Result<String> {
         served == made,
         "the test is at fault: made {made:?}, served {served:?}"
     );
+    end_unread(tracer, stdout, &served)
+}
+
+/// Ends a conn-cli whose output nobody has read: it must be more than could be shown.
+pub(super) fn end_unread(tracer: Tracer, stdout: ChildStdout, served: &Counts) -> Result<String> {
     tracer.process.signal(Signal::INT)?;
     let lines = Lines::of("conn-cli", stdout).rest()?;
-    let figures = Report::of(&tracer.wait(lines)?)?.check(&served)?;
+    let figures = Report::of(&tracer.wait(lines)?)?.check(served)?;
     ensure!(
         figures.not_shown > 0,
         "the test is at fault: conn-cli showed it all: {figures}"

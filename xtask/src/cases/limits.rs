@@ -7,8 +7,8 @@ use rustix::process::Signal;
 
 use super::account::Account;
 use super::client::Load;
+use super::flood::end_unread;
 use super::plan::Bench;
-use super::process::Lines;
 use super::report::Report;
 use super::server::Server;
 use super::text;
@@ -54,14 +54,7 @@ pub(super) fn count_not_reached(bench: &Bench) -> Result<String> {
     };
     load.run()?;
     let served = server.finish()?;
-    tracer.process.signal(Signal::INT)?;
-    let lines = Lines::of("conn-cli", stdout).rest()?;
-    let figures = Report::of(&tracer.wait(lines)?)?.check(&served)?;
-    ensure!(
-        figures.not_shown > 0,
-        "the test is at fault: conn-cli showed it all: {figures}"
-    );
-    Ok(figures.to_string())
+    end_unread(tracer, stdout, &served)
 }
 
 /// `--duration` ends it without a signal.
