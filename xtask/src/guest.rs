@@ -1,6 +1,8 @@
 //! PID 1 of a guest: prepares the machine, runs the cases (or records) and powers off.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
@@ -8,7 +10,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{WaitOptions, wait};
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::{RebootCommand, finit_module, reboot};
 
 /// Says that PID 1 runs.
 pub(crate) const STARTED_LINE: &str = "guest: started";
@@ -21,6 +23,9 @@ pub(crate) const LAST_LINE_FAILURE: &str = "guest: failure";
 pub(crate) const CONN_CLI: &str = "/bin/conn-cli";
 /// Where the initramfs holds the list of cases to run.
 pub(crate) const CASES: &str = "/cases";
+/// Where the initramfs holds the kernel's modules, if it does; they are loaded in the
+/// order of their names.
+pub(crate) const MODULES: &str = "/modules";
 
 /// Where the guest that records has its script.
 pub(crate) const RECORD: &str = "/record/main.sh";
@@ -60,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     mount_all()?;
+    load_modules()?;
     crate::cases::netns::bring_loopback_up().context("cannot bring lo up")?;
     let task = task().spawn().context("cannot start the guest's task")?;
     wait_for(task.id())
@@ -87,6 +93,23 @@ fn mount_all() -> Result<()> {
     // Any user may write to /tmp.
     fs::create_dir_all("/tmp")?;
     rustix::fs::chmodat(CWD, "/tmp", 0o1777.into(), rustix::fs::AtFlags::empty())?;
+    Ok(())
+}
+
+fn load_modules() -> Result<()> {
+    let entries = match fs::read_dir(MODULES) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("cannot read {MODULES}"))?,
+    };
+    let paths: std::io::Result<Vec<PathBuf>> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect();
+    let mut paths = paths?;
+    paths.sort();
+    for path in paths {
+        finit_module(File::open(&path)?, c"", 0)
+            .with_context(|| format!("cannot load {}", path.display()))?;
+    }
     Ok(())
 }
 

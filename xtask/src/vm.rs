@@ -3,6 +3,7 @@
 pub(crate) mod apt;
 pub(crate) mod initramfs;
 mod kernels;
+mod modules;
 pub(crate) mod qemu;
 
 use std::collections::VecDeque;
@@ -196,7 +197,12 @@ fn run_job(
     let ids = planned(job.place, &args.cases);
     let initramfs = directory.join(format!("{name}.cpio.gz"));
     let mut archive = Archive::new();
-    archive.file(guest::CASES.trim_start_matches('/'), &format_list(&ids))?;
+    archive.file(guest::CASES.trim_start_matches('/'), format_list(&ids))?;
+    let modules = guest::MODULES.trim_start_matches('/');
+    archive.directory(modules)?;
+    for (name, content) in modules::kept(&job.kernel.modules)? {
+        archive.file(&format!("{modules}/{name}"), content)?;
+    }
     fs::write(&initramfs, [programs, &archive.finish()?].concat())
         .with_context(|| format!("cannot write {}", initramfs.display()))?;
     let guest = qemu::Guest {

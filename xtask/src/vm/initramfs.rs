@@ -49,8 +49,8 @@ impl Archive {
         self.entry(name, |header| header.mode(EXECUTABLE), &content)
     }
 
-    pub(crate) fn file(&mut self, name: &str, content: &str) -> Result<()> {
-        self.entry(name, |header| header.mode(PLAIN_FILE), content.as_bytes())
+    pub(crate) fn file(&mut self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        self.entry(name, |header| header.mode(PLAIN_FILE), content.as_ref())
     }
 
     pub(crate) fn finish(self) -> Result<Vec<u8>> {

@@ -1,5 +1,5 @@
 //! The kernels that the guests run: Debian's cloud kernels, fetched with apt and
-//! kept under `target/vm/kernels`.
+//! kept under `target/vm/kernels` with those of their modules that guests load.
 
 use std::fmt;
 use std::fs;
@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use super::apt::{Apt, Package};
+use super::modules;
 
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
@@ -58,6 +59,23 @@ pub(super) struct Kernel {
     /// As in `6.1.0-56`.
     pub(super) release: String,
     pub(super) image: PathBuf,
+    /// Where its modules are, as [`modules::keep`] left them.
+    pub(super) modules: PathBuf,
+}
+
+impl Kernel {
+    fn kept(line: Line, release: String, directory: &Path) -> Self {
+        Self {
+            line,
+            release,
+            image: directory.join("vmlinuz"),
+            modules: directory.join("modules"),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.image.exists() && modules::are_kept(&self.modules)
+    }
 }
 
 /// Finds the current kernel of each line and fetches those that are not there yet.
@@ -83,24 +101,29 @@ fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
     let image = dependency(&apt, &meta, "linux-image-")?
         .with_context(|| format!("{META_PACKAGE} {} depends on no image", meta.version))?;
     let release = release_of(&image.name)?;
-    let kept = store.join(&release).join("vmlinuz");
-    if !kept.exists() {
-        println!("fetching Linux {release}");
-        // Since 7.x the image is in a package of its own.
-        let holder = dependency(&apt, &image, "linux-binary-")?.unwrap_or(image);
+    let directory = store.join(&release);
+    let kernel = Kernel::kept(line, release, &directory);
+    if !kernel.is_whole() {
+        println!("fetching Linux {}", kernel.release);
         let unpacked = store.join("unpacked");
-        apt.unpack(&holder, &unpacked)?;
+        if unpacked.exists() {
+            fs::remove_dir_all(&unpacked)?;
+        }
+        apt.unpack(&image, &unpacked)?;
+        // Since 7.x the image and the modules are in packages of their own.
+        for prefix in ["linux-binary-", "linux-modules-"] {
+            if let Some(holder) = dependency(&apt, &image, prefix)? {
+                apt.unpack(&holder, &unpacked)?;
+            }
+        }
+        fs::create_dir_all(&directory)?;
+        modules::keep(&unpacked, &kernel.modules)?;
         let found = find_image(&unpacked)?
-            .with_context(|| format!("the package {} has no vmlinuz", holder.name))?;
-        fs::create_dir_all(store.join(&release))?;
-        fs::rename(found, &kept)?;
+            .with_context(|| format!("the package {} has no vmlinuz", image.name))?;
+        fs::rename(found, &kernel.image)?;
         fs::remove_dir_all(&unpacked)?;
     }
-    Ok(Kernel {
-        line,
-        release,
-        image: kept,
-    })
+    Ok(kernel)
 }
 
 /// The one dependency whose name begins so, in the version that is depended on.
@@ -139,24 +162,21 @@ fn cached(line: Line, store: &Path) -> Result<Kernel> {
     if store.exists() {
         for entry in fs::read_dir(store)? {
             let entry = entry?;
-            let image = entry.path().join("vmlinuz");
-            if let Ok(metadata) = fs::metadata(&image) {
-                let release = entry.file_name().to_string_lossy().into_owned();
-                kernels.push((metadata.modified()?, release, image));
+            let release = entry.file_name().to_string_lossy().into_owned();
+            let kernel = Kernel::kept(line, release, &entry.path());
+            if kernel.is_whole() {
+                kernels.push((fs::metadata(&kernel.image)?.modified()?, kernel));
             }
         }
     }
-    let (_, release, image) = kernels.into_iter().max().with_context(|| {
+    let newest = kernels.into_iter().max_by_key(|(modified, _)| *modified);
+    let (_, kernel) = newest.with_context(|| {
         format!(
-            "no kernel {line} was fetched before: {} has none",
+            "no kernel {line} was fetched before with its modules: {} has none",
             store.display()
         )
     })?;
-    Ok(Kernel {
-        line,
-        release,
-        image,
-    })
+    Ok(kernel)
 }
 
 /// Looks for `vmlinuz` or `vmlinuz-RELEASE`, which is in `/boot` or with the modules.

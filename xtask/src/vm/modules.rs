@@ -1,0 +1,172 @@
+//! The modules of a kernel that guests load: those that Debian did not build in, of what
+//! the programs beside conn-cli need.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use lzma_rust2::XzReader;
+use object::{Object as _, ObjectSection as _};
+
+/// What `ss` asks, and the interfaces that packets are sent through.
+const WANTED: [&str; 4] = ["tcp_diag", "veth", "8021q", "inet_diag"];
+
+/// Written last, beside the modules: says which ones they are.
+const STAMP: &str = "wanted";
+
+/// Whether all modules that are wanted now were kept there.
+pub(super) fn are_kept(directory: &Path) -> bool {
+    fs::read_to_string(directory.join(STAMP)).is_ok_and(|stamp| stamp == WANTED.join("\n"))
+}
+
+/// Finds the modules and what they depend on under `unpacked`, and keeps them in
+/// `directory`, uncompressed; the order of their names is the one to load them in.
+///
+/// A module that has no file is built in.
+pub(super) fn keep(unpacked: &Path, directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    fs::create_dir_all(directory)?;
+    let mut files = Vec::new();
+    find_modules(unpacked, &mut files)?;
+    // Debian's packages have no modules.dep: it is made where they are installed.
+    let modules = load_order(&WANTED, |name| {
+        let Some((_, path)) = files.iter().find(|(found, _)| found == name) else {
+            return Ok(None);
+        };
+        let content = read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let depends = depends_of(&content)
+            .with_context(|| format!("cannot tell what {} depends on", path.display()))?;
+        Ok(Some((content, depends)))
+    })?;
+    for (index, (name, content)) in modules.iter().enumerate() {
+        fs::write(directory.join(format!("{index:02}-{name}.ko")), content)?;
+    }
+    fs::write(directory.join(STAMP), WANTED.join("\n"))?;
+    Ok(())
+}
+
+/// The names and contents of the modules kept in `directory`, in the order to load them in.
+pub(super) fn kept(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut modules = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".ko") {
+            modules.push((name, fs::read(entry.path())?));
+        }
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+/// The names and files of all modules, compressed or not.
+fn find_modules(directory: &Path, found: &mut Vec<(String, PathBuf)>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() {
+            find_modules(&path, found)?;
+        } else if let Some(name) = path.file_name().and_then(|name| name.to_str())
+            && let Some((name, _)) = name.split_once(".ko")
+        {
+            // Depended on by this name, whatever the file has.
+            found.push((name.replace('-', "_"), path));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let content = fs::read(path)?;
+    if path.extension().is_none_or(|extension| extension != "xz") {
+        return Ok(content);
+    }
+    let mut uncompressed = Vec::new();
+    XzReader::new(content.as_slice(), true).read_to_end(&mut uncompressed)?;
+    Ok(uncompressed)
+}
+
+fn depends_of(module: &[u8]) -> Result<Vec<String>> {
+    let file = object::File::parse(module)?;
+    let section = file.section_by_name(".modinfo").context("no .modinfo")?;
+    parse_depends(section.data()?).context("no field `depends`")
+}
+
+/// Reads `.modinfo`: strings `KEY=VALUE`, each with a zero byte after it.
+fn parse_depends(modinfo: &[u8]) -> Option<Vec<String>> {
+    let value = modinfo
+        .split(|byte| *byte == 0)
+        .find_map(|field| field.strip_prefix(b"depends="))?;
+    let names = String::from_utf8_lossy(value);
+    let names = names.split(',').filter(|name| !name.is_empty());
+    Some(names.map(|name| name.replace('-', "_")).collect())
+}
+
+/// The modules named and all that they depend on, each after its dependencies.
+///
+/// `read` knows a module's content and dependencies, or that it has no file.
+fn load_order<T>(
+    wanted: &[impl AsRef<str>],
+    mut read: impl FnMut(&str) -> Result<Option<(T, Vec<String>)>>,
+) -> Result<Vec<(String, T)>> {
+    fn visit<T>(
+        name: &str,
+        read: &mut impl FnMut(&str) -> Result<Option<(T, Vec<String>)>>,
+        seen: &mut Vec<String>,
+        order: &mut Vec<(String, T)>,
+    ) -> Result<()> {
+        if seen.iter().any(|seen| seen == name) {
+            return Ok(());
+        }
+        seen.push(name.to_owned());
+        if let Some((content, depends)) = read(name)? {
+            for dependency in depends {
+                visit(&dependency, read, seen, order)?;
+            }
+            order.push((name.to_owned(), content));
+        }
+        Ok(())
+    }
+    let (mut seen, mut order) = (Vec::new(), Vec::new());
+    for name in wanted {
+        visit(name.as_ref(), &mut read, &mut seen, &mut order)?;
+    }
+    Ok(order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_module_depends_on() {
+        let modinfo = b"version=1.8\0alias=rtnl-link-vlan\0depends=mrp,garp\0retpoline=Y\0";
+        assert_eq!(parse_depends(modinfo).unwrap(), ["mrp", "garp"]);
+        assert!(
+            parse_depends(b"license=GPL\0depends=\0")
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(parse_depends(b"license=GPL\0"), None);
+    }
+
+    #[test]
+    fn a_module_comes_after_what_it_depends_on() {
+        let depends = |name: &str| {
+            Ok(match name {
+                "8021q" => Some(vec!["mrp", "garp"]),
+                "garp" => Some(vec!["stp", "llc"]),
+                "stp" => Some(vec!["llc"]),
+                "mrp" | "llc" => Some(vec![]),
+                // Built in.
+                _ => None,
+            }
+            .map(|depends| ((), depends.into_iter().map(str::to_owned).collect())))
+        };
+        let order = load_order(&["8021q", "af_packet", "llc"], depends).unwrap();
+        let order: Vec<_> = order.iter().map(|(name, ())| name.as_str()).collect();
+        assert_eq!(order, ["mrp", "llc", "stp", "garp", "8021q"]);
+    }
+}
