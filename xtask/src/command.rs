@@ -1,6 +1,7 @@
 //! Runs other programs: what failed is told with the command line and what it said.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -62,9 +63,22 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
 
 /// Whether a program of this name is in `PATH`.
 pub(crate) fn is_installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-    })
+    directories().any(|directory| directory.join(program).is_file())
+}
+
+/// Where a program is, which may be one of those that are in root's `PATH` alone.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    directories()
+        .chain(["/usr/sbin", "/sbin", "/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// The directories of `PATH`; a guest has none.
+fn directories() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<_> = std::env::split_paths(&path).collect();
+    directories.into_iter()
 }
 
 fn shown(command: &Command) -> String {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cases::{Ledger, Place, planned, run_one};
 use crate::command;
-use crate::vm::build_conn_cli;
+use crate::vm::{build_conn_cli, tools};
 
 /// Present where the kernel has kprobes.
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
@@ -21,6 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    tools::ensure_installed()?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,

@@ -5,6 +5,7 @@ pub(crate) mod initramfs;
 mod kernels;
 mod modules;
 pub(crate) mod qemu;
+pub(crate) mod tools;
 
 use std::collections::VecDeque;
 use std::fs;
@@ -83,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     check_names(&args.cases)?;
     qemu::ensure_installed()?;
+    tools::ensure_installed()?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,
@@ -146,6 +148,7 @@ fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
     archive.character_device("dev/console", 5, 1)?;
     archive.program("init", &std::env::current_exe()?)?;
     archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
+    tools::pack(&mut archive)?;
     archive.finish()
 }
 

@@ -1,0 +1,109 @@
+//! Programs of this machine that a guest has too, with the libraries that they need: they
+//! tell by other means what conn-cli is to tell.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::initramfs::Archive;
+use crate::command;
+
+/// The programs, and the package that has each.
+const TOOLS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("nstat", "iproute2"),
+    ("ss", "iproute2"),
+    ("tcpdump", "tcpdump"),
+];
+
+/// Installs those that are missing.
+pub(crate) fn ensure_installed() -> Result<()> {
+    let missing: BTreeSet<_> = TOOLS
+        .iter()
+        .filter(|(program, _)| command::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing: Vec<_> = missing.into_iter().collect();
+    command::apt_get_install(&missing)
+        .with_context(|| format!("install the packages {}", missing.join(" ")))
+}
+
+/// tcpdump wants to know who root is, to stay root.
+const PASSWD: &str = "root:x:0:0:root:/:/bin/false\n";
+const GROUP: &str = "root:x:0:\n";
+
+/// Packs the programs into `/bin`, and their libraries where they are looked for.
+pub(super) fn pack(archive: &mut Archive) -> Result<()> {
+    archive.directory("etc")?;
+    archive.file("etc/passwd", PASSWD)?;
+    archive.file("etc/group", GROUP)?;
+    let mut libraries = BTreeSet::new();
+    for (program, package) in TOOLS {
+        let path = command::find(program)
+            .with_context(|| format!("{program} is missing; install the package {package}"))?;
+        archive.program(&format!("bin/{program}"), &path)?;
+        let ldd = command::output(Command::new("ldd").arg(&path))?;
+        libraries.extend(parse_ldd(&ldd)?);
+    }
+    let mut directories = BTreeSet::new();
+    for library in &libraries {
+        directories.extend(library.ancestors().skip(1));
+    }
+    // A directory comes before what is in it, as shorter paths come first.
+    for directory in directories {
+        if directory.parent().is_some() {
+            archive.directory(name(directory)?)?;
+        }
+    }
+    for library in &libraries {
+        archive.program(name(library)?, library)?;
+    }
+    Ok(())
+}
+
+/// The name in an archive of what has this path.
+fn name(path: &Path) -> Result<&str> {
+    path.strip_prefix("/")?
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// Reads what `ldd` writes of a program: its libraries and its loader.
+fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
+    let mut libraries = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.contains("not found") {
+            bail!("a library is missing: {line}");
+        }
+        // `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)`; the kernel's own has no path.
+        let found = line.split_once(" => ").map_or(line, |(_, found)| found);
+        let path = found.split(" (").next().unwrap_or_default();
+        if path.starts_with('/') {
+            libraries.push(PathBuf::from(path));
+        }
+    }
+    Ok(libraries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_ldd_says() {
+        let text = "\tlinux-vdso.so.1 (0x00007fa8469000)\n\
+            \tlibmnl.so.0 => /lib/x86_64-linux-gnu/libmnl.so.0 (0x00007fa8419000)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007fa846b000)\n";
+        let expected = [
+            "/lib/x86_64-linux-gnu/libmnl.so.0",
+            "/lib64/ld-linux-x86-64.so.2",
+        ];
+        assert_eq!(parse_ldd(text).unwrap(), expected.map(PathBuf::from));
+        assert!(parse_ldd("\tlibmnl.so.0 => not found\n").is_err());
+    }
+}
