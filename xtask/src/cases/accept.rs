@@ -5,9 +5,10 @@ use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom, acceptfrom_with, getpeername};
 
@@ -31,10 +32,10 @@ pub(super) enum Accept {
     IoUring,
     /// One process accepts and forks another for each connection.
     Fork,
+    /// One thread, which waits in `poll` and lets each connection wait so many
+    /// milliseconds before it accepts it: a server in trouble.
+    Slow(u32),
 }
-
-/// What each thread runs, told its number.
-type Loop = fn(u32, &OwnedFd, &Tally) -> Result<()>;
 
 impl Accept {
     /// The system calls that the waiting threads are in, and how many wait.
@@ -44,18 +45,14 @@ impl Accept {
             Self::Fork => (&[libc::SYS_accept, libc::SYS_accept4], 1),
             Self::Epoll => (&[libc::SYS_epoll_pwait], EPOLL_THREADS),
             Self::IoUring => (&[libc::SYS_io_uring_enter], 1),
+            Self::Slow(_) => (&[libc::SYS_poll, libc::SYS_ppoll], 1),
         }
     }
 
     /// Starts to accept on threads that never end of themselves.
     pub(super) fn start(self, listener: OwnedFd, tally: Arc<Tally>) -> Result<()> {
         let listener = Arc::new(listener);
-        let (threads, serve): (u32, Loop) = match self {
-            Self::Threads(threads) => (threads, blocking),
-            Self::Epoll => (EPOLL_THREADS, epolling),
-            Self::IoUring => (1, io_uring),
-            Self::Fork => (1, forking),
-        };
+        let (_, threads) = self.waits_in();
         if self == Self::Epoll {
             rustix::io::ioctl_fionbio(&listener, true)?;
         }
@@ -66,13 +63,24 @@ impl Accept {
         for index in 0..threads {
             let (listener, tally) = (Arc::clone(&listener), Arc::clone(&tally));
             thread::Builder::new().spawn(move || {
-                if let Err(error) = serve(index, &listener, &tally) {
+                if let Err(error) = self.serve(index, &listener, &tally) {
                     eprintln!("error: server: {error:#}");
                     std::process::exit(1);
                 }
             })?;
         }
         Ok(())
+    }
+
+    /// What each thread runs, told its number.
+    fn serve(self, index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+        match self {
+            Self::Threads(_) => blocking(index, listener, tally),
+            Self::Epoll => epolling(listener, tally),
+            Self::IoUring => io_uring(listener, tally),
+            Self::Fork => forking(listener, tally),
+            Self::Slow(delay) => slow(Duration::from_millis(delay.into()), listener, tally),
+        }
     }
 }
 
@@ -83,6 +91,7 @@ impl fmt::Display for Accept {
             Self::Epoll => f.write_str("epoll"),
             Self::IoUring => f.write_str("io-uring"),
             Self::Fork => f.write_str("fork"),
+            Self::Slow(delay) => write!(f, "slow:{delay}"),
         }
     }
 }
@@ -95,9 +104,10 @@ impl FromStr for Accept {
             "epoll" => Self::Epoll,
             "io-uring" => Self::IoUring,
             "fork" => Self::Fork,
-            _ => match text.strip_prefix("threads:") {
-                Some(threads) => Self::Threads(threads.parse()?),
-                None => bail!("unknown way to accept: {text}"),
+            _ => match text.split_once(':') {
+                Some(("threads", threads)) => Self::Threads(threads.parse()?),
+                Some(("slow", delay)) => Self::Slow(delay.parse()?),
+                _ => bail!("unknown way to accept: {text}"),
             },
         })
     }
@@ -117,7 +127,7 @@ fn blocking(index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
     }
 }
 
-fn epolling(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+fn epolling(listener: &OwnedFd, tally: &Tally) -> Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&epoll, listener, epoll::EventData::new_u64(0), interest)?;
@@ -137,7 +147,7 @@ fn epolling(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
     }
 }
 
-fn io_uring(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+fn io_uring(listener: &OwnedFd, tally: &Tally) -> Result<()> {
     let mut ring = io_uring::IoUring::new(IN_FLIGHT).context("no io_uring in this kernel")?;
     let listener = io_uring::types::Fd(listener.as_raw_fd());
     let mut to_submit = IN_FLIGHT;
@@ -164,7 +174,7 @@ fn io_uring(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
     }
 }
 
-fn forking(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+fn forking(listener: &OwnedFd, tally: &Tally) -> Result<()> {
     loop {
         let (connection, peer) = acceptfrom(listener).context("accept failed")?;
         count(tally, peer)?;
@@ -181,6 +191,20 @@ fn forking(_: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
             }
             _ => drop(connection),
         }
+    }
+}
+
+fn slow(delay: Duration, listener: &OwnedFd, tally: &Tally) -> Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(listener, PollFlags::IN)], None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error).context("poll failed"),
+        }
+        thread::sleep(delay);
+        let (connection, peer) = acceptfrom(listener).context("accept failed")?;
+        count(tally, peer)?;
+        drop(connection);
     }
 }
 
@@ -201,6 +225,7 @@ mod tests {
             Accept::Epoll,
             Accept::IoUring,
             Accept::Fork,
+            Accept::Slow(250),
         ] {
             assert_eq!(accept.to_string().parse::<Accept>().unwrap(), accept);
         }

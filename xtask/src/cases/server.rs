@@ -25,6 +25,9 @@ use super::process::{Lines, Process, poll_until};
 /// What the server says once it listens.
 const READY: &str = "listening";
 
+/// Enough for any case that is not about it.
+const BACKLOG: u16 = 4096;
+
 /// Connections for each address.
 pub(super) type Counts = BTreeMap<IpAddr, u64>;
 
@@ -35,6 +38,9 @@ pub(crate) struct Args {
     listen: SocketAddr,
     #[arg(long)]
     accept: Accept,
+    /// Connections that may wait to be accepted; the kernel lets one more wait
+    #[arg(long)]
+    backlog: u16,
     /// Listen with MPTCP
     #[arg(long)]
     mptcp: bool,
@@ -111,7 +117,7 @@ fn listener(args: &Args) -> Result<OwnedFd> {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     bind(&socket, &args.listen)?;
-    listen(&socket, 4096)?;
+    listen(&socket, args.backlog.into())?;
     Ok(socket)
 }
 
@@ -120,6 +126,8 @@ fn listener(args: &Args) -> Result<OwnedFd> {
 pub(super) struct Serve {
     pub(super) address: IpAddr,
     pub(super) accept: Accept,
+    /// Connections that may wait to be accepted; the kernel lets one more wait.
+    pub(super) backlog: u16,
     pub(super) mptcp: bool,
     pub(super) netns: bool,
     /// Listen, and accept only once [`Server::release`] says so.
@@ -133,10 +141,21 @@ impl Serve {
         Self {
             address,
             accept: Accept::Threads(threads),
+            backlog: BACKLOG,
             mptcp: false,
             netns: false,
             hold: false,
             hostile_name: false,
+        }
+    }
+
+    /// One that lets each connection wait so many milliseconds before it accepts it, and
+    /// has hardly any room for those that wait: it is in trouble with a few clients.
+    pub(super) fn slowly(delay: u32, address: IpAddr) -> Self {
+        Self {
+            accept: Accept::Slow(delay),
+            backlog: 2,
+            ..Self::threads(1, address)
         }
     }
 
@@ -146,6 +165,7 @@ impl Serve {
         command
             .args(["serve", "--listen", &address])
             .args(["--accept", &self.accept.to_string()])
+            .args(["--backlog", &self.backlog.to_string()])
             .args(self.mptcp.then_some("--mptcp"))
             .args(self.netns.then_some("--netns"))
             .args(self.hold.then_some("--hold"))
