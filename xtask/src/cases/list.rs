@@ -6,8 +6,8 @@ use super::accept::Accept;
 use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
 use super::{
-    dropped, flood, hostile, leftovers, limits, no_btf, ports, privileges, resets, signals,
-    steered, streams, text,
+    dropped, flood, forged, hostile, leftovers, limits, no_btf, peers, ports, privileges, resets,
+    signals, steered, streams, text,
 };
 use crate::vm::Line;
 
@@ -235,6 +235,10 @@ pub(super) const CASES: &[Case] = &[
         &[Hook::Kretprobe, Hook::Fentry],
         hostile::name,
     ),
+    one("peers", peers::peers),
+    one("forged-syns", forged::syns),
+    // Not every machine has VLANs.
+    other("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
     other("killed", EACH, leftovers::killed),
     everywhere_other("dropped-privileges", dropped::privileges),
     // The number of a tracepoint is in tracefs, which is root's alone.

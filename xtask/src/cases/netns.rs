@@ -1,8 +1,9 @@
 //! Network namespaces and their loopback interface.
 
 use std::fs::File;
+use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rustix::fd::{AsFd as _, AsRawFd as _};
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
@@ -24,7 +25,7 @@ pub(crate) fn bring_loopback_up() -> Result<()> {
     Ok(())
 }
 
-/// Moves this thread, which must be the process's only one, into a network namespace of its own.
+/// Moves this thread, and those that it starts, into a network namespace of their own.
 pub(super) fn enter_new() -> Result<()> {
     // SAFETY: a network namespace of its own changes nothing that memory safety rests on.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("cannot make a network namespace")?;
@@ -37,4 +38,41 @@ pub(super) fn enter_that_of(pid: u32) -> Result<()> {
     let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .with_context(|| format!("cannot enter {path}"))
+}
+
+/// A network namespace that is there as long as the value, or something in it.
+pub(super) struct Namespace(File);
+
+impl Namespace {
+    /// Makes one whose `lo` is up.
+    pub(super) fn new() -> Result<Self> {
+        in_a_thread(|| {
+            enter_new()?;
+            let own = "/proc/thread-self/ns/net";
+            let file = File::open(own).with_context(|| format!("cannot open {own}"))?;
+            Ok(Self(file))
+        })
+    }
+
+    /// Where others find it.
+    pub(super) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// Runs something, and the processes that it starts, in the namespace.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        in_a_thread(|| {
+            move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+                .context("cannot enter a network namespace")?;
+            work()
+        })
+    }
+}
+
+/// Runs something in a thread of its own, which may go to another network namespace.
+fn in_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, work)?;
+        thread.join().map_err(|_| anyhow!("a thread panicked"))?
+    })
 }

@@ -84,13 +84,18 @@ impl Lines {
 
     /// The next line, or `None` once the pipe is closed.
     pub(super) fn next(&self) -> Result<Option<String>> {
-        match self.receiver.recv_timeout(DEADLINE) {
+        match self.next_within(DEADLINE) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
             Err(RecvTimeoutError::Timeout) => {
                 bail!("nothing from {} for {DEADLINE:?}", self.what)
             }
         }
+    }
+
+    /// The next line, if it comes within this time.
+    pub(super) fn next_within(&self, time: Duration) -> Result<String, RecvTimeoutError> {
+        self.receiver.recv_timeout(time)
     }
 
     /// The next lines, so many, while the pipe stays open.

@@ -1,0 +1,71 @@
+//! `ss`, which shows the sockets that the kernel has.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::program;
+use crate::command;
+
+/// A socket that listens, as `ss` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cases) struct Listener {
+    /// Address and port.
+    pub(in crate::cases) local: String,
+    /// Connections that wait to be accepted: Recv-Q.
+    pub(in crate::cases) waiting: u64,
+    /// How many may wait before more are refused: Send-Q.
+    pub(in crate::cases) backlog: u64,
+    /// What it dropped, SYNs and handshakes.
+    pub(in crate::cases) drops: u64,
+}
+
+/// The sockets that listen on a port, in this network namespace.
+pub(in crate::cases) fn listeners(port: u16) -> Result<Vec<Listener>> {
+    let filter = format!("sport = :{port}");
+    let mut ss = Command::new(program("ss")?);
+    parse(&command::output(ss.args(["-HltnmO", &filter]))?)
+}
+
+fn parse(text: &str) -> Result<Vec<Listener>> {
+    text.lines()
+        .map(|line| parse_line(line).with_context(|| format!("ss wrote {line:?}")))
+        .collect()
+}
+
+fn parse_line(line: &str) -> Option<Listener> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let ["LISTEN", waiting, backlog, local, _peer, rest @ ..] = words.as_slice() else {
+        return None;
+    };
+    let memory = rest.iter().find_map(|word| word.strip_prefix("skmem:("))?;
+    let mut fields = memory.trim_end_matches(')').split(',');
+    Some(Listener {
+        local: (*local).to_owned(),
+        waiting: waiting.parse().ok()?,
+        backlog: backlog.parse().ok()?,
+        drops: fields.find_map(|field| field.strip_prefix('d')?.parse().ok())?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_ss_shows() {
+        let text = "LISTEN 3      2      127.0.0.1:80 0.0.0.0:* skmem:(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d17)\n\
+            LISTEN 0      4096            *:80       *:*    skmem:(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d0)\n";
+        let expected = [("127.0.0.1:80", 3, 2, 17), ("*:80", 0, 4096, 0)].map(
+            |(local, waiting, backlog, drops)| Listener {
+                local: local.to_owned(),
+                waiting,
+                backlog,
+                drops,
+            },
+        );
+        assert_eq!(parse(text).unwrap(), expected);
+        assert!(parse("").unwrap().is_empty());
+        assert!(parse("LISTEN 0 128 0.0.0.0:2024 0.0.0.0:*\n").is_err());
+    }
+}
