@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::cases::{Ledger, Outcome, Place, check_names, format_list, planned};
+use crate::ebpf::strip::strip_debug;
 use crate::{command, guest, workspace_root};
 use initramfs::Archive;
 use kernels::Kernel;
@@ -146,7 +147,9 @@ fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
         archive.directory(directory)?;
     }
     archive.character_device("dev/console", 5, 1)?;
-    archive.program("init", &std::env::current_exe()?)?;
+    let init = fs::read(std::env::current_exe()?).context("cannot read xtask")?;
+    // Debug information is most of it, and the guest would take its time to unpack it.
+    archive.executable("init", &strip_debug(&init)?)?;
     archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
     tools::pack(&mut archive)?;
     archive.finish()

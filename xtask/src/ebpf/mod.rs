@@ -12,7 +12,7 @@ mod calls;
 mod linker;
 mod sources;
 mod stamp;
-mod strip;
+pub(crate) mod strip;
 mod toolchain;
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Takes out of an object what no loader reads; its BTF stays.
+//! Takes out of an object, or a program, what no loader reads; its BTF stays.
 
 use anyhow::Result;
 use object::build::elf::{Builder, SectionData};
@@ -8,8 +8,8 @@ use object::elf::SHT_STRTAB;
 /// The relocations of BTF only repeat, for a linker, what stands in it already.
 const NOT_READ: [&str; 3] = [".debug_", ".rel.debug_", ".rel.BTF"];
 
-/// Neither the kernel nor aya reads [`NOT_READ`].
-pub(super) fn strip_debug(linked: &[u8]) -> Result<Vec<u8>> {
+/// Neither the kernel nor aya reads [`NOT_READ`]; only a debugger does.
+pub(crate) fn strip_debug(linked: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(linked)?;
     for section in &mut elf.sections {
         let name = section.name.as_slice();

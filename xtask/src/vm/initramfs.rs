@@ -46,7 +46,12 @@ impl Archive {
     pub(crate) fn program(&mut self, name: &str, source: &Path) -> Result<()> {
         let content =
             std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
-        self.entry(name, |header| header.mode(EXECUTABLE), &content)
+        self.executable(name, &content)
+    }
+
+    /// Packs a program that was made for this.
+    pub(crate) fn executable(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        self.entry(name, |header| header.mode(EXECUTABLE), content)
     }
 
     pub(crate) fn file(&mut self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
