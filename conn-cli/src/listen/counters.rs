@@ -1,0 +1,119 @@
+//! What the kernel counts of connections that it could not queue, for a network namespace
+//! as a whole (`TcpExt` in `/proc/net/netstat`; `net/ipv4/proc.c`, `netstat_seq_show`).
+
+use std::{fs::File, io, os::unix::fs::FileExt as _, str};
+
+/// What was dropped in a network namespace, on whatever port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceDrops {
+    /// The inode number of the network namespace.
+    pub netns: u32,
+    /// Whether that is the namespace of conn-cli itself.
+    pub is_own_netns: bool,
+    /// How often the queue of a listener was full (`ListenOverflows`).
+    pub overflows: u64,
+    /// How often a listener could not take a connection, for this or another reason
+    /// (`ListenDrops`).
+    pub drops: u64,
+}
+
+/// The counters of one namespace.
+#[derive(Debug)]
+pub(super) struct Counters {
+    file: File,
+    at_start: Counts,
+}
+
+/// The values that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) overflows: u64,
+    pub(super) drops: u64,
+}
+
+impl Counters {
+    /// Those of the namespace that this thread is in, for as long as they are kept. None if
+    /// they cannot be read.
+    pub(super) fn open() -> Option<Self> {
+        let file = File::open("/proc/thread-self/net/netstat").ok()?;
+        let at_start = read(&file)?;
+        Some(Self { file, at_start })
+    }
+
+    /// How much they have grown since they were opened. The open file belongs to its
+    /// namespace whoever reads it, and reading checks no privilege (`fs/proc/proc_net.c`,
+    /// `single_open_net`).
+    pub(super) fn growth(&self) -> Option<Counts> {
+        let now = read(&self.file)?;
+        Some(Counts {
+            overflows: now.overflows.saturating_sub(self.at_start.overflows),
+            drops: now.drops.saturating_sub(self.at_start.drops),
+        })
+    }
+}
+
+fn read(file: &File) -> Option<Counts> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        // From the beginning again each time: the kernel then counts anew.
+        match file.read_at(&mut buffer, bytes.len() as u64) {
+            Ok(0) => break,
+            Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(_) => return None,
+        }
+    }
+    counts(str::from_utf8(&bytes).ok()?)
+}
+
+/// Each kind of counters is two lines that begin alike: names, then values.
+fn counts(text: &str) -> Option<Counts> {
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let value = |wanted| {
+        let index = names.split(' ').position(|name| name == wanted)?;
+        values.split(' ').nth(index)?.parse().ok()
+    };
+    Some(Counts {
+        overflows: value("ListenOverflows")?,
+        drops: value("ListenDrops")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPHPHits\n\
+TcpExt: 1 22 333 18446744073709551615\n\
+IpExt: InNoRoutes ListenDrops\n\
+IpExt: 4 5\n";
+
+    #[test]
+    fn a_value_is_found_by_its_name() {
+        let counts = counts(TEXT).unwrap();
+        assert_eq!((counts.overflows, counts.drops), (22, 333));
+    }
+
+    #[test]
+    fn a_text_that_ends_early_has_none() {
+        let enough = TEXT.find(" 18446744073709551615").unwrap();
+        for end in 0..enough - 2 {
+            assert_eq!(counts(&TEXT[..end]), None, "{}", &TEXT[..end]);
+        }
+        assert!(counts(&TEXT[..enough]).is_some());
+        assert_eq!(counts(&TEXT.replace("ListenDrops", "Other")), None);
+    }
+
+    #[test]
+    fn an_open_file_is_read_anew() {
+        let counters = Counters::open().unwrap();
+        let (first, second) = (read(&counters.file), read(&counters.file));
+        assert!(first.is_some() && second.is_some());
+        assert!(counters.growth().is_some());
+    }
+}

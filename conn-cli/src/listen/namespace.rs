@@ -1,0 +1,136 @@
+//! The network namespaces, and going into them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    panic, thread,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::{
+    counters::Counters,
+    diag::{Diag, Listening},
+    owner::processes,
+};
+use crate::ports::PortSet;
+
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// What of a network namespace can be asked from outside, by whoever was once inside.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) inode: u32,
+    pub(super) is_own: bool,
+    pub(super) diag: Diag,
+    pub(super) counters: Option<Counters>,
+}
+
+/// What could not be looked into. All zero when everything was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Network namespaces that are there: who listens in them is not known.
+    pub namespaces: usize,
+    /// Processes: they may be the owners of a listener, or in a namespace that is not known.
+    pub processes: usize,
+}
+
+/// The namespaces that are worth to be kept, with what listens there.
+#[derive(Debug)]
+pub(super) struct Visited {
+    pub(super) namespaces: Vec<(Namespace, Vec<Listening>)>,
+    pub(super) unseen: Unseen,
+}
+
+/// Goes into each network namespace, or only into this one, and asks who listens.
+///
+/// It is a thread of its own that goes: none of ours may be in another namespace.
+pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
+    thread::scope(|scope| {
+        let walk = thread::Builder::new().spawn_scoped(scope, || walk(ports, only))?;
+        walk.join()
+            .unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
+}
+
+fn walk(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
+    let own = inode(&File::open(OWN)?)?;
+    let is_wanted = |inode| only.is_none_or(|only| only == inode);
+    let mut namespaces = Vec::new();
+    let mut seen = HashSet::from([own]);
+    if is_wanted(own) {
+        // What fails here would fail in every other namespace.
+        namespaces.push(look(own, true, ports)?);
+    }
+
+    let mut failed = HashMap::new();
+    let mut unseen = Unseen::default();
+    for pid in processes()? {
+        let path = format!("/proc/{pid}/ns/net");
+        let there = match fs::metadata(&path).map(|metadata| metadata.ino() as u32) {
+            Ok(there) => there,
+            Err(error) => {
+                // Any other error: it has just ended.
+                unseen.processes += usize::from(is_denied(&error));
+                continue;
+            }
+        };
+        if !is_wanted(there) || seen.contains(&there) {
+            continue;
+        }
+        // If it fails, the next process of this namespace may lead there.
+        match enter(&path, ports) {
+            Ok((namespace, listening)) => {
+                failed.remove(&namespace.inode);
+                let is_new = seen.insert(namespace.inode);
+                if is_new && (only.is_some() || !listening.is_empty()) {
+                    namespaces.push((namespace, listening));
+                }
+            }
+            Err(error) => {
+                failed.insert(there, error);
+            }
+        }
+    }
+    unseen.namespaces = failed.len();
+    match only {
+        Some(only) if namespaces.is_empty() => Err(failed.remove(&only).unwrap_or_else(|| {
+            let error = format!("no process is in the network namespace {only}");
+            io::Error::new(io::ErrorKind::NotFound, error)
+        })),
+        _ => Ok(Visited { namespaces, unseen }),
+    }
+}
+
+/// Moves this thread into another namespace, and looks around there.
+fn enter(path: &str, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
+    let file = File::open(path)?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+    look(inode(&file)?, false, ports)
+}
+
+fn look(inode: u32, is_own: bool, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
+    let mut diag = Diag::open()?;
+    // Before the listeners are looked at: what is dropped in between is rather told twice
+    // than not at all.
+    let counters = Counters::open();
+    let listening = diag.listening(ports)?;
+    let namespace = Namespace {
+        inode,
+        is_own,
+        diag,
+        counters,
+    };
+    Ok((namespace, listening))
+}
+
+/// The kernel's numbers for namespaces have 32 bits (`include/linux/ns_common.h`).
+fn inode(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.ino() as u32)
+}
+
+pub(super) fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
