@@ -36,7 +36,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks into every network namespace that the first thread of some process is in, or
+    /// Looks into every network namespace that some process is in, by its first thread, or
     /// only into the one with this inode number.
     ///
     /// Other namespaces need `CAP_SYS_ADMIN`, and other users' processes `CAP_SYS_PTRACE`:

@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{
     counters::Counters,
     diag::{Diag, Listening},
-    owner::processes,
+    owner::{processes, threads},
 };
 use crate::ports::PortSet;
 
@@ -68,11 +68,10 @@ fn walk(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
     let mut failed = HashMap::new();
     let mut unseen = Unseen::default();
     for pid in processes()? {
-        let path = format!("/proc/{pid}/ns/net");
-        let there = match fs::metadata(&path).map(|metadata| metadata.ino() as u32) {
-            Ok(there) => there,
+        let (path, there) = match link(pid) {
+            Ok(link) => link,
             Err(error) => {
-                // Any other error: it has just ended.
+                // Any other error: it has ended.
                 unseen.processes += usize::from(is_denied(&error));
                 continue;
             }
@@ -96,12 +95,40 @@ fn walk(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
     }
     unseen.namespaces = failed.len();
     match only {
-        Some(only) if namespaces.is_empty() => Err(failed.remove(&only).unwrap_or_else(|| {
-            let error = format!("no process is in the network namespace {only}");
-            io::Error::new(io::ErrorKind::NotFound, error)
-        })),
+        Some(only) if namespaces.is_empty() => Err(failed
+            .remove(&only)
+            .unwrap_or_else(|| missing(only, unseen))),
         _ => Ok(Visited { namespaces, unseen }),
     }
+}
+
+fn missing(netns: u32, unseen: Unseen) -> io::Error {
+    let mut error = format!("no process is in the network namespace {netns}");
+    if unseen.processes > 0 {
+        error += &format!(
+            ", except perhaps one of {} that may not be looked into",
+            unseen.processes
+        );
+    }
+    io::Error::new(io::ErrorKind::NotFound, error)
+}
+
+/// The link to the namespace of a process, and its inode number.
+fn link(pid: u32) -> io::Result<(String, u32)> {
+    let link = |path: String| match fs::metadata(&path) {
+        Ok(metadata) => Ok((path, metadata.ino() as u32)),
+        Err(error) => Err(error),
+    };
+    let first = link(format!("/proc/{pid}/ns/net"));
+    if first.as_ref().is_err_and(|error| !is_denied(error)) {
+        // A thread that has ended is in no namespace, but others may go on.
+        for tid in threads(pid)?.filter(|&tid| tid != pid) {
+            if let Ok(other) = link(format!("/proc/{pid}/task/{tid}/ns/net")) {
+                return Ok(other);
+            }
+        }
+    }
+    first
 }
 
 /// Moves this thread into another namespace, and looks around there.

@@ -54,6 +54,11 @@ pub(super) fn processes() -> io::Result<impl Iterator<Item = u32>> {
     numbers("/proc")
 }
 
+/// The ids of all threads of a process.
+pub(super) fn threads(pid: u32) -> io::Result<impl Iterator<Item = u32>> {
+    numbers(&format!("/proc/{pid}/task"))
+}
+
 /// The entries of a directory that are numbers.
 fn numbers(path: &str) -> io::Result<impl Iterator<Item = u32> + use<>> {
     let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
@@ -68,7 +73,7 @@ fn held(pid: u32, wanted: &HashMap<u32, usize>) -> io::Result<Vec<(u32, usize)>>
         return Ok(held);
     }
     // Once the first thread has ended, only the others show what they all had open.
-    for tid in numbers(&format!("{process}/task"))?.filter(|&tid| tid != pid) {
+    for tid in threads(pid)?.filter(|&tid| tid != pid) {
         let (held, any) = descriptors(&format!("{process}/task/{tid}"), wanted)?;
         if any {
             return Ok(held);
@@ -134,7 +139,7 @@ fn add_owner(listeners: &mut [Listener], pid: u32, held: &[(u32, usize)]) {
 fn accepting(pid: u32) -> Option<Vec<u32>> {
     let mut fds = Vec::new();
     let mut any = false;
-    for tid in numbers(&format!("/proc/{pid}/task")).ok()? {
+    for tid in threads(pid).ok()? {
         match fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")) {
             Ok(call) => {
                 any = true;
