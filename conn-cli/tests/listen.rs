@@ -150,28 +150,42 @@ fn what_a_listener_drops_is_counted() {
     );
 }
 
+/// Whoever waits for it in accept does not outlast the test, even if that fails.
+struct Awaited<'a>(&'a TcpListener);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let _ = shutdown(self.0, Shutdown::Both);
+    }
+}
+
 #[test]
 fn threads_that_wait_for_a_listener_are_counted() {
     let (server, address) = server();
-    let (other, _) = self::server();
+    let (other, elsewhere) = self::server();
     let copy = server.try_clone().unwrap();
+    let both = PortSet::union(&[ports(address), ports(elsewhere)]);
+    let comm = fs::read_to_string("/proc/self/comm").unwrap();
+    let in_accept = |survey: &Survey, address| {
+        let owners = &at(survey.at_start(), address)?.owners;
+        let ours = owners.iter().find(|owner| owner.pid == process::id())?;
+        assert_eq!(ours.name, comm.trim_end());
+        ours.in_accept
+    };
     thread::scope(|scope| {
+        let _end = [Awaited(&server), Awaited(&other)];
         // By both calls, and by two descriptors.
         scope.spawn(|| accept(&server).unwrap_err());
         scope.spawn(|| server.accept().unwrap_err());
         scope.spawn(|| copy.accept().unwrap_err());
         scope.spawn(|| other.accept().unwrap_err());
-        until("three threads in accept", || {
-            let survey = survey(address);
-            let owners = &at(survey.at_start(), address)?.owners;
-            let ours = owners.iter().find(|owner| owner.pid == process::id())?;
-            let comm = fs::read_to_string("/proc/self/comm").unwrap();
-            assert_eq!(ours.name, comm.trim_end());
-            assert!(ours.in_accept? <= 3, "{ours:?}");
-            (ours.in_accept? == 3).then_some(())
+        until("three threads in accept, and one", || {
+            let survey = Survey::begin(&both, None).unwrap();
+            let here = in_accept(&survey, address)?;
+            let there = in_accept(&survey, elsewhere)?;
+            assert!(here <= 3 && there <= 1, "{here} and {there}");
+            ((here, there) == (3, 1)).then_some(())
         });
-        shutdown(&server, Shutdown::Both).unwrap();
-        shutdown(&other, Shutdown::Both).unwrap();
     });
 }
 

@@ -44,11 +44,16 @@ impl Counters {
     /// namespace whoever reads it, and reading checks no privilege (`fs/proc/proc_net.c`,
     /// `single_open_net`).
     pub(super) fn growth(&self) -> Option<Counts> {
-        let now = read(&self.file)?;
-        Some(Counts {
-            overflows: now.overflows.saturating_sub(self.at_start.overflows),
-            drops: now.drops.saturating_sub(self.at_start.drops),
-        })
+        Some(read(&self.file)?.since(self.at_start))
+    }
+}
+
+impl Counts {
+    fn since(self, start: Self) -> Self {
+        Self {
+            overflows: self.overflows.saturating_sub(start.overflows),
+            drops: self.drops.saturating_sub(start.drops),
+        }
     }
 }
 
@@ -95,8 +100,11 @@ IpExt: 4 5\n";
 
     #[test]
     fn a_value_is_found_by_its_name() {
-        let counts = counts(TEXT).unwrap();
-        assert_eq!((counts.overflows, counts.drops), (22, 333));
+        let found = counts(TEXT).unwrap();
+        assert_eq!((found.overflows, found.drops), (22, 333));
+        let later = counts(&TEXT.replace("22 333", "25 344")).unwrap();
+        let growth = later.since(found);
+        assert_eq!((growth.overflows, growth.drops), (3, 11));
     }
 
     #[test]
