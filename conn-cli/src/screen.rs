@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::{
     cli::ShowArgs,
     connection::{Connection, Hook, Source},
-    output::{Clock, Json, Printer, Stdout, Summary, Text, account, say},
+    output::{Clock, Json, Printer, Stdout, Summary, Text, TimeFormat, account, say},
     stop::Stop,
     tally::Tally,
 };
@@ -64,7 +64,7 @@ impl Screen {
             true => TimeZone::UTC,
             false => TimeZone::system(),
         };
-        let clock = Clock::new(zone);
+        let clock = Clock::new(zone, TimeFormat::default());
         let stdout = io::stdout();
         let colour = stdout.is_terminal()
             && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;

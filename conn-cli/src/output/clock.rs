@@ -1,33 +1,98 @@
 //! Times of events as text.
 
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Writes times in one time zone. Events come in bursts, so the text of the last second is
-/// kept.
+/// Digits of a second's fraction: microseconds.
+const DIGITS: usize = 6;
+
+/// How a moment is written in a line of text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TimeFormat {
+    /// Mon Mar 17 04:13:03 2014
+    #[default]
+    Ctime,
+    /// 2014-03-17T04:13:03.123456+00:00, as RFC 3339 has it
+    Iso,
+    /// 1395029583.123456, seconds since 1970 in UTC
+    Epoch,
+    /// 0.123456, seconds since the line before
+    Delta,
+}
+
+/// Writes times in one time zone and one format. Events come in bursts, so what is the same
+/// throughout a second is kept.
 #[derive(Debug)]
 pub struct Clock {
     zone: TimeZone,
+    format: TimeFormat,
+    /// Rounded down, so that it is the second that the text shows before 1970, too.
     second: i64,
+    /// Of this second: all the text, or what is before the fraction.
+    head: String,
+    /// What is after the fraction.
+    tail: String,
     text: String,
+    /// The moment that was written last, in microseconds since 1970.
+    before: Option<i64>,
 }
 
 impl Clock {
-    /// A clock for this time zone.
+    /// A clock for this time zone. [`Self::rfc3339`] is the same with every format.
     #[must_use]
-    pub fn new(zone: TimeZone) -> Self {
+    pub fn new(zone: TimeZone, format: TimeFormat) -> Self {
         Self {
             zone,
+            format,
             second: i64::MIN,
+            head: String::new(),
+            tail: String::new(),
             text: String::new(),
+            before: None,
         }
     }
 
-    /// As ctime(3) has it: `Mon Mar 17 04:13:03 2014`.
-    pub fn ctime(&mut self, time: Timestamp) -> &str {
-        if time.as_second() != self.second {
-            let zoned = time.to_zoned(self.zone.clone());
-            self.text = zoned.strftime("%a %b %e %H:%M:%S %Y").to_string();
-            self.second = time.as_second();
+    /// The moment in the clock's format. With [`TimeFormat::Delta`] that is the time since the
+    /// call before, 0 at the first: negative where sources that are not in order are merged.
+    pub fn text(&mut self, time: Timestamp) -> &str {
+        let micros = micros(time);
+        let second = micros.div_euclid(1_000_000);
+        match self.format {
+            TimeFormat::Ctime => {
+                if second != self.second {
+                    let zoned = time.to_zoned(self.zone.clone());
+                    self.head = zoned.strftime("%a %b %e %H:%M:%S %Y").to_string();
+                    self.second = second;
+                }
+                return &self.head;
+            }
+            TimeFormat::Iso => {
+                if second != self.second {
+                    let text = self.rfc3339(time);
+                    let (head, tail) = text.split_once('.').unwrap_or((&text, ""));
+                    self.head = head.to_owned();
+                    self.tail = tail.get(DIGITS..).unwrap_or_default().to_owned();
+                    self.second = second;
+                }
+                let fraction = micros.rem_euclid(1_000_000);
+                let (head, tail) = (&self.head, &self.tail);
+                self.text.clear();
+                put(
+                    &mut self.text,
+                    format_args!("{head}.{fraction:0DIGITS$}{tail}"),
+                );
+            }
+            TimeFormat::Epoch => {
+                self.text.clear();
+                put_seconds(&mut self.text, micros);
+            }
+            TimeFormat::Delta => {
+                let before = self.before.replace(micros).unwrap_or(micros);
+                self.text.clear();
+                put_seconds(&mut self.text, micros - before);
+            }
         }
         &self.text
     }
@@ -36,8 +101,27 @@ impl Clock {
     #[must_use]
     pub fn rfc3339(&self, time: Timestamp) -> String {
         let offset = self.zone.to_offset(time);
-        format!("{:.6}", time.display_with_offset(offset))
+        format!("{:.DIGITS$}", time.display_with_offset(offset))
     }
+}
+
+/// Since 1970, rounded down as the digits of [`Clock::rfc3339`] are: so the deltas of a log sum
+/// up to the difference of its times.
+fn micros(time: Timestamp) -> i64 {
+    let micros = time.as_nanosecond().div_euclid(1000);
+    i64::try_from(micros).expect("jiff's years, up to 9999, have fewer microseconds")
+}
+
+fn put_seconds(out: &mut String, micros: i64) {
+    let sign = if micros < 0 { "-" } else { "" };
+    let micros = micros.unsigned_abs();
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    put(out, format_args!("{sign}{seconds}.{fraction:0DIGITS$}"));
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("writing to memory does not fail");
 }
 
 #[cfg(test)]
@@ -46,22 +130,107 @@ mod tests {
 
     const TIME: Timestamp = Timestamp::constant(1_395_029_583, 123_456_789);
 
+    fn east() -> TimeZone {
+        TimeZone::fixed(jiff::tz::offset(9))
+    }
+
+    fn utc(format: TimeFormat) -> Clock {
+        Clock::new(TimeZone::UTC, format)
+    }
+
     #[test]
     fn ctime_is_that_of_the_c_library() {
-        let mut utc = Clock::new(TimeZone::UTC);
-        assert_eq!(utc.ctime(TIME), "Mon Mar 17 04:13:03 2014");
+        let mut clock = utc(TimeFormat::Ctime);
+        assert_eq!(clock.text(TIME), "Mon Mar 17 04:13:03 2014");
         let day = Timestamp::from_second(1_394_000_000).unwrap();
         // A day below 10 is padded with a space.
-        assert_eq!(utc.ctime(day), "Wed Mar  5 06:13:20 2014");
-        let mut east = Clock::new(TimeZone::fixed(jiff::tz::offset(9)));
-        assert_eq!(east.ctime(TIME), "Mon Mar 17 13:13:03 2014");
+        assert_eq!(clock.text(day), "Wed Mar  5 06:13:20 2014");
+        let mut clock = Clock::new(east(), TimeFormat::Ctime);
+        assert_eq!(clock.text(TIME), "Mon Mar 17 13:13:03 2014");
+    }
+
+    #[test]
+    fn what_is_kept_is_of_the_same_second() {
+        // Half a second before 1970 and half a second after are two seconds.
+        let mut clock = utc(TimeFormat::Ctime);
+        assert_eq!(clock.text(at(500)), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(clock.text(at(-500)), "Wed Dec 31 23:59:59 1969");
+        assert_eq!(clock.text(at(999)), "Thu Jan  1 00:00:00 1970");
+    }
+
+    #[test]
+    fn iso_is_rfc3339() {
+        for zone in [TimeZone::UTC, east()] {
+            let mut clock = Clock::new(zone, TimeFormat::Iso);
+            for time in [
+                TIME,
+                TIME,
+                Timestamp::constant(1_395_029_583, 7_000),
+                Timestamp::constant(1_395_029_584, 0),
+                at(-1),
+                at(1),
+                Timestamp::MIN,
+                Timestamp::MAX,
+            ] {
+                let rfc3339 = clock.rfc3339(time);
+                assert_eq!(clock.text(time), rfc3339);
+            }
+        }
+        let mut clock = Clock::new(east(), TimeFormat::Iso);
+        assert_eq!(clock.text(TIME), "2014-03-17T13:13:03.123456+09:00");
+    }
+
+    #[test]
+    fn iso_has_the_offset_of_the_moment() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let mut clock = Clock::new(zone, TimeFormat::Iso);
+        let change = 1_792_890_000; // 2026-10-25T01:00:00Z
+        let before = Timestamp::new(change - 1, 999_999_999).unwrap();
+        assert_eq!(clock.text(before), "2026-10-25T02:59:59.999999+02:00");
+        let after = Timestamp::from_second(change).unwrap();
+        assert_eq!(clock.text(after), "2026-10-25T02:00:00.000000+01:00");
+    }
+
+    #[test]
+    fn epoch_is_seconds_since_1970() {
+        let mut clock = Clock::new(east(), TimeFormat::Epoch);
+        assert_eq!(clock.text(TIME), "1395029583.123456");
+        assert_eq!(clock.text(at(0)), "0.000000");
+        assert_eq!(clock.text(at(-1)), "-0.001000");
+        assert_eq!(clock.text(at(-1500)), "-1.500000");
+    }
+
+    #[test]
+    fn delta_is_the_time_since_the_line_before() {
+        let mut clock = utc(TimeFormat::Delta);
+        let deltas = [0, 1500, 1500, 1000, 61_000].map(|millis| {
+            let time = at(1_395_029_583_000 + millis);
+            clock.text(time).to_owned()
+        });
+        assert_eq!(
+            deltas,
+            ["0.000000", "1.500000", "0.000000", "-0.500000", "60.000000"]
+        );
+    }
+
+    #[test]
+    fn deltas_sum_up_to_the_difference_of_the_times() {
+        let mut clock = utc(TimeFormat::Delta);
+        let nanos = |nanos: i128| Timestamp::from_nanosecond(nanos).unwrap();
+        // Each is 0.6 microseconds after the one before.
+        let deltas = [0, 600, 1200, 1800].map(|time| clock.text(nanos(time)).to_owned());
+        assert_eq!(deltas, ["0.000000", "0.000000", "0.000001", "0.000000"]);
     }
 
     #[test]
     fn rfc3339_has_the_offset() {
-        let east = Clock::new(TimeZone::fixed(jiff::tz::offset(9)));
+        let east = Clock::new(east(), TimeFormat::Ctime);
         assert_eq!(east.rfc3339(TIME), "2014-03-17T13:13:03.123456+09:00");
-        let utc = Clock::new(TimeZone::UTC);
+        let utc = utc(TimeFormat::Delta);
         assert_eq!(utc.rfc3339(TIME), "2014-03-17T04:13:03.123456+00:00");
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(millis).unwrap()
     }
 }

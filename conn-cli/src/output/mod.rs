@@ -10,7 +10,12 @@ mod text;
 use std::time::Duration;
 
 pub use self::{
-    account::account, clock::Clock, json::Json, stderr::say, stdout::Stdout, text::Text,
+    account::account,
+    clock::{Clock, TimeFormat},
+    json::Json,
+    stderr::say,
+    stdout::Stdout,
+    text::Text,
 };
 use crate::{
     connection::{Connection, Host},
@@ -154,7 +159,11 @@ mod tests {
     }
 
     fn text(names_port: bool, colour: bool) -> Text {
-        Text::new(Clock::new(TimeZone::UTC), names_port, colour)
+        Text::new(
+            Clock::new(TimeZone::UTC, TimeFormat::Ctime),
+            names_port,
+            colour,
+        )
     }
 
     fn lines(mut printer: Printer) -> String {
@@ -192,7 +201,10 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_fields() {
-        let lines = lines(Printer::Json(Json::new(Clock::new(TimeZone::UTC))));
+        let lines = lines(Printer::Json(Json::new(Clock::new(
+            TimeZone::UTC,
+            TimeFormat::Ctime,
+        ))));
         let mut lines = lines.lines();
         assert_eq!(
             lines.next().unwrap(),
@@ -225,7 +237,7 @@ mod tests {
             netns: None,
             ..connection()
         };
-        Json::new(Clock::new(TimeZone::UTC)).connection(&mut out, &unknown);
+        Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, &unknown);
         let line = String::from_utf8(out).unwrap();
         assert!(!line.contains("pid") && !line.contains("netns"), "{line}");
     }
@@ -248,7 +260,7 @@ mod tests {
         };
         let mut out = Vec::new();
         text(true, false).connection(&mut out, &unknown);
-        Json::new(Clock::new(TimeZone::UTC)).connection(&mut out, &unknown);
+        Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, &unknown);
         unknown.time = When::Unknown;
         text(true, false).connection(&mut out, &unknown);
         assert_eq!(

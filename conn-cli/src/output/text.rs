@@ -35,7 +35,7 @@ impl Text {
         let (time, address) = (self.style(TIME), self.style(ADDRESS));
         match &connection.time {
             When::At(moment) => {
-                let when = self.clock.ctime(*moment);
+                let when = self.clock.text(*moment);
                 put(out, format_args!("{time}{when}{time:#}"));
             }
             When::Recorded(when) => {
