@@ -9,6 +9,7 @@ pub mod cli;
 pub mod connection;
 pub mod kernel;
 pub mod listen;
+pub mod known;
 pub mod live;
 pub mod output;
 pub mod ports;

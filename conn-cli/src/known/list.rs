@@ -1,0 +1,247 @@
+//! The file of known clients.
+
+use std::{
+    io::{BufRead, Read as _},
+    net::IpAddr,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use ipnet::{IpNet, Ipv4Net};
+
+use super::Known;
+use crate::connection::{Host, escaped};
+
+/// Of a line, in bytes: twice the longest name with room for a comment. A file without line
+/// ends is none of addresses.
+const LONGEST_LINE: u64 = 1024;
+
+/// How much of a line that is not understood is shown.
+const SHOWN: usize = 80;
+
+/// Lines of a summary that are no client's.
+const NO_CLIENTS: [&str; 2] = ["unknown", "other"];
+
+/// The title of a summary, in text as in a file of known addresses.
+const TITLE: &str = "=== Summary ===";
+
+/// What a line of a file says.
+enum Entry {
+    Nothing,
+    Host(Host),
+    Network(IpNet),
+}
+
+/// The clients in the file of this name.
+pub(super) fn read(mut reader: impl BufRead, name: &str) -> anyhow::Result<Known> {
+    let mut known = Known::default();
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let limited = &mut reader.by_ref().take(LONGEST_LINE + 1);
+        let length = limited
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("cannot read {name}"))?;
+        if length == 0 {
+            break;
+        }
+        let entry = match length as u64 > LONGEST_LINE {
+            true => Err(anyhow!("the line is longer than {LONGEST_LINE} bytes")),
+            false => entry(&line, number == 1),
+        };
+        match entry.with_context(|| format!("{name}, line {number}"))? {
+            Entry::Nothing => {}
+            Entry::Network(network) => known.networks.insert(network),
+            Entry::Host(host) => {
+                known.remember(&host);
+            }
+        }
+    }
+    Ok(known)
+}
+
+fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
+    let Ok(text) = str::from_utf8(line) else {
+        bail!("it is not UTF-8: '{}'", shown(line));
+    };
+    // Some editors of Windows begin a file of UTF-8 so.
+    let text = match is_first {
+        true => text.strip_prefix('\u{feff}').unwrap_or(text),
+        false => text,
+    };
+    let text = text.split('#').next().unwrap_or_default().trim_ascii();
+    if text.is_empty() || text == TITLE {
+        return Ok(Entry::Nothing);
+    }
+    // An address has colons of its own, but no blank.
+    let who = match text.rsplit_once(':') {
+        Some((who, count)) if count.starts_with(is_blank) => {
+            let count = count.trim_ascii();
+            let is_count = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+            is_count.then(|| who.trim_ascii_end())
+        }
+        _ => None,
+    };
+    if who.is_some_and(|who| NO_CLIENTS.contains(&who)) {
+        return Ok(Entry::Nothing);
+    }
+    if let Ok(address) = who.unwrap_or(text).parse::<IpAddr>() {
+        return Ok(Entry::Host(Host::at(address)));
+    }
+    if let Some(name) = who.and_then(|who| Host::named(who.as_bytes())) {
+        return Ok(Entry::Host(name));
+    }
+    if let Ok(network) = text.parse::<IpNet>() {
+        return Ok(Entry::Network(canonical(network)));
+    }
+    bail!(
+        "'{}' is not an address, a network such as 192.0.2.0/24, or a line of a summary",
+        shown(text.as_bytes())
+    );
+}
+
+fn is_blank(char: char) -> bool {
+    char == ' ' || char == '\t'
+}
+
+/// A network of IPv4-mapped addresses is one of IPv4, as such addresses are.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(ipv6) => ipv6.network().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    // Before these bits are over, the network has more than mapped addresses.
+    match (mapped, network.prefix_len().checked_sub(96)) {
+        (Some(ipv4), Some(length)) => Ipv4Net::new(ipv4, length).map_or(network, IpNet::V4),
+        _ => network,
+    }
+}
+
+/// The beginning of a line, safe to show.
+fn shown(line: &[u8]) -> String {
+    let line = line.trim_ascii();
+    match line.get(..SHOWN) {
+        Some(beginning) if line.len() > SHOWN => format!("{}...", escaped(beginning)),
+        _ => escaped(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, BufReader};
+
+    use super::*;
+
+    fn known(content: impl AsRef<[u8]>) -> anyhow::Result<Known> {
+        read(content.as_ref(), "list")
+    }
+
+    fn is_new(known: &mut Known, host: &str) -> bool {
+        known.is_new(&match host.parse::<IpAddr>() {
+            Ok(address) => Host::at(address),
+            Err(_) => Host::named(host.as_bytes()).unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_file_may_be_a_summary_or_written_by_hand() {
+        let mut known = known(
+            "\u{feff}\r\n=== Summary ===\r\n192.0.2.1: 5\r\n2001:db8::1: 1\r\n\
+             web.example: 3\nunknown: 4\nother: 2\n\
+             # the office\n  192.0.2.2\t# and its printer\n\n\
+             ::ffff:192.0.2.3\n  2001:db8::2  :  7  \n::: 1\n10.1.2.3/8\n2001:db8:1::/48",
+        )
+        .unwrap();
+        for host in [
+            "192.0.2.1",
+            "192.0.2.2",
+            "192.0.2.3",
+            "2001:db8::1",
+            "2001:db8::2",
+            "::",
+            "web.example",
+            "10.0.0.0",
+            "10.255.255.255",
+            "2001:db8:1:ffff::1",
+        ] {
+            assert!(!is_new(&mut known, host), "{host}");
+        }
+        // What a summary adds up is nobody in particular.
+        for host in ["192.0.2.4", "11.0.0.0", "2001:db8:2::", "unknown", "other"] {
+            assert!(is_new(&mut known, host), "{host}");
+        }
+        assert!(known.is_new(&Host::Unknown));
+    }
+
+    #[test]
+    fn conn_cli_reads_its_own_summary() {
+        use crate::output::{Clock, Origin, Summary, Text, TimeFormat};
+        let hosts = [
+            Host::at([192, 0, 2, 1]),
+            Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]),
+            Host::named(b"web-1.example").unwrap(),
+        ];
+        let mut tally = crate::tally::Tally::default();
+        for host in &hosts {
+            tally.add(host, Some(80), 3);
+        }
+        tally.add(&Host::Unknown, None, 2);
+        tally.add_other(1);
+        let origin = Origin::Records(crate::read::Ledger::default());
+        let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
+        let summary = Summary::new(tally, crate::kernel::Doubts::default(), origin);
+        let mut text = Vec::new();
+        Text::new(clock, false, false).summary(&mut text, &summary);
+        let mut known = known(text).unwrap();
+        for host in &hosts {
+            assert!(!known.is_new(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_client_is_an_error_that_says_where() {
+        for line in [
+            "192.0.2.300",
+            "192.0.2.1:80",
+            "192.0.2.1: many",
+            "192.0.2.1: -1",
+            "192.0.2.1:",
+            "192.0.2.1 192.0.2.2",
+            "192.0.2.0/33",
+            "2001:db8::/129",
+            "192.0.2.0/24: 5",
+            "fe80::1%eth0",
+            "web.example",
+            "a b: 3",
+            "Sun Nov 22 14:25:37 2026 New connection from 192.0.2.1",
+            "{\"type\":\"summary\"}",
+        ] {
+            let error = known(format!("192.0.2.1\r\n\r\n{line}\r\n")).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.starts_with("list, line 3: '"), "{line}: {error}");
+            assert!(error.contains(&escaped(line.as_bytes())), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_error_cannot_send_control_characters() {
+        for line in [&b"\x1b[2J"[..], b"\xff\xfe1\0", b"\0\0\0", b"a\x9b: 1"] {
+            let error = format!("{:#}", known(line).unwrap_err());
+            assert!(error.starts_with("list, line 1"), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+        let utf16 = b"\xff\xfe1\x009\x002\0";
+        let error = format!("{:#}", known(utf16).unwrap_err());
+        assert!(error.contains("not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_memory() {
+        let error = read(BufReader::new(io::repeat(b'1')), "list").unwrap_err();
+        let error = format!("{error:#}");
+        assert_eq!(error, "list, line 1: the line is longer than 1024 bytes");
+        let comment = format!("{}\n192.0.2.1", "#".repeat(1023));
+        assert!(!is_new(&mut known(comment).unwrap(), "192.0.2.1"));
+        let error = format!("{:#}", known("a".repeat(1000)).unwrap_err());
+        assert!(error.len() < 250, "{error}");
+    }
+}
