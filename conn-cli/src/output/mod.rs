@@ -2,6 +2,7 @@
 
 mod account;
 mod clock;
+mod interval;
 mod json;
 mod stderr;
 mod stdout;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use self::{
     account::account,
     clock::{Clock, TimeFormat},
+    interval::{IntervalLine, RowStyle, Rows},
     json::Json,
     stderr::say,
     stdout::Stdout,

@@ -1,0 +1,120 @@
+//! An interval for programs. The names of the fields are documented in the README and do not
+//! change.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::{connection::Host, interval::Interval, output::Clock};
+
+/// An interval as a JSON object.
+#[derive(Debug, Serialize)]
+pub struct IntervalLine<'a> {
+    r#type: &'a str,
+    start: String,
+    seconds: f64,
+    connections: u64,
+    lost: u64,
+    addresses: usize,
+    rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busiest_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busiest_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busiest_connections: Option<u64>,
+    partial: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped_empty: Option<u64>,
+}
+
+impl<'a> IntervalLine<'a> {
+    /// `{"type":"interval",...}`; the time has the offset of the clock's time zone.
+    #[must_use]
+    pub fn of(interval: &'a Interval, clock: &Clock) -> Self {
+        let (host, most) = match &interval.busiest {
+            Some((host, most)) => (Some(host), Some(*most)),
+            None => (None, None),
+        };
+        Self {
+            r#type: "interval",
+            start: clock.rfc3339(interval.start),
+            seconds: rounded(interval.length.as_secs_f64()),
+            connections: interval.connections,
+            lost: interval.lost,
+            addresses: interval.addresses,
+            rate: rounded(interval.rate()),
+            busiest_address: match host {
+                Some(Host::Address(address)) => Some(*address),
+                _ => None,
+            },
+            busiest_name: match host {
+                Some(Host::Name(name)) => Some(name),
+                _ => None,
+            },
+            busiest_connections: most,
+            partial: interval.partial,
+            skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0),
+        }
+    }
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::output::TimeFormat;
+
+    fn interval() -> Interval {
+        Interval {
+            start: "2026-11-22T14:25:30Z".parse().unwrap(),
+            length: Duration::from_secs(10),
+            connections: 123,
+            lost: 0,
+            addresses: 17,
+            busiest: Some((Host::at([192, 168, 122, 1]), 61)),
+            partial: false,
+            skipped_empty: 0,
+        }
+    }
+
+    #[test]
+    fn json_has_the_documented_fields() {
+        let clock = Clock::new(TimeZone::UTC, TimeFormat::Delta);
+        let json = |interval: &Interval| {
+            serde_json::to_string(&IntervalLine::of(interval, &clock)).unwrap()
+        };
+        assert_eq!(
+            json(&Interval {
+                lost: 12,
+                partial: true,
+                length: Duration::from_millis(3_210),
+                ..interval()
+            }),
+            concat!(
+                r#"{"type":"interval","start":"2026-11-22T14:25:30.000000+00:00","seconds":3.21,"#,
+                r#""connections":123,"lost":12,"addresses":17,"rate":38.318,"#,
+                r#""busiest_address":"192.168.122.1","busiest_connections":61,"partial":true}"#
+            )
+        );
+        let named = json(&Interval {
+            busiest: Some((Host::named(b"web.example").unwrap(), 2)),
+            ..interval()
+        });
+        assert!(named.contains(r#""busiest_name":"web.example","busiest_connections":2"#));
+        let skipped = json(&Interval {
+            skipped_empty: 5,
+            connections: 0,
+            busiest: None,
+            ..interval()
+        });
+        assert!(skipped.ends_with(r#""rate":0.0,"partial":false,"skipped_empty":5}"#));
+    }
+}

@@ -1,0 +1,394 @@
+//! A row of text for each interval.
+
+use std::{fmt::Write as _, io::Write as _, time::Duration};
+
+use anstyle::{AnsiColor, Style};
+use jiff::{civil::Date, tz::TimeZone};
+
+use crate::{
+    interval::Interval,
+    output::{Clock, TimeFormat},
+};
+
+const TIME: Style = Style::new().dimmed();
+const ADDRESS: Style = AnsiColor::Cyan.on_default();
+const BAR: Style = AnsiColor::Green.on_default();
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many characters the longest bar has.
+const LONGEST_BAR: u64 = 20;
+
+/// One to seven eighths of a character.
+const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+
+/// The busiest client's column: as wide as what it had to hold, within these. A name may be
+/// long, and shall not make all further rows so.
+const BUSIEST: [usize; 2] = [22, 48];
+
+/// How rows are to look.
+#[derive(Clone, Debug)]
+pub struct RowStyle {
+    /// Whose time of day it is.
+    pub zone: TimeZone,
+    /// `Iso` and `Epoch` are obeyed. Else it is the time of day: `Ctime` would be most of the
+    /// row, and `Delta` the same in all of them.
+    pub format: TimeFormat,
+    /// Of an interval: if it is no whole second, neither are the times.
+    pub length: Duration,
+    /// Every row has the date. Otherwise those of a day or more have it, and all after
+    /// midnight.
+    pub dated: bool,
+    /// A bar shows how many connections there are.
+    pub bar: bool,
+    /// With colours.
+    pub colour: bool,
+}
+
+/// Writes a row of text for each interval.
+#[derive(Debug)]
+pub struct Rows {
+    style: RowStyle,
+    clock: Clock,
+    dated: bool,
+    /// That of the row before.
+    date: Option<Date>,
+    busiest_width: usize,
+    /// The most connections in a row so far.
+    most: u64,
+}
+
+impl Rows {
+    /// Rows of this look.
+    #[must_use]
+    pub fn new(style: RowStyle) -> Self {
+        Self {
+            clock: Clock::new(style.zone.clone(), style.format),
+            dated: style.dated || style.length >= DAY,
+            style,
+            date: None,
+            busiest_width: BUSIEST[0],
+            most: 0,
+        }
+    }
+
+    /// `14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (45)   ██▌`
+    pub fn row(&mut self, out: &mut Vec<u8>, interval: &Interval) {
+        let when = self.time(interval);
+        let mut rest = String::new();
+        match interval.skipped_empty {
+            0 => self.counts(&mut rest, interval),
+            1 => rest.push_str("(1 interval without a connection)"),
+            skipped => put(
+                &mut rest,
+                format_args!("({skipped} intervals without a connection)"),
+            ),
+        }
+        let time = self.colour(TIME);
+        writeln!(out, "{time}{when}{time:#}  {}", rest.trim_end())
+            .expect("writing to memory does not fail");
+    }
+
+    fn counts(&mut self, out: &mut String, interval: &Interval) {
+        let (connections, addresses) = (interval.connections, interval.addresses);
+        let word = noun(connections, "connection", "connections");
+        put(out, format_args!("{connections:>6} {word:<11}"));
+        let word = noun(addresses as u64, "address", "addresses");
+        put(out, format_args!(" {addresses:>6} {word:<9}"));
+        put(out, format_args!(" {:>9.1}/s", interval.rate()));
+
+        let mut width = 0;
+        if let Some((host, most)) = &interval.busiest {
+            let (host, most, style) = (host.to_string(), most.to_string(), self.colour(ADDRESS));
+            width = host.len() + most.len() + " ()".len();
+            put(out, format_args!("   {style}{host}{style:#} ({most})"));
+        } else {
+            out.push_str("   ");
+        }
+        self.busiest_width = self.busiest_width.max(width.min(BUSIEST[1]));
+        let gap = self.busiest_width.saturating_sub(width);
+
+        self.most = self.most.max(connections);
+        if self.style.bar && connections > 0 {
+            let (bar, style) = (bar(connections, self.most), self.colour(BAR));
+            put(out, format_args!("{:gap$}   {style}{bar}{style:#}", ""));
+        }
+        let notes = notes(interval);
+        if !notes.is_empty() {
+            // They have no column: there is nothing after them, and mostly none.
+            put(out, format_args!("   ({notes})"));
+        }
+    }
+
+    fn time(&mut self, interval: &Interval) -> String {
+        if matches!(self.style.format, TimeFormat::Iso | TimeFormat::Epoch) {
+            return self.clock.text(interval.start).to_owned();
+        }
+        let start = interval.start.to_zoned(self.style.zone.clone());
+        let date = start.date();
+        // From then on: who comes back to the screen sees only the last rows.
+        self.dated |= self.date.is_some_and(|before| before != date);
+        self.date = Some(date);
+        let whole_seconds = self.style.length.subsec_nanos() == 0;
+        let format = match (self.dated, whole_seconds) {
+            (true, true) => "%Y-%m-%d %H:%M:%S",
+            (true, false) => "%Y-%m-%d %H:%M:%S.%3f",
+            (false, true) => "%H:%M:%S",
+            (false, false) => "%H:%M:%S.%3f",
+        };
+        start.strftime(format).to_string()
+    }
+
+    fn colour(&self, style: Style) -> Style {
+        match self.style.colour {
+            true => style,
+            false => Style::new(),
+        }
+    }
+}
+
+fn notes(interval: &Interval) -> String {
+    let mut notes = Vec::new();
+    if interval.partial {
+        let seconds = interval.length.as_secs_f64();
+        notes.push(match seconds < 1.0 {
+            true => format!("partial, {} ms", interval.length.as_millis()),
+            false => format!("partial, {seconds:.1} s"),
+        });
+    }
+    if interval.lost > 0 {
+        let word = noun(interval.lost, "connection", "connections");
+        notes.push(format!("{} {word} without a line", interval.lost));
+    }
+    notes.join("; ")
+}
+
+/// Something for anything: nobody shall take few for none.
+fn bar(connections: u64, most: u64) -> String {
+    let eighths = u128::from(connections) * u128::from(LONGEST_BAR) * 8 / u128::from(most.max(1));
+    let eighths = usize::try_from(eighths).unwrap_or(usize::MAX).max(1);
+    let mut bar = "█".repeat(eighths / 8);
+    if let Some(last) = (eighths % 8).checked_sub(1) {
+        bar.push(EIGHTHS[last]);
+    }
+    bar
+}
+
+fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
+    if count == 1 { one } else { many }
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("writing to memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::connection::Host;
+
+    fn style() -> RowStyle {
+        RowStyle {
+            zone: TimeZone::UTC,
+            format: TimeFormat::Ctime,
+            length: Duration::from_secs(10),
+            dated: false,
+            bar: false,
+            colour: false,
+        }
+    }
+
+    fn interval(start: &str, connections: u64) -> Interval {
+        Interval {
+            start: start.parse().unwrap(),
+            length: Duration::from_secs(10),
+            connections,
+            lost: 0,
+            addresses: 17,
+            busiest: Some((Host::at([192, 168, 122, 1]), connections / 2)),
+            partial: false,
+            skipped_empty: 0,
+        }
+    }
+
+    fn first() -> Interval {
+        interval("2026-11-22T14:25:30Z", 123)
+    }
+
+    fn empty() -> Interval {
+        Interval {
+            addresses: 0,
+            busiest: None,
+            ..interval("2026-11-22T14:25:40Z", 0)
+        }
+    }
+
+    fn rows(style: RowStyle, intervals: &[Interval]) -> String {
+        let (mut rows, mut out) = (Rows::new(style), Vec::new());
+        for interval in intervals {
+            rows.row(&mut out, interval);
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    fn times(style: RowStyle, starts: &[&str]) -> Vec<String> {
+        let intervals: Vec<_> = starts.iter().map(|start| interval(start, 1)).collect();
+        let rows = rows(style, &intervals);
+        let time = |row: &str| row.split("  ").next().unwrap().to_owned();
+        rows.lines().map(time).collect()
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let one = Interval {
+            addresses: 1,
+            busiest: Some((Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]), 1)),
+            ..interval("2026-11-22T14:25:50Z", 1)
+        };
+        assert_eq!(
+            rows(style(), &[first(), empty(), one]),
+            "14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (61)\n\
+             14:25:40       0 connections      0 addresses       0.0/s\n\
+             14:25:50       1 connection       1 address         0.1/s   2001:db8::1 (1)\n"
+        );
+    }
+
+    #[test]
+    fn what_is_odd_is_noted() {
+        let odd = Interval {
+            partial: true,
+            length: Duration::from_millis(3_210),
+            lost: 12,
+            ..first()
+        };
+        let short = Interval {
+            partial: true,
+            length: Duration::from_millis(3),
+            ..empty()
+        };
+        let skipped = Interval {
+            skipped_empty: 31_000,
+            ..empty()
+        };
+        let rows = rows(style(), &[odd, short, skipped]);
+        let rows: Vec<_> = rows.lines().collect();
+        let note = "38.3/s   192.168.122.1 (61)   (partial, 3.2 s; 12 connections without a line)";
+        assert!(rows[0].ends_with(note), "{}", rows[0]);
+        assert!(
+            rows[1].ends_with("0.0/s      (partial, 3 ms)"),
+            "{}",
+            rows[1]
+        );
+        assert_eq!(rows[2], "14:25:40  (31000 intervals without a connection)");
+    }
+
+    #[test]
+    fn bars_are_scaled_to_the_largest_so_far() {
+        assert_eq!(bar(1, 1), "█".repeat(20));
+        assert_eq!(bar(1, 2), "█".repeat(10));
+        assert_eq!(bar(9, 160), "█▏");
+        assert_eq!(bar(7, 160), "▉");
+        assert_eq!(bar(1, 1_000_000), "▏");
+        assert_eq!(bar(u64::MAX, u64::MAX), "█".repeat(20));
+        let with_bar = RowStyle {
+            bar: true,
+            ..style()
+        };
+        let second = interval("2026-11-22T14:25:40Z", 246);
+        let rows = rows(with_bar, &[first(), second, first(), empty()]);
+        let bars = rows.lines().map(|row| row.matches('█').count());
+        assert_eq!(bars.collect::<Vec<_>>(), [20, 20, 10, 0]);
+    }
+
+    #[test]
+    fn bars_begin_below_each_other() {
+        let style = RowStyle {
+            bar: true,
+            ..style()
+        };
+        let host = |text: &str| Host::at(text.parse::<IpAddr>().unwrap());
+        let busiest = |busiest| Interval {
+            busiest,
+            ..interval("2026-11-22T14:25:30Z", 1000)
+        };
+        let long = host("2001:db8:1111:2222:3333:4444:5555:6666");
+        let rows = rows(
+            style,
+            &[
+                busiest(Some((long, 1000))),
+                busiest(Some((host("10.0.0.1"), 1))),
+                busiest(None),
+            ],
+        );
+        let places: Vec<_> = rows.lines().map(|row| row.find('█').unwrap()).collect();
+        assert!(places.iter().all(|place| *place == places[0]), "{rows}");
+    }
+
+    #[test]
+    fn the_date_is_shown_where_it_is_not_plain() {
+        let two_days = [
+            "2026-11-22T23:59:50Z",
+            "2026-11-23T00:00:00Z",
+            "2026-11-23T00:00:10Z",
+        ];
+        let changed = ["23:59:50", "2026-11-23 00:00:00", "2026-11-23 00:00:10"];
+        assert_eq!(times(style(), &two_days), changed);
+        let east = RowStyle {
+            zone: TimeZone::fixed(jiff::tz::offset(9)),
+            ..style()
+        };
+        let local = ["08:59:50", "09:00:00", "09:00:10"];
+        assert_eq!(times(east, &two_days), local);
+        for dated in [
+            RowStyle {
+                dated: true,
+                ..style()
+            },
+            RowStyle {
+                length: DAY,
+                ..style()
+            },
+        ] {
+            assert_eq!(times(dated, &two_days[..1]), ["2026-11-22 23:59:50"]);
+        }
+    }
+
+    #[test]
+    fn the_format_of_times_is_obeyed() {
+        let formats = [
+            (TimeFormat::Iso, "2026-11-22T14:25:37.482000+00:00"),
+            (TimeFormat::Epoch, "1795357537.482000"),
+            (TimeFormat::Ctime, "14:25:37"),
+            (TimeFormat::Delta, "14:25:37"),
+        ];
+        for (format, time) in formats {
+            let style = RowStyle { format, ..style() };
+            assert_eq!(times(style, &["2026-11-22T14:25:37.482Z"]), [time]);
+        }
+        let short = RowStyle {
+            length: Duration::from_millis(100),
+            ..style()
+        };
+        assert_eq!(times(short, &["2026-11-22T14:25:37.4Z"]), ["14:25:37.400"]);
+    }
+
+    #[test]
+    fn colour_adds_escapes_and_nothing_else() {
+        let look = |colour| {
+            let (bar, intervals) = (true, [first(), empty()]);
+            let style = RowStyle {
+                bar,
+                colour,
+                ..style()
+            };
+            rows(style, &intervals)
+        };
+        let coloured = look(true);
+        assert!(coloured.contains('\x1b'));
+        let stripped = anstream::adapter::strip_str(&coloured).to_string();
+        assert_eq!(stripped, look(false));
+    }
+}
