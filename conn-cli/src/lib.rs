@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod connection;
+pub mod container;
 pub mod interval;
 pub mod kernel;
 pub mod listen;
