@@ -5,6 +5,7 @@
 //! them; [`output`] writes them, and [`screen`] knows what has been shown; [`stop`] says that
 //! it is enough.
 
+pub mod cgroups;
 pub mod cli;
 pub mod connection;
 pub mod container;

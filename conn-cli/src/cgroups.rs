@@ -1,0 +1,396 @@
+//! Cgroups of version 2 by their ids, which are the inode numbers of their directories.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ffi::OsString,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{
+        ffi::OsStringExt as _,
+        fs::{DirEntryExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use rustix::fs::{FsWord, statfs};
+
+use crate::connection::escaped;
+
+/// `CGROUP2_SUPER_MAGIC`
+const CGROUP2: FsWord = 0x6367_7270;
+
+const MOUNTS: &str = "/proc/self/mounts";
+
+/// Ids that are remembered. Whoever may make cgroups can make many.
+const MOST: usize = 65_536;
+
+/// The least time between two walks through the tree, which may be large.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The paths of cgroups. The tree is walked when an id is asked for that is not known; so a
+/// cgroup that is gone by then has no path, and one that is gone later keeps its path.
+#[derive(Clone, Debug)]
+pub struct Cgroups {
+    mount: Option<PathBuf>,
+    /// None: there was no such id in a walk after it was asked for, and so there never will be.
+    paths: HashMap<u64, Option<Box<str>>, foldhash::fast::RandomState>,
+    walked: Option<Instant>,
+}
+
+impl Cgroups {
+    /// Those below the mount point of this process. If there is none, no id has a path.
+    #[must_use]
+    pub fn mounted() -> Self {
+        Self::below(mount_point())
+    }
+
+    fn below(mount: Option<PathBuf>) -> Self {
+        Self {
+            mount,
+            paths: HashMap::default(),
+            walked: None,
+        }
+    }
+
+    /// The path of a cgroup as in `/proc/PID/cgroup`, `/system.slice/nginx.service`. It is not
+    /// safe to show: its parts may be any bytes, of which those that are not UTF-8 are replaced.
+    ///
+    /// In the second after a walk, an id that is not known has no path, and has one later.
+    pub fn path(&mut self, id: u64) -> Option<&str> {
+        self.path_at(id, Instant::now())
+    }
+
+    fn path_at(&mut self, id: u64, now: Instant) -> Option<&str> {
+        let is_early = |walked| now.saturating_duration_since(walked) < PAUSE;
+        if !self.paths.contains_key(&id) && !self.walked.is_some_and(is_early) {
+            self.walked = Some(now);
+            self.walk();
+            self.paths.entry(id).or_insert(None);
+        }
+        self.paths.get(&id)?.as_deref()
+    }
+
+    /// Takes in what there is now. What cannot be read is left out.
+    fn walk(&mut self) {
+        let Some(mount) = &self.mount else {
+            return;
+        };
+        if self.paths.len() >= MOST {
+            self.paths.clear();
+        }
+        let Ok(root) = fs::metadata(mount) else {
+            return;
+        };
+        self.paths.insert(root.ino(), Some("/".into()));
+        // Level by level: nobody hides others by making many, deep down.
+        let mut left = VecDeque::from([PathBuf::new()]);
+        let mut walked = 0;
+        while let Some(parent) = left.pop_front() {
+            let Ok(entries) = fs::read_dir(mount.join(&parent)) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                walked += 1;
+                if walked >= MOST {
+                    return;
+                }
+                let path = parent.join(entry.file_name());
+                let shown = format!("/{}", path.to_string_lossy());
+                self.paths.insert(entry.ino(), Some(shown.into()));
+                left.push_back(path);
+            }
+        }
+    }
+}
+
+/// The id of the cgroup with this path: that of its directory, or the one in
+/// `/proc/PID/cgroup`, with or without the slash before it.
+///
+/// # Errors
+/// What the path is instead.
+pub fn id_of(path: &Path) -> anyhow::Result<u64> {
+    id_below(mount_point().as_deref(), path, is_cgroup2)
+}
+
+fn id_below(
+    mount: Option<&Path>,
+    path: &Path,
+    is_cgroup2: impl Fn(&Path) -> io::Result<bool>,
+) -> anyhow::Result<u64> {
+    let name = escaped(path.as_os_str().as_encoded_bytes());
+    // Else an empty variable of a shell would be the root, in which everything is.
+    if name.is_empty() {
+        bail!("the path of a cgroup is empty; / is the root");
+    }
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let below = mount.map(|mount| mount.join(relative));
+    let mut is_other = false;
+    for candidate in path
+        .is_absolute()
+        .then_some(path)
+        .into_iter()
+        .chain(below.as_deref())
+    {
+        match is_cgroup2(candidate) {
+            Ok(true) => {
+                let directory = fs::metadata(candidate)
+                    .with_context(|| format!("cannot look at the cgroup {name}"))?;
+                if !directory.is_dir() {
+                    bail!("{name} is a file of a cgroup; name the directory that it is in");
+                }
+                return Ok(directory.ino());
+            }
+            Ok(false) => is_other = true,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot look at the cgroup {name}"));
+            }
+        }
+    }
+    Err(match mount {
+        None => anyhow!("there are no cgroups of version 2: {MOUNTS} has no cgroup2"),
+        Some(_) if is_other => anyhow!("{name} is not a directory of a cgroup of version 2"),
+        Some(mount) => {
+            let mount = escaped(mount.as_os_str().as_encoded_bytes());
+            anyhow!("there is no cgroup {name} below {mount}")
+        }
+    })
+}
+
+fn is_cgroup2(path: &Path) -> io::Result<bool> {
+    Ok(statfs(path)?.f_type == CGROUP2)
+}
+
+/// Where the cgroups of version 2 are mounted.
+fn mount_point() -> Option<PathBuf> {
+    mount_point_in(&fs::read(MOUNTS).ok()?)
+}
+
+fn mount_point_in(mounts: &[u8]) -> Option<PathBuf> {
+    mounts.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(1);
+        let path = fields.next()?;
+        (fields.next()? == b"cgroup2").then(|| PathBuf::from(OsString::from_vec(unescaped(path))))
+    })
+}
+
+/// A field of the mounts: what would end it, and the backslash, are three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, after @ ..] = rest {
+        let (byte, after) = match rest {
+            [
+                b'\\',
+                high @ b'0'..=b'3',
+                middle @ b'0'..=b'7',
+                low @ b'0'..=b'7',
+                after @ ..,
+            ] => {
+                let digits = [high, middle, low].map(|digit| digit - b'0');
+                (digits[0] << 6 | digits[1] << 3 | digits[2], after)
+            }
+            _ => (*first, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{ffi::OsStrExt as _, fs::symlink};
+
+    use super::*;
+
+    /// Directories stand in for cgroups: these, too, have inode numbers. Removed when it goes
+    /// out of scope.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn with(name: &str, directories: &[&str]) -> Self {
+            let name = format!("conn-cli-cgroups-{name}-{}", std::process::id());
+            let tree = Self(std::env::temp_dir().join(name));
+            let _ = fs::remove_dir_all(&tree.0);
+            fs::create_dir(&tree.0).unwrap();
+            for directory in directories {
+                tree.make(directory);
+            }
+            tree
+        }
+
+        fn make(&self, directory: &str) -> u64 {
+            fs::create_dir_all(self.0.join(directory)).unwrap();
+            self.id(directory)
+        }
+
+        fn id(&self, path: &str) -> u64 {
+            fs::metadata(self.0.join(path)).unwrap().ino()
+        }
+
+        fn cgroups(&self) -> Cgroups {
+            Cgroups::below(Some(self.0.clone()))
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn every_directory_has_its_path() {
+        let tree = Tree::with("paths", &["a.slice/b.service", "c.slice"]);
+        fs::write(tree.0.join("cgroup.procs"), "").unwrap();
+        symlink("/", tree.0.join("link")).unwrap();
+        symlink(&tree.0, tree.0.join("c.slice/loop")).unwrap();
+        let mut cgroups = tree.cgroups();
+        for (directory, path) in [
+            ("", "/"),
+            ("a.slice", "/a.slice"),
+            ("a.slice/b.service", "/a.slice/b.service"),
+            ("c.slice", "/c.slice"),
+        ] {
+            let id = tree.id(directory);
+            assert_eq!(cgroups.path(id), Some(path));
+        }
+        assert_eq!(cgroups.paths.len(), 4);
+        assert_eq!(cgroups.path(tree.id("cgroup.procs")), None);
+    }
+
+    #[test]
+    fn what_is_new_is_found_and_what_is_gone_is_kept() {
+        let tree = Tree::with("new", &["a"]);
+        let mut cgroups = tree.cgroups();
+        let (start, a) = (Instant::now(), tree.id("a"));
+        assert_eq!(cgroups.path_at(a, start), Some("/a"));
+        let b = tree.make("b");
+        let half = start + PAUSE / 2;
+        assert_eq!(cgroups.path_at(b, half), None);
+        assert_eq!(cgroups.path_at(b, start + PAUSE), Some("/b"));
+        fs::remove_dir(tree.0.join("a")).unwrap();
+        assert_eq!(cgroups.path_at(1 << 60, start + 2 * PAUSE), None);
+        assert_eq!(cgroups.path_at(a, start + 2 * PAUSE), Some("/a"));
+    }
+
+    #[test]
+    fn an_id_that_there_is_not_costs_one_walk() {
+        let tree = Tree::with("none", &[]);
+        let mut cgroups = tree.cgroups();
+        let start = Instant::now();
+        assert_eq!(cgroups.path_at(1 << 60, start), None);
+        assert_eq!(cgroups.path_at(1 << 60, start + 2 * PAUSE), None);
+        assert_eq!(cgroups.walked, Some(start));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let tree = Tree::with("bound", &["a"]);
+        let mut cgroups = tree.cgroups();
+        let mut now = Instant::now();
+        for id in 1 << 60..(1 << 60) + MOST as u64 {
+            cgroups.paths.insert(id, None);
+        }
+        let a = tree.id("a");
+        now += PAUSE;
+        assert_eq!(cgroups.path_at(a, now), Some("/a"));
+        assert!(cgroups.paths.len() < 10);
+    }
+
+    #[test]
+    fn without_a_mount_there_is_nothing() {
+        let gone = Some(PathBuf::from("/nonexistent"));
+        for mount in [None, gone] {
+            assert_eq!(Cgroups::below(mount).path(1), None);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_no_trouble() {
+        let tree = Tree::with("bytes", &[]);
+        let name = std::ffi::OsStr::from_bytes(b"a\xff\x1b");
+        fs::create_dir_all(tree.0.join(name).join("b")).unwrap();
+        let id = fs::metadata(tree.0.join(name).join("b")).unwrap().ino();
+        assert_eq!(tree.cgroups().path(id), Some("/a\u{fffd}\x1b/b"));
+    }
+
+    #[test]
+    fn the_id_of_a_path() {
+        let tree = Tree::with("id", &["a.slice/b.service"]);
+        fs::write(tree.0.join("cgroup.procs"), "").unwrap();
+        let is_in_tree = |path: &Path| Ok(path.canonicalize()?.starts_with(&tree.0));
+        let id = |path: &str| id_below(Some(&tree.0), Path::new(path), is_in_tree);
+        let b = tree.id("a.slice/b.service");
+        let absolute = tree.0.join("a.slice/b.service");
+        for path in [
+            "/a.slice/b.service",
+            "a.slice/b.service",
+            "./a.slice/../a.slice/b.service/",
+        ] {
+            assert_eq!(id(path).unwrap(), b, "{path}");
+        }
+        assert_eq!(id(absolute.to_str().unwrap()).unwrap(), b);
+        assert_eq!(id("/").unwrap(), tree.id(""));
+        for (path, expected) in [
+            ("", "is empty"),
+            ("/b.service", "there is no cgroup /b.service below /"),
+            (
+                "a.slice/\x1b[2J",
+                "there is no cgroup a.slice/\\u{1b}[2J below",
+            ),
+            ("cgroup.procs", "is a file of a cgroup"),
+            ("cgroup.procs/a", "there is no cgroup"),
+            ("/proc", "/proc is not a directory of a cgroup of version 2"),
+            ("..", ".. is not a directory"),
+        ] {
+            let error = format!("{:#}", id(path).unwrap_err());
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+        let error = id_below(None, Path::new("/a.slice"), is_in_tree).unwrap_err();
+        assert!(error.to_string().contains("no cgroups of version 2"));
+    }
+
+    #[test]
+    fn the_mount_point_is_found_among_others() {
+        let mount = |mounts: &str| mount_point_in(mounts.as_bytes());
+        let hybrid = "proc /proc proc rw 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(mount(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        let odd = r"none /a\040b\134\400\9 cgroup2 rw 0 0";
+        assert_eq!(mount(odd), Some(r"/a b\\400\9".into()));
+        for none in ["", "\n\n", "cgroup2", "cgroup2 /a", "cgroup2 /a cgroup rw"] {
+            assert_eq!(mount(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn the_cgroup_of_this_process() {
+        // Where there is none, the rest has been tested all the same.
+        let (Some(mount), Ok(own)) = (mount_point(), fs::read_to_string("/proc/self/cgroup"))
+        else {
+            return;
+        };
+        let Some(own) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
+            return;
+        };
+        // It may be out of sight, in another namespace of cgroups.
+        let Ok(id) = id_of(Path::new(own)) else {
+            return;
+        };
+        let directory = mount.join(own.trim_start_matches('/'));
+        assert_eq!(fs::metadata(&directory).unwrap().ino(), id);
+        assert_eq!(id_of(&directory).unwrap(), id);
+        assert_eq!(Cgroups::mounted().path(id), Some(own));
+        assert!(id_of(&directory.join("cgroup.procs")).is_err());
+        assert!(id_of(Path::new("/proc")).is_err());
+    }
+}
