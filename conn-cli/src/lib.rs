@@ -3,7 +3,8 @@
 //! [`connection`] is the domain. Connections come from the [`kernel`], led to the screen by
 //! [`live`], or from records of other programs, which [`read`] leads there. [`tally`] counts
 //! them; [`output`] writes them, and [`screen`] knows what has been shown; [`stop`] says that
-//! it is enough.
+//! it is enough. [`interval`] counts by time, and [`known`] tells who is new; [`cgroups`],
+//! [`container`] and [`users`] have names for numbers.
 
 pub mod cgroups;
 pub mod cli;
@@ -20,3 +21,4 @@ pub mod read;
 pub mod screen;
 pub mod stop;
 pub mod tally;
+pub mod users;
