@@ -32,29 +32,38 @@ pub const HOOK_KPROBE: u16 = 2;
 pub const HOOK_FENTRY: u16 = 3;
 /// The event came from the tracepoint `sock:inet_sock_set_state`.
 pub const HOOK_TRACEPOINT: u16 = 4;
+/// The event came from the socket filter, which sees SYNs.
+pub const HOOK_FILTER: u16 = 5;
 
-/// One accepted connection, a record of the ring buffer.
+/// A wait that is not known, see [`Event::wait_ns`].
+pub const UNKNOWN_WAIT: u64 = u64::MAX;
+
+/// One connection at one of its stages, a record of the ring buffer: a client asked for it, it
+/// was established, or it was accepted. The hook tells which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Event {
     /// When the hook ran: nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
-    /// The cgroup v2 id of the accepting task; 0 from the tracepoint.
+    /// The cgroup v2 id of the accepting task; 0 from the tracepoint and the filter.
     pub cgroup: u64,
+    /// How long it was established before it was accepted, in nanoseconds, with the
+    /// kernel's resolution of a microsecond; [`UNKNOWN_WAIT`] where that is not known.
+    pub wait_ns: u64,
     /// The client's address.
     pub remote_address: Address,
     /// The address that the client connected to.
     pub local_address: Address,
     /// The command name of the accepting thread, padded with NUL; zero from the
-    /// tracepoint. Its owner chooses it freely: any bytes.
+    /// tracepoint and the filter. Its owner chooses it freely: any bytes.
     pub comm: [u8; 16],
-    /// The accepting thread; 0 from the tracepoint, which runs in whatever task
-    /// the packet interrupted.
+    /// The accepting thread; 0 from the tracepoint and the filter, which run in
+    /// whatever task the packet interrupted.
     pub pid: u32,
-    /// The accepting process (its thread group); 0 from the tracepoint.
+    /// The accepting process (its thread group); 0 likewise.
     pub tgid: u32,
-    /// The user of the accepting process; 0 from the tracepoint.
+    /// The user of the accepting process; 0 likewise.
     pub uid: u32,
     /// The inode number of the socket's network namespace; 0 where the kernel's
     /// BTF does not tell where it is.
@@ -63,41 +72,84 @@ pub struct Event {
     pub remote_port: u16,
     /// The server's port, host byte order.
     pub local_port: u16,
-    /// The socket's family, [`AF_INET`] or [`AF_INET6`].
+    /// The socket's family, or the packet's: [`AF_INET`] or [`AF_INET6`].
     pub family: u16,
     /// Which hook saw it, one of the `HOOK_` constants.
     pub hook: u16,
 }
-const _: () = assert!(size_of::<Event>() == 88);
+const _: () = assert!(size_of::<Event>() == 96);
 
-/// The key of the map of totals; its value is a `u64`, the number of connections.
+/// The key of the maps of totals: whose connections they are, and to which port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
-pub struct ClientKey {
-    /// The client's address.
-    pub remote_address: Address,
+pub struct Key {
+    /// By [`BY_ADDRESS`] the client's address; by [`BY_PROCESS`] the thread's name as in
+    /// [`Event::comm`]; by [`BY_CGROUP`] the two halves of the cgroup id, in memory order, and
+    /// zeros; by [`BY_USER`] the user id and zeros.
+    pub who: Address,
+    /// By [`BY_PROCESS`] the process id, else 0.
+    pub pid: u32,
     /// The server's port, host byte order.
     pub local_port: u32,
 }
-const _: () = assert!(size_of::<ClientKey>() == 20);
+const _: () = assert!(size_of::<Key>() == 24);
+
+/// Count by the client's address.
+pub const BY_ADDRESS: u32 = 0;
+/// Count by the accepting process.
+pub const BY_PROCESS: u32 = 1;
+/// Count by the accepting process's cgroup.
+pub const BY_CGROUP: u32 = 2;
+/// Count by the accepting process's user.
+pub const BY_USER: u32 = 3;
+
+/// A SYN has come for the first time.
+pub const STAGE_SYN: u32 = 0;
+/// The handshake is complete.
+pub const STAGE_ESTABLISHED: u32 = 1;
+/// The server has accepted it.
+pub const STAGE_ACCEPTED: u32 = 2;
+
+/// How many connections got to each stage: the value of the maps of totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(Pod, Zeroable))]
+#[repr(C)]
+pub struct Stages {
+    /// SYNs that came for the first time.
+    pub asked: u64,
+    /// SYNs that were sent again.
+    pub repeated: u64,
+    /// Completed handshakes.
+    pub established: u64,
+    /// Connections that the server has accepted.
+    pub accepted: u64,
+}
+const _: () = assert!(size_of::<Stages>() == 32);
 
 /// What the programs count apart from the connections of each client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Counters {
-    /// Events that found no room in the ring buffer. Their connections are in the
-    /// totals all the same.
-    pub ring_full: u64,
+    /// Events, stage by stage, that found no room in the ring buffer. Their connections are
+    /// in the totals all the same.
+    pub lost: Stages,
     /// Connections that only `security_sock_graft` saw, of the kretprobe pair.
     pub second_hook_only: u64,
-    /// Connections of clients that found no room in the map of totals.
-    pub other_clients: u64,
     /// Sockets that could not be read, whose connections are in no total.
     pub unreadable: u64,
+    /// The connections, stage by stage, whose [`Key`] found no room in the maps of totals.
+    pub other: Stages,
 }
-const _: () = assert!(size_of::<Counters>() == 32);
+const _: () = assert!(size_of::<Counters>() == 80);
+
+/// In how many equal steps each power of two of a wait is divided: as a power of two.
+pub const WAIT_STEP_BITS: u32 = 3;
+
+/// The entries of the histogram of waits. Entry `e << WAIT_STEP_BITS | s` counts those of at
+/// least `2^e` ns, and less than `2^(e + 1)`, that are in step `s` of these.
+pub const WAIT_STEPS: usize = 64 << WAIT_STEP_BITS;
 
 /// Where the fields of a socket are: bytes from the start of the named structure
 /// of the running kernel.
@@ -132,8 +184,12 @@ pub struct SocketOffsets {
     /// `inet_sport` of `struct inet_sock`: the local port, network byte order, which a
     /// socket keeps when it is closed; [`UNKNOWN_OFFSET`] without BTF.
     pub sport: u16,
+    /// `rcvq_space.time` of `struct tcp_sock`: until the application reads for the first time,
+    /// when the connection was established, in microseconds of `CLOCK_MONOTONIC`
+    /// (`net/ipv4/tcp_input.c`, `tcp_init_buffer_space`); [`UNKNOWN_OFFSET`] without BTF.
+    pub established: u16,
 }
-const _: () = assert!(size_of::<SocketOffsets>() == 22);
+const _: () = assert!(size_of::<SocketOffsets>() == 24);
 
 /// A field whose place is not known; what it holds is not read.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
@@ -153,18 +209,68 @@ impl SocketOffsets {
         protocol: UNKNOWN_OFFSET,
         netns_inum: UNKNOWN_OFFSET,
         sport: UNKNOWN_OFFSET,
+        established: UNKNOWN_OFFSET,
     };
 }
 
-/// How the user side wants the programs to run; constant once they are loaded.
+/// How the user side wants the programs to run; constant once they are loaded. A filter that
+/// is not set lets everything pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Config {
-    /// Not 0: write an [`Event`] for every connection; 0: only count it.
-    pub emit_events: u32,
+    /// For each stage a bit, `1 << ` one of the `STAGE_` constants: write an [`Event`] for every
+    /// connection at this stage; without it, only count it.
+    pub emit: u32,
+    /// What to count accepted connections by, one of the `BY_` constants; the stages before
+    /// that are always counted by address.
+    pub count_by: u32,
+    /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
+    pub family: u32,
+    /// Not 0: look clients up in the trie of networks.
+    pub by_network: u32,
+    /// Not 0: clients that are in none of the networks pass.
+    pub pass_others: u32,
+    /// Not 0: only connections to [`Self::local_address`].
+    pub by_local_address: u32,
+    /// See [`Self::by_local_address`].
+    pub local_address: Address,
+    /// Not 0: only in the network namespace with this inode number.
+    pub netns: u32,
+    /// Not 0: only those that this process accepts.
+    pub tgid: u32,
+    /// Not 0: only those that [`Self::uid`] accepts.
+    pub by_uid: u32,
+    /// See [`Self::by_uid`].
+    pub uid: u32,
+    /// Not 0: only those that a thread named [`Self::comm`] accepts.
+    pub by_comm: u32,
+    /// See [`Self::by_comm`]; padded with NUL.
+    pub comm: [u32; 4],
+    /// Not 0: only those that are accepted in the cgroup of the map of cgroups, or below it.
+    pub by_cgroup: u32,
 }
-const _: () = assert!(size_of::<Config>() == 4);
+const _: () = assert!(size_of::<Config>() == 80);
+
+impl Config {
+    /// Report everything, by address.
+    pub const EVERYTHING: Self = Self {
+        emit: u32::MAX,
+        count_by: BY_ADDRESS,
+        family: 0,
+        by_network: 0,
+        pass_others: 0,
+        by_local_address: 0,
+        local_address: [0; 4],
+        netns: 0,
+        tgid: 0,
+        by_uid: 0,
+        uid: 0,
+        by_comm: 0,
+        comm: [0; 4],
+        by_cgroup: 0,
+    };
+}
 
 /// The words of a [`PortBits`].
 pub const PORT_WORDS: usize = 65536 / 64;

@@ -5,7 +5,7 @@ use conn_common::{Config, PORT_WORDS, PortBits, SocketOffsets};
 
 /// How to run.
 #[unsafe(no_mangle)]
-static CONFIG: Config = Config { emit_events: 1 };
+static CONFIG: Config = Config::EVERYTHING;
 
 /// Where the running kernel keeps the fields of a socket.
 #[unsafe(no_mangle)]
@@ -15,11 +15,18 @@ static OFFSETS: SocketOffsets = SocketOffsets::STABLE;
 #[unsafe(no_mangle)]
 static PORTS: PortBits = [u64::MAX; PORT_WORDS];
 
-/// Whether every connection is to be reported, not only counted.
+/// One of the settings.
 #[inline(always)]
 #[must_use]
-pub fn emits_events() -> bool {
-    frozen(&CONFIG.emit_events) != 0
+pub fn setting<T: Copy + 'static>(field: impl FnOnce(&'static Config) -> &'static T) -> T {
+    frozen(field(&CONFIG))
+}
+
+/// Whether one of the settings that are switches is on.
+#[inline(always)]
+#[must_use]
+pub fn is_on(field: impl FnOnce(&'static Config) -> &'static u32) -> bool {
+    setting(field) != 0
 }
 
 /// One of the offsets.

@@ -1,8 +1,8 @@
-//! What the eBPF programs of conn-cli share: the maps, the reading of a socket, and
-//! the recording of a connection.
+//! What the eBPF programs of conn-cli share: the maps, the reading of a socket and of a
+//! packet, the filters, and the recording of a connection.
 //!
-//! The programs themselves are in the two binaries, a file for each hook: `kprobe`
-//! (kretprobe, kprobe and tracepoint) and `fentry`. `cargo xtask ebpf` compiles them
+//! The programs themselves are in the two binaries, a file for each hook: `kprobe` (kretprobe
+//! and kprobe) and `fentry`; what both have (tracepoint and socket filter) is in `shared`. `cargo xtask ebpf` compiles them
 //! for the kernel. For the host they compile to nothing of use, so that `cargo check`,
 //! `clippy` and `doc` read this code with plain stable Rust.
 //!
@@ -11,6 +11,8 @@
 #![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
 
 pub mod config;
+pub mod filter;
+pub mod packet;
 pub mod record;
 pub mod socket;
 

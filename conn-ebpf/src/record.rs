@@ -1,104 +1,119 @@
-//! Counting a connection, and reporting it. The totals are kept here, in the kernel,
-//! so that they are exact whatever becomes of the reports.
+//! Counting a connection at a stage, and reporting it. The totals are kept here, in the
+//! kernel, so that they are exact whatever becomes of the reports.
 
 use core::mem::offset_of;
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_ktime_get_boot_ns, generated::bpf_get_current_comm,
+        bpf_ktime_get_boot_ns, bpf_ktime_get_ns, generated::bpf_get_current_comm,
     },
     macros::map,
-    maps::{Array, HashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use conn_common::{ClientKey, Counters, Event};
+use conn_common::{
+    BY_CGROUP, BY_PROCESS, BY_USER, Counters, Event, Key, STAGE_ACCEPTED, STAGE_ESTABLISHED,
+    STAGE_SYN, Stages, UNKNOWN_WAIT, WAIT_STEP_BITS, WAIT_STEPS,
+};
 
 use crate::{
-    config,
+    config, filter,
     socket::{Ends, Socket},
 };
 
-/// Connections of each client to each port. The user side sets the size.
+/// Those who have got further than to ask. The user side sets the size.
 #[map]
-static CLIENTS: HashMap<ClientKey, u64> = HashMap::with_max_entries(65536, 0);
+static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
 
-/// What is counted apart, in one entry.
+/// Those who have only asked, apart: anyone can ask in any number of names, and shall not take
+/// the places of those who are there. The user side sets the size.
 #[map]
-static COUNTERS: Array<Counters> = Array::with_max_entries(1, 0);
+static ASKERS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
+
+/// What is counted apart, in one entry, which the user side maps into its memory: reading it
+/// by system call would stop programs meanwhile.
+#[map]
+static COUNTERS: Array<Counters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// How many connections waited how long, see [`WAIT_STEPS`].
+#[map]
+static WAITS: Array<u64> = Array::with_max_entries(WAIT_STEPS as u32, 0);
+
+/// The longest wait in nanoseconds. For each processor apart: the kernels in question have no
+/// atomic maximum.
+#[map]
+static LONGEST_WAIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The events, on their way to be shown. The user side sets the size.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// In which task a hook runs.
+/// Whoever was not counted before.
+static NONE: Stages = Stages {
+    asked: 0,
+    repeated: 0,
+    established: 0,
+    accepted: 0,
+};
+
+/// Which number of [`Stages`] a connection counts in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// In the one that accepts the connection.
-    Accepting,
-    /// In whatever task a packet interrupted: nothing to report.
-    Any,
+pub enum Stage {
+    /// A SYN has come.
+    Asked,
+    /// A SYN has come again.
+    Repeated,
+    /// The handshake is complete.
+    Established,
+    /// The server has accepted it.
+    Accepted,
 }
 
-/// Counts the connection, and reports it where that is asked for.
+/// Counts a SYN, and reports it.
 #[inline(always)]
-pub fn connection(ends: &Ends, hook: u16, task: Task, socket: Socket) {
-    count(&ClientKey {
-        remote_address: ends.remote_address,
-        local_port: u32::from(ends.local_port),
-    });
-    if !config::emits_events() {
-        return;
+pub fn asked(ends: &Ends, hook: u16) {
+    count(&client(ends), Stage::Asked);
+    if is_reported(STAGE_SYN) {
+        // The packet sockets are in one network namespace, if only one is wanted in that one.
+        let netns = config::setting(|config| &config.netns);
+        report(ends, hook, Stage::Asked, netns, UNKNOWN_WAIT);
     }
-    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        add_one(offset_of!(Counters, ring_full));
-        return;
-    };
-    // SAFETY: the entry is as large as an Event, aligned for it, and ours until submitted.
-    // Every field is written; field by field, since the compiler would build the whole
-    // elsewhere and call memcpy.
-    unsafe {
-        let event = entry.as_mut_ptr();
-        (*event).time_ns = bpf_ktime_get_boot_ns();
-        (*event).remote_address = ends.remote_address;
-        (*event).local_address = ends.local_address;
-        (*event).remote_port = ends.remote_port;
-        (*event).local_port = ends.local_port;
-        (*event).family = ends.family;
-        (*event).hook = hook;
-        (*event).netns = socket.netns();
-        write_task(event, task);
-    }
-    entry.submit(0);
 }
 
-/// Writes the fields that tell of the running task.
-///
-/// # Safety
-/// `event` is valid for writes.
+/// Counts a SYN that was sent again.
 #[inline(always)]
-unsafe fn write_task(event: *mut Event, task: Task) {
-    let known = task == Task::Accepting;
-    let pid_tgid = if known { bpf_get_current_pid_tgid() } else { 0 };
-    // SAFETY: the caller's; `comm` has the 16 bytes that the helper is told of and is
-    // aligned to 8, as the two words are; the helpers only read the current task. On
-    // failure bpf_get_current_comm writes zeros.
-    unsafe {
-        let comm = &raw mut (*event).comm;
-        (*event).pid = pid_tgid as u32;
-        (*event).tgid = (pid_tgid >> 32) as u32;
-        if known {
-            (*event).uid = bpf_get_current_uid_gid() as u32;
-            (*event).cgroup = bpf_get_current_cgroup_id();
-            bpf_get_current_comm(comm.cast(), 16);
-        } else {
-            (*event).uid = 0;
-            // Volatile, or the compiler would call memset for them.
-            (&raw mut (*event).cgroup).write_volatile(0);
-            comm.cast::<u64>().write_volatile(0);
-            comm.cast::<u64>().add(1).write_volatile(0);
-        }
+pub fn asked_again(ends: &Ends) {
+    count(&client(ends), Stage::Repeated);
+}
+
+/// Counts a completed handshake, and reports it.
+#[inline(always)]
+pub fn established(ends: &Ends, hook: u16, socket: Socket) {
+    count(&client(ends), Stage::Established);
+    if is_reported(STAGE_ESTABLISHED) {
+        report(ends, hook, Stage::Established, socket.netns(), UNKNOWN_WAIT);
     }
+}
+
+/// Counts a connection that the running task accepts, and reports it.
+#[inline(always)]
+pub fn accepted(ends: &Ends, hook: u16, socket: Socket) {
+    count(&acceptor(ends), Stage::Accepted);
+    // SAFETY: it only reads the clock.
+    let wait_ns = socket.waited(unsafe { bpf_ktime_get_ns() });
+    if wait_ns != UNKNOWN_WAIT {
+        count_wait(wait_ns);
+    }
+    if is_reported(STAGE_ACCEPTED) {
+        report(ends, hook, Stage::Accepted, socket.netns(), wait_ns);
+    }
+}
+
+/// Whether connections at this stage are to be reported, not only counted.
+#[inline(always)]
+fn is_reported(stage: u32) -> bool {
+    config::setting(|config| &config.emit) >> stage & 1 == 1
 }
 
 /// Counts a connection that only the second hook of a pair saw.
@@ -114,18 +129,160 @@ pub fn unreadable() {
 }
 
 #[inline(always)]
-fn count(key: &ClientKey) {
-    if let Some(total) = CLIENTS.get_ptr_mut(key) {
-        return atomic_add_one(total);
-    }
-    if CLIENTS.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
+fn report(ends: &Ends, hook: u16, stage: Stage, netns: u32, wait_ns: u64) {
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        add_one(offset_of!(Counters, lost) + stage.place());
         return;
+    };
+    // SAFETY: the entry is as large as an Event, aligned for it, and ours until submitted.
+    // Every field is written; field by field, since the compiler would build the whole
+    // elsewhere and call memcpy.
+    unsafe {
+        let event = entry.as_mut_ptr();
+        (*event).time_ns = bpf_ktime_get_boot_ns();
+        (*event).wait_ns = wait_ns;
+        (*event).remote_address = ends.remote_address;
+        (*event).local_address = ends.local_address;
+        (*event).remote_port = ends.remote_port;
+        (*event).local_port = ends.local_port;
+        (*event).family = ends.family;
+        (*event).hook = hook;
+        (*event).netns = netns;
+        write_task(event, stage == Stage::Accepted);
     }
-    // Either another CPU has inserted this client meanwhile, or the map is full.
-    match CLIENTS.get_ptr_mut(key) {
-        Some(total) => atomic_add_one(total),
-        None => add_one(offset_of!(Counters, other_clients)),
+    entry.submit(0);
+}
+
+/// Writes the fields that tell of the running task, zeros if that is not the one that accepts.
+///
+/// # Safety
+/// `event` is valid for writes.
+#[inline(always)]
+unsafe fn write_task(event: *mut Event, accepts: bool) {
+    let pid_tgid = if accepts {
+        bpf_get_current_pid_tgid()
+    } else {
+        0
+    };
+    // SAFETY: the caller's; `comm` is aligned to 8 and has the 16 bytes that the helper is told
+    // of; the helpers only read the current task.
+    unsafe {
+        let comm = &raw mut (*event).comm;
+        // Volatile, or the compiler would call memset for them.
+        comm.cast::<u64>().write_volatile(0);
+        comm.cast::<u64>().add(1).write_volatile(0);
+        (*event).pid = pid_tgid as u32;
+        (*event).tgid = (pid_tgid >> 32) as u32;
+        if accepts {
+            (*event).uid = bpf_get_current_uid_gid() as u32;
+            (*event).cgroup = bpf_get_current_cgroup_id();
+            bpf_get_current_comm(comm.cast(), 16);
+        } else {
+            (*event).uid = 0;
+            (&raw mut (*event).cgroup).write_volatile(0);
+        }
     }
+}
+
+/// The client of a connection that no task has accepted yet.
+#[inline(always)]
+fn client(ends: &Ends) -> Key {
+    Key {
+        who: ends.remote_address,
+        pid: 0,
+        local_port: u32::from(ends.local_port),
+    }
+}
+
+/// Whose connection it is that the running task accepts, in the way that is counted by.
+#[inline(always)]
+fn acceptor(ends: &Ends) -> Key {
+    let mut key = client(ends);
+    match config::setting(|config| &config.count_by) {
+        BY_PROCESS => {
+            key.who = filter::comm();
+            key.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        }
+        BY_CGROUP => {
+            let [first, second] = filter::cgroup();
+            key.who = [first, second, 0, 0];
+        }
+        BY_USER => key.who = [bpf_get_current_uid_gid() as u32, 0, 0, 0],
+        _ => (),
+    }
+    key
+}
+
+#[inline(always)]
+fn count(key: &Key, stage: Stage) {
+    let place = stage.place();
+    let total = match CLIENTS.get_ptr_mut(key) {
+        Some(total) => Some(total),
+        None if stage == Stage::Asked || stage == Stage::Repeated => entry(&ASKERS, key),
+        None => entry(&CLIENTS, key),
+    };
+    match total {
+        // SAFETY: `place` is that of a u64 in Stages, which the pointer points to.
+        Some(total) => atomic_add_one(unsafe { total.byte_add(place) }.cast()),
+        None => add_one(offset_of!(Counters, other) + place),
+    }
+}
+
+/// The entry under this key, a new one if need be; None if there is no room.
+#[inline(always)]
+fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Option<*mut Stages> {
+    if let Some(total) = map.get_ptr_mut(key) {
+        return Some(total);
+    }
+    // If it fails, another processor has been faster, or the map is full.
+    let none: &Stages = &NONE;
+    let _ = map.insert(key, none, u64::from(BPF_NOEXIST));
+    map.get_ptr_mut(key)
+}
+
+impl Stage {
+    #[inline(always)]
+    fn place(self) -> usize {
+        match self {
+            Self::Asked => offset_of!(Stages, asked),
+            Self::Repeated => offset_of!(Stages, repeated),
+            Self::Established => offset_of!(Stages, established),
+            Self::Accepted => offset_of!(Stages, accepted),
+        }
+    }
+}
+
+#[inline(always)]
+fn count_wait(wait_ns: u64) {
+    if let Some(count) = WAITS.get_ptr_mut(step(wait_ns)) {
+        atomic_add_one(count);
+    }
+    if let Some(longest) = LONGEST_WAIT.get_ptr_mut(0) {
+        // SAFETY: a pointer to a value of the map, which only this processor writes to.
+        unsafe {
+            if *longest < wait_ns {
+                *longest = wait_ns;
+            }
+        }
+    }
+}
+
+/// The entry of [`WAITS`] for a wait.
+#[inline(always)]
+fn step(wait_ns: u64) -> u32 {
+    // Less than this has no steps, and is no wait.
+    let wait = wait_ns | 1 << WAIT_STEP_BITS;
+    // There is no instruction for a logarithm.
+    let mut rest = wait;
+    let mut exponent = 0;
+    for bits in [32, 16, 8, 4, 2, 1] {
+        if rest >> bits != 0 {
+            rest >>= bits;
+            exponent += bits;
+        }
+    }
+    let steps = (wait >> (exponent - WAIT_STEP_BITS)) as u32 & ((1 << WAIT_STEP_BITS) - 1);
+    exponent << WAIT_STEP_BITS | steps
 }
 
 /// Adds one to the counter at this place in [`Counters`].

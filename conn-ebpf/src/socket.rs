@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use conn_common::{AF_INET, AF_INET6, Address, UNKNOWN_OFFSET, V4_MAPPED};
+use conn_common::{AF_INET, AF_INET6, Address, UNKNOWN_OFFSET, UNKNOWN_WAIT, V4_MAPPED};
 
 use crate::config::offset;
 
@@ -121,6 +121,28 @@ impl Socket {
         }))
     }
 
+    /// How long the connection had been established by the time `now_ns` of `CLOCK_MONOTONIC`;
+    /// [`UNKNOWN_WAIT`] if that cannot be told, as of a Multipath TCP socket, which is no
+    /// `struct tcp_sock`.
+    #[inline(always)]
+    #[must_use]
+    pub fn waited(self, now_ns: u64) -> u64 {
+        let at_established = offset(|at| &at.established);
+        let at_protocol = offset(|at| &at.protocol);
+        if at_established == UNKNOWN_OFFSET || at_protocol == UNKNOWN_OFFSET {
+            return UNKNOWN_WAIT;
+        }
+        match self.read::<u16>(at_protocol) {
+            Ok(IPPROTO_TCP) => (),
+            _ => return UNKNOWN_WAIT,
+        }
+        match self.read::<u64>(at_established) {
+            // The kernel has cut the time to microseconds. 0 is before the first connection.
+            Ok(established_us @ 1..) => now_ns.saturating_sub(established_us * 1000),
+            _ => UNKNOWN_WAIT,
+        }
+    }
+
     /// The inode number of the socket's network namespace, 0 if it cannot be told.
     #[inline(always)]
     #[must_use]
@@ -151,6 +173,6 @@ fn is_ip(family: u16) -> bool {
 
 /// The IPv4-mapped form of an IPv4 address in network byte order.
 #[inline(always)]
-fn v4_mapped(address: u32) -> Address {
+pub(crate) fn v4_mapped(address: u32) -> Address {
     [0, 0, V4_MAPPED, address]
 }

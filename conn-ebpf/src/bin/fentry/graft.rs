@@ -15,11 +15,7 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use aya_log_ebpf::debug;
 use conn_common::HOOK_FENTRY;
-use conn_ebpf::{
-    config,
-    record::{self, Task},
-    socket::Socket,
-};
+use conn_ebpf::{config, filter, record, socket::Socket};
 
 /// The fentry program on `security_sock_graft`.
 #[fentry(function = "security_sock_graft")]
@@ -40,8 +36,10 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
     if !config::watched(local_port) {
         return Ok(());
     }
-    if let Some(ends) = socket.tcp_ends(local_port)? {
-        record::connection(&ends, HOOK_FENTRY, Task::Accepting, socket);
+    if let Some(ends) = socket.tcp_ends(local_port)?
+        && filter::wants_accepted(&ends, socket)
+    {
+        record::accepted(&ends, HOOK_FENTRY, socket);
     }
     Ok(())
 }

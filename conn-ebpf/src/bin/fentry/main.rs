@@ -2,7 +2,11 @@
 //! loaded without BTF, and they can.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
+#[path = "../shared/established.rs"]
+mod established;
 mod graft;
+#[path = "../shared/syn.rs"]
+mod syn;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

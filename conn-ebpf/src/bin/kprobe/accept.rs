@@ -16,11 +16,7 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::kretprobe, programs::RetProbeContext};
 use aya_log_ebpf::debug;
 use conn_common::HOOK_KRETPROBE;
-use conn_ebpf::{
-    config,
-    record::{self, Task},
-    socket::Socket,
-};
+use conn_ebpf::{config, filter, record, socket::Socket};
 
 use crate::seen;
 
@@ -43,9 +39,11 @@ fn try_conn_accept(ctx: &RetProbeContext) -> Result<(), i32> {
     if !config::watched(local_port) {
         return Ok(());
     }
-    if let Some(ends) = socket.tcp_ends(local_port)? {
+    if let Some(ends) = socket.tcp_ends(local_port)?
+        && filter::wants_accepted(&ends, socket)
+    {
         seen::leave(&ends)?;
-        record::connection(&ends, HOOK_KRETPROBE, Task::Accepting, socket);
+        record::accepted(&ends, HOOK_KRETPROBE, socket);
     }
     Ok(())
 }

@@ -14,11 +14,7 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
 use conn_common::HOOK_KPROBE;
-use conn_ebpf::{
-    config,
-    record::{self, Task},
-    socket::Socket,
-};
+use conn_ebpf::{config, filter, record, socket::Socket};
 
 use crate::seen;
 
@@ -44,9 +40,9 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     let Some(ends) = socket.tcp_ends(local_port)? else {
         return Ok(());
     };
-    if !seen::take(&ends) {
+    if filter::wants_accepted(&ends, socket) && !seen::take(&ends) {
         record::second_hook_only();
-        record::connection(&ends, HOOK_KPROBE, Task::Accepting, socket);
+        record::accepted(&ends, HOOK_KPROBE, socket);
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
-//! The object with the kretprobe pair and the tracepoint: what needs no BTF.
+//! The object with the kretprobe pair, the tracepoint and the socket filter: what needs no BTF.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod accept;
+#[path = "../shared/established.rs"]
 mod established;
 mod graft;
 mod seen;
+#[path = "../shared/syn.rs"]
+mod syn;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -13,8 +13,7 @@ use core::{ffi::c_void, mem::offset_of};
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 use conn_common::{Address, HOOK_TRACEPOINT};
 use conn_ebpf::{
-    config,
-    record::{self, Task},
+    config, filter, record,
     socket::{Ends, Socket},
 };
 
@@ -77,7 +76,9 @@ fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
         local_port: record.sport,
         family: record.family,
     };
-    record::connection(&ends, HOOK_TRACEPOINT, Task::Any, socket);
+    if filter::wants_ends(&ends) && filter::wants_namespace(socket) {
+        record::established(&ends, HOOK_TRACEPOINT, socket);
+    }
     Ok(())
 }
 
