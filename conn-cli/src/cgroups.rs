@@ -10,7 +10,6 @@ use std::{
         fs::{DirEntryExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -23,105 +22,59 @@ const CGROUP2: FsWord = 0x6367_7270;
 
 const MOUNTS: &str = "/proc/self/mounts";
 
-/// Ids that are remembered. Whoever may make cgroups can make many.
+/// Cgroups that are looked at. Whoever may make cgroups can make many.
 const MOST: usize = 65_536;
 
-/// The least time between two walks through the tree, which may be large.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// The paths of cgroups. The tree is walked when an id is asked for that is not known; so a
-/// cgroup that is gone by then has no path, and one that is gone later keeps its path.
-#[derive(Clone, Debug)]
-pub struct Cgroups {
-    mount: Option<PathBuf>,
-    /// None: there was no such id in a walk after it was asked for, and so there never will be.
-    paths: HashMap<u64, Option<Box<str>>, foldhash::fast::RandomState>,
-    walked: Option<Instant>,
+/// The paths of the cgroups that there are, by id, as in `/proc/PID/cgroup`:
+/// `/system.slice/nginx.service`. They are not safe to show: their parts may be any bytes, of
+/// which those that are not UTF-8 are replaced. Empty if no cgroups are mounted.
+#[must_use]
+pub fn paths() -> HashMap<u64, Box<str>> {
+    mount_point().map_or_else(HashMap::new, |mount| paths_below(&mount))
 }
 
-impl Cgroups {
-    /// Those below the mount point of this process. If there is none, no id has a path.
-    #[must_use]
-    pub fn mounted() -> Self {
-        Self::below(mount_point())
-    }
-
-    fn below(mount: Option<PathBuf>) -> Self {
-        Self {
-            mount,
-            paths: HashMap::default(),
-            walked: None,
-        }
-    }
-
-    /// The path of a cgroup as in `/proc/PID/cgroup`, `/system.slice/nginx.service`. It is not
-    /// safe to show: its parts may be any bytes, of which those that are not UTF-8 are replaced.
-    ///
-    /// In the second after a walk, an id that is not known has no path, and has one later.
-    pub fn path(&mut self, id: u64) -> Option<&str> {
-        self.path_at(id, Instant::now())
-    }
-
-    fn path_at(&mut self, id: u64, now: Instant) -> Option<&str> {
-        let is_early = |walked| now.saturating_duration_since(walked) < PAUSE;
-        if !self.paths.contains_key(&id) && !self.walked.is_some_and(is_early) {
-            self.walked = Some(now);
-            self.walk();
-            self.paths.entry(id).or_insert(None);
-        }
-        self.paths.get(&id)?.as_deref()
-    }
-
-    /// Takes in what there is now. What cannot be read is left out.
-    fn walk(&mut self) {
-        let Some(mount) = &self.mount else {
-            return;
+/// What cannot be read is left out.
+fn paths_below(mount: &Path) -> HashMap<u64, Box<str>> {
+    let mut paths = HashMap::new();
+    let Ok(root) = fs::metadata(mount) else {
+        return paths;
+    };
+    paths.insert(root.ino(), "/".into());
+    // Level by level: nobody hides others by making many, deep down.
+    let mut left = VecDeque::from([PathBuf::new()]);
+    while let Some(parent) = left.pop_front() {
+        let Ok(entries) = fs::read_dir(mount.join(&parent)) else {
+            continue;
         };
-        if self.paths.len() >= MOST {
-            self.paths.clear();
-        }
-        let Ok(root) = fs::metadata(mount) else {
-            return;
-        };
-        self.paths.insert(root.ino(), Some("/".into()));
-        // Level by level: nobody hides others by making many, deep down.
-        let mut left = VecDeque::from([PathBuf::new()]);
-        let mut walked = 0;
-        while let Some(parent) = left.pop_front() {
-            let Ok(entries) = fs::read_dir(mount.join(&parent)) else {
+        for entry in entries.flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
-            };
-            for entry in entries.flatten() {
-                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    continue;
-                }
-                walked += 1;
-                if walked >= MOST {
-                    return;
-                }
-                let path = parent.join(entry.file_name());
-                let shown = format!("/{}", path.to_string_lossy());
-                self.paths.insert(entry.ino(), Some(shown.into()));
-                left.push_back(path);
             }
+            if paths.len() >= MOST {
+                return paths;
+            }
+            let path = parent.join(entry.file_name());
+            paths.insert(entry.ino(), format!("/{}", path.to_string_lossy()).into());
+            left.push_back(path);
         }
     }
+    paths
 }
 
-/// The id of the cgroup with this path: that of its directory, or the one in
+/// The directory of the cgroup with this path: that of its directory, or the one in
 /// `/proc/PID/cgroup`, with or without the slash before it.
 ///
 /// # Errors
 /// What the path is instead.
-pub fn id_of(path: &Path) -> anyhow::Result<u64> {
-    id_below(mount_point().as_deref(), path, is_cgroup2)
+pub fn directory(path: &Path) -> anyhow::Result<PathBuf> {
+    directory_below(mount_point().as_deref(), path, is_cgroup2)
 }
 
-fn id_below(
+fn directory_below(
     mount: Option<&Path>,
     path: &Path,
     is_cgroup2: impl Fn(&Path) -> io::Result<bool>,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<PathBuf> {
     let name = escaped(path.as_os_str().as_encoded_bytes());
     // Else an empty variable of a shell would be the root, in which everything is.
     if name.is_empty() {
@@ -143,7 +96,7 @@ fn id_below(
                 if !directory.is_dir() {
                     bail!("{name} is a file of a cgroup; name the directory that it is in");
                 }
-                return Ok(directory.ino());
+                return Ok(candidate.to_owned());
             }
             Ok(false) => is_other = true,
             Err(error)
@@ -234,10 +187,6 @@ mod tests {
         fn id(&self, path: &str) -> u64 {
             fs::metadata(self.0.join(path)).unwrap().ino()
         }
-
-        fn cgroups(&self) -> Cgroups {
-            Cgroups::below(Some(self.0.clone()))
-        }
     }
 
     impl Drop for Tree {
@@ -252,65 +201,21 @@ mod tests {
         fs::write(tree.0.join("cgroup.procs"), "").unwrap();
         symlink("/", tree.0.join("link")).unwrap();
         symlink(&tree.0, tree.0.join("c.slice/loop")).unwrap();
-        let mut cgroups = tree.cgroups();
+        let paths = paths_below(&tree.0);
         for (directory, path) in [
             ("", "/"),
             ("a.slice", "/a.slice"),
             ("a.slice/b.service", "/a.slice/b.service"),
             ("c.slice", "/c.slice"),
         ] {
-            let id = tree.id(directory);
-            assert_eq!(cgroups.path(id), Some(path));
+            assert_eq!(paths[&tree.id(directory)].as_ref(), path);
         }
-        assert_eq!(cgroups.paths.len(), 4);
-        assert_eq!(cgroups.path(tree.id("cgroup.procs")), None);
-    }
-
-    #[test]
-    fn what_is_new_is_found_and_what_is_gone_is_kept() {
-        let tree = Tree::with("new", &["a"]);
-        let mut cgroups = tree.cgroups();
-        let (start, a) = (Instant::now(), tree.id("a"));
-        assert_eq!(cgroups.path_at(a, start), Some("/a"));
-        let b = tree.make("b");
-        let half = start + PAUSE / 2;
-        assert_eq!(cgroups.path_at(b, half), None);
-        assert_eq!(cgroups.path_at(b, start + PAUSE), Some("/b"));
-        fs::remove_dir(tree.0.join("a")).unwrap();
-        assert_eq!(cgroups.path_at(1 << 60, start + 2 * PAUSE), None);
-        assert_eq!(cgroups.path_at(a, start + 2 * PAUSE), Some("/a"));
-    }
-
-    #[test]
-    fn an_id_that_there_is_not_costs_one_walk() {
-        let tree = Tree::with("none", &[]);
-        let mut cgroups = tree.cgroups();
-        let start = Instant::now();
-        assert_eq!(cgroups.path_at(1 << 60, start), None);
-        assert_eq!(cgroups.path_at(1 << 60, start + 2 * PAUSE), None);
-        assert_eq!(cgroups.walked, Some(start));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let tree = Tree::with("bound", &["a"]);
-        let mut cgroups = tree.cgroups();
-        let mut now = Instant::now();
-        for id in 1 << 60..(1 << 60) + MOST as u64 {
-            cgroups.paths.insert(id, None);
-        }
-        let a = tree.id("a");
-        now += PAUSE;
-        assert_eq!(cgroups.path_at(a, now), Some("/a"));
-        assert!(cgroups.paths.len() < 10);
+        assert_eq!(paths.len(), 4);
     }
 
     #[test]
     fn without_a_mount_there_is_nothing() {
-        let gone = Some(PathBuf::from("/nonexistent"));
-        for mount in [None, gone] {
-            assert_eq!(Cgroups::below(mount).path(1), None);
-        }
+        assert!(paths_below(Path::new("/nonexistent")).is_empty());
     }
 
     #[test]
@@ -319,7 +224,7 @@ mod tests {
         let name = std::ffi::OsStr::from_bytes(b"a\xff\x1b");
         fs::create_dir_all(tree.0.join(name).join("b")).unwrap();
         let id = fs::metadata(tree.0.join(name).join("b")).unwrap().ino();
-        assert_eq!(tree.cgroups().path(id), Some("/a\u{fffd}\x1b/b"));
+        assert_eq!(paths_below(&tree.0)[&id].as_ref(), "/a\u{fffd}\x1b/b");
     }
 
     #[test]
@@ -327,7 +232,10 @@ mod tests {
         let tree = Tree::with("id", &["a.slice/b.service"]);
         fs::write(tree.0.join("cgroup.procs"), "").unwrap();
         let is_in_tree = |path: &Path| Ok(path.canonicalize()?.starts_with(&tree.0));
-        let id = |path: &str| id_below(Some(&tree.0), Path::new(path), is_in_tree);
+        let id = |path: &str| -> anyhow::Result<u64> {
+            let directory = directory_below(Some(&tree.0), Path::new(path), is_in_tree)?;
+            Ok(directory.metadata()?.ino())
+        };
         let b = tree.id("a.slice/b.service");
         let absolute = tree.0.join("a.slice/b.service");
         for path in [
@@ -354,7 +262,7 @@ mod tests {
             let error = format!("{:#}", id(path).unwrap_err());
             assert!(error.contains(expected), "{path}: {error}");
         }
-        let error = id_below(None, Path::new("/a.slice"), is_in_tree).unwrap_err();
+        let error = directory_below(None, Path::new("/a.slice"), is_in_tree).unwrap_err();
         assert!(error.to_string().contains("no cgroups of version 2"));
     }
 
@@ -383,14 +291,14 @@ mod tests {
             return;
         };
         // It may be out of sight, in another namespace of cgroups.
-        let Ok(id) = id_of(Path::new(own)) else {
+        let Ok(found) = directory(Path::new(own)) else {
             return;
         };
-        let directory = mount.join(own.trim_start_matches('/'));
-        assert_eq!(fs::metadata(&directory).unwrap().ino(), id);
-        assert_eq!(id_of(&directory).unwrap(), id);
-        assert_eq!(Cgroups::mounted().path(id), Some(own));
-        assert!(id_of(&directory.join("cgroup.procs")).is_err());
-        assert!(id_of(Path::new("/proc")).is_err());
+        let expected = mount.join(own.trim_start_matches('/'));
+        let id = fs::metadata(&expected).unwrap().ino();
+        assert_eq!(fs::metadata(&found).unwrap().ino(), id);
+        assert_eq!(paths()[&id].as_ref(), own);
+        assert!(directory(&expected.join("cgroup.procs")).is_err());
+        assert!(directory(Path::new("/proc")).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The domain: a connection, whoever reported it and however it will be shown.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 /// Of a host's name, in bytes (RFC 1035).
 const LONGEST_NAME: usize = 255;
 
-/// One new connection to a server, as far as it is known.
+/// One new connection to a server, or an attempt at one, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// When it was accepted; from the tracepoint, when its handshake was completed; from a
-    /// packet, when that was seen.
+    /// When it got to its stage; from a packet, when that was seen.
     pub time: When,
     /// The client. An IPv4 client of an IPv6 server has its IPv4 address here.
     pub remote: Host,
@@ -28,8 +27,24 @@ pub struct Connection {
     pub process: Option<Process>,
     /// The inode number of the network namespace.
     pub netns: Option<u32>,
+    /// How long it was established before it was accepted.
+    pub wait: Option<Duration>,
     /// What saw it.
     pub source: Source,
+}
+
+/// How far a connection has got. In this order they come.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// A client has asked for it: its SYN has come
+    Syn,
+    /// Its handshake is complete
+    Established,
+    /// The server has accepted it
+    Accepted,
 }
 
 /// When something happened.
@@ -140,6 +155,34 @@ pub enum Hook {
     Fentry,
     /// The tracepoint `sock:inet_sock_set_state`.
     Tracepoint,
+    /// The filter of the packet sockets.
+    Filter,
+}
+
+impl Connection {
+    /// How far it has got.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.source {
+            Source::Hook(Hook::Filter)
+            | Source::Record(Record::KernelLog | Record::Tcpdump | Record::Pcap) => Stage::Syn,
+            Source::Hook(Hook::Tracepoint) => Stage::Established,
+            Source::Hook(Hook::Kretprobe | Hook::Kprobe | Hook::Fentry)
+            | Source::Record(Record::Strace) => Stage::Accepted,
+        }
+    }
+}
+
+impl Stage {
+    /// As `--event` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "syn",
+            Self::Established => "established",
+            Self::Accepted => "accepted",
+        }
+    }
 }
 
 impl Host {

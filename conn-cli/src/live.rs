@@ -1,16 +1,31 @@
 //! Live tracing: from attaching to the summary.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    time::Duration,
+};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow, bail};
+use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    cgroups,
     cli::TraceArgs,
-    kernel::{self, Choice, Doubts, Settings, Totals, Tracer},
-    output::{Origin, Summary, say},
-    screen::{End, Screen, TICK},
+    connection::Stage,
+    filter::{EndsFilter, TaskFilter},
+    kernel::{self, Choice, Doubts, Place, Reported, Settings, Totals, Tracer},
+    known::Known,
+    listen::Survey,
+    names,
+    output::{listening, say},
+    ports::PortSet,
+    screen::{End, Screen},
     stop::Stop,
+    summary::{Live, Origin},
+    tally::Tally,
 };
 
 /// Records handled before signals are looked at again.
@@ -22,6 +37,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long records that were begun before the end are waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// After how long without a connection it is looked whether some wait to be accepted.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What is being done.
+struct Tracing {
+    tracer: Tracer,
+    screen: Screen,
+    survey: Option<Survey>,
+    /// Whether connections are left out: then nothing arrives while others are accepted, and that
+    /// some wait at that moment means nothing.
+    filters: bool,
+    /// When something arrived last, and whether it has been said that clients wait since.
+    last: Instant,
+    /// When it was looked last who waits.
+    looked: Instant,
+    said_they_wait: bool,
+}
+
 /// Traces as `args` say, until it is stopped, and prints the summary.
 ///
 /// # Errors
@@ -29,20 +62,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     kernel::require()?;
     let ports = args.show.port_set();
-    let settings = Settings {
-        ports: ports.bits(),
-        offsets: kernel::offsets(),
-        emit_events: Screen::wants_events(&args.show),
-        max_clients: args.max_clients,
-        buffer_size: args.buffer_size,
-        verbose: args.verbose,
-    };
+    let settings = settings(args, &ports)?;
+    let known = Known::asked(&args.show)?;
+    let candidates = args.candidates().map_err(|why| anyhow!(why))?;
     // Before attaching: nothing shall end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
+    // Before privileges are given up, and before those who wait are disturbed.
+    let survey = survey(&ports, settings.netns);
     let Choice {
-        attached: mut tracer,
+        attached: tracer,
         passed_over,
-    } = kernel::choose(args.probe, |backend| Tracer::attach(backend, &settings))
+    } = kernel::choose(&candidates, |backend| Tracer::attach(backend, &settings))
         .map_err(|refused| anyhow!(kernel::complaint(&refused)))?;
     kernel::drop_privileges()?;
     release_memory();
@@ -52,18 +82,91 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     say(kernel::announcement(
         &ports,
         tracer.backend(),
+        &settings.stages,
         &settings.offsets,
         &passed_over,
     ));
+    for line in survey.iter().flat_map(|survey| listening(&ports, survey)) {
+        say(line);
+    }
 
-    let mut screen = Screen::new(&args.show, ports.is_single());
+    let mut tracing = Tracing {
+        screen: Screen::new(&args.show, Some(tracer.stages()), known),
+        tracer,
+        survey,
+        filters: args.show.filter() != EndsFilter::default() || !args.task().is_empty(),
+        last: Instant::now(),
+        looked: Instant::now(),
+        said_they_wait: false,
+    };
     let end = tokio::select! {
         biased;
         () = stop.wait() => End::Asked,
-        end = follow(&mut tracer, &mut screen) => end?,
+        end = tracing.follow() => end?,
     };
-    tracer.detach();
-    finish(&mut tracer, &mut screen, &mut stop, end).await
+    tracing.tracer.detach();
+    tracing.finish(&mut stop, end).await
+}
+
+fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
+    let offsets = kernel::offsets();
+    Ok(Settings {
+        ports: ports.bits(),
+        offsets,
+        stages: args.stages(),
+        place: Place {
+            interface: args.interface.clone(),
+            netns: args.netns.as_ref().map(|netns| netns.path().to_owned()),
+        },
+        ends: args.show.filter(),
+        task: task(args)?,
+        netns: netns(args, &offsets)?,
+        by: args.show.by,
+        reported: Screen::wants(&args.show),
+        max_clients: args.max_clients,
+        buffer_size: args.buffer_size,
+        verbose: args.verbose,
+    })
+}
+
+/// Who is to accept, a cgroup with the path of its directory.
+fn task(args: &TraceArgs) -> anyhow::Result<TaskFilter> {
+    let mut task = args.task();
+    if let Some(path) = &mut task.cgroup {
+        *path = cgroups::directory(path)?;
+    }
+    Ok(task)
+}
+
+/// The inode number of the network namespace that was asked for.
+fn netns(args: &TraceArgs, offsets: &SocketOffsets) -> anyhow::Result<Option<u32>> {
+    let Some(netns) = &args.netns else {
+        return Ok(None);
+    };
+    let only_syns = args.stages() == [Stage::Syn].into();
+    if offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
+        bail!("--netns needs the kernel's BTF (/sys/kernel/btf/vmlinux), which is not there");
+    }
+    let file = File::open(netns.path());
+    let file = file.with_context(|| format!("cannot find the network namespace {netns}"))?;
+    // SAFETY: this ioctl has no argument; on what is not a namespace it fails.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+    if kind != libc::CLONE_NEWNET {
+        bail!("{netns} is no network namespace");
+    }
+    u32::try_from(file.metadata()?.ino())
+        .map(Some)
+        .with_context(|| format!("{netns} is no network namespace"))
+}
+
+/// Of `include/uapi/linux/nsfs.h`: what kind of namespace a file is.
+const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+
+/// Who listens; without, connections are counted all the same.
+fn survey(ports: &PortSet, netns: Option<u32>) -> Option<Survey> {
+    Survey::begin(ports, netns)
+        .inspect_err(|error| say(format_args!("who listens cannot be told: {error:#}")))
+        .ok()
 }
 
 /// Gives back what loading took: aya reads all of the kernel's BTF, tens of megabytes.
@@ -75,78 +178,132 @@ fn release_memory() {
     }
 }
 
-/// Shows connections as they come, until the limit is reached or nobody reads.
-async fn follow(tracer: &mut Tracer, screen: &mut Screen) -> anyhow::Result<End> {
-    loop {
-        let batch = tracer.read(BATCH, |connection| screen.show(connection));
-        if let Err(error) = screen.stdout.send().await {
-            return Ok(End::output(error));
-        }
-        if screen.is_full() {
-            return Ok(End::Asked);
-        }
-        if batch.more {
-            tokio::task::yield_now().await;
-        } else if batch.records > 0 {
-            sleep(PAUSE).await;
-        } else {
-            tokio::select! {
-                ready = tracer.readable() => ready?,
-                () = sleep(TICK) => if screen.stdout.is_closed() {
-                    return Ok(End::Output(None));
-                },
+impl Tracing {
+    /// Shows connections as they come, until the limit is reached or nobody reads.
+    async fn follow(&mut self) -> anyhow::Result<End> {
+        loop {
+            let screen = &mut self.screen;
+            let batch = self
+                .tracer
+                .read(BATCH, |connection| screen.show(connection));
+            self.screen.roll(self.tracer.lost());
+            if let Err(error) = self.screen.stdout.send().await {
+                return Ok(End::output(error));
+            }
+            if self.screen.is_full() {
+                return Ok(End::Asked);
+            }
+            if batch.records > 0 {
+                self.last = Instant::now();
+                self.said_they_wait = false;
+            }
+            if batch.more {
+                tokio::task::yield_now().await;
+            } else if batch.records > 0 {
+                sleep(PAUSE).await;
+            } else {
+                tokio::select! {
+                    ready = self.tracer.readable() => ready?,
+                    () = sleep(self.screen.patience()) => {
+                        if self.screen.stdout.is_closed() {
+                            return Ok(End::Output(None));
+                        }
+                        self.look_who_waits();
+                    }
+                }
             }
         }
     }
-}
 
-/// Reads what is left, then the totals, and prints the summary and the account.
-async fn finish(
-    tracer: &mut Tracer,
-    screen: &mut Screen,
-    stop: &mut Stop,
-    end: End,
-) -> anyhow::Result<()> {
-    let totals = settle(tracer, screen).await?;
-    let counted = totals.tally.connections();
-    let (tally, second_hook_only) = match screen.first_ones() {
-        Some(first) => (first.tally, first.second_hook_only),
-        None => (totals.tally, totals.second_hook_only),
-    };
-    let origin = Origin::Kernel {
-        backend: tracer.backend(),
-        elapsed: tracer.elapsed(),
-        second_hook_only,
-        beyond_limit: counted.saturating_sub(tally.connections()),
-    };
-    let summary = Summary::new(tally, totals.doubts, origin);
-    screen.conclude(summary, stop, end).await
-}
-
-/// Reads the ring until all that was counted has arrived or is known to be lost. A program
-/// that ran while its probe was detached may still be writing.
-async fn settle(tracer: &mut Tracer, screen: &mut Screen) -> anyhow::Result<Totals> {
-    let begun = Instant::now();
-    loop {
-        while tracer
-            .read(BATCH, |connection| screen.show(connection))
-            .more
-        {
-            tokio::task::yield_now().await;
+    /// Says, if nothing comes, whether that is because nobody connects or because nobody
+    /// accepts.
+    fn look_who_waits(&mut self) {
+        let reports = self.tracer.reported() != Reported::None;
+        let is_due = self.last.elapsed() >= SILENCE && self.looked.elapsed() >= SILENCE;
+        if self.said_they_wait || self.filters || !reports || !is_due {
+            return;
         }
-        let totals = tracer.totals()?;
-        let reported = totals.tally.connections() - totals.ring_full;
-        let unaccounted = match tracer.reports() {
-            true => reported.saturating_sub(screen.arrived),
-            false => 0,
+        self.looked = Instant::now();
+        let Some(Ok(listeners)) = self.survey.as_mut().map(Survey::now) else {
+            return;
         };
-        if unaccounted == 0 || begun.elapsed() > PATIENCE {
-            let doubts = Doubts {
-                unaccounted,
-                ..totals.doubts
-            };
-            return Ok(Totals { doubts, ..totals });
+        for listener in listeners.iter().filter(|listener| listener.waiting > 0) {
+            say(format_args!(
+                "nothing for {} s, and connections wait to be accepted: {}",
+                self.last.elapsed().as_secs(),
+                listener.describe()
+            ));
+            self.said_they_wait = true;
         }
-        sleep(PAUSE).await;
+    }
+
+    /// Reads what is left, then the totals, and prints the summary and the account.
+    async fn finish(&mut self, stop: &mut Stop, end: End) -> anyhow::Result<()> {
+        let mut totals = self.settle().await?;
+        self.screen.roll(self.tracer.lost());
+        let counted = totals.stages.pop_last();
+        let tally = counted.map_or_else(Tally::default, |(_, tally)| tally);
+        let all = tally.connections();
+        let waits = totals.waits.quantiles();
+        let (tally, earlier, second_hook_only, waits) = match self.screen.first_ones() {
+            // The histogram is of all.
+            Some(first) => (first.tally, first.earlier, first.second_hook_only, None),
+            None => (tally, totals.stages, totals.second_hook_only, waits),
+        };
+        let last = (self.tracer.backend().stage(), &tally);
+        let stages = || {
+            earlier
+                .iter()
+                .map(|(stage, tally)| (*stage, tally))
+                .chain([last])
+        };
+        let of_each = |count: fn(&Tally) -> u64| -> BTreeMap<_, _> {
+            stages()
+                .map(|(stage, tally)| (stage, count(tally)))
+                .collect()
+        };
+        let live = Live {
+            backend: self.tracer.backend(),
+            elapsed: self.tracer.elapsed(),
+            second_hook_only,
+            beyond_limit: all.saturating_sub(tally.connections()),
+            stages: of_each(Tally::connections),
+            others: of_each(Tally::other),
+            repeated: totals.repeated,
+            waits,
+            queues: self.survey.as_mut().and_then(|survey| survey.queues().ok()),
+        };
+        let mut summary = self
+            .screen
+            .summary(tally, earlier, totals.doubts, Origin::Kernel(live));
+        names::add(&mut summary);
+        self.screen.conclude(summary, stop, end).await
+    }
+
+    /// Reads the ring until all that was counted has arrived or is known to be lost. A program
+    /// that ran while its probe was detached may still be writing.
+    async fn settle(&mut self) -> anyhow::Result<Totals> {
+        let begun = Instant::now();
+        loop {
+            loop {
+                let screen = &mut self.screen;
+                let show = |connection: &_| screen.show(connection);
+                if !self.tracer.read(BATCH, show).more {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let totals = self.tracer.totals()?;
+            let reported = totals.reported(self.tracer.reported());
+            let unaccounted = reported.saturating_sub(self.screen.arrived);
+            if unaccounted == 0 || begun.elapsed() > PATIENCE {
+                let doubts = Doubts {
+                    unaccounted,
+                    ..totals.doubts
+                };
+                return Ok(Totals { doubts, ..totals });
+            }
+            sleep(PAUSE).await;
+        }
     }
 }

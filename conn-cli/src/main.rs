@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use conn_cli::{
     cli::{Args, Command},
     live,
@@ -11,7 +10,7 @@ use conn_cli::{
 };
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::of_process();
     if args.trace.verbose {
         show_diagnostics();
     }

@@ -1,8 +1,9 @@
 //! What a run shows: the live lines, what is known of them, and the summary that ends it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    io::{self, IsTerminal as _},
+    io,
     time::Duration,
 };
 
@@ -12,9 +13,14 @@ use tokio::time::sleep;
 
 use crate::{
     cli::ShowArgs,
-    connection::{Connection, Hook, Source},
-    output::{Clock, Json, Printer, Stdout, Summary, Text, TimeFormat, account, say},
+    connection::{Connection, Hook, Source, Stage},
+    interval::{Interval, Periods},
+    kernel::{Doubts, Reported},
+    known::Known,
+    output::{Printer, Stdout, account, say},
+    profile::Profiles,
     stop::Stop,
+    summary::{Listing, Origin, Summary},
     tally::Tally,
 };
 
@@ -29,10 +35,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Screen {
     /// Where lines go.
     pub stdout: Stdout,
-    /// Connections that came to be shown.
+    /// What came to be shown: connections, at each stage that was watched.
     pub arrived: u64,
     printer: Printer,
-    quiet: bool,
+    listing: Listing,
+    /// The stage that is counted; None if all are the same.
+    counted: Option<Stage>,
+    wants_lines: bool,
+    /// With `--new`, who is not new.
+    known: Option<Known>,
+    /// Lines of connections at the stage that is counted.
+    connection_lines: u64,
+    /// Lines that `--new` left out.
+    left_out: u64,
+    periods: Option<Periods>,
+    profiles: Option<Profiles>,
     limit: Option<u64>,
     first: FirstOnes,
 }
@@ -41,10 +58,14 @@ pub struct Screen {
 /// is of these and of no other.
 #[derive(Clone, Debug, Default)]
 pub struct FirstOnes {
-    /// By client.
+    /// Those at the stage that is counted, which the limit is for.
     pub tally: Tally,
+    /// Those at other stages.
+    pub earlier: BTreeMap<Stage, Tally>,
     /// Those that only the second hook of the pair saw.
     pub second_hook_only: u64,
+    /// How many there are in `tally`, which would have to be summed for it.
+    counted: u64,
 }
 
 /// Why a run ended.
@@ -57,34 +78,39 @@ pub enum End {
 }
 
 impl Screen {
-    /// As `args` say. `single_port`: lines need not name the port.
+    /// As `args` say. `stages`: those that are watched, if each connection comes once for each.
+    /// `known`: what [`Known::asked`] has read.
     #[must_use]
-    pub fn new(args: &ShowArgs, single_port: bool) -> Self {
+    pub fn new(args: &ShowArgs, stages: Option<&BTreeSet<Stage>>, known: Option<Known>) -> Self {
         let zone = match args.utc {
             true => TimeZone::UTC,
             false => TimeZone::system(),
         };
-        let clock = Clock::new(zone, TimeFormat::default());
-        let stdout = io::stdout();
-        let colour = stdout.is_terminal()
-            && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        let counted = stages.and_then(|stages| stages.last().copied());
         Self {
-            printer: match args.json {
-                true => Printer::Json(Json::new(clock)),
-                false => Printer::Text(Text::new(clock, !single_port, colour)),
-            },
+            printer: Printer::new(args, stages, &zone),
+            listing: args.listing(),
+            counted,
             stdout: Stdout::new(),
-            quiet: args.quiet,
+            wants_lines: args.wants_lines(),
+            known,
+            connection_lines: 0,
+            left_out: 0,
+            periods: args.interval.map(|length| match stages {
+                Some(_) => Periods::live(length, zone),
+                None => Periods::of_records(length, zone),
+            }),
+            profiles: args.long.then(Profiles::default),
             arrived: 0,
             limit: args.count,
-            first: FirstOnes::default(),
+            first: FirstOnes::of(stages),
         }
     }
 
     /// Whether the limit of `--count` is reached.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.arrived >= limit)
+        self.limit.is_some_and(|limit| self.first.counted >= limit)
     }
 
     /// The connections up to the limit, if that is reached.
@@ -93,10 +119,23 @@ impl Screen {
         self.is_full().then(|| self.first.clone())
     }
 
-    /// Whether the kernel is to report connections, or only to count them.
+    /// Which connections the kernel is to report, not only to count. Those at earlier stages
+    /// would take the places of others in the ring buffer.
     #[must_use]
-    pub fn wants_events(args: &ShowArgs) -> bool {
-        !args.quiet || args.count.is_some()
+    pub fn wants(args: &ShowArgs) -> Reported {
+        if args.wants_lines() || args.count.is_some() {
+            Reported::All
+        } else if args.interval.is_some() || args.long {
+            Reported::Last
+        } else {
+            Reported::None
+        }
+    }
+
+    /// Whether a connection is one of those that the summary counts.
+    fn counts(&self, connection: &Connection) -> bool {
+        self.counted
+            .is_none_or(|counted| counted == connection.stage())
     }
 
     /// Appends a connection's line, unless the limit is reached.
@@ -106,16 +145,65 @@ impl Screen {
         if too_late {
             return;
         }
+        let counts = self.counts(connection);
         if self.limit.is_some() {
-            let (client, port) = (&connection.remote, connection.local_port);
-            self.first.tally.add(client, port, 1);
-            let by_second_hook = connection.source == Source::Hook(Hook::Kprobe);
-            self.first.second_hook_only += u64::from(by_second_hook);
+            self.first.add(connection, counts, self.listing);
         }
-        if !self.quiet {
-            self.printer.connection(self.stdout.buffer(), connection);
-            self.stdout.count_line();
+        if let (true, Some(profiles)) = (counts, &mut self.profiles) {
+            profiles.add(self.listing.by, connection);
         }
+        if let (true, Some(periods)) = (counts, &mut self.periods) {
+            let over = periods.add(connection);
+            self.rows(&over);
+        }
+        if !self.wants_lines {
+            return;
+        }
+        // One line for each, when it has got as far as is counted.
+        if let Some(known) = &mut self.known
+            && !(counts && known.is_new(&connection.remote))
+        {
+            self.left_out += 1;
+            return;
+        }
+        self.connection_lines += u64::from(counts);
+        self.printer.connection(self.stdout.buffer(), connection);
+        self.stdout.count_line();
+    }
+
+    /// How long there may be nothing to do before [`Self::roll`] is due, or [`TICK`].
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let left = self.periods.as_ref().and_then(Periods::left);
+        left.map_or(TICK, |left| TICK.min(left))
+    }
+
+    /// Appends the rows of the intervals that are over. `lost`: how many connections the kernel
+    /// has counted so far that could not be reported.
+    pub fn roll(&mut self, lost: u64) {
+        if let Some(periods) = &mut self.periods {
+            let over = periods.roll(lost);
+            self.rows(&over);
+        }
+    }
+
+    fn rows(&mut self, rows: &[Interval]) {
+        for row in rows {
+            self.printer.interval(self.stdout.buffer(), row);
+        }
+    }
+
+    /// The summary of what was counted at the last stage, and at those before it.
+    #[must_use]
+    pub fn summary(
+        &self,
+        tally: Tally,
+        earlier: BTreeMap<Stage, Tally>,
+        doubts: Doubts,
+        origin: Origin,
+    ) -> Summary {
+        let profiles = self.profiles.as_ref();
+        Summary::new(tally, earlier, profiles, self.listing, doubts, origin)
     }
 
     /// Prints the summary and says the account.
@@ -128,11 +216,13 @@ impl Screen {
         stop: &mut Stop,
         end: End,
     ) -> anyhow::Result<()> {
+        let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
+        self.rows(&last);
         let (insisted, end) = match end {
             End::Asked => {
                 // Of the lines not yet written it is assumed that they will be: otherwise
                 // nobody reads this either.
-                self.count_lines(&mut summary, self.arrived);
+                self.count_lines(&mut summary, self.arrived - self.left_out);
                 self.printer.summary(self.stdout.buffer(), &summary);
                 tokio::select! {
                     biased;
@@ -144,8 +234,11 @@ impl Screen {
             End::Output(_) => (false, end),
         };
         self.count_lines(&mut summary, self.stdout.lines_sent());
-        for line in account(&summary, self.quiet) {
+        for line in account(&summary, self.wants_lines) {
             say(line);
+        }
+        for doubt in self.periods.iter().flat_map(Periods::doubts) {
+            say(format_args!("warning: {doubt}"));
         }
         match end {
             // What waits to be written holds a thread, which only this ends.
@@ -155,13 +248,42 @@ impl Screen {
         }
     }
 
-    /// Says in the summary how many of its connections have a line, and how many have none
-    /// though one was asked for.
+    /// Says in the summary how many lines there were, and how many there were not though they
+    /// were asked for.
     fn count_lines(&self, summary: &mut Summary, shown: u64) {
-        if !self.quiet {
-            summary.lines_shown = summary.connections.min(shown);
-            summary.lines_not_shown = summary.connections - summary.lines_shown;
+        if self.wants_lines {
+            let wanted = summary.events().saturating_sub(self.left_out);
+            summary.lines_shown = wanted.min(shown);
+            summary.lines_not_shown = wanted - summary.lines_shown;
+            let several = summary.earlier_stages().next().is_some();
+            summary.connection_lines = several.then_some(self.connection_lines);
         }
+    }
+}
+
+impl FirstOnes {
+    /// None yet, at any of these stages.
+    fn of(stages: Option<&BTreeSet<Stage>>) -> Self {
+        let last = stages.and_then(|stages| stages.last());
+        let earlier = stages
+            .into_iter()
+            .flatten()
+            .filter(|stage| Some(*stage) != last);
+        Self {
+            earlier: earlier.map(|stage| (*stage, Tally::default())).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, connection: &Connection, counts: bool, listing: Listing) {
+        let tally = match counts {
+            true => &mut self.tally,
+            false => self.earlier.entry(connection.stage()).or_default(),
+        };
+        tally.add_who(listing.by.who(connection), connection.local_port, 1);
+        self.counted += u64::from(counts);
+        let by_second_hook = connection.source == Source::Hook(Hook::Kprobe);
+        self.second_hook_only += u64::from(by_second_hook);
     }
 }
 
@@ -204,13 +326,15 @@ mod tests {
             family: None,
             process: None,
             netns: None,
+            wait: None,
             source: Source::Hook(hook),
         }
     }
 
     fn screen(args: &[&str]) -> Screen {
         let args = Args::parse_from([&["conn-cli", "--utc"], args].concat());
-        Screen::new(&args.trace.show, true)
+        let known = Known::asked(&args.trace.show).unwrap();
+        Screen::new(&args.trace.show, Some(&[Stage::Accepted].into()), known)
     }
 
     fn lines(screen: &mut Screen) -> usize {

@@ -1,4 +1,4 @@
-//! The count of connections by client.
+//! The count of connections by client, or by whatever else is asked for.
 
 use std::{
     cmp::Reverse,
@@ -6,25 +6,25 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::{connection::Host, ports::PortSet};
+use crate::{connection::Host, ports::PortSet, who::Who};
 
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those of IPv4, which are nearly all: see [`packed`].
+    /// Those of IPv4 clients, which are nearly all: see [`packed`].
     ipv4: HashMap<u64, u64, foldhash::fast::RandomState>,
     counts: HashMap<Pair, u64, foldhash::fast::RandomState>,
     other: u64,
 }
 
 /// A client and the local port that it connected to, if that is known.
-type Pair = (Host, Option<u16>);
+type Pair = (Who, Option<u16>);
 
 /// One client's part of a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The client.
-    pub host: Host,
+    pub who: Who,
     /// All its connections.
     pub connections: u64,
     /// Its connections to each local port that is known, ascending.
@@ -41,11 +41,57 @@ impl Tally {
                     connections,
                 );
             }
+            _ => self.add_who(Who::Client(client.clone()), local_port, connections),
+        }
+    }
+
+    /// Adds connections of whatever is counted by.
+    pub fn add_who(&mut self, who: Who, local_port: Option<u16>, connections: u64) {
+        match who {
+            Who::Client(Host::Address(IpAddr::V4(_))) => {
+                if let Who::Client(client) = &who {
+                    self.add(client, local_port, connections);
+                }
+            }
             _ => add(
-                self.counts.entry((client.clone(), local_port)).or_default(),
+                self.counts.entry((who, local_port)).or_default(),
                 connections,
             ),
         }
+    }
+
+    /// The same connections, counted by what `name` makes of each client and port.
+    #[must_use]
+    pub fn regrouped(self, name: impl Fn(Who, Option<u16>) -> Who) -> Self {
+        let mut grouped = Self::default();
+        grouped.add_other(self.other);
+        for ((who, port), connections) in self.pairs() {
+            grouped.add_who(name(who, port), port, connections);
+        }
+        grouped
+    }
+
+    /// Leaves out the connections of clients that are not wanted, and gives how many there are
+    /// of which that cannot be told.
+    pub fn retain(&mut self, wanted: impl Fn(&Who) -> Option<bool>) -> u64 {
+        let mut unknown = std::mem::take(&mut self.other);
+        let mut is_wanted = |who: &Who, connections: u64| {
+            let wanted = wanted(who);
+            if wanted.is_none() {
+                add(&mut unknown, connections);
+            }
+            wanted.unwrap_or(false)
+        };
+        self.ipv4
+            .retain(|&packed, count| is_wanted(&unpacked(packed).0, *count));
+        self.counts.retain(|pair, count| is_wanted(&pair.0, *count));
+        unknown
+    }
+
+    fn pairs(self) -> impl Iterator<Item = (Pair, u64)> {
+        let ipv4 = self.ipv4.into_iter();
+        let ipv4 = ipv4.map(|(packed, connections)| (unpacked(packed), connections));
+        ipv4.chain(self.counts)
     }
 
     /// Adds connections whose clients are not known one by one.
@@ -116,15 +162,13 @@ impl Tally {
     /// The clients, most connections first, ties by address.
     #[must_use]
     pub fn ranked(self) -> Vec<Client> {
-        let ipv4 = self.ipv4.into_iter();
-        let ipv4 = ipv4.map(|(packed, connections)| (unpacked(packed), connections));
-        let mut pairs: Vec<_> = ipv4.chain(self.counts).collect();
+        let mut pairs: Vec<_> = self.pairs().collect();
         pairs.sort_unstable();
         let mut clients: Vec<Client> = Vec::new();
-        for ((host, port), connections) in pairs {
-            if clients.last().is_none_or(|last| last.host != host) {
+        for ((who, port), connections) in pairs {
+            if clients.last().is_none_or(|last| last.who != who) {
                 clients.push(Client {
-                    host,
+                    who,
                     connections: 0,
                     ports: BTreeMap::new(),
                 });
@@ -156,7 +200,7 @@ fn packed(address: Ipv4Addr, port: Option<u16>) -> u64 {
 fn unpacked(packed: u64) -> Pair {
     let address = Ipv4Addr::from_bits((packed >> 32) as u32);
     let port = (packed & 1 << 16 != 0).then_some(packed as u16);
-    (Host::Address(address.into()), port)
+    (Who::Client(Host::Address(address.into())), port)
 }
 
 #[cfg(test)]
@@ -182,7 +226,7 @@ mod tests {
         assert_eq!(ranked[0].ports, [(80, 2), (443, 3)].into());
         let lines: Vec<_> = ranked
             .iter()
-            .map(|client| format!("{}: {}", client.host, client.connections))
+            .map(|client| format!("{}: {}", client.who, client.connections))
             .collect();
         assert_eq!(
             lines,
@@ -201,10 +245,28 @@ mod tests {
             for port in [None, Some(0), Some(80), Some(65535)] {
                 assert_eq!(
                     unpacked(packed(address.into(), port)),
-                    (Host::at(address), port)
+                    (Who::Client(Host::at(address)), port)
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_same_connections_by_something_else() {
+        let mut tally = Tally::default();
+        for (address, port, connections) in [
+            ("10.0.0.1", Some(80), 3),
+            ("10.0.0.2", Some(443), 2),
+            ("2001:db8::1", Some(80), 5),
+        ] {
+            tally.add(&host(address), port, connections);
+        }
+        tally.add_other(4);
+        let by_port = tally.regrouped(|_, port| Who::Port(port));
+        assert_eq!(by_port.connections(), 14);
+        let ranked = by_port.ranked();
+        assert_eq!(ranked[0].who, Who::Port(Some(80)));
+        assert_eq!((ranked[0].connections, ranked[1].connections), (8, 2));
     }
 
     #[test]

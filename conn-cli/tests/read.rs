@@ -331,7 +331,7 @@ fn runs_are_merged() {
         0,
         "\n=== Summary ===\n192.0.2.1: 5\n192.0.2.2: 1\nother: 1\n",
         &[
-            "7 connections from 2 addresses in 4 lines; 1 connection of clients beyond --max-clients under \"other\"",
+            "7 connections from 2 addresses in 4 lines; 1 connection of clients that the records only sum up under \"other\"",
             "warning: 2 sockets could not be read: so many connections may be missing from the total",
         ],
     );

@@ -84,6 +84,7 @@ fn asked(ports: &str, every_packet: bool) -> Asked {
             "" => PortSet::all(),
             ports => ports.parse().unwrap(),
         },
+        filter: conn_cli::filter::EndsFilter::default(),
         strict: false,
         every_packet,
         lines_only: false,
@@ -97,7 +98,7 @@ fn counted(truth: &Truth, input: impl Read, asked: Asked) -> (Counts, Ledger) {
     let (tally, _, ledger) = findings.unwrap();
     let mut counts = Counts::new();
     for client in tally.ranked() {
-        let name = client.host.to_string();
+        let name = client.who.to_string();
         let name = truth.names.get(&name).unwrap_or(&name);
         let known: u64 = client.ports.values().sum();
         let unknown = (0, client.connections - known);
@@ -277,7 +278,7 @@ fn a_file_that_is_cut_anywhere_is_no_disaster() {
                 Err(trouble) => panic!("{}: {trouble:?}", recording.file),
             }
             for client in findings.unwrap().0.ranked() {
-                let name = client.host.to_string();
+                let name = client.who.to_string();
                 let name = truth.names.get(&name).unwrap_or(&name);
                 let all = whole.get(name.as_str()).copied().unwrap_or(0);
                 // A call that did not ask for the address, if its result is cut.

@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 
 use conn_cli::{
+    connection::Family,
+    filter::EndsFilter,
     ports::PortSet,
     read::{Format, merge::Asked, reader::Trouble, summarise},
 };
@@ -38,6 +40,11 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
         ports: match is_set(0) {
             true => "80,8080".parse().expect("these are ports"),
             false => PortSet::all(),
+        },
+        filter: EndsFilter {
+            local: is_set(6).then_some([192, 0, 2, 1].into()),
+            family: is_set(7).then_some(Family::Ipv4),
+            ..EndsFilter::default()
         },
         strict: is_set(1) && is_set(2),
         every_packet: is_set(3),

@@ -1,20 +1,22 @@
 //! Loading the programs of a hook and attaching them.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::fd::OwnedFd, path::Path};
 
 use anyhow::Context as _;
 use aya::{
     Btf, Ebpf,
     programs::{
-        FEntry, KProbe, TracePoint, fentry::FEntryLink, kprobe::KProbeLink,
+        FEntry, KProbe, SocketFilter, TracePoint, fentry::FEntryLink, kprobe::KProbeLink,
         trace_point::TracePointLink,
     },
 };
 
 use super::{
-    Backend, Refusal, Settings,
+    Backend, Refusal, Settings, cgroup, facts,
     object::{self, Object},
+    sockets,
 };
+use crate::connection::Stage;
 
 /// The kernel's function that the kretprobe is on.
 pub(super) const ACCEPT: &str = "inet_csk_accept";
@@ -28,6 +30,8 @@ pub(super) enum Link {
     KProbe(KProbeLink),
     FEntry(FEntryLink),
     TracePoint(TracePointLink),
+    /// A packet socket, to which a filter belongs until it is closed.
+    Socket(OwnedFd),
 }
 
 /// Loaded programs and their links. The links are detached in order.
@@ -37,28 +41,67 @@ pub(super) struct Attached {
     pub(super) links: Vec<Link>,
 }
 
-/// Loads and attaches.
+/// Loads and attaches what sees the stages that are asked for, the last one through `backend`.
+///
+/// The stages are attached in their order, and detached the other way round, lest a connection
+/// be seen at a later stage only.
 ///
 /// # Errors
 /// The system's, or a [`Refusal`] that was found on the way.
 pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<Attached> {
-    match backend {
-        Backend::Kretprobe => kretprobe_pair(settings),
-        Backend::Fentry => fentry(settings),
-        Backend::Tracepoint => tracepoint(settings),
+    let object = match backend {
+        Backend::Fentry => Object::Fentry,
+        Backend::Kretprobe | Backend::Tracepoint | Backend::Filter => Object::Kprobe,
+    };
+    let mut ebpf = object::open(object, settings, backend.stage())?;
+    if let Some(directory) = &settings.task.cgroup {
+        cgroup::set(&mut ebpf, directory)?;
     }
+    let mut links = Vec::new();
+    for stage in backend.stages(&settings.stages) {
+        let of_stage = match stage {
+            Stage::Syn => filter(&mut ebpf, settings),
+            Stage::Established => tracepoint(&mut ebpf),
+            Stage::Accepted if backend == Backend::Fentry => fentry(&mut ebpf),
+            Stage::Accepted => kretprobe_pair(&mut ebpf),
+        };
+        let of_stage = match of_stage {
+            // It is not the backend's fault.
+            Err(error) if stage < backend.stage() => {
+                let culprit = match stage {
+                    Stage::Syn => Backend::Filter,
+                    _ => Backend::Tracepoint,
+                };
+                let why = Refusal::explain(culprit, &error, &facts::gather());
+                return Err(Refusal::Earlier(culprit, why.into()).into());
+            }
+            of_stage => of_stage?,
+        };
+        links.splice(0..0, of_stage);
+    }
+    Ok(Attached { ebpf, links })
 }
 
-fn kretprobe_pair(settings: &Settings) -> anyhow::Result<Attached> {
-    let mut ebpf = object::open(Object::Kprobe, settings)?;
+fn filter(ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
+    let sockets = sockets::open(&settings.place)?;
+    let program: &mut SocketFilter = find(ebpf, "conn_syn")?;
+    program.load().context("cannot load the program")?;
+    let attach = |socket: sockets::Socket| {
+        program
+            .attach(&socket.fd)
+            .context("cannot attach to a packet socket")?;
+        socket.bind().context("cannot bind a packet socket")?;
+        Ok(Link::Socket(socket.fd))
+    };
+    sockets.into_iter().map(attach).collect()
+}
+
+fn kretprobe_pair(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
     // The second hook first, so that no connection finds only a first one that cannot see
     // it; and detached last for the same reason.
-    let graft = kprobe(&mut ebpf, "conn_graft", GRAFT)?;
-    let accept = kprobe(&mut ebpf, "conn_accept", ACCEPT)?;
-    Ok(Attached {
-        ebpf,
-        links: vec![accept, graft],
-    })
+    let graft = kprobe(ebpf, "conn_graft", GRAFT)?;
+    let accept = kprobe(ebpf, "conn_accept", ACCEPT)?;
+    Ok(vec![accept, graft])
 }
 
 fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Result<Link> {
@@ -70,36 +113,26 @@ fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Res
     Ok(Link::KProbe(program.take_link(link)?))
 }
 
-fn fentry(settings: &Settings) -> anyhow::Result<Attached> {
+fn fentry(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let mut ebpf = object::open(Object::Fentry, settings)?;
-    let program: &mut FEntry = find(&mut ebpf, "conn_fentry")?;
+    let program: &mut FEntry = find(ebpf, "conn_fentry")?;
     program
         .load(GRAFT, &btf)
         .context("cannot load the program")?;
     let link = program
         .attach()
         .with_context(|| format!("cannot attach to {GRAFT}"))?;
-    let link = Link::FEntry(program.take_link(link)?);
-    Ok(Attached {
-        ebpf,
-        links: vec![link],
-    })
+    Ok(vec![Link::FEntry(program.take_link(link)?)])
 }
 
-fn tracepoint(settings: &Settings) -> anyhow::Result<Attached> {
+fn tracepoint(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
     check_record()?;
-    let mut ebpf = object::open(Object::Kprobe, settings)?;
-    let program: &mut TracePoint = find(&mut ebpf, "conn_state")?;
+    let program: &mut TracePoint = find(ebpf, "conn_state")?;
     program.load().context("cannot load the program")?;
     let link = program
         .attach("sock", "inet_sock_set_state")
         .context("cannot attach to sock:inet_sock_set_state")?;
-    let link = Link::TracePoint(program.take_link(link)?);
-    Ok(Attached {
-        ebpf,
-        links: vec![link],
-    })
+    Ok(vec![Link::TracePoint(program.take_link(link)?)])
 }
 
 fn find<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>

@@ -1,7 +1,10 @@
 //! From the bytes of a ring buffer record to a connection.
 
+use std::time::Duration;
+
 use conn_common::{
-    AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_KPROBE, HOOK_KRETPROBE, HOOK_TRACEPOINT,
+    AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
+    HOOK_TRACEPOINT, UNKNOWN_WAIT,
 };
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
@@ -47,6 +50,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         HOOK_KPROBE => Hook::Kprobe,
         HOOK_FENTRY => Hook::Fentry,
         HOOK_TRACEPOINT => Hook::Tracepoint,
+        HOOK_FILTER => Hook::Filter,
         _ => return None,
     };
     let process = Process {
@@ -67,8 +71,9 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
             AF_INET6 => Family::Ipv6,
             _ => return None,
         }),
-        process: (hook != Hook::Tracepoint).then_some(process),
+        process: (!matches!(hook, Hook::Tracepoint | Hook::Filter)).then_some(process),
         netns: (event.netns != 0).then_some(event.netns),
+        wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
         source: Source::Hook(hook),
     })
 }
@@ -91,6 +96,7 @@ mod tests {
         Event {
             time_ns: 2_000_000_003,
             cgroup: 77,
+            wait_ns: 51_000_000,
             remote_address: bytemuck::cast(
                 "::ffff:192.0.2.1"
                     .parse::<std::net::Ipv6Addr>()
@@ -126,6 +132,7 @@ mod tests {
         assert_eq!(connection.local_port, Some(80));
         assert_eq!(connection.family, Some(Family::Ipv6));
         assert_eq!(connection.netns, Some(4_026_531_840));
+        assert_eq!(connection.wait, Some(Duration::from_millis(51)));
         let process = connection.process.unwrap();
         assert_eq!((process.pid, process.tid), (Some(11), 12));
         assert_eq!((process.uid, process.cgroup), (Some(33), Some(77)));
@@ -137,10 +144,12 @@ mod tests {
         let event = Event {
             hook: HOOK_TRACEPOINT,
             netns: 0,
+            wait_ns: UNKNOWN_WAIT,
             ..event()
         };
         let connection = decode(bytemuck::bytes_of(&event), CLOCK).unwrap();
         assert_eq!((connection.process, connection.netns), (None, None));
+        assert_eq!(connection.wait, None);
     }
 
     #[test]
@@ -177,8 +186,8 @@ mod tests {
                 *byte = state as u8;
             }
             // So that decoding gets beyond the hook and the family.
-            record[86..88].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
-            record[84..86].copy_from_slice(&AF_INET6.to_ne_bytes());
+            record[94..96].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
+            record[92..94].copy_from_slice(&AF_INET6.to_ne_bytes());
             if let Some(connection) = decode(&record, CLOCK) {
                 let name = connection.process.unwrap().name().unwrap();
                 assert!(!name.chars().any(char::is_control), "{name:?}");

@@ -3,6 +3,8 @@
 
 mod attach;
 mod btf;
+mod cgroup;
+mod counters;
 mod event;
 mod facts;
 mod object;
@@ -11,27 +13,29 @@ mod privileges;
 mod refusal;
 mod ring;
 mod select;
+mod sockets;
 mod totals;
 mod tracer;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use serde::Serialize;
 
 pub use self::{
     event::{WallClock, decode},
-    object::Settings,
+    object::{Reported, Settings},
     offsets::offsets,
     privileges::{drop_privileges, require},
     refusal::Refusal,
-    select::{Choice, Refused, choose},
+    select::{Choice, Refused, candidates, choose},
+    sockets::Place,
     totals::{Doubts, Totals},
     tracer::{Batch, Tracer},
 };
-use crate::ports::PortSet;
+use crate::{connection::Stage, ports::PortSet};
 
-/// One of the ways to see connections.
+/// One of the ways to see connections at the last stage that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
@@ -41,6 +45,8 @@ pub enum Backend {
     Fentry,
     /// The tracepoint `sock:inet_sock_set_state`.
     Tracepoint,
+    /// The filter of packet sockets.
+    Filter,
 }
 
 impl Backend {
@@ -51,7 +57,27 @@ impl Backend {
             Self::Kretprobe => "kretprobe",
             Self::Fentry => "fentry",
             Self::Tracepoint => "tracepoint",
+            Self::Filter => "filter",
         }
+    }
+
+    /// The stage that it sees.
+    #[must_use]
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Kretprobe | Self::Fentry => Stage::Accepted,
+            Self::Tracepoint => Stage::Established,
+            Self::Filter => Stage::Syn,
+        }
+    }
+
+    /// The stages that are seen with it when these are asked for: without a hook that sees
+    /// accepts, completed handshakes stand in for them.
+    #[must_use]
+    pub fn stages(self, asked: &BTreeSet<Stage>) -> BTreeSet<Stage> {
+        let seen = |stage: &Stage| *stage < self.stage();
+        let before = asked.iter().copied().filter(seen);
+        before.chain([self.stage()]).collect()
     }
 }
 
@@ -62,6 +88,7 @@ impl fmt::Display for Backend {
             Self::Kretprobe => "kretprobe inet_csk_accept and kprobe security_sock_graft",
             Self::Fentry => "fentry security_sock_graft",
             Self::Tracepoint => "tracepoint sock:inet_sock_set_state",
+            Self::Filter => "a socket filter",
         })
     }
 }
@@ -72,15 +99,24 @@ impl fmt::Display for Backend {
 pub fn announcement(
     ports: &PortSet,
     backend: Backend,
+    asked: &BTreeSet<Stage>,
     offsets: &SocketOffsets,
     passed_over: &[(Backend, Refusal)],
 ) -> String {
+    let stages = backend.stages(asked);
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
-    if backend == Backend::Tracepoint {
+    if backend != Backend::Tracepoint && stages.contains(&Stage::Established) {
+        line += &format!(", {}", Backend::Tracepoint);
+    }
+    if backend != Backend::Filter && stages.contains(&Stage::Syn) {
+        line += &format!(", {}", Backend::Filter);
+    }
+    if backend == Backend::Tracepoint && asked.contains(&Stage::Accepted) {
         line += " (counts completed handshakes, not accepts, and may miss some; knows no process)";
     }
-    if offsets.protocol == UNKNOWN_OFFSET && backend != Backend::Tracepoint {
-        line += "; without BTF, SCTP on the same port numbers is counted too";
+    if offsets.protocol == UNKNOWN_OFFSET && backend.stage() == Stage::Accepted {
+        line += "; without BTF, SCTP on the same port numbers is counted too, and waits are not \
+                 known";
     }
     for (better, refusal) in passed_over {
         line += &format!("; not {}: {}", better.name(), refusal.reason());
@@ -93,6 +129,8 @@ pub fn announcement(
 #[must_use]
 pub fn complaint(refused: &[(Backend, Refusal)]) -> String {
     let line = |(backend, refusal): &(Backend, Refusal)| match refused {
+        // It says itself what it is about.
+        [(_, Refusal::Earlier(..))] => refusal.to_string(),
         [_, _, ..] if refusal.advises_another_hook() => {
             format!("cannot use {backend}: {}", refusal.reason())
         }
@@ -114,19 +152,46 @@ mod tests {
     #[test]
     fn the_announcement_names_the_hook_and_what_stood_in_the_way() {
         let ports = "80".parse().unwrap();
+        let accepted = [Stage::Accepted].into();
         assert_eq!(
-            announcement(&ports, Backend::Kretprobe, &KNOWN, &[]),
+            announcement(&ports, Backend::Kretprobe, &accepted, &KNOWN, &[]),
             "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
              security_sock_graft"
         );
-        let line = announcement(&ports, Backend::Kretprobe, &SocketOffsets::STABLE, &[]);
+        let line = announcement(
+            &ports,
+            Backend::Kretprobe,
+            &accepted,
+            &SocketOffsets::STABLE,
+            &[],
+        );
         assert!(line.contains("without BTF"), "{line}");
         let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes)];
         assert_eq!(
-            announcement(&ports, Backend::Tracepoint, &KNOWN, &passed_over),
+            announcement(&ports, Backend::Tracepoint, &accepted, &KNOWN, &passed_over),
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
              completed handshakes, not accepts, and may miss some; knows no process); not \
              kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
+        );
+    }
+
+    #[test]
+    fn what_stands_in_for_what() {
+        let all = [Stage::Syn, Stage::Established, Stage::Accepted].into();
+        assert_eq!(Backend::Kretprobe.stages(&all), all);
+        let handshakes = [Stage::Syn, Stage::Established].into();
+        assert_eq!(Backend::Tracepoint.stages(&all), handshakes);
+        let accepted = [Stage::Accepted].into();
+        assert_eq!(
+            Backend::Tracepoint.stages(&accepted),
+            [Stage::Established].into()
+        );
+        assert_eq!(Backend::Fentry.stages(&accepted), accepted);
+        let ports = "80".parse().unwrap();
+        assert_eq!(
+            announcement(&ports, Backend::Fentry, &all, &KNOWN, &[]),
+            "Tracing TCP connections to port 80 with fentry security_sock_graft, tracepoint \
+             sock:inet_sock_set_state, a socket filter"
         );
     }
 

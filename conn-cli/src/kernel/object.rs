@@ -1,8 +1,24 @@
 //! The compiled eBPF programs and how they are set up before they are loaded.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use anyhow::Context as _;
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use conn_common::{Config, PortBits, SocketOffsets};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{LpmTrie, lpm_trie::Key},
+};
+use conn_common::{
+    AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
+    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, SocketOffsets,
+};
+use ipnet::{IpNet, Ipv4Net};
+
+use super::Place;
+use crate::{
+    connection::{Family, Stage},
+    filter::{EndsFilter, Networks, TaskFilter},
+    who::By,
+};
 
 #[cfg(target_arch = "x86_64")]
 mod bytes {
@@ -22,9 +38,9 @@ compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
 /// Which of the two objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Object {
-    /// The kretprobe pair and the tracepoint.
+    /// The kretprobe pair, the tracepoint and the filter.
     Kprobe,
-    /// The fentry program, apart because it cannot be loaded without BTF.
+    /// The fentry program, and the tracepoint and the filter once more; apart because it cannot be loaded without BTF.
     Fentry,
 }
 
@@ -35,9 +51,21 @@ pub struct Settings {
     pub ports: Box<PortBits>,
     /// Where the kernel keeps the fields of a socket.
     pub offsets: SocketOffsets,
-    /// Whether to report every connection, or only to count.
-    pub emit_events: bool,
-    /// Entries of the map of totals.
+    /// The stages that are asked for.
+    pub stages: BTreeSet<Stage>,
+    /// Where to look for SYNs.
+    pub place: Place,
+    /// Which connections are wanted.
+    pub ends: EndsFilter,
+    /// Which of those that are accepted are wanted.
+    pub task: TaskFilter,
+    /// The inode number of the network namespace, if only one is wanted.
+    pub netns: Option<u32>,
+    /// What to count by.
+    pub by: By,
+    /// The stages at which connections are to be reported, not only counted.
+    pub reported: Reported,
+    /// Entries of each map of totals.
     pub max_clients: u32,
     /// Bytes of the ring buffer.
     pub buffer_size: u32,
@@ -45,14 +73,13 @@ pub struct Settings {
     pub verbose: bool,
 }
 
-/// Creates the maps and prepares the programs, which are not loaded yet.
+/// Creates the maps and prepares the programs, which are not loaded yet. `last`: the last stage
+/// that will be watched.
 ///
 /// # Errors
 /// The kernel's, such as a memory lock limit that is too low.
-pub(super) fn open(object: Object, settings: &Settings) -> anyhow::Result<Ebpf> {
-    let config = Config {
-        emit_events: settings.emit_events.into(),
-    };
+pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::Result<Ebpf> {
+    let config = config(settings, last);
     let log_level = if settings.verbose {
         aya_log::Level::Debug as u8
     } else {
@@ -66,8 +93,15 @@ pub(super) fn open(object: Object, settings: &Settings) -> anyhow::Result<Ebpf> 
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global("PORTS", &settings.ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
+        .allow_unsupported_maps()
         .map_max_entries("CLIENTS", settings.max_clients)
-        .map_max_entries("EVENTS", settings.buffer_size);
+        .map_max_entries("EVENTS", settings.buffer_size)
+        .map_max_entries("NETWORKS", settings.ends.networks.rules().len() as u32 + 1);
+    if settings.stages.contains(&Stage::Syn) {
+        loader
+            .map_max_entries("ASKERS", settings.max_clients)
+            .map_max_entries("SYNS", settings.max_clients.max(FEWEST_SYNS));
+    }
     if !settings.verbose {
         loader.map_max_entries("AYA_LOGS", 4096);
     }
@@ -75,5 +109,169 @@ pub(super) fn open(object: Object, settings: &Settings) -> anyhow::Result<Ebpf> 
         Object::Kprobe => bytes::KPROBE,
         Object::Fentry => bytes::FENTRY,
     };
-    loader.load(bytes).context("cannot create the eBPF maps")
+    let mut ebpf = loader.load(bytes).context("cannot create the eBPF maps")?;
+    set_networks(&mut ebpf, &settings.ends.networks).context("cannot tell the networks")?;
+    Ok(ebpf)
+}
+
+/// SYNs that are remembered at least, so that those that are sent again are known.
+const FEWEST_SYNS: u32 = 4096;
+
+/// Which connections are to be reported one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// None.
+    None,
+    /// Those at the last stage that is watched.
+    Last,
+    /// Those at every stage that is watched.
+    All,
+}
+
+impl Reported {
+    /// For each stage the bit that [`Config::emit`] has, where this is the last.
+    fn bits(self, last: Stage) -> u32 {
+        match (self, last) {
+            (Self::None, _) => 0,
+            (Self::Last, Stage::Syn) => 1 << STAGE_SYN,
+            (Self::Last, Stage::Established) => 1 << STAGE_ESTABLISHED,
+            (Self::Last, Stage::Accepted) => 1 << STAGE_ACCEPTED,
+            (Self::All, _) => u32::MAX,
+        }
+    }
+}
+
+fn config(settings: &Settings, last: Stage) -> Config {
+    let Settings { ends, task, .. } = settings;
+    Config {
+        emit: settings.reported.bits(last),
+        count_by: match settings.by {
+            By::Address | By::Network(..) | By::Port => BY_ADDRESS,
+            By::Process => BY_PROCESS,
+            By::Cgroup => BY_CGROUP,
+            By::User => BY_USER,
+        },
+        family: match ends.family {
+            None => 0,
+            Some(Family::Ipv4) => AF_INET.into(),
+            Some(Family::Ipv6) => AF_INET6.into(),
+        },
+        by_network: (!ends.networks.is_empty()).into(),
+        pass_others: ends.networks.wants_others().into(),
+        by_local_address: ends.local.is_some().into(),
+        local_address: ends.local.map_or([0; 4], words),
+        netns: settings.netns.unwrap_or(0),
+        tgid: task.pid.unwrap_or(0),
+        by_uid: task.uid.is_some().into(),
+        uid: task.uid.unwrap_or(0),
+        by_comm: task.comm.is_some().into(),
+        comm: task.comm.map_or([0; 4], |comm| bytemuck::cast(comm.0)),
+        by_cgroup: task.cgroup.is_some().into(),
+    }
+}
+
+/// An address as the programs have it.
+fn words(address: IpAddr) -> Address {
+    let mapped = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    bytemuck::cast(mapped.octets())
+}
+
+fn set_networks(ebpf: &mut Ebpf, networks: &Networks) -> anyhow::Result<()> {
+    if networks.is_empty() {
+        return Ok(());
+    }
+    let map = ebpf.map_mut("NETWORKS").context("no such map")?;
+    let mut map = LpmTrie::<_, [u8; 16], u32>::try_from(map)?;
+    for (prefix, address, wanted) in prefixes(networks) {
+        map.insert(&Key::new(prefix, address), u32::from(wanted), 0)?;
+    }
+    Ok(())
+}
+
+/// What the trie of networks holds: the length of a prefix, the prefix, and whether its clients
+/// are wanted. Of equal prefixes the last holds.
+fn prefixes(networks: &Networks) -> impl Iterator<Item = (u32, [u8; 16], bool)> {
+    // The programs have IPv4 clients in their mapped form; that makes them none of ::/0.
+    let all_of_ipv4 = Ipv4Net::default().into();
+    let rest = (all_of_ipv4, networks.wants_others());
+    let rules = std::iter::once(rest).chain(networks.rules().iter().copied());
+    rules.map(|(network, wanted): (IpNet, bool)| {
+        let before = match network {
+            IpNet::V4(_) => 96,
+            IpNet::V6(_) => 0,
+        };
+        let prefix = before + u32::from(network.prefix_len());
+        (prefix, bytemuck::cast(words(network.network())), wanted)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{connection::Host, filter::Network};
+
+    /// What the kernel's trie of longest prefixes says.
+    fn kernel_wants(networks: &Networks, client: IpAddr) -> bool {
+        let client = u128::from_be_bytes(bytemuck::cast(words(client)));
+        let trie: HashMap<(u32, u128), bool> = prefixes(networks)
+            .map(|(prefix, address, wanted)| ((prefix, u128::from_be_bytes(address)), wanted))
+            .collect();
+        let longest = (0..=128).rev().find_map(|prefix| {
+            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            trie.get(&(prefix, client & mask)).copied()
+        });
+        longest.unwrap_or_else(|| networks.wants_others())
+    }
+
+    #[test]
+    fn the_kernel_decides_as_records_are_decided() {
+        let networks: [Network; 8] = [
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.3",
+            "::/0",
+            "2001:db8::/32",
+            "2001:db8::1",
+            "::ffff:10.1.0.0/112",
+        ]
+        .map(|text| text.parse().unwrap());
+        let clients: [IpAddr; 7] = [
+            "10.1.2.3",
+            "10.1.9.9",
+            "10.9.9.9",
+            "192.0.2.1",
+            "2001:db8::1",
+            "2001:db8::2",
+            "::1",
+        ]
+        .map(|text| text.parse().unwrap());
+        // Every way to have each network wanted, unwanted, or not named.
+        for choice in 0..3_u32.pow(networks.len() as u32) {
+            let of = |what: u32| -> Vec<Network> {
+                let chosen = |at: &usize| choice / 3_u32.pow(*at as u32) % 3 == what;
+                (0..networks.len())
+                    .filter(chosen)
+                    .map(|at| networks[at])
+                    .collect()
+            };
+            let networks = Networks::new(&of(1), &of(2));
+            let filter = EndsFilter {
+                networks: networks.clone(),
+                ..EndsFilter::default()
+            };
+            for client in clients {
+                assert_eq!(
+                    networks.is_empty() || kernel_wants(&networks, client),
+                    filter.wants_client(&Host::at(client)),
+                    "{client}: {networks:?}"
+                );
+            }
+        }
+    }
 }

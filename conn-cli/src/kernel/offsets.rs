@@ -38,6 +38,9 @@ fn from_btf(bytes: &[u8]) -> Option<SocketOffsets> {
         sport: btf
             .offset("inet_sock", &["inet_sport"])
             .unwrap_or(UNKNOWN_OFFSET),
+        established: btf
+            .offset("tcp_sock", &["rcvq_space", "time"])
+            .unwrap_or(UNKNOWN_OFFSET),
     })
 }
 

@@ -1,5 +1,8 @@
 //! Why a hook cannot be used here, and what to do about it: one line each.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, io};
 
 use aya::{maps::MapError, programs::ProgramError};
@@ -40,6 +43,12 @@ pub enum Refusal {
     ChangedTracepoint,
     /// The kernel's verifier does not accept the program.
     Rejected,
+    /// The process may not open packet sockets.
+    NoPacketSockets,
+    /// There is no interface of this name.
+    NoInterface(String),
+    /// What sees an earlier stage cannot be used, for this reason.
+    Earlier(Backend, Box<Self>),
     /// Anything else, in the words of the system.
     Other(String),
 }
@@ -121,6 +130,9 @@ impl Refusal {
                 | Self::OldKernel(_)
                 | Self::MemoryLock(_)
                 | Self::NoMemory
+                | Self::NoPacketSockets
+                | Self::NoInterface(_)
+                | Self::Earlier(..)
                 | Self::NoSysfs
                 | Self::Lockdown
         )
@@ -176,6 +188,9 @@ impl Refusal {
                     .to_owned()
             }
             Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
+            Self::NoPacketSockets => "not permitted to open packet sockets".to_owned(),
+            Self::NoInterface(name) => format!("there is no interface {name}"),
+            Self::Earlier(backend, why) => format!("cannot use {backend}: {}", why.reason()),
             Self::Other(text) => text.clone(),
         }
     }
@@ -188,6 +203,8 @@ impl Refusal {
                 "run it with sudo, or give it CAP_BPF and CAP_PERFMON (setcap \
                  cap_bpf,cap_perfmon+ep)"
             }
+            Self::NoPacketSockets => "run it with sudo, or give it CAP_NET_RAW, too",
+            Self::NoInterface(_) => "'ip link' lists them",
             Self::OldKernel(_) => "boot a newer kernel",
             Self::MemoryLock(_) => "raise it with 'ulimit -l unlimited', or run it with sudo",
             Self::PerfParanoid(_) => {
@@ -207,6 +224,7 @@ impl Refusal {
             Self::TracefsDenied => "run it with sudo",
             Self::NoMemory => "choose a smaller --max-clients or --buffer-size",
             Self::Rejected => "use another --probe, and please report what -v shows",
+            Self::Earlier(_, why) => return why.remedy(),
             Self::Other(_) => return None,
         })
     }
@@ -224,175 +242,3 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
-
-#[cfg(test)]
-mod tests {
-    use anyhow::Context as _;
-
-    use super::*;
-
-    fn explain(backend: Backend, errno: i32, facts: &Facts) -> Refusal {
-        let error = Err::<(), _>(io::Error::from_raw_os_error(errno)).context("cannot attach");
-        Refusal::explain(backend, &error.unwrap_err(), facts)
-    }
-
-    fn able() -> Facts {
-        Facts {
-            sysfs: true,
-            kprobes: true,
-            btf: true,
-            ..Facts::default()
-        }
-    }
-
-    #[test]
-    fn what_the_machine_lacks_is_named() {
-        let no_kprobes = Facts {
-            kprobes: false,
-            ..able()
-        };
-        let no_btf = Facts {
-            btf: false,
-            ..able()
-        };
-        let no_symbol = Facts {
-            missing_symbol: Some("security_sock_graft"),
-            ..able()
-        };
-        let confidential = Facts {
-            confidential: true,
-            ..no_kprobes
-        };
-        let paranoid = Facts {
-            perf_paranoid: Some(3),
-            ..able()
-        };
-        let limited = Facts {
-            memory_lock: Some(65536),
-            ..able()
-        };
-        for (backend, errno, facts, refusal) in [
-            (
-                Backend::Kretprobe,
-                libc::ENOENT,
-                &no_kprobes,
-                Refusal::NoKprobes,
-            ),
-            (Backend::Fentry, libc::ENOENT, &no_btf, Refusal::NoBtf),
-            (
-                Backend::Kretprobe,
-                libc::ENOENT,
-                &no_symbol,
-                Refusal::NoSymbol("security_sock_graft"),
-            ),
-            (
-                Backend::Kretprobe,
-                libc::EINVAL,
-                &confidential,
-                Refusal::Lockdown,
-            ),
-            (
-                Backend::Tracepoint,
-                libc::EPERM,
-                &confidential,
-                Refusal::Lockdown,
-            ),
-            (
-                Backend::Kretprobe,
-                libc::EPERM,
-                &limited,
-                Refusal::MemoryLock(65536),
-            ),
-            (
-                Backend::Fentry,
-                libc::EPERM,
-                &able(),
-                Refusal::NoTrampolines,
-            ),
-            (Backend::Fentry, ENOTSUPP, &able(), Refusal::NoTrampolines),
-            (
-                Backend::Tracepoint,
-                libc::ENOENT,
-                &able(),
-                Refusal::NoTracepoint,
-            ),
-            (
-                Backend::Tracepoint,
-                libc::EACCES,
-                &able(),
-                Refusal::NotPermitted,
-            ),
-            (
-                Backend::Kretprobe,
-                libc::EACCES,
-                &paranoid,
-                Refusal::PerfParanoid(3),
-            ),
-            // A missing symbol does not concern the tracepoint.
-            (
-                Backend::Tracepoint,
-                libc::EPERM,
-                &no_symbol,
-                Refusal::NotPermitted,
-            ),
-        ] {
-            assert_eq!(explain(backend, errno, facts), refusal);
-        }
-    }
-
-    #[test]
-    fn anything_else_keeps_the_systems_words() {
-        let refusal = explain(Backend::Kretprobe, libc::ENOMEM, &able());
-        let text = refusal.to_string();
-        assert!(text.starts_with("cannot attach: Cannot allocate"), "{text}");
-        assert!(!refusal.is_final());
-    }
-
-    #[test]
-    fn creating_the_maps_fails_for_reasons_of_its_own() {
-        let explain = |errno| {
-            let error = MapError::CreateError {
-                name: "CLIENTS".to_owned(),
-                io_error: io::Error::from_raw_os_error(errno),
-            };
-            let error = anyhow::Error::new(error).context("cannot create the eBPF maps");
-            Refusal::explain(Backend::Fentry, &error, &able())
-        };
-        assert_eq!(explain(libc::ENOMEM), Refusal::NoMemory);
-        assert_eq!(explain(libc::E2BIG), Refusal::NoMemory);
-        // As in a user namespace, or where seccomp forbids bpf(2)
-        assert_eq!(explain(libc::EPERM), Refusal::NotPermitted);
-    }
-
-    #[test]
-    fn a_refusal_on_the_way_is_kept() {
-        let error = anyhow::Error::new(Refusal::ChangedTracepoint);
-        let refusal = Refusal::explain(Backend::Tracepoint, &error, &Facts::default());
-        assert_eq!(refusal, Refusal::ChangedTracepoint);
-    }
-
-    #[test]
-    fn every_text_is_one_line_with_a_remedy() {
-        for (refusal, remedy) in [
-            (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
-            (Refusal::OldKernel("5.4.0".to_owned()), "5.8"),
-            (Refusal::MemoryLock(65536), "64 KiB"),
-            (Refusal::PerfParanoid(3), "--probe fentry"),
-            (Refusal::Lockdown, "lockdown=integrity"),
-            (Refusal::NoSysfs, "mount -t sysfs"),
-            (Refusal::NoKprobes, "--probe tracepoint"),
-            (Refusal::NoSymbol("x"), "--probe tracepoint"),
-            (Refusal::NoBtf, "--probe"),
-            (Refusal::NoTrampolines, "--probe"),
-            (Refusal::TracefsDenied, "sudo"),
-            (Refusal::NoMemory, "--max-clients"),
-            (Refusal::NoTracepoint, "mount -t tracefs"),
-            (Refusal::ChangedTracepoint, "--probe"),
-            (Refusal::Rejected, "report"),
-        ] {
-            let text = refusal.to_string();
-            assert!(text.contains(remedy), "{text}");
-            assert!(!text.contains('\n') && !text.contains("  "), "{text}");
-        }
-    }
-}

@@ -1,7 +1,9 @@
 //! Which hook to use: decided by what really loads and attaches, not by version numbers.
 
+use std::collections::BTreeSet;
+
 use super::{Backend, Refusal};
-use crate::cli::Probe;
+use crate::{cli::Probe, connection::Stage};
 
 /// The hook that is used, and those that were tried before it.
 #[derive(Debug)]
@@ -15,20 +17,53 @@ pub struct Choice<T> {
 /// The hooks that were tried in vain, in order, with the reason of each.
 pub type Refused = Vec<(Backend, Refusal)>;
 
-/// Tries the hooks that `probe` allows, best first, until `attach` succeeds.
+/// The hooks that see the last of these stages, best first. The tracepoint stands in where
+/// nothing sees accepts, unless it is `of_tasks`: asked who accepts, which it does not know.
+///
+/// # Errors
+/// Why `probe` does not go with what is asked.
+pub fn candidates(
+    probe: Probe,
+    stages: &BTreeSet<Stage>,
+    of_tasks: bool,
+) -> Result<Vec<Backend>, String> {
+    let only = |name: &str| {
+        Err(format!(
+            "--probe {name} is a way to see accepted connections, and --event does not ask for \
+             them"
+        ))
+    };
+    match (stages.last(), probe) {
+        (Some(Stage::Accepted) | None, probe) => Ok(match probe {
+            Probe::Auto if of_tasks => vec![Backend::Kretprobe, Backend::Fentry],
+            Probe::Auto => vec![Backend::Kretprobe, Backend::Fentry, Backend::Tracepoint],
+            Probe::Kretprobe => vec![Backend::Kretprobe],
+            Probe::Fentry => vec![Backend::Fentry],
+            Probe::Tracepoint if of_tasks => {
+                return Err(
+                    "--probe tracepoint does not know who accepts: it does not go with --pid, \
+                     --comm, --uid, --cgroup, nor with --by process, cgroup or user"
+                        .to_owned(),
+                );
+            }
+            Probe::Tracepoint => vec![Backend::Tracepoint],
+        }),
+        (_, Probe::Kretprobe) => only("kretprobe"),
+        (_, Probe::Fentry) => only("fentry"),
+        (Some(Stage::Syn), Probe::Tracepoint) => only("tracepoint"),
+        (Some(Stage::Established), _) => Ok(vec![Backend::Tracepoint]),
+        (Some(Stage::Syn), Probe::Auto) => Ok(vec![Backend::Filter]),
+    }
+}
+
+/// Tries these hooks until `attach` succeeds.
 ///
 /// # Errors
 /// The refusal of each hook that was tried, in order.
 pub fn choose<T>(
-    probe: Probe,
+    candidates: &[Backend],
     mut attach: impl FnMut(Backend) -> Result<T, Refusal>,
 ) -> Result<Choice<T>, Refused> {
-    let candidates: &[Backend] = match probe {
-        Probe::Auto => &[Backend::Kretprobe, Backend::Fentry, Backend::Tracepoint],
-        Probe::Kretprobe => &[Backend::Kretprobe],
-        Probe::Fentry => &[Backend::Fentry],
-        Probe::Tracepoint => &[Backend::Tracepoint],
-    };
     let mut passed_over = Vec::new();
     for &backend in candidates {
         match attach(backend) {
@@ -56,7 +91,8 @@ mod tests {
         refusal: &Refusal,
     ) -> (Result<Choice<Backend>, Refused>, Vec<Backend>) {
         let mut tried = Vec::new();
-        let result = choose(probe, |backend| {
+        let candidates = candidates(probe, &[Stage::Accepted].into(), false).unwrap();
+        let result = choose(&candidates, |backend| {
             tried.push(backend);
             match works.contains(&backend) {
                 true => Ok(backend),
@@ -127,5 +163,31 @@ mod tests {
             [(Backend::Kretprobe, Refusal::NotPermitted)]
         );
         assert_eq!(tried, [Backend::Kretprobe]);
+    }
+
+    #[test]
+    fn a_probe_is_for_accepted_connections() {
+        let established = [Stage::Syn, Stage::Established].into();
+        for probe in [Probe::Auto, Probe::Tracepoint] {
+            assert_eq!(
+                candidates(probe, &established, false),
+                Ok(vec![Backend::Tracepoint])
+            );
+        }
+        assert!(candidates(Probe::Kretprobe, &established, false).is_err());
+        let syn = [Stage::Syn].into();
+        assert_eq!(
+            candidates(Probe::Auto, &syn, false),
+            Ok(vec![Backend::Filter])
+        );
+        assert!(candidates(Probe::Fentry, &syn, false).is_err());
+        let all = [Stage::Syn, Stage::Established, Stage::Accepted].into();
+        assert_eq!(candidates(Probe::Auto, &all, false), Ok(ALL.to_vec()));
+        let accepted = [Stage::Accepted].into();
+        assert_eq!(
+            candidates(Probe::Auto, &accepted, true),
+            Ok(ALL[..2].to_vec())
+        );
+        assert!(candidates(Probe::Tracepoint, &accepted, true).is_err());
     }
 }

@@ -4,31 +4,56 @@
 //! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData},
+    maps::{Array, HashMap, MapData, PerCpuArray},
 };
-use conn_common::{ClientKey, Counters};
+use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 
-use super::{Backend, event::host, facts};
-use crate::tally::Tally;
+use super::{Backend, Reported, event::host, facts};
+use crate::{
+    connection::Stage,
+    tally::Tally,
+    waits::Waits,
+    who::{By, Who},
+};
 
 /// The kernel's own count.
 #[derive(Clone, Debug)]
 pub struct Totals {
-    /// Connections by client; exact.
-    pub tally: Tally,
-    /// Events that found no room in the ring buffer.
-    pub ring_full: u64,
+    /// Connections by client, at each stage that was watched; exact.
+    pub stages: BTreeMap<Stage, Tally>,
+    /// SYNs that were sent again, which are in no tally.
+    pub repeated: u64,
+    /// How long those that were accepted had waited.
+    pub waits: Waits,
+    /// Connections, at each stage, that found no room in the ring buffer.
+    pub lost: BTreeMap<Stage, u64>,
     /// Connections that only the second hook of the pair saw.
     pub second_hook_only: u64,
     /// What the programs themselves know to be in doubt.
     pub doubts: Doubts,
+}
+
+impl Totals {
+    /// How many connections were reported one by one.
+    #[must_use]
+    pub fn reported(&self, which: Reported) -> u64 {
+        let stages = self.stages.iter().zip(self.lost.values());
+        let mut counts = stages.map(|((_, tally), lost)| tally.connections().saturating_sub(*lost));
+        match which {
+            Reported::None => 0,
+            Reported::Last => counts.next_back().unwrap_or(0),
+            Reported::All => counts.sum(),
+        }
+    }
 }
 
 /// What could make the total wrong. All zero when all is well.
@@ -58,39 +83,104 @@ impl Doubts {
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn read(ebpf: &Ebpf, backend: Backend) -> anyhow::Result<Totals> {
-    let counters = counters(ebpf).context("cannot read the counters")?;
-    let mut tally = tally(ebpf).context("cannot read the totals")?;
-    tally.add_other(counters.other_clients);
-    Ok(Totals {
-        tally,
-        ring_full: counters.ring_full,
+pub(super) fn read(
+    ebpf: &Ebpf,
+    backend: Backend,
+    stages: &BTreeSet<Stage>,
+    by: By,
+    counters: Counters,
+) -> anyhow::Result<Totals> {
+    let mut totals = Totals {
+        stages: stages
+            .iter()
+            .map(|stage| (*stage, Tally::default()))
+            .collect(),
+        repeated: counters.other.repeated,
+        waits: waits(ebpf).context("cannot read the waits")?,
+        lost: stages
+            .iter()
+            .map(|stage| (*stage, at(&counters.lost, *stage)))
+            .collect(),
         second_hook_only: counters.second_hook_only,
         doubts: Doubts {
             unreadable: counters.unreadable,
-            missed_runs: missed_runs(ebpf, backend),
+            missed_runs: all_missed_runs(ebpf, backend, stages),
             unaccounted: 0,
         },
-    })
-}
-
-fn counters(ebpf: &Ebpf) -> anyhow::Result<Counters> {
-    let map = ebpf.map("COUNTERS").context("no such map")?;
-    let map = Array::<&MapData, [u8; size_of::<Counters>()]>::try_from(map)?;
-    Ok(bytemuck::cast(map.get(&0, 0)?))
-}
-
-fn tally(ebpf: &Ebpf) -> anyhow::Result<Tally> {
-    let map = ebpf.map("CLIENTS").context("no such map")?;
-    let map = HashMap::<&MapData, [u8; size_of::<ClientKey>()], u64>::try_from(map)?;
-    let mut tally = Tally::default();
-    for entry in map.iter() {
-        let (key, connections) = entry?;
-        let key: ClientKey = bytemuck::cast(key);
-        let port = key.local_port as u16;
-        tally.add(&host(key.remote_address), Some(port), connections);
+    };
+    for (stage, tally) in &mut totals.stages {
+        tally.add_other(at(&counters.other, *stage));
     }
-    Ok(tally)
+    for map in ["CLIENTS", "ASKERS"] {
+        add(&mut totals, ebpf, map, by)
+            .with_context(|| format!("cannot read the totals, {map}"))?;
+    }
+    Ok(totals)
+}
+
+fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: By) -> anyhow::Result<()> {
+    let map = ebpf.map(map).context("no such map")?;
+    let map =
+        HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
+    for entry in map.iter() {
+        let (key, counted) = entry?;
+        let (key, counted): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counted));
+        let port = key.local_port as u16;
+        totals.repeated += counted.repeated;
+        for (stage, tally) in &mut totals.stages {
+            let connections = at(&counted, *stage);
+            if connections > 0 {
+                tally.add_who(by.group(who(&key, by), Some(port)), Some(port), connections);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn at(stages: &Stages, stage: Stage) -> u64 {
+    match stage {
+        Stage::Syn => stages.asked,
+        Stage::Established => stages.established,
+        Stage::Accepted => stages.accepted,
+    }
+}
+
+/// Of whom the programs counted under a key.
+fn who(key: &Key, by: By) -> Who {
+    match by {
+        By::Address | By::Network(..) | By::Port => Who::Client(host(key.who)),
+        By::Process => Who::process(key.pid, &bytemuck::cast(key.who)),
+        By::Cgroup => Who::Cgroup {
+            id: bytemuck::cast([key.who[0], key.who[1]]),
+            name: None,
+        },
+        By::User => Who::User {
+            uid: key.who[0],
+            name: None,
+        },
+    }
+}
+
+fn waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
+    let map = ebpf.map("WAITS").context("no such map")?;
+    let map = Array::<&MapData, u64>::try_from(map)?;
+    let steps = (0..WAIT_STEPS as u32).map(|step| map.get(&step, 0));
+    let steps = steps.collect::<Result<_, _>>()?;
+    let longest = ebpf.map("LONGEST_WAIT").context("no such map")?;
+    let longest = PerCpuArray::<&MapData, u64>::try_from(longest)?.get(&0, 0)?;
+    let longest = longest.iter().copied().max().unwrap_or(0);
+    Ok(Waits::new(steps, Duration::from_nanos(longest)))
+}
+
+/// How often the kernel did not run the programs that count these stages; None if it does not
+/// tell of one of them.
+fn all_missed_runs(ebpf: &Ebpf, backend: Backend, stages: &BTreeSet<Stage>) -> Option<u64> {
+    let missed = missed_runs(ebpf, backend)?;
+    let has_tracepoint = backend != Backend::Tracepoint && stages.contains(&Stage::Established);
+    match has_tracepoint {
+        true => Some(missed + missed_runs(ebpf, Backend::Tracepoint)?),
+        false => Some(missed),
+    }
 }
 
 /// How often the kernel did not run the program whose missed runs are missed connections. It
@@ -101,6 +191,8 @@ fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
         Backend::Kretprobe => ("conn_graft", (6, 7)),
         Backend::Fentry => ("conn_fentry", (5, 12)),
         Backend::Tracepoint => ("conn_state", (6, 7)),
+        // Nothing stops a socket filter.
+        Backend::Filter => return Some(0),
     };
     if facts::kernel_version().0? < since {
         return None;

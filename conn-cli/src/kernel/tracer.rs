@@ -1,27 +1,37 @@
-//! One attached hook, from its attachment to its totals.
+//! What is attached for one run, from its attachment to its totals.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 
 use super::{
-    Backend, Refusal, Settings,
+    Backend, Refusal, Reported, Settings,
     attach::{self, Attached},
+    counters,
     event::{WallClock, decode},
     facts,
     ring::Ring,
     totals::{self, Totals},
 };
-use crate::connection::Connection;
+use crate::{
+    connection::{Connection, Stage},
+    who::By,
+};
 
-/// An attached hook.
+/// Attached hooks.
 pub struct Tracer {
     backend: Backend,
+    stages: BTreeSet<Stage>,
+    by: By,
     attached: Attached,
     ring: Ring,
-    reports: bool,
+    counters: counters::Live,
+    reported: Reported,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     since: Instant,
     until: Option<Instant>,
@@ -37,10 +47,11 @@ pub struct Batch {
 }
 
 impl Tracer {
-    /// Loads and attaches one hook. Needs a tokio runtime.
+    /// Loads and attaches the hooks that see the stages that are asked for, the last one through
+    /// `backend`. Needs a tokio runtime.
     ///
     /// # Errors
-    /// Why it cannot be used here.
+    /// Why they cannot be used here.
     pub fn attach(backend: Backend, settings: &Settings) -> Result<Self, Refusal> {
         Self::try_attach(backend, settings).map_err(|error| {
             let facts = facts::gather();
@@ -62,25 +73,41 @@ impl Tracer {
             .context("the eBPF object has no map EVENTS")?;
         Ok(Self {
             backend,
+            stages: backend.stages(&settings.stages),
+            by: settings.by,
+            counters: counters::Live::of(&attached.ebpf)?,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?),
-            reports: settings.emit_events,
+            reported: settings.reported,
             logger,
             since: Instant::now(),
             until: None,
         })
     }
 
-    /// What is attached.
+    /// What sees the last stage.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Whether connections are reported one by one, or only counted.
+    /// The stages that are seen.
     #[must_use]
-    pub fn reports(&self) -> bool {
-        self.reports
+    pub fn stages(&self) -> &BTreeSet<Stage> {
+        &self.stages
+    }
+
+    /// How many connections at the last stage so far have found no room in the ring buffer. May
+    /// be asked at any time.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        totals::at(&self.counters.get().lost, self.backend.stage())
+    }
+
+    /// Which connections are reported one by one, not only counted.
+    #[must_use]
+    pub fn reported(&self) -> Reported {
+        self.reported
     }
 
     /// Returns when there may be something to read. May be dropped at any time.
@@ -135,6 +162,13 @@ impl Tracer {
     /// # Errors
     /// The kernel's.
     pub fn totals(&self) -> anyhow::Result<Totals> {
-        totals::read(&self.attached.ebpf, self.backend)
+        let counters = self.counters.get();
+        let Self {
+            backend,
+            stages,
+            by,
+            ..
+        } = self;
+        totals::read(&self.attached.ebpf, *backend, stages, *by, counters)
     }
 }

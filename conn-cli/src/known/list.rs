@@ -6,10 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::Known;
-use crate::connection::{Host, escaped};
+use crate::{
+    connection::{Host, escaped},
+    filter::Network,
+};
 
 /// Of a line, in bytes: twice the longest name with room for a comment. A file without line
 /// ends is none of addresses.
@@ -81,7 +84,8 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
         }
         _ => None,
     };
-    if who.is_some_and(|who| NO_CLIENTS.contains(&who)) {
+    let is_nobody = |who: &str| NO_CLIENTS.contains(&who) || is_left_off(who);
+    if who.is_some_and(is_nobody) {
         return Ok(Entry::Nothing);
     }
     if let Ok(address) = who.unwrap_or(text).parse::<IpAddr>() {
@@ -90,8 +94,8 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
     if let Some(name) = who.and_then(|who| Host::named(who.as_bytes())) {
         return Ok(Entry::Host(name));
     }
-    if let Ok(network) = text.parse::<IpNet>() {
-        return Ok(Entry::Network(canonical(network)));
+    if let Ok(Network(network)) = who.unwrap_or(text).parse() {
+        return Ok(Entry::Network(network));
     }
     bail!(
         "'{}' is not an address, a network such as 192.0.2.0/24, or a line of a summary",
@@ -99,21 +103,14 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
     );
 }
 
-fn is_blank(char: char) -> bool {
-    char == ' ' || char == '\t'
+/// What `--top` has left off: `5 more`.
+fn is_left_off(who: &str) -> bool {
+    let number = who.strip_suffix(" more");
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A network of IPv4-mapped addresses is one of IPv4, as such addresses are.
-fn canonical(network: IpNet) -> IpNet {
-    let mapped = match network {
-        IpNet::V6(ipv6) => ipv6.network().to_ipv4_mapped(),
-        IpNet::V4(_) => None,
-    };
-    // Before these bits are over, the network has more than mapped addresses.
-    match (mapped, network.prefix_len().checked_sub(96)) {
-        (Some(ipv4), Some(length)) => Ipv4Net::new(ipv4, length).map_or(network, IpNet::V4),
-        _ => network,
-    }
+fn is_blank(char: char) -> bool {
+    char == ' ' || char == '\t'
 }
 
 /// The beginning of a line, safe to show.
@@ -146,7 +143,7 @@ mod tests {
     fn a_file_may_be_a_summary_or_written_by_hand() {
         let mut known = known(
             "\u{feff}\r\n=== Summary ===\r\n192.0.2.1: 5\r\n2001:db8::1: 1\r\n\
-             web.example: 3\nunknown: 4\nother: 2\n\
+             web.example: 3\n5 more: 7\nunknown: 4\nother: 2\n\
              # the office\n  192.0.2.2\t# and its printer\n\n\
              ::ffff:192.0.2.3\n  2001:db8::2  :  7  \n::: 1\n10.1.2.3/8\n2001:db8:1::/48",
         )
@@ -174,7 +171,10 @@ mod tests {
 
     #[test]
     fn conn_cli_reads_its_own_summary() {
-        use crate::output::{Clock, Origin, Summary, Text, TimeFormat};
+        use crate::{
+            output::{Clock, Look, Text, TimeFormat},
+            summary::{Listing, Origin, Summary},
+        };
         let hosts = [
             Host::at([192, 0, 2, 1]),
             Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]),
@@ -188,9 +188,16 @@ mod tests {
         tally.add_other(1);
         let origin = Origin::Records(crate::read::Ledger::default());
         let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
-        let summary = Summary::new(tally, crate::kernel::Doubts::default(), origin);
+        let summary = Summary::new(
+            tally,
+            std::collections::BTreeMap::new(),
+            None,
+            Listing::default(),
+            crate::kernel::Doubts::default(),
+            origin,
+        );
         let mut text = Vec::new();
-        Text::new(clock, false, false).summary(&mut text, &summary);
+        Text::new(clock, Look::default()).summary(&mut text, &summary);
         let mut known = known(text).unwrap();
         for host in &hosts {
             assert!(!known.is_new(host), "{host}");
@@ -208,7 +215,6 @@ mod tests {
             "192.0.2.1 192.0.2.2",
             "192.0.2.0/33",
             "2001:db8::/129",
-            "192.0.2.0/24: 5",
             "fe80::1%eth0",
             "web.example",
             "a b: 3",

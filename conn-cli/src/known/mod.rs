@@ -13,7 +13,10 @@ use std::{
 use anyhow::anyhow;
 use ipnet::IpNet;
 
-use crate::connection::{Host, escaped};
+use crate::{
+    cli::ShowArgs,
+    connection::{Host, escaped},
+};
 
 /// The clients that are not new. Every client that was seen is remembered, so memory is
 /// bounded by nothing but the number of clients: some ten bytes for each of IPv4 and some
@@ -40,6 +43,18 @@ struct Networks {
 }
 
 impl Known {
+    /// What `--new` and `--known` say; None if every connection is to have a line. Live, it is
+    /// to be read before privileges are given up: the file may be for its owner only.
+    ///
+    /// # Errors
+    /// Why the file of known clients cannot be used.
+    pub fn asked(args: &ShowArgs) -> anyhow::Result<Option<Self>> {
+        match &args.known {
+            Some(file) => Self::read(file).map(Some),
+            None => Ok(args.new.then(Self::default)),
+        }
+    }
+
     /// The clients in a file. A line is an address, a network such as `192.0.2.0/24`, or one of
     /// conn-cli's own summary, such as `192.0.2.1: 5`; `#` begins a comment.
     ///

@@ -58,14 +58,21 @@ impl Listener {
         known.reduce(u32::saturating_add)
     }
 
+    /// Where it listens, and who that is: `0.0.0.0:80 httpd (pid 812)`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mut name = format!("{} {}", self.address, self.process());
+        if !self.is_own_netns {
+            name += &format!(" in network namespace {}", self.netns);
+        }
+        name
+    }
+
     /// The listener in one line:
     /// `0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, queue 0 of 511`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let mut line = format!("{} {}", self.address, self.process());
-        if !self.is_own_netns {
-            line += &format!(" in network namespace {}", self.netns);
-        }
+        let mut line = self.name();
         if let Some(threads) = self.in_accept() {
             let all_known = self.owners.iter().all(|owner| owner.in_accept.is_some());
             let at_least = if all_known { "" } else { "at least " };

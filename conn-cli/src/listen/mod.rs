@@ -9,6 +9,7 @@ mod diag;
 mod listener;
 mod namespace;
 mod owner;
+mod queues;
 
 use std::io;
 
@@ -18,6 +19,7 @@ pub use self::{
     counters::NamespaceDrops,
     listener::{Listener, Owner},
     namespace::Unseen,
+    queues::Queues,
 };
 use self::{diag::Listening, namespace::Namespace};
 use crate::ports::PortSet;

@@ -115,9 +115,12 @@ fn missing(netns: u32, unseen: Unseen) -> io::Error {
 
 /// The link to the namespace of a process, and its inode number.
 fn link(pid: u32) -> io::Result<(String, u32)> {
-    let link = |path: String| match fs::metadata(&path) {
-        Ok(metadata) => Ok((path, metadata.ino() as u32)),
-        Err(error) => Err(error),
+    // Not what is behind it: that 5.10 gives for each process another, if it may not be seen.
+    let link = |path: String| {
+        let target = fs::read_link(&path)?;
+        let inode = target.to_str().and_then(number);
+        let inode = inode.ok_or(io::ErrorKind::InvalidData)?;
+        Ok((path, inode))
     };
     let first = link(format!("/proc/{pid}/ns/net"));
     if first.as_ref().is_err_and(|error| !is_denied(error)) {
@@ -129,6 +132,11 @@ fn link(pid: u32) -> io::Result<(String, u32)> {
         }
     }
     first
+}
+
+/// The number in `net:[4026531840]`.
+fn number(link: &str) -> Option<u32> {
+    link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Moves this thread into another namespace, and looks around there.
@@ -160,4 +168,24 @@ fn inode(file: &File) -> io::Result<u32> {
 
 pub(super) fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_namespace() {
+        assert_eq!(number("net:[4026531840]"), Some(4_026_531_840));
+        for link in [
+            "",
+            "net:[]",
+            "net:[1",
+            "mnt:[1]",
+            "net:[4294967296]",
+            "net:[-1]",
+        ] {
+            assert_eq!(number(link), None, "{link}");
+        }
+    }
 }

@@ -1,58 +1,59 @@
-//! The account on standard error: one line of what was counted, and a line for each thing
-//! that could make the total wrong.
+//! The account on standard error: one line of what was counted, what lies between the stages
+//! of a connection, and a line for each thing that could make the total wrong.
 
-use super::{Origin, Summary};
+use super::brief::{brief, plural};
 use crate::{
+    connection::Stage,
     kernel::{Backend, Doubts},
+    listen::{Listener, Queues, Survey},
+    ports::PortSet,
     read::Ledger,
+    summary::{Live, Origin, Summary},
 };
 
-/// The lines, the account first, the doubts after it.
+/// Listeners that are named one by one.
+const MOST_LISTENERS: usize = 8;
+
+/// The lines, the account first, the doubts last.
 #[must_use]
-pub fn account(summary: &Summary, quiet: bool) -> Vec<String> {
+pub fn account(summary: &Summary, wants_lines: bool) -> Vec<String> {
+    let (one, many) = summary.by.nouns();
     let mut line = format!(
         "{} from {} in {}",
         plural(summary.connections, "connection", "connections"),
-        plural(summary.clients.len() as u64, "address", "addresses"),
+        plural(summary.groups as u64, one, many),
         extent(&summary.origin),
     );
-    if !quiet {
+    if wants_lines {
         let lines = plural(summary.lines_not_shown, "line", "lines");
         line += &format!("; {lines} not shown");
     }
     let mut notes = Vec::new();
     match &summary.origin {
-        Origin::Kernel {
-            backend,
-            second_hook_only,
-            beyond_limit,
-            elapsed: _,
-        } => {
-            if *backend == Backend::Kretprobe {
-                line += &format!("; {second_hook_only} seen only by security_sock_graft");
-            }
-            if *beyond_limit > 0 {
-                notes.push(format!(
-                    "{beyond_limit} more were accepted before the probes were detached"
-                ));
-            }
-        }
+        Origin::Kernel(live) => of_live(live, &mut line, &mut notes),
         Origin::Records(ledger) => records(ledger, &mut line, &mut notes),
     }
     if summary.other_clients > 0 {
         let others = plural(summary.other_clients, "connection", "connections");
-        line += &format!("; {others} of clients beyond --max-clients under \"other\"");
+        line += &match summary.origin {
+            Origin::Kernel(_) => {
+                format!("; {others} of clients beyond --max-clients under \"other\"")
+            }
+            Origin::Records(_) => {
+                format!("; {others} of clients that the records only sum up under \"other\"")
+            }
+        };
     }
     let mut lines = vec![line];
-    lines.extend(warnings(&summary.doubts));
     lines.append(&mut notes);
+    lines.extend(warnings(&summary.doubts));
     lines
 }
 
 /// Over what it was counted.
 fn extent(origin: &Origin) -> String {
     match origin {
-        Origin::Kernel { elapsed, .. } => format!("{:.1} s", elapsed.as_secs_f64()),
+        Origin::Kernel(live) => format!("{:.1} s", live.elapsed.as_secs_f64()),
         Origin::Records(ledger) => match (ledger.lines, ledger.packets) {
             (lines, 0) => plural(lines, "line", "lines"),
             (0, packets) => plural(packets, "packet", "packets"),
@@ -65,6 +66,138 @@ fn extent(origin: &Origin) -> String {
     }
 }
 
+fn of_live(live: &Live, line: &mut String, notes: &mut Vec<String>) {
+    if live.backend == Backend::Kretprobe {
+        *line += &format!(
+            "; {} seen only by security_sock_graft",
+            live.second_hook_only
+        );
+    }
+    if live.beyond_limit > 0 {
+        let what = match live.backend.stage() {
+            Stage::Accepted => "accepted",
+            Stage::Established => "established",
+            Stage::Syn => "asked for",
+        };
+        notes.push(format!(
+            "{} more were {what} before the probes were detached",
+            live.beyond_limit
+        ));
+    }
+    if let Some(syns) = live.stages.get(&Stage::Syn) {
+        notes.push(between(live, *syns));
+    }
+    if let Some(waits) = &live.waits {
+        notes.push(format!(
+            "waited to be accepted: half up to {}, 90 % up to {}, 99 % up to {}, longest {}",
+            brief(waits.p50),
+            brief(waits.p90),
+            brief(waits.p99),
+            brief(waits.longest)
+        ));
+    }
+    if let Some(queues) = &live.queues {
+        notes.extend(at_the_end(queues));
+    }
+}
+
+/// What became of those who asked.
+fn between(live: &Live, syns: u64) -> String {
+    let mut text = plural(syns, "SYN", "SYNs");
+    if live.repeated > 0 {
+        text += &format!(" and {} sent again", live.repeated);
+    }
+    let mut before = syns;
+    for (stage, what) in [
+        (Stage::Established, "never completed"),
+        (Stage::Accepted, "not accepted"),
+    ] {
+        if let Some(connections) = live.stages.get(&stage) {
+            let missing = before.saturating_sub(*connections);
+            text += &format!("; {connections} {}, {missing} {what}", stage.name());
+            before = *connections;
+        }
+    }
+    text
+}
+
+/// Who listens, at the beginning.
+#[must_use]
+pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
+    let listeners = survey.at_start();
+    let mut lines = Vec::new();
+    if !ports.is_all() {
+        let named = listeners.iter().take(MOST_LISTENERS);
+        lines.extend(named.map(|listener| format!("Listening: {}", listener.describe())));
+        if listeners.len() > MOST_LISTENERS {
+            let more = listeners.len() - MOST_LISTENERS;
+            lines.push(format!("Listening: {more} more"));
+        }
+    }
+    if listeners.is_empty() {
+        lines.push(match ports.is_all() {
+            true => "Nobody listens".to_owned(),
+            false => format!("Nobody listens on {ports}"),
+        });
+    }
+    let unseen = survey.unseen();
+    if unseen.namespaces > 0 {
+        let namespaces = plural(
+            unseen.namespaces as u64,
+            "network namespace",
+            "network namespaces",
+        );
+        lines.push(format!("{namespaces} could not be looked into"));
+    }
+    lines
+}
+
+/// What became of the queues. Of many listeners only those that had trouble are named.
+fn at_the_end(queues: &Queues) -> Vec<String> {
+    let mut lines = Vec::new();
+    let all = queues.listeners.len() <= MOST_LISTENERS;
+    for (listener, dropped) in &queues.listeners {
+        let dropped = *dropped;
+        if all || listener.waiting > 0 || dropped.is_some_and(|dropped| dropped > 0) {
+            lines.push(queue(listener, dropped));
+        }
+    }
+    let lacks_count = queues
+        .listeners
+        .iter()
+        .any(|(_, dropped)| dropped.is_none());
+    for namespace in &queues.namespaces {
+        // The kernel's own count of a listener is better.
+        if (lacks_count || !queues.closed.is_empty()) && namespace.drops > 0 {
+            let place = match namespace.is_own_netns {
+                true => "this network namespace".to_owned(),
+                false => format!("network namespace {}", namespace.netns),
+            };
+            lines.push(format!(
+                "all listeners of {place}: {} dropped, {} of them by a full queue",
+                namespace.drops, namespace.overflows
+            ));
+        }
+    }
+    for listener in queues.closed.iter().take(MOST_LISTENERS) {
+        lines.push(format!("{} no longer listens", listener.name()));
+    }
+    lines
+}
+
+fn queue(listener: &Listener, dropped: Option<u32>) -> String {
+    let mut line = format!(
+        "{}: {} waiting of {} that may",
+        listener.name(),
+        listener.waiting,
+        listener.limit
+    );
+    if let Some(dropped) = dropped {
+        line += &format!(", {} dropped", plural(dropped.into(), "packet", "packets"));
+    }
+    line
+}
+
 fn records(ledger: &Ledger, line: &mut String, notes: &mut Vec<String>) {
     if ledger.repeated > 0 {
         let repeated = plural(ledger.repeated, "repeated SYN", "repeated SYNs");
@@ -75,6 +208,12 @@ fn records(ledger: &Ledger, line: &mut String, notes: &mut Vec<String>) {
         let first = ledger.first_not_understood.as_ref();
         let first = first.map_or(String::new(), |first| format!(", first {first}"));
         notes.push(format!("warning: {records} not understood{first}"));
+    }
+    if ledger.unknown_client > 0 {
+        let records = plural(ledger.unknown_client, "connection", "connections");
+        notes.push(format!(
+            "warning: {records} not counted, since the record does not tell the client's address"
+        ));
     }
     if ledger.unknown_port > 0 {
         let records = plural(ledger.unknown_port, "connection", "connections");
@@ -107,36 +246,34 @@ fn warnings(doubts: &Doubts) -> Vec<String> {
     lines
 }
 
-fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
-    use crate::{connection::Host, tally::Tally};
+    use crate::{connection::Host, summary::Listing, tally::Tally, waits::Quantiles};
 
     fn kernel(backend: Backend) -> Origin {
-        Origin::Kernel {
-            backend,
-            elapsed: Duration::from_millis(1500),
-            second_hook_only: 0,
-            beyond_limit: 0,
-        }
+        Origin::Kernel(Live::sample(backend, Duration::from_millis(1500)))
     }
 
     fn summary(origin: Origin) -> Summary {
         let mut tally = Tally::default();
         tally.add(&Host::at([192, 0, 2, 1]), Some(80), 1);
-        Summary::new(tally, Doubts::default(), origin)
+        Summary::new(
+            tally,
+            BTreeMap::new(),
+            None,
+            Listing::default(),
+            Doubts::default(),
+            origin,
+        )
     }
 
     #[test]
     fn one_line_when_all_is_well() {
         assert_eq!(
-            account(&summary(kernel(Backend::Kretprobe)), false),
+            account(&summary(kernel(Backend::Kretprobe)), true),
             [
                 "1 connection from 1 address in 1.5 s; 0 lines not shown; 0 seen only by security_sock_graft"
             ]
@@ -147,7 +284,7 @@ mod tests {
             ..summary(kernel(Backend::Fentry))
         };
         assert_eq!(
-            account(&fentry, true),
+            account(&fentry, false),
             [
                 "7 connections from 1 address in 1.5 s; 6 connections of clients beyond --max-clients under \"other\""
             ]
@@ -166,7 +303,7 @@ mod tests {
                 doubts,
                 ..summary(kernel(Backend::Fentry))
             },
-            false,
+            true,
         );
         assert_eq!(lines.len(), 4);
         assert!(lines[1].contains("1 socket could not be read"));
@@ -186,11 +323,43 @@ mod tests {
             ..Ledger::default()
         };
         assert_eq!(
-            account(&summary(Origin::Records(ledger)), true),
+            account(&summary(Origin::Records(ledger)), false),
             [
                 "1 connection from 1 address in 20 lines and 3 packets; 1 repeated SYN not counted",
                 "warning: 2 records were not understood, first line 4 of log: it is cut",
                 "warning: 5 connections not counted, since the record does not tell the local port",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_lies_between_the_stages_is_said() {
+        let ms = Duration::from_millis;
+        let live = Live {
+            stages: [
+                (Stage::Syn, 200),
+                (Stage::Established, 120),
+                (Stage::Accepted, 100),
+            ]
+            .into(),
+            repeated: 300,
+            waits: Some(Quantiles {
+                known: 100,
+                p50: ms(50),
+                p90: ms(99),
+                p99: ms(150),
+                longest: ms(1234),
+            }),
+            ..Live::sample(Backend::Fentry, ms(1500))
+        };
+        let lines = account(&summary(Origin::Kernel(live)), false);
+        assert_eq!(
+            lines[1..],
+            [
+                "200 SYNs and 300 sent again; 120 established, 80 never completed; 100 accepted, \
+                 20 not accepted",
+                "waited to be accepted: half up to 50 ms, 90 % up to 99 ms, 99 % up to 150 ms, \
+                 longest 1.2 s",
             ]
         );
     }

@@ -97,6 +97,15 @@ impl Clock {
         &self.text
     }
 
+    /// As [`Self::text`], where there is no line before: with [`TimeFormat::Delta`] as RFC 3339
+    /// has it.
+    pub fn moment(&mut self, time: Timestamp) -> String {
+        match self.format {
+            TimeFormat::Delta => self.rfc3339(time),
+            _ => self.text(time).to_owned(),
+        }
+    }
+
     /// As RFC 3339 has it, in microseconds: `2014-03-17T04:13:03.000000+00:00`.
     #[must_use]
     pub fn rfc3339(&self, time: Timestamp) -> String {

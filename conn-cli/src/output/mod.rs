@@ -1,92 +1,39 @@
 //! What is printed: text or JSON on standard output, the account on standard error.
 
 mod account;
+mod brief;
 mod clock;
 mod interval;
 mod json;
 mod stderr;
 mod stdout;
+mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    io::{self, IsTerminal as _},
+};
+
+use jiff::tz::TimeZone;
 
 pub use self::{
-    account::account,
+    account::{account, listening},
     clock::{Clock, TimeFormat},
-    interval::{IntervalLine, RowStyle, Rows},
+    interval::{RowStyle, Rows},
     json::Json,
     stderr::say,
     stdout::Stdout,
-    text::Text,
+    text::{Look, Text},
 };
 use crate::{
-    connection::{Connection, Host},
-    kernel::{Backend, Doubts},
-    read::Ledger,
-    tally::{Client, Tally},
+    cli::ShowArgs,
+    connection::{Connection, Stage},
+    interval::Interval,
+    summary::Summary,
 };
-
-/// What is known at the end.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// All connections: the sum of all clients, of `unknown_clients` and of `other_clients`.
-    pub connections: u64,
-    /// The clients, most connections first.
-    pub clients: Vec<Client>,
-    /// Connections of which nobody says who made them.
-    pub unknown_clients: u64,
-    /// Connections of clients for which there was no room.
-    pub other_clients: u64,
-    /// Connections that have a line of their own.
-    pub lines_shown: u64,
-    /// Connections that have no line of their own though one was asked for.
-    pub lines_not_shown: u64,
-    /// What could make the total wrong.
-    pub doubts: Doubts,
-    /// Where it was counted.
-    pub origin: Origin,
-}
-
-/// Where connections were counted, and what else is known from there.
-#[derive(Clone, Debug)]
-pub enum Origin {
-    /// In the kernel.
-    Kernel {
-        /// What counted.
-        backend: Backend,
-        /// How long the probes were attached.
-        elapsed: Duration,
-        /// Of all connections, those that only the second hook of the pair saw.
-        second_hook_only: u64,
-        /// Connections that came after the limit of `--count`, before the probes were detached.
-        beyond_limit: u64,
-    },
-    /// In the records of other programs.
-    Records(Ledger),
-}
-
-impl Summary {
-    /// A summary of what was counted.
-    #[must_use]
-    pub fn new(tally: Tally, doubts: Doubts, origin: Origin) -> Self {
-        let connections = tally.connections();
-        let other_clients = tally.other();
-        let (unknown, clients): (Vec<_>, _) = tally
-            .ranked()
-            .into_iter()
-            .partition(|client| client.host == Host::Unknown);
-        Self {
-            connections,
-            clients,
-            unknown_clients: unknown.iter().map(|client| client.connections).sum(),
-            other_clients,
-            lines_shown: 0,
-            lines_not_shown: 0,
-            doubts,
-            origin,
-        }
-    }
-}
 
 /// The format of standard output.
 #[derive(Debug)]
@@ -98,6 +45,45 @@ pub enum Printer {
 }
 
 impl Printer {
+    /// As `args` say. `stages`: those that are watched, if each connection comes once for each.
+    #[must_use]
+    pub fn new(args: &ShowArgs, stages: Option<&BTreeSet<Stage>>, zone: &TimeZone) -> Self {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let colour =
+            is_terminal && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        let clock = Clock::new(zone.clone(), args.time());
+        let several = stages.filter(|stages| stages.len() > 1);
+        if args.json {
+            let json = Json::new(clock);
+            return Self::Json(match several.and_then(|stages| stages.last()) {
+                Some(counted) => json.of_stages(*counted),
+                None => json,
+            });
+        }
+        let only_syns = stages.is_some_and(|stages| stages.last() == Some(&Stage::Syn));
+        let text = Text::new(
+            clock,
+            Look {
+                names_port: !args.port_set().is_single(),
+                names_stage: several.is_some() || only_syns,
+                long: args.long,
+                colour,
+            },
+        );
+        Self::Text(match args.interval {
+            None => text,
+            Some(length) => text.with_rows(Rows::new(RowStyle {
+                zone: zone.clone(),
+                format: args.time(),
+                length,
+                dated: stages.is_none(),
+                bar: is_terminal,
+                colour,
+            })),
+        })
+    }
+
     /// Appends one connection's line.
     pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         match self {
@@ -106,173 +92,19 @@ impl Printer {
         }
     }
 
+    /// Appends an interval's row.
+    pub fn interval(&mut self, out: &mut Vec<u8>, interval: &Interval) {
+        match self {
+            Self::Text(text) => text.interval(out, interval),
+            Self::Json(json) => json.interval(out, interval),
+        }
+    }
+
     /// Appends the summary.
-    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
+    pub fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary) {
         match self {
             Self::Text(text) => text.summary(out, summary),
             Self::Json(json) => json.summary(out, summary),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::{Timestamp, tz::TimeZone};
-
-    use super::*;
-    use crate::connection::{Family, Hook, Lacks, Process, Record, Recorded, Source, When};
-
-    fn connection() -> Connection {
-        Connection {
-            time: When::At(Timestamp::constant(1_395_029_583, 5_000)),
-            remote: Host::at([192, 168, 122, 1]),
-            remote_port: Some(40000),
-            local: Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 5_u16]),
-            local_port: Some(443),
-            family: Some(Family::Ipv6),
-            process: Some(Process {
-                pid: Some(7),
-                tid: 8,
-                uid: Some(33),
-                cgroup: Some(99),
-                comm: Some(*b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0"),
-            }),
-            netns: Some(4_026_531_840),
-            source: Source::Hook(Hook::Kprobe),
-        }
-    }
-
-    fn summary() -> Summary {
-        let mut tally = Tally::default();
-        tally.add(&Host::at([192, 168, 122, 1]), Some(80), 2);
-        tally.add(
-            &Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]),
-            Some(443),
-            1,
-        );
-        tally.add_other(4);
-        let origin = Origin::Kernel {
-            backend: Backend::Kretprobe,
-            elapsed: Duration::from_micros(1_234_567),
-            second_hook_only: 1,
-            beyond_limit: 0,
-        };
-        Summary::new(tally, Doubts::default(), origin)
-    }
-
-    fn text(names_port: bool, colour: bool) -> Text {
-        Text::new(
-            Clock::new(TimeZone::UTC, TimeFormat::Ctime),
-            names_port,
-            colour,
-        )
-    }
-
-    fn lines(mut printer: Printer) -> String {
-        let mut out = Vec::new();
-        printer.connection(&mut out, &connection());
-        printer.summary(&mut out, &summary());
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn text_is_that_of_the_systemtap_script() {
-        assert_eq!(
-            lines(Printer::Text(text(false, false))),
-            "Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1\n\
-             \n=== Summary ===\n192.168.122.1: 2\n2001:db8::1: 1\nother: 4\n"
-        );
-    }
-
-    #[test]
-    fn text_names_the_port_among_several() {
-        let lines = lines(Printer::Text(text(true, false)));
-        let first = lines.lines().next().unwrap();
-        assert!(first.ends_with("from 192.168.122.1 to port 443"), "{first}");
-    }
-
-    #[test]
-    fn colour_adds_escapes_and_nothing_else() {
-        let coloured = lines(Printer::Text(text(false, true)));
-        assert!(coloured.contains('\x1b'));
-        assert_eq!(
-            anstream::adapter::strip_str(&coloured).to_string(),
-            lines(Printer::Text(text(false, false)))
-        );
-    }
-
-    #[test]
-    fn json_has_the_documented_fields() {
-        let lines = lines(Printer::Json(Json::new(Clock::new(
-            TimeZone::UTC,
-            TimeFormat::Ctime,
-        ))));
-        let mut lines = lines.lines();
-        assert_eq!(
-            lines.next().unwrap(),
-            concat!(
-                r#"{"type":"connection","time":"2014-03-17T04:13:03.000005+00:00","#,
-                r#""remote_address":"192.168.122.1","remote_port":40000,"#,
-                r#""local_address":"2001:db8::5","local_port":443,"family":"ipv6","#,
-                r#""pid":7,"tid":8,"comm":"a\\u{1b}\"b","uid":33,"cgroup":99,"#,
-                r#""netns":4026531840,"hook":"kprobe"}"#
-            )
-        );
-        assert_eq!(
-            lines.next().unwrap(),
-            concat!(
-                r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"#,
-                r#""connections":7,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
-                r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,
-                r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,
-                r#"{"address":"2001:db8::1","connections":1,"ports":{"443":1}}]}"#
-            )
-        );
-        assert_eq!(lines.next(), None);
-    }
-
-    #[test]
-    fn json_leaves_out_what_is_not_known() {
-        let mut out = Vec::new();
-        let unknown = Connection {
-            process: None,
-            netns: None,
-            ..connection()
-        };
-        Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, &unknown);
-        let line = String::from_utf8(out).unwrap();
-        assert!(!line.contains("pid") && !line.contains("netns"), "{line}");
-    }
-
-    #[test]
-    fn a_time_that_is_no_moment_is_shown_as_it_is() {
-        let mut unknown = Connection {
-            time: When::Recorded(Recorded {
-                text: "14:25:37.5".into(),
-                lacks: Lacks::Date,
-            }),
-            remote: Host::named(b"client.example").unwrap(),
-            remote_port: None,
-            local: Host::Unknown,
-            local_port: None,
-            family: None,
-            process: None,
-            netns: None,
-            source: Source::Record(Record::Tcpdump),
-        };
-        let mut out = Vec::new();
-        text(true, false).connection(&mut out, &unknown);
-        Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, &unknown);
-        unknown.time = When::Unknown;
-        text(true, false).connection(&mut out, &unknown);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            concat!(
-                "14:25:37.5 (no date) New connection from client.example\n",
-                r#"{"type":"connection","time":null,"recorded_time":"14:25:37.5","lacks":"date","#,
-                r#""remote_name":"client.example","source":"tcpdump"}"#,
-                "\n(no time) New connection from client.example\n",
-            )
-        );
     }
 }

@@ -19,6 +19,7 @@ pub mod reader;
 pub mod unpack;
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal as _, Read},
     num::NonZeroUsize,
     path::PathBuf,
@@ -41,10 +42,13 @@ pub use self::{format::Format, merge::Ledger};
 use crate::{
     cli::ReadArgs,
     kernel::Doubts,
-    output::{Origin, Summary, say},
+    known::Known,
+    output::say,
     screen::{End, Screen, TICK},
     stop::Stop,
+    summary::Origin,
     tally::Tally,
+    who::By,
 };
 
 /// How long the rest of a pipe is waited for after Ctrl-C, which its writer gets too.
@@ -55,6 +59,7 @@ struct Reading {
     feed: Feed,
     merge: Merge,
     screen: Screen,
+    by: By,
     progress: Progress,
     inputs: usize,
     failed: usize,
@@ -128,20 +133,23 @@ impl Reading {
         let ports = args.show.port_set();
         let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = args.jobs.map_or(cpus, usize::from);
+        let show = &args.show;
         let wanted = Wanted {
-            times: !args.show.quiet,
+            times: show.wants_lines() || show.interval.is_some() || show.long,
         };
         // It would be in the way of the lines.
-        let bar_fits = args.show.quiet || !io::stdout().is_terminal();
+        let bar_fits = show.quiet || !io::stdout().is_terminal();
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
         Ok(Self {
-            screen: Screen::new(&args.show, ports.is_single()),
+            screen: Screen::new(show, None, Known::asked(show)?),
+            by: show.by,
             merge: Merge::new(Asked {
                 ports,
+                filter: show.filter(),
                 strict: args.strict,
                 every_packet: args.every_packet,
-                lines_only: args.show.count.is_some(),
+                lines_only: show.count.is_some(),
             }),
             inputs: inputs.len(),
             failed: 0,
@@ -204,7 +212,12 @@ impl Reading {
             Some(first) => first.tally,
             None => tally,
         };
-        let summary = Summary::new(tally, doubts, Origin::Records(ledger));
+        let tally = match self.by {
+            By::Address => tally,
+            by => tally.regrouped(|who, port| by.group(who, port)),
+        };
+        let origin = Origin::Records(ledger);
+        let summary = self.screen.summary(tally, BTreeMap::new(), doubts, origin);
         self.screen.conclude(summary, stop, end).await?;
         match (self.failed, self.inputs) {
             (0, _) => Ok(()),

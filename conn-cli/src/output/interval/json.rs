@@ -9,7 +9,7 @@ use crate::{connection::Host, interval::Interval, output::Clock};
 
 /// An interval as a JSON object.
 #[derive(Debug, Serialize)]
-pub struct IntervalLine<'a> {
+pub(crate) struct IntervalLine<'a> {
     r#type: &'a str,
     start: String,
     seconds: f64,
@@ -31,7 +31,7 @@ pub struct IntervalLine<'a> {
 impl<'a> IntervalLine<'a> {
     /// `{"type":"interval",...}`; the time has the offset of the clock's time zone.
     #[must_use]
-    pub fn of(interval: &'a Interval, clock: &Clock) -> Self {
+    pub(crate) fn of(interval: &'a Interval, clock: &Clock) -> Self {
         let (host, most) = match &interval.busiest {
             Some((host, most)) => (Some(host), Some(*most)),
             None => (None, None),

@@ -3,7 +3,5 @@
 mod json;
 mod rows;
 
-pub use self::{
-    json::IntervalLine,
-    rows::{RowStyle, Rows},
-};
+pub(super) use self::json::IntervalLine;
+pub use self::rows::{RowStyle, Rows};

@@ -15,7 +15,14 @@ use super::{
     Format,
     batch::{Accept, Batch, Event, FirstMisfit, Run},
 };
-use crate::{connection::Connection, kernel::Doubts, ports::PortSet, tally::Tally};
+use crate::{
+    connection::{Connection, Host},
+    filter::EndsFilter,
+    kernel::Doubts,
+    ports::PortSet,
+    tally::Tally,
+    who::Who,
+};
 
 /// Calls of accept whose end is waited for, at most.
 const MOST_UNFINISHED: usize = 1 << 18;
@@ -37,6 +44,9 @@ pub struct Ledger {
     pub repeated: u64,
     /// Connections that are not counted, since it is not known to which port they are.
     pub unknown_port: u64,
+    /// Connections that are not counted, since it is not known who made them, and some clients
+    /// are not wanted.
+    pub unknown_client: u64,
 }
 
 /// What is asked of the records.
@@ -44,6 +54,8 @@ pub struct Ledger {
 pub struct Asked {
     /// The server's ports.
     pub ports: PortSet,
+    /// Which connections to these.
+    pub filter: EndsFilter,
     /// Whether what is not understood is an error.
     pub strict: bool,
     /// Whether a SYN that was sent again counts.
@@ -228,6 +240,13 @@ impl Merge {
     /// Whether a connection is to one of the ports.
     fn is_asked(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
         self.knows_ports |= connection.local_port.is_some();
+        if !self.asked.filter.wants(connection) {
+            let is_known = matches!(connection.remote, Host::Address(_));
+            // Of a run it is counted when the run is complete.
+            let counts = !is_known && (format != Format::Json || self.needs_lines());
+            self.ledger.unknown_client += u64::from(counts);
+            return Ok(false);
+        }
         match connection.local_port {
             _ if self.asked.ports.is_all() => Ok(true),
             Some(port) => Ok(self.asked.ports.contains(port)),
@@ -251,16 +270,21 @@ impl Merge {
         connection: &Connection,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
-        if format != Format::Json {
+        if format != Format::Json || self.needs_lines() {
             self.tally.add(&connection.remote, connection.local_port, 1);
         }
         show(connection)
     }
 
     fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
-        if self.asked.lines_only && run.tally.connections() > self.runs.lines() {
+        let needs_lines = self.asked.lines_only || self.needs_lines();
+        if needs_lines && run.tally.connections() > self.runs.lines() {
+            let option = match self.asked.lines_only {
+                true => "--count",
+                false => "--to",
+            };
             bail!(
-                "{}: --count needs a line for each connection, and of some of {} there is only \
+                "{}: {option} needs a line for each connection, and of some of {} there is only \
                  the summary",
                 self.input.name,
                 run.tally.connections()
@@ -271,6 +295,7 @@ impl Merge {
         self.doubts.add(&run.doubts);
         add(&mut self.ledger.repeated, run.ledger.repeated);
         add(&mut self.ledger.unknown_port, run.ledger.unknown_port);
+        add(&mut self.ledger.unknown_client, run.ledger.unknown_client);
         let (misfits, first) = (run.ledger.not_understood, &run.ledger.first_not_understood);
         if self.asked.strict && misfits > 0 {
             let first = first.as_deref().unwrap_or("a record");
@@ -283,8 +308,26 @@ impl Merge {
         Ok(())
     }
 
+    /// Whether the summaries of runs do not tell what is asked: which local address it was.
+    fn needs_lines(&self) -> bool {
+        self.asked.filter.local.is_some()
+    }
+
     fn add_run(&mut self, tally: Tally) {
-        let (tally, unknown_port) = tally.to_ports(&self.asked.ports);
+        if self.needs_lines() {
+            return;
+        }
+        let (mut tally, unknown_port) = tally.to_ports(&self.asked.ports);
+        let filter = &self.asked.filter;
+        if *filter != EndsFilter::default() {
+            let unknown = tally.retain(|who| match who {
+                Who::Client(Host::Address(address)) => {
+                    Some(filter.wants_client(&Host::Address(*address)))
+                }
+                _ => None,
+            });
+            add(&mut self.ledger.unknown_client, unknown);
+        }
         self.tally.add_all(tally);
         add(&mut self.ledger.unknown_port, unknown_port);
     }

@@ -70,6 +70,7 @@ mod tests {
             family: None,
             process: None,
             netns: None,
+            wait: None,
             source: Source::Hook(Hook::Fentry),
         }
     }

@@ -17,6 +17,7 @@ fn connection(client_port: u16) -> Connection {
         family: None,
         process: None,
         netns: None,
+        wait: None,
         source: Source::Record(Record::Pcap),
     }
 }
@@ -33,6 +34,7 @@ fn answer(port: u16) -> Event {
 fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, u64) {
     let mut merge = Merge::new(Asked {
         ports: PortSet::all(),
+        filter: crate::filter::EndsFilter::default(),
         strict: true,
         every_packet,
         lines_only: false,
@@ -80,6 +82,7 @@ fn where_every_packet_counts_answers_to_what_was_not_captured_do_too() {
 fn joined(lines: &str) -> Vec<Option<u16>> {
     let mut merge = Merge::new(Asked {
         ports: PortSet::all(),
+        filter: crate::filter::EndsFilter::default(),
         strict: true,
         every_packet: false,
         lines_only: false,

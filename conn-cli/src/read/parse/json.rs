@@ -1,6 +1,6 @@
 //! JSON Lines that conn-cli itself wrote, so that runs and machines can be merged.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -35,6 +35,10 @@ struct Object {
 enum Type {
     Connection,
     Summary,
+    /// A connection on its way: it has a line of its own when it gets further.
+    Stage,
+    /// The sum of lines that are not there.
+    Interval,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +59,7 @@ struct ConnectionObject {
     uid: Option<u32>,
     cgroup: Option<u64>,
     netns: Option<u32>,
+    wait: Option<f64>,
     hook: Option<Hook>,
     source: Option<Record>,
 }
@@ -79,13 +84,26 @@ struct SummaryObject {
     repeated: u64,
     #[serde(default)]
     unknown_port: u64,
+    #[serde(default)]
+    unknown_client: u64,
+    /// Of lines that were shown, those of connections that the summary counts.
+    connection_lines: Option<u64>,
+    left_off: Option<LeftOffObject>,
     clients: Vec<ClientObject>,
+}
+
+#[derive(Deserialize)]
+struct LeftOffObject {
+    connections: u64,
 }
 
 #[derive(Deserialize)]
 struct ClientObject {
     address: Option<IpAddr>,
+    /// Of a host, unless there is one of the next two: then it is theirs.
     name: Option<String>,
+    uid: Option<u32>,
+    cgroup: Option<u64>,
     connections: u64,
     #[serde(default)]
     ports: BTreeMap<u16, u64>,
@@ -119,6 +137,7 @@ impl Line for Lines {
             return Ok(());
         }
         events.push(match object::<Object>(line)?.r#type {
+            Type::Stage | Type::Interval => return Ok(()),
             Type::Connection => {
                 let object: ConnectionObject = object(line)?;
                 Event::Connection(object.connection().ok_or(NOT_OURS)?)
@@ -173,6 +192,9 @@ impl ConnectionObject {
             family: self.family,
             process,
             netns: self.netns,
+            wait: self
+                .wait
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             source,
         })
     }
@@ -182,7 +204,8 @@ impl SummaryObject {
     fn run(self) -> Option<Run> {
         let mut tally = Tally::default();
         for client in self.clients {
-            let host = host(client.address, client.name)?;
+            let of_host = client.uid.is_none() && client.cgroup.is_none();
+            let host = host(client.address, client.name.filter(|_| of_host))?;
             let mut unknown = client.connections;
             for (port, connections) in client.ports {
                 unknown = unknown.checked_sub(connections)?;
@@ -196,9 +219,12 @@ impl SummaryObject {
             tally.add(&Host::Unknown, None, self.unknown_clients);
         }
         tally.add_other(self.other_clients);
+        if let Some(left_off) = self.left_off {
+            tally.add_other(left_off.connections);
+        }
         Some(Run {
             tally,
-            lines_shown: self.lines_shown,
+            lines_shown: self.connection_lines.unwrap_or(self.lines_shown),
             doubts: Doubts {
                 unreadable: self.unreadable,
                 missed_runs: self.missed_runs,
@@ -209,6 +235,7 @@ impl SummaryObject {
                 first_not_understood: self.first_not_understood.as_deref().map(shown),
                 repeated: self.repeated,
                 unknown_port: self.unknown_port,
+                unknown_client: self.unknown_client,
                 ..Ledger::default()
             },
         })

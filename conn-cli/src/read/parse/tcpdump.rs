@@ -124,6 +124,7 @@ impl Line for Lines {
             family: None,
             process: None,
             netns: None,
+            wait: None,
             source: Source::Record(Record::Tcpdump),
         };
         events.push(match is_answer {

@@ -62,6 +62,7 @@ impl Lines {
             family: None,
             process: None,
             netns: None,
+            wait: None,
             source: Source::Record(Record::KernelLog),
         };
         events.push(match syn.sequence {

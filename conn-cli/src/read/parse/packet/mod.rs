@@ -264,6 +264,7 @@ impl Segment {
             family: None,
             process: None,
             netns: None,
+            wait: None,
             source: Source::Record(Record::Pcap),
         };
         match self.acknowledged {

@@ -41,6 +41,7 @@ impl Ends {
                 comm: None,
             }),
             netns: None,
+            wait: None,
             source: Source::Record(Record::Strace),
         }
     }

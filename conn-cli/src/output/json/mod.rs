@@ -1,27 +1,33 @@
 //! JSON Lines for programs. The names of the fields are documented in the README and do
 //! not change.
 
-use std::{collections::BTreeMap, net::IpAddr};
+mod summary;
+
+use std::{net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
-use super::{Clock, Origin, Summary};
+use self::summary::SummaryLine;
+use super::{Clock, interval::IntervalLine};
 use crate::{
-    connection::{Connection, Family, Hook, Host, Lacks, Record, Source, When},
-    kernel::Backend,
-    read::Format,
-    tally::Client,
+    connection::{Connection, Family, Hook, Host, Lacks, Record, Source, Stage, When},
+    interval::Interval,
+    summary::Summary,
 };
 
 /// Writes one object a line.
 #[derive(Debug)]
 pub struct Json {
     clock: Clock,
+    /// The stage of the connections that the summary counts, if there are others.
+    counted: Option<Stage>,
 }
 
 #[derive(Serialize)]
 struct ConnectionLine<'a> {
     r#type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<Stage>,
     time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded_time: Option<&'a str>,
@@ -46,6 +52,8 @@ struct ConnectionLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     netns: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    wait: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<Hook>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Record>,
@@ -64,60 +72,23 @@ struct ProcessFields {
     cgroup: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct SummaryLine<'a> {
-    r#type: &'a str,
-    #[serde(flatten)]
-    origin: OriginFields<'a>,
-    connections: u64,
-    addresses: usize,
-    lines_shown: u64,
-    lines_not_shown: u64,
-    unknown_clients: u64,
-    other_clients: u64,
-    unreadable: u64,
-    missed_runs: Option<u64>,
-    unaccounted: u64,
-    clients: Vec<ClientEntry<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum OriginFields<'a> {
-    Kernel {
-        probe: Backend,
-        seconds: f64,
-        second_hook_only: u64,
-    },
-    Records {
-        formats: Vec<Format>,
-        lines: u64,
-        packets: u64,
-        not_understood: u64,
-        first_not_understood: Option<&'a str>,
-        repeated: u64,
-        unknown_port: u64,
-    },
-}
-
-#[derive(Serialize)]
-struct ClientEntry<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    connections: u64,
-    ports: &'a BTreeMap<u16, u64>,
-}
-
 impl Json {
     /// Times are given with the offset of the clock's time zone.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock }
+        let counted = None;
+        Self { clock, counted }
     }
 
-    /// `{"type":"connection",...}`; what is not known is left out.
+    /// There are connections of several stages, and the summary counts those of this one.
+    #[must_use]
+    pub fn of_stages(self, counted: Stage) -> Self {
+        let counted = Some(counted);
+        Self { counted, ..self }
+    }
+
+    /// `{"type":"connection",...}`, or `{"type":"stage",...}` if it has not got as far as those
+    /// that the summary counts; what is not known is left out.
     pub fn connection(&self, out: &mut Vec<u8>, connection: &Connection) {
         let (time, recorded) = match &connection.time {
             When::At(moment) => (Some(self.clock.rfc3339(*moment)), None),
@@ -128,8 +99,13 @@ impl Json {
             Source::Hook(hook) => (Some(hook), None),
             Source::Record(record) => (None, Some(record)),
         };
+        let stage = connection.stage();
         let line = ConnectionLine {
-            r#type: "connection",
+            r#type: match self.counted {
+                Some(counted) if counted != stage => "stage",
+                _ => "connection",
+            },
+            stage: self.counted.map(|_| stage),
             time,
             recorded_time: recorded.map(|recorded| &*recorded.text),
             lacks: recorded.map(|recorded| recorded.lacks),
@@ -148,67 +124,27 @@ impl Json {
                 cgroup: process.cgroup,
             }),
             netns: connection.netns,
+            wait: connection.wait.map(seconds),
             hook,
             source,
         };
         put(out, &line);
     }
 
+    /// `{"type":"interval",...}`
+    pub fn interval(&self, out: &mut Vec<u8>, interval: &Interval) {
+        put(out, &IntervalLine::of(interval, &self.clock));
+    }
+
     /// `{"type":"summary",...}`
     pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
-        let line = SummaryLine {
-            r#type: "summary",
-            origin: OriginFields::of(&summary.origin),
-            connections: summary.connections,
-            addresses: summary.clients.len(),
-            lines_shown: summary.lines_shown,
-            lines_not_shown: summary.lines_not_shown,
-            unknown_clients: summary.unknown_clients,
-            other_clients: summary.other_clients,
-            unreadable: summary.doubts.unreadable,
-            missed_runs: summary.doubts.missed_runs,
-            unaccounted: summary.doubts.unaccounted,
-            clients: summary.clients.iter().map(ClientEntry::of).collect(),
-        };
-        put(out, &line);
+        put(out, &SummaryLine::of(summary, &self.clock));
     }
 }
 
-impl<'a> OriginFields<'a> {
-    fn of(origin: &'a Origin) -> Self {
-        match origin {
-            Origin::Kernel {
-                backend,
-                elapsed,
-                second_hook_only,
-                beyond_limit: _,
-            } => Self::Kernel {
-                probe: *backend,
-                seconds: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
-                second_hook_only: *second_hook_only,
-            },
-            Origin::Records(ledger) => Self::Records {
-                formats: ledger.formats.iter().copied().collect(),
-                lines: ledger.lines,
-                packets: ledger.packets,
-                not_understood: ledger.not_understood,
-                first_not_understood: ledger.first_not_understood.as_deref(),
-                repeated: ledger.repeated,
-                unknown_port: ledger.unknown_port,
-            },
-        }
-    }
-}
-
-impl<'a> ClientEntry<'a> {
-    fn of(client: &'a Client) -> Self {
-        Self {
-            address: address(&client.host),
-            name: name(&client.host),
-            connections: client.connections,
-            ports: &client.ports,
-        }
-    }
+/// In microseconds.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
 fn address(host: &Host) -> Option<IpAddr> {

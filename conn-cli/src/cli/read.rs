@@ -1,0 +1,120 @@
+//! The options of `conn-cli read`.
+
+use std::path::PathBuf;
+
+use clap::ArgAction;
+
+use super::show::ShowArgs;
+use crate::read::Format;
+
+/// The arguments of `conn-cli read`.
+#[derive(Debug, clap::Args)]
+pub struct ReadArgs {
+    /// Files to read, compressed ones too; - or nothing: standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// What to show.
+    #[command(flatten)]
+    pub show: ShowArgs,
+
+    /// What they are: kernel-log, tcpdump, pcap, strace or json; else told by content
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = RECORDS)]
+    pub format: Option<Format>,
+
+    /// A record that is not understood is an error
+    #[arg(long, help_heading = RECORDS)]
+    pub strict: bool,
+
+    /// Count a SYN that was sent again as one more connection
+    #[arg(long, help_heading = RECORDS)]
+    pub every_packet: bool,
+
+    /// Threads that parse [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
+          help_heading = RECORDS)]
+    pub jobs: Option<u16>,
+
+    /// Print this help
+    #[arg(short, long, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+
+    /// What only live tracing can do.
+    #[command(flatten)]
+    live_only: LiveOnly,
+}
+
+const RECORDS: &str = "Records";
+
+/// The options of live tracing that are refused here, each with the reason: those with a value
+/// when that is parsed, the others by [`ReadArgs::check`].
+#[derive(Debug, clap::Args)]
+struct LiveOnly {
+    #[arg(long, hide = true, value_parser = stage)]
+    event: Option<String>,
+    #[arg(long, hide = true)]
+    funnel: bool,
+    #[arg(short, long, hide = true, value_parser = kernel)]
+    interface: Option<String>,
+    #[arg(long, hide = true, value_parser = kernel)]
+    probe: Option<String>,
+    #[arg(long, hide = true, value_parser = task)]
+    pid: Option<String>,
+    #[arg(long, hide = true, value_parser = task)]
+    comm: Option<String>,
+    #[arg(long, hide = true, value_parser = task)]
+    uid: Option<String>,
+    #[arg(long, hide = true, value_parser = task)]
+    cgroup: Option<String>,
+    #[arg(long, hide = true, value_parser = namespace)]
+    netns: Option<String>,
+    #[arg(long, hide = true, value_parser = memory)]
+    max_clients: Option<String>,
+    #[arg(long, hide = true, value_parser = kernel)]
+    buffer_size: Option<String>,
+    #[arg(short, long, hide = true)]
+    verbose: bool,
+}
+
+const ONE_STAGE: &str =
+    "a record is of one stage: packets and logs tell of SYNs, strace of accepts";
+const NO_KERNEL: &str = "records come from files, not from this kernel";
+
+fn stage(_: &str) -> Result<String, &'static str> {
+    Err(ONE_STAGE)
+}
+
+fn kernel(_: &str) -> Result<String, &'static str> {
+    Err(NO_KERNEL)
+}
+
+fn task(_: &str) -> Result<String, &'static str> {
+    Err("records do not tell, or only in part, who accepted; only live tracing knows")
+}
+
+fn namespace(_: &str) -> Result<String, &'static str> {
+    Err("records do not tell the network namespace; only live tracing knows")
+}
+
+fn memory(_: &str) -> Result<String, &'static str> {
+    Err("every client of the records is counted")
+}
+
+impl ReadArgs {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.live_only.funnel {
+            return Err(format!("--funnel: {ONE_STAGE}"));
+        }
+        if self.live_only.verbose {
+            return Err(format!("--verbose: {NO_KERNEL}"));
+        }
+        if self.show.by.is_of_task() {
+            return Err(format!(
+                "--by {}: records do not tell, or only in part, who accepted; only live tracing \
+                 knows",
+                self.show.by.nouns().0
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! The last line of a run.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
+
+use super::{address, name, seconds};
+use crate::{
+    connection::Stage,
+    kernel::Backend,
+    listen::Listener,
+    output::Clock,
+    profile::Profile,
+    read::Format,
+    summary::{LeftOff, Live, Origin, Row, Summary},
+    waits::Quantiles,
+    who::{By, Who},
+};
+
+/// The summary as a JSON object.
+#[derive(Serialize)]
+pub(super) struct SummaryLine<'a> {
+    r#type: &'a str,
+    #[serde(flatten)]
+    origin: OriginFields<'a>,
+    connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<usize>,
+    lines_shown: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_lines: Option<u64>,
+    lines_not_shown: u64,
+    unknown_clients: u64,
+    other_clients: u64,
+    unreadable: u64,
+    missed_runs: Option<u64>,
+    unaccounted: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_off: Option<LeftOffEntry<'a>>,
+    clients: Vec<ClientEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OriginFields<'a> {
+    Kernel {
+        probe: Backend,
+        seconds: f64,
+        second_hook_only: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stages: Option<&'a BTreeMap<Stage, u64>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        other_stages: Option<&'a BTreeMap<Stage, u64>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repeated_syns: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waits: Option<WaitFields>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        listeners: Option<Vec<ListenerEntry<'a>>>,
+    },
+    Records {
+        formats: Vec<Format>,
+        lines: u64,
+        packets: u64,
+        not_understood: u64,
+        first_not_understood: Option<&'a str>,
+        repeated: u64,
+        unknown_port: u64,
+        unknown_client: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct WaitFields {
+    known: u64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    longest: f64,
+}
+
+#[derive(Serialize)]
+struct ListenerEntry<'a> {
+    address: IpAddr,
+    port: u16,
+    netns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threads_in_accept: Option<u32>,
+    waiting: u32,
+    limit: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct LeftOffEntry<'a> {
+    clients: usize,
+    connections: u64,
+    #[serde(flatten)]
+    stages: &'a BTreeMap<Stage, u64>,
+}
+
+#[derive(Default, Serialize)]
+struct ClientEntry<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    connections: u64,
+    /// Those that got to earlier stages.
+    #[serde(flatten)]
+    stages: BTreeMap<Stage, u64>,
+    ports: Option<&'a BTreeMap<u16, u64>>,
+    #[serde(flatten)]
+    profile: Option<ProfileFields>,
+}
+
+#[derive(Serialize)]
+struct ProfileFields {
+    first_seen: Option<String>,
+    last_seen: Option<String>,
+    peak_per_second: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_wait: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longest_wait: Option<f64>,
+}
+
+impl<'a> SummaryLine<'a> {
+    /// Times have the offset of the clock's time zone.
+    pub(super) fn of(summary: &'a Summary, clock: &Clock) -> Self {
+        let by_address = summary.by == By::Address;
+        Self {
+            r#type: "summary",
+            origin: OriginFields::of(&summary.origin),
+            connections: summary.connections,
+            by: (!by_address).then_some(summary.by.nouns().0),
+            addresses: by_address.then_some(summary.groups),
+            groups: (!by_address).then_some(summary.groups),
+            lines_shown: summary.lines_shown,
+            connection_lines: summary.connection_lines,
+            lines_not_shown: summary.lines_not_shown,
+            unknown_clients: summary.unknown_clients,
+            other_clients: summary.other_clients,
+            unreadable: summary.doubts.unreadable,
+            missed_runs: summary.doubts.missed_runs,
+            unaccounted: summary.doubts.unaccounted,
+            left_off: summary.left_off.as_ref().map(LeftOffEntry::of),
+            clients: summary
+                .rows
+                .iter()
+                .map(|row| ClientEntry::of(row, clock))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> OriginFields<'a> {
+    fn of(origin: &'a Origin) -> Self {
+        match origin {
+            Origin::Kernel(live) => Self::of_live(live),
+            Origin::Records(ledger) => Self::Records {
+                formats: ledger.formats.iter().copied().collect(),
+                lines: ledger.lines,
+                packets: ledger.packets,
+                not_understood: ledger.not_understood,
+                first_not_understood: ledger.first_not_understood.as_deref(),
+                repeated: ledger.repeated,
+                unknown_port: ledger.unknown_port,
+                unknown_client: ledger.unknown_client,
+            },
+        }
+    }
+
+    fn of_live(live: &'a Live) -> Self {
+        let several = live.stages.len() > 1;
+        Self::Kernel {
+            probe: live.backend,
+            seconds: (live.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            second_hook_only: live.second_hook_only,
+            stages: several.then_some(&live.stages),
+            other_stages: several.then_some(&live.others),
+            repeated_syns: live
+                .stages
+                .contains_key(&Stage::Syn)
+                .then_some(live.repeated),
+            waits: live.waits.as_ref().map(WaitFields::of),
+            listeners: live.queues.as_ref().map(|queues| {
+                let entry =
+                    |(listener, dropped): &'a (Listener, _)| ListenerEntry::of(listener, *dropped);
+                queues.listeners.iter().map(entry).collect()
+            }),
+        }
+    }
+}
+
+impl WaitFields {
+    fn of(quantiles: &Quantiles) -> Self {
+        Self {
+            known: quantiles.known,
+            p50: seconds(quantiles.p50),
+            p90: seconds(quantiles.p90),
+            p99: seconds(quantiles.p99),
+            longest: seconds(quantiles.longest),
+        }
+    }
+}
+
+impl<'a> ListenerEntry<'a> {
+    fn of(listener: &'a Listener, dropped: Option<u32>) -> Self {
+        let owner = listener.owners.first();
+        Self {
+            address: listener.address.ip(),
+            port: listener.address.port(),
+            netns: listener.netns,
+            pid: owner.map(|owner| owner.pid),
+            comm: owner.map(|owner| &*owner.name),
+            threads_in_accept: listener.in_accept(),
+            waiting: listener.waiting,
+            limit: listener.limit,
+            dropped,
+        }
+    }
+}
+
+impl<'a> LeftOffEntry<'a> {
+    fn of(left_off: &'a LeftOff) -> Self {
+        Self {
+            clients: left_off.rows,
+            connections: left_off.connections,
+            stages: &left_off.earlier,
+        }
+    }
+}
+
+impl ProfileFields {
+    fn of(profile: &Profile, clock: &Clock) -> Self {
+        let known = profile.mean_wait();
+        Self {
+            first_seen: profile.seen.map(|(first, _)| clock.rfc3339(first)),
+            last_seen: profile.seen.map(|(_, last)| clock.rfc3339(last)),
+            peak_per_second: profile.peak,
+            mean_wait: known.map(seconds),
+            longest_wait: known.map(|_| seconds(profile.longest_wait)),
+        }
+    }
+}
+
+impl<'a> ClientEntry<'a> {
+    fn of(row: &'a Row, clock: &Clock) -> Self {
+        let profile = row.profile.as_ref();
+        Self {
+            connections: row.connections,
+            stages: row.earlier.clone(),
+            ports: Some(&row.ports),
+            profile: profile.map(|profile| ProfileFields::of(profile, clock)),
+            ..Self::named(&row.who)
+        }
+    }
+
+    fn named(who: &'a Who) -> Self {
+        let nobody = Self::default();
+        match who {
+            Who::Client(host) => Self {
+                address: address(host),
+                name: name(host),
+                ..nobody
+            },
+            Who::Network(network) => Self {
+                network: Some(network.to_string()),
+                ..nobody
+            },
+            Who::Port(port) => Self {
+                port: *port,
+                ..nobody
+            },
+            Who::Process { pid, name } => Self {
+                pid: Some(*pid),
+                comm: Some(name),
+                ..nobody
+            },
+            Who::Cgroup { id, name } => Self {
+                cgroup: Some(*id),
+                name: name.as_deref(),
+                ..nobody
+            },
+            Who::User { uid, name } => Self {
+                uid: Some(*uid),
+                name: name.as_deref(),
+                ..nobody
+            },
+        }
+    }
+}

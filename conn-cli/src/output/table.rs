@@ -1,0 +1,51 @@
+//! Columns.
+
+use std::io::Write as _;
+
+/// A table: its first column to the left, the others to the right.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With these titles of the columns.
+    pub(super) fn new(titles: Vec<String>) -> Self {
+        Self { rows: vec![titles] }
+    }
+
+    /// Appends a row, which has as many cells as there are titles.
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Writes it, with what `paint` makes of the cells of the first column.
+    pub(super) fn write(&self, out: &mut Vec<u8>, paint: impl Fn(usize, &str) -> String) {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for (number, row) in self.rows.iter().enumerate() {
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let blanks = width - cell.chars().count();
+                if column == 0 {
+                    let painted = paint(number, cell);
+                    put(out, format_args!("{painted}{:blanks$}", ""));
+                } else {
+                    put(out, format_args!("  {:blanks$}{cell}", ""));
+                }
+            }
+            while out.last() == Some(&b' ') {
+                out.pop();
+            }
+            out.push(b'\n');
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("writing to memory does not fail");
+}

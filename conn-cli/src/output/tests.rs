@@ -1,0 +1,175 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::*;
+use crate::{
+    connection::{Family, Hook, Host, Lacks, Process, Record, Recorded, Source, When},
+    kernel::{Backend, Doubts},
+    summary::{Listing, Live, Origin},
+    tally::Tally,
+};
+
+fn connection() -> Connection {
+    Connection {
+        time: When::At(Timestamp::constant(1_395_029_583, 5_000)),
+        remote: Host::at([192, 168, 122, 1]),
+        remote_port: Some(40000),
+        local: Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 5_u16]),
+        local_port: Some(443),
+        family: Some(Family::Ipv6),
+        process: Some(Process {
+            pid: Some(7),
+            tid: 8,
+            uid: Some(33),
+            cgroup: Some(99),
+            comm: Some(*b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0"),
+        }),
+        netns: Some(4_026_531_840),
+        wait: None,
+        source: Source::Hook(Hook::Kprobe),
+    }
+}
+
+fn summary() -> Summary {
+    let mut tally = Tally::default();
+    tally.add(&Host::at([192, 168, 122, 1]), Some(80), 2);
+    tally.add(
+        &Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]),
+        Some(443),
+        1,
+    );
+    tally.add_other(4);
+    let origin = Origin::Kernel(Live {
+        second_hook_only: 1,
+        ..Live::sample(Backend::Kretprobe, Duration::from_micros(1_234_567))
+    });
+    Summary::new(
+        tally,
+        BTreeMap::new(),
+        None,
+        Listing::default(),
+        Doubts::default(),
+        origin,
+    )
+}
+
+fn text(names_port: bool, colour: bool) -> Text {
+    Text::new(
+        Clock::new(TimeZone::UTC, TimeFormat::Ctime),
+        Look {
+            names_port,
+            colour,
+            ..Look::default()
+        },
+    )
+}
+
+fn lines(mut printer: Printer) -> String {
+    let mut out = Vec::new();
+    printer.connection(&mut out, &connection());
+    printer.summary(&mut out, &summary());
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn text_is_that_of_the_systemtap_script() {
+    assert_eq!(
+        lines(Printer::Text(text(false, false))),
+        "Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1\n\
+         \n=== Summary ===\n192.168.122.1: 2\n2001:db8::1: 1\nother: 4\n"
+    );
+}
+
+#[test]
+fn text_names_the_port_among_several() {
+    let lines = lines(Printer::Text(text(true, false)));
+    let first = lines.lines().next().unwrap();
+    assert!(first.ends_with("from 192.168.122.1 to port 443"), "{first}");
+}
+
+#[test]
+fn colour_adds_escapes_and_nothing_else() {
+    let coloured = lines(Printer::Text(text(false, true)));
+    assert!(coloured.contains('\x1b'));
+    assert_eq!(
+        anstream::adapter::strip_str(&coloured).to_string(),
+        lines(Printer::Text(text(false, false)))
+    );
+}
+
+#[test]
+fn json_has_the_documented_fields() {
+    let lines = lines(Printer::Json(Json::new(Clock::new(
+        TimeZone::UTC,
+        TimeFormat::Ctime,
+    ))));
+    let mut lines = lines.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        concat!(
+            r#"{"type":"connection","time":"2014-03-17T04:13:03.000005+00:00","#,
+            r#""remote_address":"192.168.122.1","remote_port":40000,"#,
+            r#""local_address":"2001:db8::5","local_port":443,"family":"ipv6","#,
+            r#""pid":7,"tid":8,"comm":"a\\u{1b}\"b","uid":33,"cgroup":99,"#,
+            r#""netns":4026531840,"hook":"kprobe"}"#
+        )
+    );
+    assert_eq!(
+        lines.next().unwrap(),
+        concat!(
+            r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"#,
+            r#""connections":7,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
+            r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,
+            r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,
+            r#"{"address":"2001:db8::1","connections":1,"ports":{"443":1}}]}"#
+        )
+    );
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn json_leaves_out_what_is_not_known() {
+    let mut out = Vec::new();
+    let unknown = Connection {
+        process: None,
+        netns: None,
+        ..connection()
+    };
+    Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, &unknown);
+    let line = String::from_utf8(out).unwrap();
+    assert!(!line.contains("pid") && !line.contains("netns"), "{line}");
+}
+
+#[test]
+fn a_time_that_is_no_moment_is_shown_as_it_is() {
+    let mut unknown = Connection {
+        time: When::Recorded(Recorded {
+            text: "14:25:37.5".into(),
+            lacks: Lacks::Date,
+        }),
+        remote: Host::named(b"client.example").unwrap(),
+        remote_port: None,
+        local: Host::Unknown,
+        local_port: None,
+        family: None,
+        process: None,
+        netns: None,
+        wait: None,
+        source: Source::Record(Record::Tcpdump),
+    };
+    let mut out = Vec::new();
+    text(true, false).connection(&mut out, &unknown);
+    Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, &unknown);
+    unknown.time = When::Unknown;
+    text(true, false).connection(&mut out, &unknown);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        concat!(
+            "14:25:37.5 (no date) New connection from client.example\n",
+            r#"{"type":"connection","time":null,"recorded_time":"14:25:37.5","lacks":"date","#,
+            r#""remote_name":"client.example","source":"tcpdump"}"#,
+            "\n(no time) New connection from client.example\n",
+        )
+    );
+}

@@ -1,0 +1,120 @@
+//! What is known of each client besides its count, from the connections that were reported one
+//! by one: those without a line are missing here, and only here.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    connection::{Connection, When},
+    who::{By, Who},
+};
+
+/// When a client connected, and how long it waited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Its first and its last connection, if their times are known.
+    pub seen: Option<(Timestamp, Timestamp)>,
+    /// The most connections in a second of the clock.
+    pub peak: u64,
+    /// How many waits are known, and their sum.
+    pub waits: (u32, Duration),
+    /// The longest wait.
+    pub longest_wait: Duration,
+    /// The current second, and the connections in it.
+    second: i64,
+    in_second: u64,
+}
+
+/// Clients that have a profile, at most: a flood comes from any number.
+const MOST: usize = 1 << 18;
+
+/// The profiles of all clients.
+#[derive(Clone, Debug, Default)]
+pub struct Profiles(HashMap<Who, Profile>);
+
+impl Profiles {
+    /// Adds a connection. Connections come in the order of their times, or a peak may be missed.
+    pub fn add(&mut self, by: By, connection: &Connection) {
+        let who = by.who(connection);
+        if self.0.len() < MOST || self.0.contains_key(&who) {
+            self.0.entry(who).or_default().add(connection);
+        }
+    }
+
+    /// That of one client.
+    #[must_use]
+    pub fn get(&self, who: &Who) -> Profile {
+        self.0.get(who).cloned().unwrap_or_default()
+    }
+}
+
+impl Profile {
+    /// The mean of the waits.
+    #[must_use]
+    pub fn mean_wait(&self) -> Option<Duration> {
+        let (known, sum) = self.waits;
+        sum.checked_div(known)
+    }
+
+    fn add(&mut self, connection: &Connection) {
+        if let When::At(time) = connection.time {
+            let (first, last) = self.seen.unwrap_or((time, time));
+            self.seen = Some((first.min(time), last.max(time)));
+            if self.second != time.as_second() {
+                self.second = time.as_second();
+                self.in_second = 0;
+            }
+            self.in_second += 1;
+            self.peak = self.peak.max(self.in_second);
+        }
+        if let Some(wait) = connection.wait {
+            let (known, sum) = self.waits;
+            self.waits = (known.saturating_add(1), sum.saturating_add(wait));
+            self.longest_wait = self.longest_wait.max(wait);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{Hook, Host, Source};
+
+    fn connection(at_ms: i64, wait_ms: Option<u64>) -> Connection {
+        Connection {
+            time: When::At(Timestamp::from_millisecond(at_ms).unwrap()),
+            remote: Host::at([192, 0, 2, 1]),
+            remote_port: None,
+            local: Host::Unknown,
+            local_port: None,
+            family: None,
+            process: None,
+            netns: None,
+            wait: wait_ms.map(Duration::from_millis),
+            source: Source::Hook(Hook::Fentry),
+        }
+    }
+
+    #[test]
+    fn peak_seen_and_waits() {
+        let mut profiles = Profiles::default();
+        for (at, wait) in [
+            (1000, Some(10)),
+            (1900, None),
+            (1999, Some(50)),
+            (2000, None),
+            (5000, None),
+        ] {
+            profiles.add(By::Address, &connection(at, wait));
+        }
+        let profile = profiles.get(&Who::Client(Host::at([192, 0, 2, 1])));
+        assert_eq!(profile.peak, 3);
+        let (first, last) = profile.seen.unwrap();
+        assert_eq!((first.as_second(), last.as_second()), (1, 5));
+        assert_eq!(profile.mean_wait(), Some(Duration::from_millis(30)));
+        assert_eq!(profile.longest_wait, Duration::from_millis(50));
+        let nobody = profiles.get(&Who::Client(Host::Unknown));
+        assert_eq!((nobody.seen, nobody.mean_wait()), (None, None));
+    }
+}

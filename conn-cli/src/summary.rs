@@ -1,0 +1,331 @@
+//! What is known at the end of a run.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use crate::{
+    connection::{Host, Stage},
+    kernel::{Backend, Doubts},
+    listen::Queues,
+    profile::{Profile, Profiles},
+    read::Ledger,
+    tally::{Client, Tally},
+    waits::Quantiles,
+    who::{By, Who},
+};
+
+/// What is known at the end.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// What it is counted by.
+    pub by: By,
+    /// All connections that got to the last stage: the sum of all rows, of `left_off`, of
+    /// `unknown_clients` and of `other_clients`.
+    pub connections: u64,
+    /// How many of what it is counted by there are with a connection.
+    pub groups: usize,
+    /// The rows, most connections first.
+    pub rows: Vec<Row>,
+    /// The sum of the rows that `--top` has left off.
+    pub left_off: Option<LeftOff>,
+    /// Connections of which nobody says who made them.
+    pub unknown_clients: u64,
+    /// Connections of clients for which there was no room.
+    pub other_clients: u64,
+    /// Connections that have a line of their own.
+    pub lines_shown: u64,
+    /// Where connections have lines at several stages, those at the last one.
+    pub connection_lines: Option<u64>,
+    /// Connections that have no line of their own though one was asked for.
+    pub lines_not_shown: u64,
+    /// What could make the total wrong.
+    pub doubts: Doubts,
+    /// Where it was counted.
+    pub origin: Origin,
+}
+
+/// One client, or one of what else is counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Who it is.
+    pub who: Who,
+    /// Its connections.
+    pub connections: u64,
+    /// Those to each local port that is known, ascending.
+    pub ports: BTreeMap<u16, u64>,
+    /// How many got to each earlier stage that was watched.
+    pub earlier: BTreeMap<Stage, u64>,
+    /// What else is known, if that was asked for.
+    pub profile: Option<Profile>,
+}
+
+/// Rows that are not listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOff {
+    /// How many.
+    pub rows: usize,
+    /// Their connections.
+    pub connections: u64,
+    /// How many got to each earlier stage that was watched.
+    pub earlier: BTreeMap<Stage, u64>,
+}
+
+/// Where connections were counted, and what else is known from there.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// In the kernel.
+    Kernel(Live),
+    /// In the records of other programs.
+    Records(Ledger),
+}
+
+/// What else is known of a live run.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// What counted the last stage.
+    pub backend: Backend,
+    /// How long the probes were attached.
+    pub elapsed: Duration,
+    /// Of all connections, those that only the second hook of the pair saw.
+    pub second_hook_only: u64,
+    /// Connections that came after the limit of `--count`, before the probes were detached.
+    pub beyond_limit: u64,
+    /// How many got to each stage that was watched, all clients together.
+    pub stages: BTreeMap<Stage, u64>,
+    /// How many of these were of clients for which there was no room.
+    pub others: BTreeMap<Stage, u64>,
+    /// SYNs that were sent again.
+    pub repeated: u64,
+    /// How long those that were accepted had waited, if that is known.
+    pub waits: Option<Quantiles>,
+    /// The queues of those who listen; None if they are not known.
+    pub queues: Option<Queues>,
+}
+
+#[cfg(test)]
+impl Live {
+    /// One of which nothing is known but this.
+    pub(crate) fn sample(backend: Backend, elapsed: Duration) -> Self {
+        Self {
+            backend,
+            elapsed,
+            second_hook_only: 0,
+            beyond_limit: 0,
+            stages: BTreeMap::new(),
+            others: BTreeMap::new(),
+            repeated: 0,
+            waits: None,
+            queues: None,
+        }
+    }
+}
+
+/// How to list what was counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listing {
+    /// What it is counted by.
+    pub by: By,
+    /// How many rows at most.
+    pub top: Option<usize>,
+}
+
+impl Summary {
+    /// A summary of what was counted at the last stage, and at those before it. The tallies
+    /// are by what is listed.
+    #[must_use]
+    pub fn new(
+        tally: Tally,
+        earlier: BTreeMap<Stage, Tally>,
+        profiles: Option<&Profiles>,
+        listing: Listing,
+        doubts: Doubts,
+        origin: Origin,
+    ) -> Self {
+        let connections = tally.connections();
+        let other_clients = tally.other();
+        let stages: Vec<Stage> = earlier.keys().copied().collect();
+        let mut rows: Vec<Row> = tally.ranked().into_iter().map(Row::of).collect();
+        add_earlier(&mut rows, earlier);
+        rows.sort_by_cached_key(|row| {
+            let earlier: Vec<_> = row.earlier.values().rev().copied().map(Reverse).collect();
+            (Reverse(row.connections), earlier, row.who.clone())
+        });
+        let unknown_clients = match rows.iter().position(|row| row.who == UNKNOWN) {
+            Some(at) => rows.remove(at).connections,
+            None => 0,
+        };
+        let groups = rows.iter().filter(|row| row.connections > 0).count();
+        let left_off = listing.top.map(|top| {
+            let rest = rows.split_off(top.min(rows.len()));
+            LeftOff::sum(&rest, &stages)
+        });
+        for row in &mut rows {
+            row.profile = profiles.map(|profiles| profiles.get(&row.who));
+        }
+        Self {
+            by: listing.by,
+            connections,
+            groups,
+            rows,
+            left_off: left_off.filter(|left_off| left_off.rows > 0),
+            unknown_clients,
+            other_clients,
+            lines_shown: 0,
+            connection_lines: None,
+            lines_not_shown: 0,
+            doubts,
+            origin,
+        }
+    }
+
+    /// What could have a line: each connection, at each stage that was watched.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        match &self.origin {
+            Origin::Kernel(live) if live.stages.len() > 1 => live.stages.values().sum(),
+            _ => self.connections,
+        }
+    }
+
+    /// The stages before the last that were watched.
+    pub fn earlier_stages(&self) -> impl Iterator<Item = Stage> {
+        let stages = match &self.origin {
+            Origin::Kernel(live) => Some(&live.stages),
+            Origin::Records(_) => None,
+        };
+        let last = stages.and_then(|stages| stages.keys().last().copied());
+        let all = stages.into_iter().flat_map(|stages| stages.keys().copied());
+        all.filter(move |stage| Some(*stage) != last)
+    }
+}
+
+const UNKNOWN: Who = Who::Client(Host::Unknown);
+
+/// Adds what was counted at earlier stages, of those too who got no further.
+fn add_earlier(rows: &mut Vec<Row>, earlier: BTreeMap<Stage, Tally>) {
+    if earlier.is_empty() {
+        return;
+    }
+    let place = |(at, row): (usize, &Row)| (row.who.clone(), at);
+    let mut places: HashMap<Who, usize> = rows.iter().enumerate().map(place).collect();
+    let none: BTreeMap<Stage, u64> = earlier.keys().map(|stage| (*stage, 0)).collect();
+    for row in rows.iter_mut() {
+        row.earlier.clone_from(&none);
+    }
+    for (stage, tally) in earlier {
+        for client in tally.ranked() {
+            let at = *places.entry(client.who.clone()).or_insert_with(|| {
+                rows.push(Row {
+                    who: client.who,
+                    connections: 0,
+                    ports: BTreeMap::new(),
+                    earlier: none.clone(),
+                    profile: None,
+                });
+                rows.len() - 1
+            });
+            rows[at].earlier.insert(stage, client.connections);
+        }
+    }
+}
+
+impl Row {
+    fn of(client: Client) -> Self {
+        Self {
+            who: client.who,
+            connections: client.connections,
+            ports: client.ports,
+            earlier: BTreeMap::new(),
+            profile: None,
+        }
+    }
+}
+
+impl LeftOff {
+    fn sum(rows: &[Row], stages: &[Stage]) -> Self {
+        let of_stage = |stage: &Stage| {
+            let counts = rows.iter().filter_map(|row| row.earlier.get(stage));
+            (*stage, counts.sum())
+        };
+        Self {
+            rows: rows.len(),
+            connections: rows.iter().map(|row| row.connections).sum(),
+            earlier: stages.iter().map(of_stage).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(clients: &[(u8, u64)]) -> Tally {
+        let mut tally = Tally::default();
+        for &(client, connections) in clients {
+            tally.add(&Host::at([192, 0, 2, client]), Some(80), connections);
+        }
+        tally
+    }
+
+    fn summary(tally: Tally, earlier: BTreeMap<Stage, Tally>, top: Option<usize>) -> Summary {
+        Summary::new(
+            tally,
+            earlier,
+            None,
+            Listing {
+                top,
+                ..Listing::default()
+            },
+            Doubts::default(),
+            Origin::Records(Ledger::default()),
+        )
+    }
+
+    #[test]
+    fn who_only_asked_has_a_row_too() {
+        let earlier = [
+            (Stage::Syn, tally(&[(1, 3), (2, 9), (3, 5)])),
+            (Stage::Established, tally(&[(1, 3), (2, 1)])),
+        ];
+        let summary = summary(tally(&[(1, 2)]), earlier.into(), None);
+        let rows: Vec<_> = summary
+            .rows
+            .iter()
+            .map(|row| {
+                let earlier: Vec<u64> = row.earlier.values().copied().collect();
+                (row.who.to_string(), earlier, row.connections)
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("192.0.2.1".to_owned(), vec![3, 3], 2),
+                ("192.0.2.2".to_owned(), vec![9, 1], 0),
+                ("192.0.2.3".to_owned(), vec![5, 0], 0),
+            ]
+        );
+        assert_eq!((summary.connections, summary.groups), (2, 1));
+    }
+
+    #[test]
+    fn what_is_left_off_is_summed() {
+        let mut counted = tally(&[(1, 5), (2, 3), (3, 2)]);
+        counted.add(&Host::Unknown, None, 7);
+        counted.add_other(1);
+        let summary = summary(counted, BTreeMap::new(), Some(1));
+        assert_eq!(summary.connections, 18);
+        assert_eq!((summary.unknown_clients, summary.other_clients), (7, 1));
+        assert_eq!((summary.rows.len(), summary.groups), (1, 3));
+        let left_off = summary.left_off.unwrap();
+        assert_eq!((left_off.rows, left_off.connections), (2, 5));
+    }
+
+    #[test]
+    fn nothing_is_left_off_where_there_is_room() {
+        let summary = summary(tally(&[(1, 5)]), BTreeMap::new(), Some(1));
+        assert_eq!(summary.left_off, None);
+    }
+}

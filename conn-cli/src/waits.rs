@@ -1,0 +1,140 @@
+//! How long connections waited for the server to accept them.
+
+use std::time::Duration;
+
+use conn_common::{WAIT_STEP_BITS, WAIT_STEPS};
+
+/// A histogram of waits, in steps of an eighth of a power of two, and the longest of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// As [`conn_common::WAIT_STEPS`] has it.
+    steps: Vec<u64>,
+    longest: Duration,
+}
+
+/// What is said of the waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantiles {
+    /// Of how many connections the wait is known.
+    pub known: u64,
+    /// Half of them waited no longer.
+    pub p50: Duration,
+    /// 90 % of them waited no longer.
+    pub p90: Duration,
+    /// 99 % of them waited no longer.
+    pub p99: Duration,
+    /// None waited longer: exact, while the others are within 7 %.
+    pub longest: Duration,
+}
+
+impl Waits {
+    /// From the kernel's histogram and its longest wait.
+    #[must_use]
+    pub fn new(steps: Vec<u64>, longest: Duration) -> Self {
+        Self { steps, longest }
+    }
+
+    /// None if no wait is known.
+    #[must_use]
+    pub fn quantiles(&self) -> Option<Quantiles> {
+        let known = self.known();
+        (known > 0).then(|| Quantiles {
+            known,
+            p50: self.quantile(known, 50),
+            p90: self.quantile(known, 90),
+            p99: self.quantile(known, 99),
+            longest: self.longest,
+        })
+    }
+
+    fn known(&self) -> u64 {
+        self.steps.iter().sum()
+    }
+
+    /// What so many percent of the waits do not exceed.
+    fn quantile(&self, known: u64, percent: u64) -> Duration {
+        let wanted = (u128::from(known) * u128::from(percent)).div_ceil(100);
+        let mut counted = 0;
+        let is_reached = |count: &u64| {
+            counted += u128::from(*count);
+            counted >= wanted
+        };
+        match self.steps.iter().position(is_reached) {
+            Some(step) => middle(step).min(self.longest),
+            None => self.longest,
+        }
+    }
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self::new(vec![0; WAIT_STEPS], Duration::ZERO)
+    }
+}
+
+/// The middle of a step of the histogram.
+fn middle(step: usize) -> Duration {
+    let (exponent, eighth) = (step >> WAIT_STEP_BITS, step & ((1 << WAIT_STEP_BITS) - 1));
+    // The programs put what has no steps into the first that does.
+    let Some(width) = exponent.checked_sub(WAIT_STEP_BITS as usize) else {
+        return Duration::ZERO;
+    };
+    let low = (1_u128 << exponent) + ((eighth as u128) << width);
+    let middle = low + (1_u128 << width) / 2;
+    Duration::from_nanos(u64::try_from(middle).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The step of a wait by its definition, without the programs' arithmetic.
+    fn step(wait: Duration) -> usize {
+        let ns = wait.as_nanos() as f64;
+        let exponent = ns.log2().floor();
+        let eighth = ((ns / exponent.exp2() - 1.0) * 8.0).floor();
+        ((exponent as usize) << 3) + eighth as usize
+    }
+
+    fn waits(of: &[(u64, u64)]) -> Waits {
+        let mut waits = Waits::default();
+        for &(ms, count) in of {
+            let wait = Duration::from_millis(ms);
+            waits.steps[step(wait)] += count;
+            waits.longest = waits.longest.max(wait);
+        }
+        waits
+    }
+
+    fn is_about(duration: Duration, ms: f64) -> bool {
+        (duration.as_secs_f64() * 1000.0 / ms - 1.0).abs() < 0.07
+    }
+
+    #[test]
+    fn quantiles_are_within_seven_percent() {
+        let quantiles = waits(&[(50, 89), (200, 10), (3000, 1)])
+            .quantiles()
+            .unwrap();
+        assert_eq!(quantiles.known, 100);
+        assert!(is_about(quantiles.p50, 50.0), "{quantiles:?}");
+        assert!(is_about(quantiles.p90, 200.0), "{quantiles:?}");
+        assert!(is_about(quantiles.p99, 200.0), "{quantiles:?}");
+        assert_eq!(quantiles.longest, Duration::from_secs(3));
+        for ms in [1, 7, 63, 64, 65, 999, 86_400_000] {
+            let one = waits(&[(ms, 1)]).quantiles().unwrap();
+            assert!(is_about(one.p50, ms as f64), "{ms} ms: {one:?}");
+            assert!(one.p99 <= one.longest);
+        }
+    }
+
+    #[test]
+    fn nothing_known_says_nothing() {
+        assert_eq!(Waits::default().quantiles(), None);
+    }
+
+    #[test]
+    fn the_ends_of_the_scale() {
+        assert_eq!(middle(0), Duration::ZERO);
+        assert_eq!(middle(WAIT_STEPS - 1).as_nanos() >> 63, 1);
+    }
+}

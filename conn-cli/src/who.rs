@@ -1,0 +1,239 @@
+//! Whose connections are counted: a client's, or those of a group.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::connection::{Connection, Host, Process, escaped};
+
+/// What connections are counted by, as `--by` takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// The client's address.
+    #[default]
+    Address,
+    /// The client's network, with these lengths of prefixes in IPv4 and IPv6.
+    Network(u8, u8),
+    /// The server's port.
+    Port,
+    /// The process that accepted.
+    Process,
+    /// Its cgroup.
+    Cgroup,
+    /// Its user.
+    User,
+}
+
+/// One of those that connections are counted for. In this order they are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Who {
+    /// A client.
+    Client(Host),
+    /// All clients of a network.
+    Network(IpNet),
+    /// All clients of a local port, if that is known.
+    Port(Option<u16>),
+    /// All whose connections a process has accepted.
+    Process {
+        /// The process id.
+        pid: u32,
+        /// The accepting thread's name, safe to show.
+        name: Box<str>,
+    },
+    /// All whose connections were accepted in a cgroup.
+    Cgroup {
+        /// Its id.
+        id: u64,
+        /// Its path, safe to show, with the name of a container, if there is one.
+        name: Option<Box<str>>,
+    },
+    /// All whose connections a user's processes have accepted.
+    User {
+        /// The user's id.
+        uid: u32,
+        /// The user's name, safe to show.
+        name: Option<Box<str>>,
+    },
+}
+
+impl By {
+    /// Whether only the kernel can tell.
+    #[must_use]
+    pub fn is_of_task(self) -> bool {
+        matches!(self, Self::Process | Self::Cgroup | Self::User)
+    }
+
+    /// What is counted by, one and many of them.
+    #[must_use]
+    pub fn nouns(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Address => ("address", "addresses"),
+            Self::Network(..) => ("network", "networks"),
+            Self::Port => ("port", "ports"),
+            Self::Process => ("process", "processes"),
+            Self::Cgroup => ("cgroup", "cgroups"),
+            Self::User => ("user", "users"),
+        }
+    }
+
+    /// Whose connection it is.
+    #[must_use]
+    pub fn who(self, connection: &Connection) -> Who {
+        let process = connection.process.as_ref();
+        let of_task = |who: fn(&Process) -> Option<Who>| {
+            process.and_then(who).unwrap_or(Who::Client(Host::Unknown))
+        };
+        match self {
+            Self::Address | Self::Network(..) | Self::Port => self.group(
+                Who::Client(connection.remote.clone()),
+                connection.local_port,
+            ),
+            Self::Process => of_task(|process| {
+                Some(Who::Process {
+                    pid: process.pid?,
+                    name: process.name()?.into(),
+                })
+            }),
+            Self::Cgroup => of_task(|process| {
+                Some(Who::Cgroup {
+                    id: process.cgroup?,
+                    name: None,
+                })
+            }),
+            Self::User => of_task(|process| {
+                Some(Who::User {
+                    uid: process.uid?,
+                    name: None,
+                })
+            }),
+        }
+    }
+
+    /// Whose connections those of a client to a port are.
+    #[must_use]
+    pub fn group(self, client: Who, port: Option<u16>) -> Who {
+        match (self, client) {
+            (Self::Network(length, _), Who::Client(Host::Address(IpAddr::V4(address)))) => {
+                Ipv4Net::new(address, length).map_or(Who::Client(Host::Unknown), |network| {
+                    Who::Network(network.trunc().into())
+                })
+            }
+            (Self::Network(_, length), Who::Client(Host::Address(IpAddr::V6(address)))) => {
+                Ipv6Net::new(address, length).map_or(Who::Client(Host::Unknown), |network| {
+                    Who::Network(network.trunc().into())
+                })
+            }
+            (Self::Port, Who::Client(_)) => Who::Port(port),
+            (_, who) => who,
+        }
+    }
+}
+
+impl std::str::FromStr for By {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, lengths) = match text.split_once('/') {
+            Some((name, lengths)) => (name, Some(lengths)),
+            None => (text, None),
+        };
+        match (name, lengths) {
+            ("address", None) => Ok(Self::Address),
+            ("network", lengths) => network(lengths.unwrap_or("24,/64"))
+                .ok_or_else(|| "give the prefixes as in network/24 or network/24,/64".to_owned()),
+            ("port", None) => Ok(Self::Port),
+            ("process", None) => Ok(Self::Process),
+            ("cgroup", None) => Ok(Self::Cgroup),
+            ("user", None) => Ok(Self::User),
+            _ => Err("give address, network[/24,/64], port, process, cgroup or user".to_owned()),
+        }
+    }
+}
+
+/// `24,/64`, or `24` alone: then IPv6 is by /64.
+fn network(lengths: &str) -> Option<By> {
+    let (ipv4, ipv6) = lengths.split_once(",/").unwrap_or((lengths, "64"));
+    let length = |text: &str, most| text.parse().ok().filter(|length| *length <= most);
+    Some(By::Network(length(ipv4, 32)?, length(ipv6, 128)?))
+}
+
+impl Who {
+    /// A process, its name padded with NUL as the kernel has it.
+    #[must_use]
+    pub fn process(pid: u32, comm: &[u8; 16]) -> Self {
+        let end = comm.iter().position(|&byte| byte == 0);
+        Self::Process {
+            pid,
+            name: escaped(&comm[..end.unwrap_or(comm.len())]).into(),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(host) => host.fmt(f),
+            Self::Network(network) => network.fmt(f),
+            Self::Port(Some(port)) => write!(f, "port {port}"),
+            Self::Port(None) => f.write_str("unknown port"),
+            Self::Process { pid, name } => write!(f, "{name} (pid {pid})"),
+            Self::Cgroup {
+                name: Some(name), ..
+            } => f.write_str(name),
+            Self::Cgroup { id, name: None } => write!(f, "cgroup {id}"),
+            Self::User {
+                name: Some(name), ..
+            } => f.write_str(name),
+            Self::User { uid, name: None } => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        for (text, by) in [
+            ("address", By::Address),
+            ("network", By::Network(24, 64)),
+            ("network/16", By::Network(16, 64)),
+            ("network/8,/48", By::Network(8, 48)),
+            ("cgroup", By::Cgroup),
+        ] {
+            assert_eq!(text.parse(), Ok(by), "{text}");
+        }
+        for text in [
+            "",
+            "network/",
+            "network/33",
+            "network/24,64",
+            "network/24,/129",
+            "port/1",
+            "pid",
+        ] {
+            assert!(text.parse::<By>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_of_its_network() {
+        let group = |by: &str, client: &str| {
+            let host = Host::at(client.parse::<IpAddr>().unwrap());
+            let by: By = by.parse().unwrap();
+            by.group(Who::Client(host), Some(80)).to_string()
+        };
+        assert_eq!(group("network", "192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(group("network/0", "192.0.2.77"), "0.0.0.0/0");
+        assert_eq!(group("network", "2001:db8::7:7"), "2001:db8::/64");
+        assert_eq!(group("port", "192.0.2.77"), "port 80");
+        assert_eq!(group("address", "192.0.2.77"), "192.0.2.77");
+    }
+
+    #[test]
+    fn a_name_cannot_send_control_characters() {
+        let who = Who::process(7, b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(who.to_string(), "a\\u{1b}[2Jb (pid 7)");
+    }
+}
