@@ -54,14 +54,30 @@ impl Account {
             bail!("conn-cli said nothing");
         };
         // The tracepoint misses runs that need not be connections; see `Report::check_doubts`.
-        let may_miss = tracing.contains("with tracepoint");
-        let expected = |line: &&String| !(may_miss && line.starts_with(MISSED_RUNS));
+        let may_miss = tracing.contains("tracepoint sock:");
+        let is_plain = |line: &String| {
+            Self::parse(line).is_some()
+                || is_information(line)
+                || (may_miss && line.starts_with(MISSED_RUNS))
+        };
         ensure!(
-            tracing.starts_with("Tracing ") && rest.iter().filter(expected).count() == 1,
-            "not only the line that it traces and the account: {said}"
+            tracing.starts_with("Tracing ") && rest.iter().all(is_plain),
+            "more than who listens and the account: {said}"
         );
         Self::of(ended)
     }
+}
+
+/// Whether a line tells of those who listen, or of the waits: nothing that went wrong.
+fn is_information(line: &str) -> bool {
+    let begins = [
+        "Listening: ",
+        "Nobody listens on ",
+        "waited to be accepted: ",
+    ];
+    begins.iter().any(|begin| line.starts_with(begin))
+        || line.contains(" waiting of ") && line.ends_with(", 0 packets dropped")
+        || line.ends_with(" no longer listens")
 }
 
 /// How the warning of missed runs begins.
@@ -102,7 +118,8 @@ mod tests {
         let account = "12 connections from 9 addresses in 0.5 s";
         let missed = "warning: the kernel did not run the probe 2 times";
         let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
-        let tracepoint = "Tracing TCP connections to port 80 with tracepoint sock:it";
+        let tracepoint =
+            "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state";
         assert!(alone(&[fentry, account]));
         assert!(!alone(&[fentry, account, missed]));
         assert!(alone(&[tracepoint, account, missed]));

@@ -11,7 +11,7 @@ use rustix::thread::{
 };
 
 /// `nobody`.
-const USER: u32 = 65534;
+pub(super) const USER: u32 = 65534;
 
 /// Becomes an ordinary user and then another program.
 #[derive(clap::Args)]
@@ -43,6 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .args(&args.command[1..])
         .exec();
     Err(error).with_context(|| format!("cannot run {}", args.command[0]))
+}
+
+/// Makes this process, which has one thread yet, an ordinary user's.
+pub(super) fn become_nobody() -> Result<()> {
+    become_user(CapabilitySet::empty())
 }
 
 /// Changes this process's only thread; `kept` outlasts the program that comes next.

@@ -24,8 +24,12 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
 /// What to connect to, and how often.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
-    /// The addresses to connect from, in turn; each to its own family's loopback.
+    /// The addresses to connect from, in turn.
     pub(super) from: Vec<IpAddr>,
+    /// The local port of every connection; 0 for any.
+    pub(super) from_port: u16,
+    /// The address to connect to; without one, the loopback of the client's family.
+    pub(super) to: Option<IpAddr>,
     pub(super) port: u16,
     pub(super) connections: u32,
     pub(super) threads: u32,
@@ -39,6 +43,8 @@ impl Load {
     pub(super) fn v4(port: u16, connections: u32) -> Self {
         Self {
             from: Family::V4.clients(),
+            from_port: 0,
+            to: None,
             port,
             connections,
             threads: 1,
@@ -98,19 +104,26 @@ impl Load {
 
     /// Makes one connection.
     pub(super) fn open(&self, ticket: u32) -> Result<Connection> {
+        self.open_within(ticket, CONNECTION_LIMIT)
+    }
+
+    /// Makes one connection, which the client gives up after this time, and if it was made,
+    /// after this time without an answer.
+    pub(super) fn open_within(&self, ticket: u32, limit: Duration) -> Result<Connection> {
         let from = self.source(ticket);
-        let (family, to): (_, IpAddr) = match from {
+        let (family, loopback): (_, IpAddr) = match from {
             IpAddr::V4(_) => (AddressFamily::INET, Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(_) => (AddressFamily::INET6, Ipv6Addr::LOCALHOST.into()),
         };
+        let to = self.to.unwrap_or(loopback);
         let protocol = self.mptcp.then_some(ipproto::MPTCP);
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, protocol)?;
-        let limit = Some(CONNECTION_LIMIT);
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, limit)?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, limit)?;
+        for direction in [sockopt::Timeout::Send, sockopt::Timeout::Recv] {
+            sockopt::set_socket_timeout(&socket, direction, Some(limit))?;
+        }
         // Closing leaves nothing in TIME_WAIT: the ports do not run out.
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
-        bind(&socket, &SocketAddr::new(from, 0)).context("cannot bind")?;
+        bind(&socket, &SocketAddr::new(from, self.from_port)).context("cannot bind")?;
         connect(&socket, &SocketAddr::new(to, self.port)).context("cannot connect")?;
         Ok(Connection(socket))
     }

@@ -137,6 +137,8 @@ impl Count {
     fn connect(&self, bench: &Bench, server: Server) -> Result<Counts> {
         let load = Load {
             from: self.family.clients(),
+            from_port: 0,
+            to: None,
             port: bench.port,
             connections: CONNECTIONS,
             threads: CLIENT_THREADS,

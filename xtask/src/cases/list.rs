@@ -6,8 +6,9 @@ use super::accept::Accept;
 use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
 use super::{
-    dropped, flood, forged, hostile, leftovers, limits, no_btf, peers, ports, privileges, resets,
-    signals, steered, streams, text,
+    dropped, filters, flood, forged, funnel, grouping, hostile, intervals, leftovers, limits,
+    newcomers, no_btf, nobody, peers, ports, privileges, resets, signals, steered, streams,
+    syn_flood, syns, tasks, text, trouble, waits,
 };
 use crate::vm::Line;
 
@@ -41,6 +42,13 @@ fn everywhere(place: Place, hook: Hook) -> bool {
         Place::Native { has_kprobes: false } => hook == Hook::Tracepoint,
         Place::LockedDown => false,
     }
+}
+
+/// In the guests with what sees the last stage, too; on the machine itself with what its kernel
+/// has.
+fn with_last_stage(place: Place, hook: Hook) -> bool {
+    let is_guest = matches!(place, Place::Guest(_));
+    everywhere(place, hook) && (hook.sees_accepts() || !is_guest)
 }
 
 /// With one hook: what is tested has nothing to do with how connections are seen.
@@ -98,6 +106,13 @@ const fn other(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
 const fn everywhere_other(name: &'static str, run: Run) -> Case {
     Case {
         runs: everywhere,
+        ..other(name, EACH, run)
+    }
+}
+
+const fn stages(name: &'static str, run: Run) -> Case {
+    Case {
+        runs: with_last_stage,
         ..other(name, EACH, run)
     }
 }
@@ -210,6 +225,35 @@ pub(super) const CASES: &[Case] = &[
     ),
     everywhere_other("no-btf", no_btf::no_btf),
     everywhere_other("port-list", ports::list),
+    Case {
+        runs: with_last_stage,
+        ..other("filters", EACH, filters::filters)
+    },
+    // The tracepoint sees no accepts, so no three stages.
+    other(
+        "stage-filters",
+        &[Hook::Kretprobe, Hook::Fentry],
+        filters::of_stages,
+    ),
+    // The tracepoint knows no process.
+    other(
+        "task-filters",
+        &[Hook::Kretprobe, Hook::Fentry],
+        tasks::filters,
+    ),
+    other("netns-filter", &[Hook::Tracepoint], tasks::netns),
+    other("wrong-filters", &[Hook::Kretprobe], tasks::wrong),
+    // The tracepoint knows no process.
+    other(
+        "grouping-tasks",
+        &[Hook::Kretprobe, Hook::Fentry],
+        grouping::of_tasks,
+    ),
+    one("grouping", grouping::of_ends),
+    one("interval", intervals::rows),
+    one("interval-flood", intervals::flood),
+    one("new-known", newcomers::newcomers),
+    one("bad-known", newcomers::refused_files),
     everywhere_other("max-clients", limits::max_clients),
     everywhere_other("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
@@ -234,6 +278,23 @@ pub(super) const CASES: &[Case] = &[
         "hostile-name",
         &[Hook::Kretprobe, Hook::Fentry],
         hostile::name,
+    ),
+    stages("funnel", funnel::funnel),
+    // The tracepoint sees nobody accept.
+    other(
+        "slow-accept",
+        &[Hook::Kretprobe, Hook::Fentry],
+        waits::slow_accept,
+    ),
+    stages("trouble", trouble::trouble),
+    stages("syn-flood", syn_flood::syn_flood),
+    one("nobody-accepts", nobody::nobody_accepts),
+    one("syn-repeats", syns::repeats),
+    // Not every machine has VLANs.
+    other(
+        "syn-repeats-vlan",
+        &[Hook::Kretprobe],
+        syns::repeats_in_vlan,
     ),
     one("peers", peers::peers),
     one("forged-syns", forged::syns),

@@ -2,6 +2,7 @@
 //! them against what is known without them: if it fails, the bench is at fault.
 
 pub(super) mod counters;
+pub(super) mod handshakes;
 pub(super) mod sockets;
 pub(super) mod tcpdump;
 
@@ -75,7 +76,7 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
     let waiting = (0..room)
         .map(|ticket| clients.open(ticket))
         .collect::<Result<Vec<_>>>()?;
-    let full = one_listener(bench.port)?;
+    let full = sockets::only_one(bench.port)?;
     ensure!(
         full.waiting == u64::from(room)
             && full.backlog == u64::from(serve.backlog)
@@ -83,7 +84,7 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
         "not a full queue without a drop: {full:?}"
     );
     let too_many = clients.start()?;
-    let dropped_any = || Ok(one_listener(bench.port)?.drops > 0);
+    let dropped_any = || Ok(sockets::only_one(bench.port)?.drops > 0);
     poll_until("the server dropped a SYN", dropped_any)?;
     server.release()?;
     for connection in waiting {
@@ -91,7 +92,7 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
     }
     too_many.finish()?;
     let counted = Counters::read(&names)?.since(&before)?;
-    let after = one_listener(bench.port)?;
+    let after = sockets::only_one(bench.port)?;
     let served: u64 = server.finish()?.values().sum();
     ensure!(
         served == u64::from(room) + 1,
@@ -105,10 +106,4 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
     );
     let drops = after.drops;
     Ok((Listener { drops, ..full }, counted))
-}
-
-fn one_listener(port: u16) -> Result<Listener> {
-    let mut listeners = sockets::listeners(port)?;
-    ensure!(listeners.len() == 1, "not one listener: {listeners:?}");
-    Ok(listeners.remove(0))
 }

@@ -23,6 +23,11 @@ pub(crate) enum Hook {
 
 impl Hook {
     const ALL: [Self; 4] = [Self::Auto, Self::Kretprobe, Self::Fentry, Self::Tracepoint];
+
+    /// Whether it sees that the server accepts, and not only that a handshake is complete.
+    pub(super) fn sees_accepts(self) -> bool {
+        self != Self::Tracepoint
+    }
 }
 
 impl fmt::Display for Hook {
@@ -52,10 +57,17 @@ pub(super) struct Bench {
 impl Bench {
     /// conn-cli that watches `port` with this bench's hook.
     pub(super) fn conn_cli(&self, port: u16) -> Command {
+        self.with(port, &["--probe", &self.hook.to_string()])
+    }
+
+    /// conn-cli that watches `port` for SYNs only, which no hook has to do with.
+    pub(super) fn conn_cli_of_syns(&self, port: u16) -> Command {
+        self.with(port, &["--event", "syn"])
+    }
+
+    fn with(&self, port: u16, options: &[&str]) -> Command {
         let mut command = Command::new(&self.conn_cli);
-        command
-            .args(["--port", &port.to_string()])
-            .args(["--probe", &self.hook.to_string()]);
+        command.args(["--port", &port.to_string()]).args(options);
         if let Some(options) = self.as_user {
             command = as_user::command(options, &command);
         }

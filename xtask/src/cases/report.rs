@@ -14,6 +14,9 @@ use super::tracer::Ended;
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) live: Vec<Value>,
+    /// The lines of connections at stages before the last one that was watched.
+    pub(super) earlier: Vec<Value>,
+    pub(super) intervals: Vec<Value>,
     pub(super) summary: Value,
 }
 
@@ -57,7 +60,7 @@ impl Report {
             ended.status,
             ended.stderr.join(" | ")
         );
-        let mut live = Vec::new();
+        let (mut live, mut earlier, mut intervals) = (Vec::new(), Vec::new(), Vec::new());
         let mut summary = None;
         for line in &ended.stdout {
             ensure!(summary.is_none(), "a line after the summary: {line}");
@@ -65,12 +68,19 @@ impl Report {
                 serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
             match value["type"].as_str() {
                 Some("connection") => live.push(value),
+                Some("stage") => earlier.push(value),
+                Some("interval") => intervals.push(value),
                 Some("summary") => summary = Some(value),
                 _ => bail!("of no known type: {line}"),
             }
         }
         let summary = summary.context("conn-cli wrote no summary")?;
-        Ok(Self { live, summary })
+        Ok(Self {
+            live,
+            earlier,
+            intervals,
+            summary,
+        })
     }
 
     /// The figures beside the server's, which must agree among themselves.
@@ -150,15 +160,22 @@ impl Report {
 
     /// The summary's connections for each address.
     pub(super) fn counts(&self) -> Result<Counts> {
+        self.counts_of("connections")
+    }
+
+    /// The summary's counts of this name for each address that has any.
+    pub(super) fn counts_of(&self, name: &str) -> Result<Counts> {
         let clients = self.summary["clients"].as_array().context("no clients")?;
-        clients
-            .iter()
-            .map(|client| {
-                let address = client["address"].as_str().context("no address")?;
-                let connections = client["connections"].as_u64().context("no connections")?;
-                Ok((address.parse()?, connections))
-            })
-            .collect()
+        let mut counts = Counts::new();
+        for client in clients {
+            let address = client["address"].as_str().context("no address")?;
+            let count = client[name].as_u64();
+            let count = count.with_context(|| format!("no {name}: {client}"))?;
+            if count > 0 {
+                counts.insert(address.parse()?, count);
+            }
+        }
+        Ok(counts)
     }
 
     /// The summary's connections for each address and port.
@@ -189,7 +206,7 @@ impl Report {
     }
 
     /// The live lines for each address.
-    fn live_counts(&self) -> Result<Counts> {
+    pub(super) fn live_counts(&self) -> Result<Counts> {
         let mut counts = Counts::new();
         for line in &self.live {
             let address = line["remote_address"].as_str().context("no address")?;

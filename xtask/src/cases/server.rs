@@ -4,7 +4,7 @@
 //! its count is the truth that conn-cli's is held against.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -15,9 +15,11 @@ use anyhow::{Context as _, Result, bail};
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
 };
+use rustix::process::Signal;
 use rustix::thread::set_name;
 
 use super::accept::Accept;
+use super::as_user;
 use super::exact::Family;
 use super::netns;
 use super::process::{Lines, Process, poll_until};
@@ -32,7 +34,7 @@ const BACKLOG: u16 = 4096;
 pub(super) type Counts = BTreeMap<IpAddr, u64>;
 
 /// Serves until its standard input ends, then says what it accepted.
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
     #[arg(long)]
     listen: SocketAddr,
@@ -53,6 +55,12 @@ pub(crate) struct Args {
     /// Have a thread name that would wreck a terminal, or JSON
     #[arg(long)]
     hostile_name: bool,
+    /// Have this thread name
+    #[arg(long)]
+    name: Option<String>,
+    /// Accept as an ordinary user
+    #[arg(long)]
+    nobody: bool,
 }
 
 /// Escapes, a quotation mark, a backslash, what is not UTF-8, and the end of the line.
@@ -88,6 +96,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.hostile_name {
         // Threads have the name of the one that starts them.
         set_name(HOSTILE_NAME)?;
+    }
+    if let Some(name) = &args.name {
+        set_name(&CString::new(name.as_str())?)?;
+    }
+    if args.nobody {
+        as_user::become_nobody().context("cannot become an ordinary user")?;
     }
     let mut stdout = std::io::stdout();
     if args.hold {
@@ -133,6 +147,9 @@ pub(super) struct Serve {
     /// Listen, and accept only once [`Server::release`] says so.
     pub(super) hold: bool,
     pub(super) hostile_name: bool,
+    pub(super) name: Option<&'static str>,
+    /// Accept as an ordinary user.
+    pub(super) nobody: bool,
 }
 
 impl Serve {
@@ -146,6 +163,8 @@ impl Serve {
             netns: false,
             hold: false,
             hostile_name: false,
+            name: None,
+            nobody: false,
         }
     }
 
@@ -170,6 +189,8 @@ impl Serve {
             .args(self.netns.then_some("--netns"))
             .args(self.hold.then_some("--hold"))
             .args(self.hostile_name.then_some("--hostile-name"))
+            .args(self.name.into_iter().flat_map(|name| ["--name", name]))
+            .args(self.nobody.then_some("--nobody"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         command
@@ -211,6 +232,27 @@ impl Server {
     pub(super) fn release(&mut self) -> Result<()> {
         let stdin = self.process.child.stdin.as_mut().context("no pipe")?;
         writeln!(stdin).context("cannot write to the server")
+    }
+
+    /// Stops all its threads, whatever they do.
+    pub(super) fn stop(&self) -> Result<()> {
+        self.process.signal(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.pid());
+        poll_until("all threads of the server have stopped", || {
+            let mut running = 0;
+            for task in std::fs::read_dir(&tasks)? {
+                let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+                // The state comes after the name.
+                let (_, rest) = stat.rsplit_once(") ").context("no state")?;
+                running += u32::from(!rest.starts_with('T'));
+            }
+            Ok(running == 0)
+        })
+    }
+
+    /// Has them go on.
+    pub(super) fn resume(&self) -> Result<()> {
+        self.process.signal(Signal::CONT)
     }
 
     pub(super) fn pid(&self) -> u32 {

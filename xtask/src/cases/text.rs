@@ -42,8 +42,8 @@ pub(super) fn text(bench: &Bench) -> Result<String> {
 
 /// The lines of a conn-cli that ended well.
 pub(super) struct Shown<'a> {
-    live: &'a [String],
-    summary: &'a [String],
+    pub(super) live: &'a [String],
+    pub(super) summary: &'a [String],
 }
 
 /// Takes the output apart: live lines, an empty line, a heading and the summary.
@@ -72,7 +72,7 @@ pub(super) fn parse(ended: &Ended) -> Result<Shown<'_>> {
 
 impl Shown<'_> {
     /// The live lines, which name no port, for each address.
-    fn by_address(&self) -> Result<Counts> {
+    pub(super) fn by_address(&self) -> Result<Counts> {
         let mut counts = Counts::new();
         for line in self.live {
             let address: IpAddr = client(line)?.parse()?;
@@ -91,6 +91,20 @@ impl Shown<'_> {
             *counts.entry((address.parse()?, port.parse()?)).or_default() += 1;
         }
         Ok(counts)
+    }
+
+    /// The rows of a summary of two stages, each with its two counts.
+    pub(super) fn rows(&self) -> Result<Vec<(&str, [u64; 2])>> {
+        fn row(line: &str) -> Option<(&str, [u64; 2])> {
+            let mut words = line.split_whitespace();
+            let who = words.next()?;
+            let counts = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
+            words.next().is_none().then_some((who, counts))
+        }
+        // The first line has the titles.
+        let rows = self.summary.iter().skip(1);
+        rows.map(|line| row(line).with_context(|| format!("no row: {line:?}")))
+            .collect()
     }
 
     /// The connections of clients beyond the limit.

@@ -56,6 +56,17 @@ impl Tracer {
         bail!("conn-cli did not attach: {status}: {}", said.join(" | "));
     }
 
+    /// Waits for a line of standard error that contains this, and returns it.
+    pub(super) fn wait_for(&mut self, text: &str) -> Result<String> {
+        while let Some(line) = self.stderr.next()? {
+            self.said.push(line.clone());
+            if line.contains(text) {
+                return Ok(line);
+            }
+        }
+        bail!("conn-cli never said {text:?}: {}", self.said.join(" | "));
+    }
+
     /// Takes standard output; without it, conn-cli's output is read only by
     /// [`Tracer::finish`].
     pub(super) fn stdout(&mut self) -> Result<Lines> {

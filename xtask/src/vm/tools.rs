@@ -33,8 +33,8 @@ pub(crate) fn ensure_installed() -> Result<()> {
         .with_context(|| format!("install the packages {}", missing.join(" ")))
 }
 
-/// tcpdump wants to know who root is, to stay root.
-const PASSWD: &str = "root:x:0:0:root:/:/bin/false\n";
+/// tcpdump wants to know who root is, to stay root; conn-cli, who `nobody` is.
+const PASSWD: &str = "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\n";
 
 /// Packs the programs into `/bin`, and their libraries where they are looked for.

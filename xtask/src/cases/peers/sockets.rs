@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::program;
 use crate::command;
@@ -25,6 +25,19 @@ pub(in crate::cases) fn listeners(port: u16) -> Result<Vec<Listener>> {
     let filter = format!("sport = :{port}");
     let mut ss = Command::new(program("ss")?);
     parse(&command::output(ss.args(["-HltnmO", &filter]))?)
+}
+
+/// The one socket that listens on a port.
+pub(in crate::cases) fn only_one(port: u16) -> Result<Listener> {
+    let mut listeners = listeners(port)?;
+    ensure!(listeners.len() == 1, "not one listener: {listeners:?}");
+    Ok(listeners.remove(0))
+}
+
+/// How many sockets listen in this network namespace.
+pub(in crate::cases) fn all() -> Result<usize> {
+    let mut ss = Command::new(program("ss")?);
+    Ok(parse(&command::output(ss.arg("-HltnmO"))?)?.len())
 }
 
 fn parse(text: &str) -> Result<Vec<Listener>> {

@@ -103,6 +103,11 @@ impl Link {
         self.name(NEAR)
     }
 
+    /// The near interface without the VLAN: a frame comes by it first.
+    pub(in crate::cases) fn cable(&self) -> &'static str {
+        NEAR
+    }
+
     /// The address to listen on for what comes from `sources`.
     pub(in crate::cases) fn address(sources: Sources) -> IpAddr {
         if sources.is_v4() {

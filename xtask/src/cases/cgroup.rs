@@ -1,0 +1,43 @@
+//! Cgroups of version 2, as they are mounted in a guest.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// A cgroup that goes when the value does; by then all in it must have ended.
+pub(super) struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// Makes one by its path below the mount.
+    pub(super) fn new(path: &str) -> Result<Self> {
+        let path = Path::new(MOUNT).join(path);
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Moves a process there, with all its threads.
+    pub(super) fn take(&self, pid: u32) -> Result<()> {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string())
+            .with_context(|| format!("cannot move a process to {}", self.0.display()))
+    }
+
+    /// The id of the one that all others are below.
+    pub(super) fn root() -> Result<u64> {
+        Ok(fs::metadata(MOUNT)?.ino())
+    }
+
+    pub(super) fn id(&self) -> Result<u64> {
+        Ok(fs::metadata(&self.0)?.ino())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // After a failure there may be something in it.
+        let _ = fs::remove_dir(&self.0);
+    }
+}

@@ -1,0 +1,102 @@
+//! Each stage of a connection, held against tcpdump and the server's own count.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::client::Load;
+use super::exact::Family;
+use super::peers::handshakes::{Handshakes, by_address};
+use super::peers::tcpdump::Tcpdump;
+use super::plan::Bench;
+use super::report::Report;
+use super::server::{Counts, Serve, Server};
+use super::stages::Stages;
+use super::tracer::Tracer;
+
+const CONNECTIONS: u32 = 300;
+const THREADS: u32 = 4;
+
+/// From a port that is watched as well: these clients' own ends are not to be counted.
+const FROM_WATCHED_PORT: u32 = 20;
+
+/// Clients of both families, none of which fails: as many connections at each stage.
+pub(super) fn funnel(bench: &Bench) -> Result<String> {
+    let server = Server::start(Serve::threads(THREADS, Family::Dual.listen()), bench.port)?;
+    let from_port = bench.port + 1;
+    let mut command = bench.conn_cli(bench.port);
+    command.args(["--port", &from_port.to_string(), "--funnel", "--json"]);
+    let mut tracer = Tracer::start(&mut command)?;
+    let stdout = tracer.stdout()?;
+    let tcpdump = Tcpdump::start("lo", &Handshakes::filter(bench.port))?;
+    let many = Load {
+        from: Family::Dual.clients(),
+        threads: THREADS,
+        ..Load::v4(bench.port, CONNECTIONS)
+    };
+    many.run()?;
+    let from_watched_port = Load {
+        from_port,
+        connections: FROM_WATCHED_PORT,
+        threads: 1,
+        ..many
+    };
+    from_watched_port.run()?;
+    let sent = Handshakes::of(&tcpdump.finish()?, bench.port)?;
+    let served = server.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    ensure!(
+        sent.asked_by_address() == served && sent.answered_by_address() == served,
+        "the test is at fault: served {served:?}, asked for {:?}, answered {:?}",
+        sent.asked_by_address(),
+        sent.answered_by_address()
+    );
+    let connections = served.values().sum();
+    let expected = Stages::of_funnel(
+        bench.hook,
+        [connections, sent.repeated],
+        connections,
+        connections,
+    );
+    let report = Report::of(&ended)?;
+    let not_shown = report.check_stages(&expected)?;
+    let said = Stages::said(&ended)?;
+    ensure!(said == expected, "said {said} instead of {expected}");
+    check_clients(bench, &report, &served)?;
+    if not_shown == 0 {
+        check_lines(bench, &report, sent.asked())?;
+    }
+    Ok(format!("{expected} not_shown={not_shown}"))
+}
+
+/// Every address must have the server's count at every stage.
+fn check_clients(bench: &Bench, report: &Report, served: &Counts) -> Result<()> {
+    let mut names = vec!["syn", "connections"];
+    if bench.hook.sees_accepts() {
+        names.push("established");
+    }
+    for name in names {
+        let counts = report.counts_of(name)?;
+        ensure!(
+            counts == *served,
+            "{name}: {counts:?} instead of {served:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Every client must have its line at every stage.
+fn check_lines(bench: &Bench, report: &Report, clients: &[SocketAddr]) -> Result<()> {
+    let accepted = bench.hook.sees_accepts().then_some("accepted");
+    for stage in ["syn", "established"].into_iter().chain(accepted) {
+        let shown = report.clients_at(stage)?;
+        ensure!(
+            shown == clients,
+            "{stage}: lines of {:?} instead of {:?}",
+            by_address(&shown),
+            by_address(clients)
+        );
+    }
+    Ok(())
+}

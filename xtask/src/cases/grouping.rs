@@ -1,0 +1,349 @@
+//! What connections are counted by: each conn-cli counts the same connections by something
+//! else, and every sum must be that of the servers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::account::Account;
+use super::as_user::USER;
+use super::cgroup::Cgroup;
+use super::client::Load;
+use super::exact::Family;
+use super::plan::{Bench, Hook};
+use super::report::Report;
+use super::rfc3339;
+use super::server::{Serve, Server};
+use super::several::Several;
+use super::text;
+use super::tracer::Ended;
+
+/// Clients in different networks, with how many connections each makes to the first server; to
+/// the second it makes as many as its place in the list. No two counts of a group are equal.
+const CLIENTS: [(&str, u32); 6] = [
+    ("127.0.0.1", 30),
+    ("127.0.0.2", 20),
+    ("127.0.1.1", 17),
+    ("127.0.1.2", 5),
+    ("127.1.0.1", 9),
+    ("::1", 7),
+];
+
+const CGROUP: &str = "conn-cli-groups";
+
+/// By how much conn-cli's wall clock may differ from this process's: the two are read apart.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+/// Two servers, on two ports, and what they counted.
+struct Served {
+    pids: [u32; 2],
+    counts: BTreeMap<(IpAddr, usize), u64>,
+}
+
+/// What a group is called, in text and in JSON, and its connections.
+#[derive(Debug)]
+struct Group {
+    text: String,
+    json: Value,
+    connections: u64,
+}
+
+impl Served {
+    /// The sums of what has the same name, the most connections first.
+    fn groups(&self, name: impl Fn(IpAddr, usize) -> (String, Value)) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for ((client, server), connections) in &self.counts {
+            let (text, json) = name(*client, *server);
+            match groups.iter_mut().find(|group| group.text == text) {
+                Some(group) => group.connections += connections,
+                None => groups.push(Group {
+                    text,
+                    json,
+                    connections: *connections,
+                }),
+            }
+        }
+        groups.sort_by_key(|group| std::cmp::Reverse(group.connections));
+        groups
+    }
+
+    fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// What is expected of `--by`.
+    fn expected(&self, by: &str, port: u16, cgroup: Option<&Cgroup>) -> Result<Vec<Group>> {
+        let ids = match cgroup {
+            Some(cgroup) => [Cgroup::root()?, cgroup.id()?],
+            None => [0; 2],
+        };
+        Ok(match by {
+            "address" => self.groups(|client, _| {
+                let text = client.to_string();
+                (text.clone(), json!({ "address": text }))
+            }),
+            "network" => self.groups(|client, _| network(client, 3, "/24")),
+            "network/16" => self.groups(|client, _| network(client, 2, "/16")),
+            "port" => self.groups(|_, server| {
+                let port = usize::from(port) + server;
+                (format!("port {port}"), json!({ "port": port }))
+            }),
+            "process" => self.groups(|_, server| {
+                let (name, pid) = (NAMES[server], self.pids[server]);
+                let json = json!({ "pid": pid, "comm": name });
+                (format!("{name} (pid {pid})"), json)
+            }),
+            "user" => self.groups(|_, server| {
+                let (name, uid) = [("root", 0), ("nobody", USER)][server];
+                (name.to_owned(), json!({ "uid": uid, "name": name }))
+            }),
+            _ => self.groups(|_, server| {
+                let name = ["/".to_owned(), format!("/{CGROUP}")][server].clone();
+                let json = json!({ "cgroup": ids[server], "name": name });
+                (name, json)
+            }),
+        })
+    }
+}
+
+/// The names of the servers' threads.
+const NAMES: [&str; 2] = ["web", "mail"];
+
+/// The network of a client: so many of the four numbers of IPv4, or the half of IPv6.
+fn network(client: IpAddr, numbers: usize, length: &str) -> (String, Value) {
+    let text = match client {
+        IpAddr::V4(client) => {
+            let mut octets = client.octets();
+            octets[numbers..].fill(0);
+            format!("{}{length}", std::net::Ipv4Addr::from(octets))
+        }
+        // Of all clients there is only one.
+        IpAddr::V6(_) => "::/64".to_owned(),
+    };
+    (text.clone(), json!({ "network": text }))
+}
+
+/// By what only the kernel knows; in JSON, and with one hook in text too.
+pub(super) fn of_tasks(bench: &Bench) -> Result<String> {
+    let kinds = ["process", "user", "cgroup"];
+    let cgroup = Cgroup::new(CGROUP)?;
+    let json = kinds.map(|by| format!("--by {by} --json"));
+    let text = kinds.map(|by| format!("--by {by}"));
+    let text = text.into_iter().filter(|_| bench.hook == Hook::Kretprobe);
+    count(bench, Some(&cgroup), json.into_iter().chain(text))
+}
+
+/// By what the ends of a connection tell, and what else the summary can be told to have.
+pub(super) fn of_ends(bench: &Bench) -> Result<String> {
+    let options = [
+        "--by network",
+        "--by network/16 --json",
+        "--by port --json",
+        "--by port",
+        "--by address --top 2 --json",
+        "--by address --top 2",
+        "--by address --long --json",
+        "--by address --long --time iso",
+    ];
+    count(bench, None, options.map(str::to_owned))
+}
+
+/// Has a conn-cli with each of these options count what two servers accept, the second of them
+/// as an ordinary user and, if there is one, in the cgroup.
+fn count(
+    bench: &Bench,
+    cgroup: Option<&Cgroup>,
+    options: impl IntoIterator<Item = String>,
+) -> Result<String> {
+    let serve = Serve {
+        name: Some(NAMES[0]),
+        ..Serve::threads(2, Family::Dual.listen())
+    };
+    let second = Serve {
+        name: Some(NAMES[1]),
+        nobody: true,
+        ..serve
+    };
+    let servers = [
+        Server::start(serve, bench.port)?,
+        Server::start(second, bench.port + 1)?,
+    ];
+    if let Some(cgroup) = cgroup {
+        cgroup.take(servers[1].pid())?;
+    }
+    let command = || {
+        let mut command = bench.conn_cli(bench.port);
+        command.args(["--quiet", "--utc", "--port", &(bench.port + 1).to_string()]);
+        command
+    };
+    let begun = now()?;
+    let several = Several::start(command, options)?;
+    let served = connect(bench, servers)?;
+    several.finish(|options, ended| {
+        let words: Vec<_> = options.split(' ').collect();
+        let groups = served.expected(words[1], bench.port, cgroup)?;
+        let account = Account::alone(ended)?;
+        ensure!(
+            (account.connections, account.addresses) == (served.total(), groups.len() as u64),
+            "{account:?}"
+        );
+        match words[2..] {
+            [] => check_text(ended, &groups, None),
+            ["--json"] => check_json(ended, &groups).map(|_| ()),
+            ["--top", _] => check_text(ended, &groups[..2], Some(&groups[2..])),
+            ["--top", _, _] => check_top(ended, &groups),
+            ["--long", "--json"] => check_seen(ended, &groups, begun),
+            _ => check_table(ended, &groups),
+        }
+    })?;
+    Ok(format!("server={}", served.total()))
+}
+
+fn connect(bench: &Bench, servers: [Server; 2]) -> Result<Served> {
+    let pids = [servers[0].pid(), servers[1].pid()];
+    let mut counts = BTreeMap::new();
+    for (index, server) in servers.into_iter().enumerate() {
+        let mut made = BTreeMap::new();
+        for (place, (client, connections)) in (1..).zip(CLIENTS) {
+            let connections = [connections, place][index];
+            let load = Load {
+                from: vec![client.parse()?],
+                ..Load::v4(bench.port + u16::try_from(index)?, connections)
+            };
+            made.extend(load.run()?);
+        }
+        let served = server.finish()?;
+        ensure!(
+            served == made,
+            "the test is at fault: made {made:?}, served {served:?}"
+        );
+        let of_server = |(client, connections)| ((client, index), connections);
+        counts.extend(served.into_iter().map(of_server));
+    }
+    Ok(Served { pids, counts })
+}
+
+/// Each group must be there under its name, in its place.
+fn check_json(ended: &Ended, groups: &[Group]) -> Result<Report> {
+    let report = Report::of(ended)?;
+    report.check_doubts(0)?;
+    let clients = report.summary["clients"].as_array().context("no clients")?;
+    let left_off = report.summary["left_off"]["clients"].as_u64().unwrap_or(0);
+    ensure!(
+        clients.len() as u64 + left_off == groups.len() as u64,
+        "not {} groups: {}",
+        groups.len(),
+        report.summary
+    );
+    for (client, group) in clients.iter().zip(groups) {
+        let names = group.json.as_object().context("no names")?;
+        let is_named = names.iter().all(|(key, value)| client[key] == *value);
+        ensure!(
+            is_named && client["connections"] == group.connections,
+            "{client} instead of {group:?}"
+        );
+    }
+    let total: u64 = groups.iter().map(|group| group.connections).sum();
+    ensure!(
+        report.number("connections")? == total,
+        "not {total}: {}",
+        report.summary
+    );
+    Ok(report)
+}
+
+fn check_text(ended: &Ended, groups: &[Group], more: Option<&[Group]>) -> Result<()> {
+    let line = |group: &Group| format!("{}: {}", group.text, group.connections);
+    let mut expected: Vec<_> = groups.iter().map(line).collect();
+    if let Some(more) = more {
+        let sum: u64 = more.iter().map(|group| group.connections).sum();
+        expected.push(format!("{} more: {sum}", more.len()));
+    }
+    let summary = text::parse(ended)?.summary;
+    ensure!(summary == expected, "{summary:?} instead of {expected:?}");
+    Ok(())
+}
+
+/// Of `--top 2`: two, and the sum of the others.
+fn check_top(ended: &Ended, groups: &[Group]) -> Result<()> {
+    let report = check_json(ended, groups)?;
+    let others: u64 = groups[2..].iter().map(|group| group.connections).sum();
+    let expected = json!({ "clients": groups.len() - 2, "connections": others });
+    ensure!(
+        report.summary["left_off"] == expected,
+        "not {expected}: {}",
+        report.summary
+    );
+    Ok(())
+}
+
+/// Of `--long`: each client was seen in the time of the run.
+fn check_seen(ended: &Ended, groups: &[Group], begun: Duration) -> Result<()> {
+    let report = check_json(ended, groups)?;
+    let run = begun - TOLERANCE..=now()? + TOLERANCE;
+    for client in report.summary["clients"].as_array().context("no clients")? {
+        let seen = |key: &str| rfc3339::parse(client[key].as_str().context("no time")?);
+        let (first, last) = (seen("first_seen")?, seen("last_seen")?);
+        ensure!(
+            first <= last && run.contains(&first) && run.contains(&last),
+            "not in the run {run:?}: {client}"
+        );
+        let connections = client["connections"].as_u64().context("no number")?;
+        let peak = client["peak_per_second"].as_u64().context("no peak")?;
+        // As many as the clock's seconds from the first to the last, each no more than the peak.
+        let seconds = last.as_secs() - first.as_secs() + 1;
+        ensure!(
+            peak <= connections && peak * seconds >= connections,
+            "not the peak: {client}"
+        );
+    }
+    Ok(())
+}
+
+/// Of `--long` in text: the counts are those of the servers, and the shares a whole.
+fn check_table(ended: &Ended, groups: &[Group]) -> Result<()> {
+    let rows = text::parse(ended)?.summary;
+    let cells = |row: &String| -> Vec<String> {
+        let cells = row.split("  ").map(str::trim);
+        cells
+            .filter(|cell| !cell.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let (title, rows) = rows.split_first().context("no table")?;
+    let title = cells(title);
+    ensure!(
+        title.starts_with(&["address", "connections", "share"].map(str::to_owned)),
+        "{title:?}"
+    );
+    let (total, rows) = rows.split_last().context("no total")?;
+    let sum: u64 = groups.iter().map(|group| group.connections).sum();
+    ensure!(
+        cells(total) == ["total".to_owned(), sum.to_string()],
+        "{total}"
+    );
+    ensure!(rows.len() == groups.len(), "{rows:?}");
+    let mut shares = 0.0;
+    for (row, group) in rows.iter().zip(groups) {
+        let row = cells(row);
+        ensure!(
+            row[..2] == [group.text.clone(), group.connections.to_string()],
+            "{row:?} instead of {group:?}"
+        );
+        let share: f64 = row[2].trim_end_matches(" %").parse()?;
+        let expected = group.connections as f64 * 100.0 / sum as f64;
+        ensure!((share - expected).abs() < 0.051, "not {expected}: {row:?}");
+        shares += share;
+    }
+    // Each is rounded to a tenth.
+    let rounding = 0.051 * groups.len() as f64;
+    ensure!((shares - 100.0).abs() < rounding, "{shares} % in all");
+    Ok(())
+}
+
+fn now() -> Result<Duration> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
+}

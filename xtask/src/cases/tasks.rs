@@ -1,0 +1,170 @@
+//! Who accepts: servers that differ in process, user, thread name, cgroup and network
+//! namespace, and a conn-cli for each, which must count that server's connections and no other.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::as_user::USER;
+use super::cgroup::Cgroup;
+use super::client::Load;
+use super::exact::Family;
+use super::filters::check;
+use super::plan::{Bench, Hook};
+use super::privileges::refused;
+use super::server::{Counts, Serve, Server};
+use super::several::Several;
+use super::tracer::Ended;
+
+/// The outer one, and one below it.
+const CGROUP: &str = "conn-cli-outer";
+const BELOW: &str = "conn-cli-outer/inner";
+
+/// The servers, and how many connections each gets: no two sums of some of them are equal.
+const CONNECTIONS: [u32; 3] = [20, 41, 83];
+
+/// Which of the servers a conn-cli is to see.
+type Wanted = &'static [usize];
+
+/// One is root's, one is an ordinary user's and in a cgroup below another, and one is in that
+/// other cgroup, with a network namespace of its own.
+struct Servers {
+    all: Vec<Server>,
+    bench: Bench,
+    _cgroups: [Cgroup; 2],
+}
+
+impl Servers {
+    fn start(bench: &Bench) -> Result<Self> {
+        let outer = Cgroup::new(CGROUP)?;
+        let inner = Cgroup::new(BELOW)?;
+        let plain = Serve::threads(2, Family::V4.listen());
+        let root = Serve {
+            name: Some("first one"),
+            ..plain
+        };
+        let nobody = Serve {
+            name: Some("second"),
+            nobody: true,
+            ..plain
+        };
+        let apart = Serve {
+            name: Some("third"),
+            netns: true,
+            ..plain
+        };
+        let all = vec![
+            Server::start(root, bench.port)?,
+            Server::start(nobody, bench.port + 1)?,
+            // In another namespace the port is free.
+            Server::start(apart, bench.port)?,
+        ];
+        inner.take(all[1].pid())?;
+        outer.take(all[2].pid())?;
+        Ok(Self {
+            all,
+            bench: bench.clone(),
+            // The inner one goes first.
+            _cgroups: [inner, outer],
+        })
+    }
+
+    fn pid(&self, server: usize) -> u32 {
+        self.all[server].pid()
+    }
+
+    /// What each has counted.
+    fn connect(self) -> Result<Vec<Counts>> {
+        let apart = self.pid(2);
+        let mut served = Vec::new();
+        for (index, server) in self.all.into_iter().enumerate() {
+            let load = Load {
+                netns_of: (server.pid() == apart).then_some(apart),
+                ..Load::v4(self.bench.port + u16::from(index == 1), CONNECTIONS[index])
+            };
+            let made = load.run()?;
+            let counts = server.finish()?;
+            ensure!(counts == made, "the test is at fault");
+            served.push(counts);
+        }
+        Ok(served)
+    }
+}
+
+pub(super) fn filters(bench: &Bench) -> Result<String> {
+    let servers = Servers::start(bench)?;
+    let (first, second, third) = (servers.pid(0), servers.pid(1), servers.pid(2));
+    let mut filters: Vec<(String, Wanted)> = vec![
+        (format!("--pid {first}"), &[0]),
+        (format!("--uid {USER}"), &[1]),
+        ("--comm third".to_owned(), &[2]),
+        (format!("--cgroup /sys/fs/cgroup/{CGROUP}"), &[1, 2]),
+        (format!("--netns {third}"), &[2]),
+    ];
+    // Other words for the same.
+    if bench.hook == Hook::Kretprobe {
+        let others: [(String, Wanted); 3] = [
+            ("--uid nobody --comm second".to_owned(), &[1]),
+            (format!("--cgroup {BELOW}"), &[1]),
+            (format!("--netns /proc/{second}/ns/net"), &[0, 1]),
+        ];
+        filters.extend(others);
+    }
+    count(bench, servers, &filters)
+}
+
+/// Of all of these, the tracepoint knows only the network namespace.
+pub(super) fn netns(bench: &Bench) -> Result<String> {
+    let servers = Servers::start(bench)?;
+    let filters: Vec<(String, Wanted)> = vec![
+        (format!("--netns {}", servers.pid(2)), &[2]),
+        (format!("--netns /proc/{}/ns/net", servers.pid(0)), &[0, 1]),
+    ];
+    count(bench, servers, &filters)
+}
+
+fn count(bench: &Bench, servers: Servers, filters: &[(String, Wanted)]) -> Result<String> {
+    let command = || {
+        let mut command = bench.conn_cli(bench.port);
+        command.args(["--json", "--port", &(bench.port + 1).to_string()]);
+        command
+    };
+    let several = Several::start(command, filters.iter().map(|(options, _)| options))?;
+    let served = servers.connect()?;
+    let mut filters = filters.iter();
+    several.finish(|_, ended| {
+        let (_, wanted) = filters.next().context("no filter")?;
+        check_sum(ended, wanted.iter().map(|server| &served[*server]))
+    })?;
+    Ok(format!("servers={CONNECTIONS:?}"))
+}
+
+fn check_sum<'a>(ended: &Ended, servers: impl Iterator<Item = &'a Counts>) -> Result<()> {
+    let mut sum: BTreeMap<IpAddr, u64> = Counts::new();
+    for (address, connections) in servers.flatten() {
+        *sum.entry(*address).or_default() += connections;
+    }
+    check(ended, &sum)
+}
+
+/// What is not there is refused, before anything is counted.
+pub(super) fn wrong(bench: &Bench) -> Result<String> {
+    for (options, code, word) in [
+        ("--cgroup /conn-cli-none", 1, "there is no cgroup"),
+        ("--cgroup /tmp", 1, "not a directory of a cgroup"),
+        ("--cgroup /sys/fs/cgroup/cgroup.procs", 1, "is a file"),
+        ("--netns 4194305", 1, "/proc/4194305/ns/net"),
+        ("--netns /proc/self/ns/uts", 1, "is no network namespace"),
+        ("--netns /etc/passwd", 1, "is no network namespace"),
+        ("--pid 1 --funnel", 2, "who accepts"),
+        ("--cgroup / --event established", 2, "who accepts"),
+        ("--by user --funnel", 2, "who accepts"),
+        ("--uid no-such-user", 2, "there is no user"),
+    ] {
+        let mut command = bench.conn_cli(bench.port);
+        refused(command.args(options.split(' ')), code, &[word])
+            .with_context(|| format!("with {options}"))?;
+    }
+    Ok("all refused".to_owned())
+}

@@ -1,0 +1,162 @@
+//! How long connections wait to be accepted.
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::accept::Accept;
+use super::client::Load;
+use super::exact::Family;
+use super::plan::Bench;
+use super::report::Report;
+use super::server::{Serve, Server};
+use super::stages::client;
+use super::tracer::Tracer;
+
+const CONNECTIONS: u32 = 20;
+
+/// How long the server lets each connection wait.
+const DELAY_MS: u32 = 50;
+const DELAY: f64 = DELAY_MS as f64 / 1000.0;
+
+/// Far more than that, on however slow a machine.
+const SANE: f64 = DELAY * 10.0;
+
+/// How far a quantile of the summary may be from that of the lines.
+const PRECISION: f64 = 0.07;
+
+/// How far the time from line to line may be from the wait, in half of the cases: between
+/// two looks at the clock, any other may get the processor.
+const AGREEMENT: f64 = 0.02;
+
+/// Each connection waits as long as the server sleeps, and a little more.
+pub(super) fn slow_accept(bench: &Bench) -> Result<String> {
+    let serve = Serve {
+        accept: Accept::Slow(DELAY_MS),
+        ..Serve::threads(1, Family::V4.listen())
+    };
+    let server = Server::start(serve, bench.port)?;
+    let mut command = bench.conn_cli(bench.port);
+    command.args(["--event", "established,accepted", "--json", "--utc"]);
+    let mut tracer = Tracer::start(&mut command)?;
+    let stdout = tracer.stdout()?;
+    // One client at a time: none waits for another.
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    let report = Report::of(&tracer.finish(Signal::INT, &stdout)?)?;
+    let count = report.number("connections")?;
+    ensure!(
+        report.counts()? == served && report.live.len() as u64 == count,
+        "not the {served:?} that the server counted, each with a line: {}",
+        report.summary
+    );
+    let mut waits = report.live.iter().map(wait).collect::<Result<Vec<_>>>()?;
+    let differences = differences(&report, &waits)?;
+    waits.sort_by(f64::total_cmp);
+    let (shortest, half) = (waits[0], quantile(&waits, 50));
+    ensure!(
+        shortest >= DELAY && half < SANE,
+        "waits from {shortest} s, half up to {half} s, where the server let each wait {DELAY} s"
+    );
+    check_summary(&report, &waits)?;
+    let difference = quantile(&differences, 50);
+    ensure!(
+        difference < AGREEMENT,
+        "between its lines there are {difference} s more or less than the waits"
+    );
+    let longest = waits[waits.len() - 1];
+    Ok(format!(
+        "shortest={shortest} half={half} longest={longest} difference={difference:.6}"
+    ))
+}
+
+/// The summary must say of the waits what the lines say.
+fn check_summary(report: &Report, sorted: &[f64]) -> Result<()> {
+    let said = &report.summary["waits"];
+    let number = |name: &str| {
+        let number = said[name].as_f64();
+        number.with_context(|| format!("no {name} of the waits: {said}"))
+    };
+    ensure!(
+        said["known"] == sorted.len() && number("longest")? == sorted[sorted.len() - 1],
+        "{said}, but the lines say {sorted:?}"
+    );
+    for percent in [50, 90, 99] {
+        let expected = quantile(sorted, percent);
+        let quotient = number(&format!("p{percent}"))? / expected;
+        ensure!(
+            (1.0 - PRECISION..=1.0 + PRECISION).contains(&quotient),
+            "{percent} % of the lines have up to {expected} s: {said}"
+        );
+    }
+    Ok(())
+}
+
+/// Of each connection, how far the time between its two lines is from its wait; sorted.
+fn differences(report: &Report, waits: &[f64]) -> Result<Vec<f64>> {
+    ensure!(
+        report.earlier.len() == waits.len(),
+        "{} handshakes, {} connections",
+        report.earlier.len(),
+        waits.len()
+    );
+    let mut differences = Vec::new();
+    for ((established, accepted), wait) in report.earlier.iter().zip(&report.live).zip(waits) {
+        ensure!(
+            client(established)? == client(accepted)?,
+            "of another client: {established} and {accepted}"
+        );
+        // At midnight the day is another one.
+        let between = (time_of_day(accepted)? - time_of_day(established)?).rem_euclid(DAY);
+        differences.push((between - wait).abs());
+    }
+    differences.sort_by(f64::total_cmp);
+    Ok(differences)
+}
+
+/// What so many percent do not exceed.
+fn quantile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() * percent).div_ceil(100) - 1]
+}
+
+fn wait(line: &Value) -> Result<f64> {
+    let wait = line["wait"].as_f64();
+    wait.with_context(|| format!("no wait: {line}"))
+}
+
+const DAY: f64 = 86400.0;
+
+/// The seconds since midnight of a line's time, `2026-11-22T20:37:46.123456Z`.
+fn time_of_day(line: &Value) -> Result<f64> {
+    let seconds = |line: &Value| {
+        let (_, time) = line["time"].as_str()?.split_once('T')?;
+        let time = time.get(..time.find(['Z', '+', '-'])?)?;
+        let mut seconds = 0.0;
+        for part in time.split(':') {
+            seconds = seconds * 60.0 + part.parse::<f64>().ok()?;
+        }
+        Some(seconds)
+    };
+    seconds(line).with_context(|| format!("no time: {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_quantiles() {
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 50), 2.0);
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 99), 4.0);
+        assert_eq!(quantile(&[1.0], 50), 1.0);
+    }
+
+    #[test]
+    fn reads_the_time() {
+        for zone in ["Z", "+00:00"] {
+            let line = serde_json::json!({"time": format!("2026-11-22T01:02:03.5{zone}")});
+            assert_eq!(time_of_day(&line).unwrap(), 3723.5);
+        }
+        assert!(time_of_day(&serde_json::json!({"time": null})).is_err());
+    }
+}
