@@ -16,7 +16,7 @@ use crate::{
     cli::TraceArgs,
     connection::Stage,
     filter::{EndsFilter, TaskFilter},
-    kernel::{self, Choice, Doubts, Place, Reported, Settings, Totals, Tracer},
+    kernel::{self, Choice, Doubts, Place, Refused, Reported, Settings, Totals, Tracer},
     known::Known,
     listen::Survey,
     names,
@@ -73,7 +73,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         attached: tracer,
         passed_over,
     } = kernel::choose(&candidates, |backend| Tracer::attach(backend, &settings))
-        .map_err(|refused| anyhow!(kernel::complaint(&refused)))?;
+        .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
     kernel::drop_privileges()?;
     release_memory();
     if let Some(duration) = args.show.duration {
@@ -106,6 +106,18 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     };
     tracing.tracer.detach();
     tracing.finish(&mut stop, end).await
+}
+
+/// What to do where the tracepoint was not tried, since it does not know who accepts.
+fn remedy(args: &TraceArgs, refused: &Refused) -> &'static str {
+    let would_be_tried = refused.iter().all(|(_, why)| !why.is_final());
+    match args.is_of_tasks() && would_be_tried {
+        true => {
+            "\nconn-cli: who accepts cannot be told here: leave out --pid, --comm, --uid, --cgroup, and \
+             --by process, cgroup or user"
+        }
+        false => "",
+    }
 }
 
 fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {

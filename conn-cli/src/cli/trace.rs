@@ -117,8 +117,13 @@ impl TraceArgs {
     /// # Errors
     /// What does not go together.
     pub fn candidates(&self) -> Result<Vec<Backend>, String> {
-        let of_tasks = self.show.by.is_of_task() || !self.task().is_empty();
-        candidates(self.probe, &self.stages(), of_tasks)
+        candidates(self.probe, &self.stages(), self.is_of_tasks())
+    }
+
+    /// Whether it matters who accepts.
+    #[must_use]
+    pub fn is_of_tasks(&self) -> bool {
+        self.show.by.is_of_task() || !self.task().is_empty()
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
