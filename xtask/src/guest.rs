@@ -1,4 +1,4 @@
-//! PID 1 of a guest: prepares the machine, runs the cases (or records) and powers off.
+//! PID 1 of a guest: prepares the machine, runs the cases (or records, or measures) and powers off.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -27,6 +27,8 @@ pub(crate) const CASES: &str = "/cases";
 /// order of their names.
 pub(crate) const MODULES: &str = "/modules";
 
+/// Where the guest that measures has its plan.
+pub(crate) const BENCH: &str = "/bench";
 /// Where the guest that records has its script.
 pub(crate) const RECORD: &str = "/record/main.sh";
 
@@ -78,9 +80,13 @@ fn task() -> Command {
         sh.arg(RECORD);
         return sh;
     }
-    let mut cases = Command::new("/proc/self/exe");
-    cases.args(["cases", "--list", CASES, "--conn-cli", CONN_CLI]);
-    cases
+    let mut own = Command::new("/proc/self/exe");
+    if fs::exists(BENCH).is_ok_and(|exists| exists) {
+        own.args(["bench-guest", "--plan", BENCH]);
+    } else {
+        own.args(["cases", "--list", CASES, "--conn-cli", CONN_CLI]);
+    }
+    own
 }
 
 fn mount_all() -> Result<()> {

@@ -38,6 +38,10 @@ enum Command {
     #[command(hide = true)]
     Cases(cases::Args),
     #[command(hide = true)]
+    BenchGuest(bench::live::guest::Args),
+    #[command(hide = true)]
+    BenchWork(bench::live::work::Args),
+    #[command(hide = true)]
     Serve(cases::server::Args),
     #[command(hide = true)]
     AsUser(cases::as_user::Args),
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Cases(args) => cases::run(&args),
+        Command::BenchGuest(args) => bench::live::guest::run(&args),
+        Command::BenchWork(args) => bench::live::work::run(&args),
         Command::Serve(args) => cases::server::run(&args),
         Command::AsUser(args) => cases::as_user::run(&args),
         Command::RecordServe(args) => record::serve::run(&args),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::vm::initramfs::Archive;
-use crate::vm::qemu::{self, End, Guest};
+use crate::vm::qemu::{self, End, Guest, Processors};
 use crate::{command, guest, workspace_root};
 
 /// How long the guest may take; it needs some five minutes.
@@ -57,6 +57,7 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         kernel: &root.kernel,
         initramfs: &initramfs,
         arguments: "log_buf_len=4M",
+        processors: Processors::Two,
         memory: 2048,
         brought_back: Some(&brought_back),
         log: &directory.join("console.log"),

@@ -2,8 +2,8 @@
 
 pub(crate) mod apt;
 pub(crate) mod initramfs;
-mod kernels;
-mod modules;
+pub(crate) mod kernels;
+pub(crate) mod modules;
 pub(crate) mod qemu;
 pub(crate) mod tools;
 
@@ -24,7 +24,7 @@ use crate::{command, guest, workspace_root};
 use initramfs::Archive;
 use kernels::Kernel;
 pub(crate) use kernels::Line;
-use qemu::End;
+use qemu::{End, Processors};
 
 /// How long a guest may take with all its cases.
 const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     check_names(&args.cases)?;
     qemu::ensure_installed()?;
-    tools::ensure_installed()?;
+    tools::ensure_installed(&[])?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,
@@ -96,8 +96,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if lines.is_empty() {
         lines.extend(Line::ALL);
     }
-    let jobs = jobs(kernels::obtain(&lines, &directory)?, &args.cases);
-    let results = run_jobs(jobs, &programs(&conn_cli)?, args, &directory)?;
+    let jobs = jobs(
+        kernels::obtain(&lines, &directory, modules::CASES)?,
+        &args.cases,
+    );
+    let results = run_jobs(jobs, &programs(&conn_cli, &[])?, args, &directory)?;
     summarise(&results)
 }
 
@@ -140,8 +143,8 @@ fn jobs(kernels: Vec<Kernel>, cases: &[String]) -> VecDeque<Job> {
     jobs
 }
 
-/// The part of the initramfs that all guests share.
-fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
+/// The part of the initramfs that all guests share, and more programs of this machine.
+pub(crate) fn programs(conn_cli: &Path, more: &[tools::Tool]) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
     for directory in ["dev", "bin", "proc", "sys", "tmp"] {
         archive.directory(directory)?;
@@ -151,8 +154,24 @@ fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
     // Debug information is most of it, and the guest would take its time to unpack it.
     archive.executable("init", &strip_debug(&init)?)?;
     archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
-    tools::pack(&mut archive)?;
+    tools::pack(&mut archive, more)?;
     archive.finish()
+}
+
+/// Writes what a guest boots from: what all share, what is its own, and its kernel's modules.
+pub(crate) fn write_initramfs(
+    path: &Path,
+    programs: &[u8],
+    mut own: Archive,
+    kernel: &Kernel,
+) -> Result<()> {
+    let modules = guest::MODULES.trim_start_matches('/');
+    own.directory(modules)?;
+    for (name, content) in modules::kept(&kernel.modules)? {
+        own.file(&format!("{modules}/{name}"), content)?;
+    }
+    fs::write(path, [programs, &own.finish()?].concat())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs the jobs, so many at a time.
@@ -204,17 +223,12 @@ fn run_job(
     let initramfs = directory.join(format!("{name}.cpio.gz"));
     let mut archive = Archive::new();
     archive.file(guest::CASES.trim_start_matches('/'), format_list(&ids))?;
-    let modules = guest::MODULES.trim_start_matches('/');
-    archive.directory(modules)?;
-    for (name, content) in modules::kept(&job.kernel.modules)? {
-        archive.file(&format!("{modules}/{name}"), content)?;
-    }
-    fs::write(&initramfs, [programs, &archive.finish()?].concat())
-        .with_context(|| format!("cannot write {}", initramfs.display()))?;
+    write_initramfs(&initramfs, programs, archive, &job.kernel)?;
     let guest = qemu::Guest {
         kernel: &job.kernel.image,
         initramfs: &initramfs,
         arguments: job.arguments(),
+        processors: Processors::Two,
         memory: GUEST_MEMORY,
         brought_back: None,
         log: &directory.join(format!("{name}.log")),

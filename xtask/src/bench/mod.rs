@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast conn-cli is, beside what else does the same.
 
 mod inputs;
+pub(crate) mod live;
 mod measure;
 mod packets;
 mod peers;
@@ -23,10 +24,12 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Command {
     Read(read::Args),
+    Live(live::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Read(args) => read::run(args),
+        Command::Live(args) => live::run(args),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use super::apt::{Apt, Package};
-use super::modules;
+use super::modules::{self, Set};
 
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
@@ -54,47 +54,47 @@ impl fmt::Display for Line {
 
 /// A kernel ready to boot.
 #[derive(Clone, Debug)]
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     pub(super) line: Line,
     /// As in `6.1.0-56`.
-    pub(super) release: String,
-    pub(super) image: PathBuf,
+    pub(crate) release: String,
+    pub(crate) image: PathBuf,
     /// Where its modules are, as [`modules::keep`] left them.
     pub(super) modules: PathBuf,
 }
 
 impl Kernel {
-    fn kept(line: Line, release: String, directory: &Path) -> Self {
+    fn kept(line: Line, release: String, directory: &Path, set: Set) -> Self {
         Self {
             line,
             release,
             image: directory.join("vmlinuz"),
-            modules: directory.join("modules"),
+            modules: directory.join(set.directory),
         }
     }
 
-    fn is_whole(&self) -> bool {
-        self.image.exists() && modules::are_kept(&self.modules)
+    fn is_whole(&self, set: Set) -> bool {
+        self.image.exists() && modules::are_kept(&self.modules, set)
     }
 }
 
 /// Finds the current kernel of each line and fetches those that are not there yet.
 ///
 /// Without a network, the kernels fetched earlier do.
-pub(super) fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
+pub(crate) fn obtain(lines: &[Line], directory: &Path, set: Set) -> Result<Vec<Kernel>> {
     lines
         .iter()
         .map(|&line| {
             let store = directory.join("kernels").join(line.to_string());
-            fetch(line, directory, &store).or_else(|error| {
+            fetch(line, directory, &store, set).or_else(|error| {
                 eprintln!("cannot fetch the kernel {line}, trying one fetched before: {error:#}");
-                cached(line, &store)
+                cached(line, &store, set)
             })
         })
         .collect()
 }
 
-fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
+fn fetch(line: Line, directory: &Path, store: &Path, set: Set) -> Result<Kernel> {
     let apt = Apt::updated(&directory.join("apt").join(line.debian()), line.debian())?;
     let meta = apt.show(META_PACKAGE)?.into_iter().next();
     let meta = meta.with_context(|| format!("no package {META_PACKAGE}"))?;
@@ -102,8 +102,8 @@ fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
         .with_context(|| format!("{META_PACKAGE} {} depends on no image", meta.version))?;
     let release = release_of(&image.name)?;
     let directory = store.join(&release);
-    let kernel = Kernel::kept(line, release, &directory);
-    if !kernel.is_whole() {
+    let kernel = Kernel::kept(line, release, &directory, set);
+    if !kernel.is_whole(set) {
         println!("fetching Linux {}", kernel.release);
         let unpacked = store.join("unpacked");
         if unpacked.exists() {
@@ -117,7 +117,7 @@ fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
             }
         }
         fs::create_dir_all(&directory)?;
-        modules::keep(&unpacked, &kernel.modules)?;
+        modules::keep(&unpacked, &kernel.modules, set)?;
         let found = find_image(&unpacked)?
             .with_context(|| format!("the package {} has no vmlinuz", image.name))?;
         fs::rename(found, &kernel.image)?;
@@ -157,14 +157,14 @@ fn release_of(package: &str) -> Result<String> {
 }
 
 /// The kernel of this line that was fetched last.
-fn cached(line: Line, store: &Path) -> Result<Kernel> {
+fn cached(line: Line, store: &Path, set: Set) -> Result<Kernel> {
     let mut kernels = Vec::new();
     if store.exists() {
         for entry in fs::read_dir(store)? {
             let entry = entry?;
             let release = entry.file_name().to_string_lossy().into_owned();
-            let kernel = Kernel::kept(line, release, &entry.path());
-            if kernel.is_whole() {
+            let kernel = Kernel::kept(line, release, &entry.path(), set);
+            if kernel.is_whole(set) {
                 kernels.push((fs::metadata(&kernel.image)?.modified()?, kernel));
             }
         }

@@ -39,6 +39,7 @@ pub(crate) struct Guest<'a> {
     pub(crate) initramfs: &'a Path,
     /// Appended to the kernel's command line.
     pub(crate) arguments: &'a str,
+    pub(crate) processors: Processors,
     /// In MiB.
     pub(crate) memory: u32,
     /// Where to put what the guest writes to its second serial line.
@@ -46,6 +47,24 @@ pub(crate) struct Guest<'a> {
     /// Where the console's output is kept.
     pub(crate) log: &'a Path,
     pub(crate) limit: Duration,
+}
+
+/// What a guest runs on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Processors {
+    Two,
+    /// One, whose clock counts executed instructions, a nanosecond each, and leaps over the
+    /// time in which there is nothing to execute.
+    CountedOne,
+}
+
+impl Processors {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Two => &["-smp", "2"],
+            Self::CountedOne => &["-smp", "1", "-icount", "shift=0,sleep=off"],
+        }
+    }
 }
 
 /// How a guest ended.
@@ -92,7 +111,8 @@ fn command_line(guest: &Guest<'_>) -> Command {
         // With several threads QEMU 7 loses kernel text that is patched while
         // another processor runs it; and with cmpxchg16b some boots hang.
         .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
-        .args(["-smp", "2", "-m", &guest.memory.to_string()])
+        .args(guest.processors.options())
+        .args(["-m", &guest.memory.to_string()])
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
         .args(["-serial", "stdio"])
         .arg("-kernel")

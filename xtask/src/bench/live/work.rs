@@ -1,0 +1,70 @@
+//! The work that tracers are measured on: a client that connects and a server that accepts,
+//! each a process of one thread that does nothing else.
+
+use std::io::{BufRead as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, connect, listen, socket_with,
+    sockopt,
+};
+
+/// What each says once it is ready.
+pub(super) const READY: &str = "ready";
+
+/// Connects or accepts, for the bench
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    port: u16,
+    /// Connect as often as each line of standard input says, and print how long it took, in ns
+    #[arg(long)]
+    client: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
+    match args.client {
+        true => client(&address),
+        false => serve(&address),
+    }
+}
+
+fn tcp() -> Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Accepts until it is ended.
+fn serve(address: &SocketAddrV4) -> Result<()> {
+    let listener = tcp()?;
+    sockopt::set_socket_reuseaddr(&listener, true)?;
+    bind(&listener, address).context("cannot bind")?;
+    listen(&listener, 128)?;
+    println!("{READY}");
+    loop {
+        // Servers ask who it is.
+        drop(acceptfrom_with(&listener, SocketFlags::CLOEXEC)?);
+    }
+}
+
+fn client(address: &SocketAddrV4) -> Result<()> {
+    println!("{READY}");
+    for line in std::io::stdin().lock().lines() {
+        let connections: u32 = line?.parse()?;
+        let start = Instant::now();
+        for _ in 0..connections {
+            let connection = tcp()?;
+            connect(&connection, address).context("cannot connect")?;
+            // The server has accepted it and closes.
+            let read = rustix::io::read(&connection, &mut [0; 1])?;
+            ensure!(read == 0, "the server sent something");
+        }
+        println!("{}", start.elapsed().as_nanos());
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
