@@ -96,6 +96,16 @@ pub(super) const ROWS: &[Row] = &[
         STAGES,
     ),
     conn_cli(
+        "conn-cli, kretprobe, funnel, quiet",
+        "conn-cli --port 80 --probe kretprobe --funnel --quiet > /tmp/out",
+        Told::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, kretprobe, funnel, other port",
+        "conn-cli --port 81 --probe kretprobe --funnel > /tmp/out",
+        Told::Nowhere,
+    ),
+    conn_cli(
         "conn-cli, fentry",
         "conn-cli --port 80 --probe fentry > /tmp/out",
         TEXT,
