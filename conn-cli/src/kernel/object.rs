@@ -93,7 +93,6 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global("PORTS", &settings.ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .allow_unsupported_maps()
         .map_max_entries("CLIENTS", settings.max_clients)
         .map_max_entries("EVENTS", settings.buffer_size)
         .map_max_entries("NETWORKS", settings.ends.networks.rules().len() as u32 + 1);
