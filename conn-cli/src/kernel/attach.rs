@@ -68,10 +68,7 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
         let of_stage = match of_stage {
             // It is not the backend's fault.
             Err(error) if stage < backend.stage() => {
-                let culprit = match stage {
-                    Stage::Syn => Backend::Filter,
-                    _ => Backend::Tracepoint,
-                };
+                let culprit = Backend::of_earlier(stage);
                 let why = Refusal::explain(culprit, &error, &facts::gather());
                 return Err(Refusal::Earlier(culprit, why.into()).into());
             }

@@ -71,6 +71,15 @@ impl Backend {
         }
     }
 
+    /// What sees a stage that is not the last one.
+    #[must_use]
+    pub(super) fn of_earlier(stage: Stage) -> Self {
+        match stage {
+            Stage::Syn => Self::Filter,
+            Stage::Established | Stage::Accepted => Self::Tracepoint,
+        }
+    }
+
     /// The stages that are seen with it when these are asked for: without a hook that sees
     /// accepts, completed handshakes stand in for them.
     #[must_use]
@@ -105,11 +114,8 @@ pub fn announcement(
 ) -> String {
     let stages = backend.stages(asked);
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
-    if backend != Backend::Tracepoint && stages.contains(&Stage::Established) {
-        line += &format!(", {}", Backend::Tracepoint);
-    }
-    if backend != Backend::Filter && stages.contains(&Stage::Syn) {
-        line += &format!(", {}", Backend::Filter);
+    for stage in stages.into_iter().rev().skip(1) {
+        line += &format!(", {}", Backend::of_earlier(stage));
     }
     if backend == Backend::Tracepoint && asked.contains(&Stage::Accepted) {
         line += " (counts completed handshakes, not accepts, and may miss some; knows no process)";
