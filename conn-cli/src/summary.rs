@@ -123,6 +123,15 @@ impl Live {
     }
 }
 
+#[cfg(test)]
+impl Summary {
+    /// One of a tally of which nothing else is known.
+    pub(crate) fn sample(tally: Tally, origin: Origin) -> Self {
+        let (listing, doubts) = (Listing::default(), Doubts::default());
+        Self::new(tally, BTreeMap::new(), None, listing, doubts, origin)
+    }
+}
+
 /// How to list what was counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listing {
@@ -184,18 +193,24 @@ impl Summary {
     /// What could have a line: each connection, at each stage that was watched.
     #[must_use]
     pub fn events(&self) -> u64 {
-        match &self.origin {
-            Origin::Kernel(live) if live.stages.len() > 1 => live.stages.values().sum(),
+        match self.live() {
+            Some(live) if live.stages.len() > 1 => live.stages.values().sum(),
             _ => self.connections,
+        }
+    }
+
+    /// What else is known, if it was a live run.
+    #[must_use]
+    pub fn live(&self) -> Option<&Live> {
+        match &self.origin {
+            Origin::Kernel(live) => Some(live),
+            Origin::Records(_) => None,
         }
     }
 
     /// The stages before the last that were watched.
     pub fn earlier_stages(&self) -> impl Iterator<Item = Stage> {
-        let stages = match &self.origin {
-            Origin::Kernel(live) => Some(&live.stages),
-            Origin::Records(_) => None,
-        };
+        let stages = self.live().map(|live| &live.stages);
         let last = stages.and_then(|stages| stages.keys().last().copied());
         let all = stages.into_iter().flat_map(|stages| stages.keys().copied());
         all.filter(move |stage| Some(*stage) != last)

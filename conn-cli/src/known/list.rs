@@ -173,7 +173,7 @@ mod tests {
     fn conn_cli_reads_its_own_summary() {
         use crate::{
             output::{Clock, Look, Text, TimeFormat},
-            summary::{Listing, Origin, Summary},
+            summary::{Origin, Summary},
         };
         let hosts = [
             Host::at([192, 0, 2, 1]),
@@ -188,14 +188,7 @@ mod tests {
         tally.add_other(1);
         let origin = Origin::Records(crate::read::Ledger::default());
         let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
-        let summary = Summary::new(
-            tally,
-            std::collections::BTreeMap::new(),
-            None,
-            Listing::default(),
-            crate::kernel::Doubts::default(),
-            origin,
-        );
+        let summary = Summary::sample(tally, origin);
         let mut text = Vec::new();
         Text::new(clock, Look::default()).summary(&mut text, &summary);
         let mut known = known(text).unwrap();

@@ -248,10 +248,10 @@ fn warnings(doubts: &Doubts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use super::*;
-    use crate::{connection::Host, summary::Listing, tally::Tally, waits::Quantiles};
+    use crate::{connection::Host, tally::Tally, waits::Quantiles};
 
     fn kernel(backend: Backend) -> Origin {
         Origin::Kernel(Live::sample(backend, Duration::from_millis(1500)))
@@ -260,14 +260,7 @@ mod tests {
     fn summary(origin: Origin) -> Summary {
         let mut tally = Tally::default();
         tally.add(&Host::at([192, 0, 2, 1]), Some(80), 1);
-        Summary::new(
-            tally,
-            BTreeMap::new(),
-            None,
-            Listing::default(),
-            Doubts::default(),
-            origin,
-        )
+        Summary::sample(tally, origin)
     }
 
     #[test]

@@ -15,10 +15,22 @@ pub(super) fn brief(duration: Duration) -> String {
     }
 }
 
+/// To three digits behind the point.
+#[must_use]
+pub(super) fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
 /// `1 connection`, `2 connections`.
 #[must_use]
 pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+    format!("{count} {}", noun(count, one, many))
+}
+
+/// `connection` of one, `connections` of others.
+#[must_use]
+pub(super) fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
+    if count == 1 { one } else { many }
 }
 
 #[cfg(test)]

@@ -128,7 +128,8 @@ fn put_seconds(out: &mut String, micros: i64) {
     put(out, format_args!("{sign}{seconds}.{fraction:0DIGITS$}"));
 }
 
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+/// Appends text.
+pub(super) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text)
         .expect("writing to memory does not fail");
 }

@@ -14,7 +14,7 @@ mod text;
 
 use std::{
     collections::BTreeSet,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use jiff::tz::TimeZone;
@@ -107,4 +107,10 @@ impl Printer {
             Self::Json(json) => json.summary(out, summary),
         }
     }
+}
+
+/// Appends text.
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("writing to memory does not fail");
 }

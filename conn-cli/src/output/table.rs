@@ -1,6 +1,6 @@
 //! Columns.
 
-use std::io::Write as _;
+use super::put;
 
 /// A table: its first column to the left, the others to the right.
 #[derive(Debug)]
@@ -43,9 +43,4 @@ impl Table {
             out.push(b'\n');
         }
     }
-}
-
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to memory does not fail");
 }

@@ -1,12 +1,12 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::*;
 use crate::{
     connection::{Family, Hook, Host, Lacks, Process, Record, Recorded, Source, When},
-    kernel::{Backend, Doubts},
-    summary::{Listing, Live, Origin},
+    kernel::Backend,
+    summary::{Live, Origin},
     tally::Tally,
 };
 
@@ -44,14 +44,7 @@ fn summary() -> Summary {
         second_hook_only: 1,
         ..Live::sample(Backend::Kretprobe, Duration::from_micros(1_234_567))
     });
-    Summary::new(
-        tally,
-        BTreeMap::new(),
-        None,
-        Listing::default(),
-        Doubts::default(),
-        origin,
-    )
+    Summary::sample(tally, origin)
 }
 
 fn text(names_port: bool, colour: bool) -> Text {

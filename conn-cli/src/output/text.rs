@@ -1,15 +1,15 @@
 //! The text for people and for scripts that read the SystemTap script's output.
 
-use std::io::Write as _;
+use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Clock, Rows, brief::brief, table::Table};
+use super::{Clock, Rows, brief::brief, put, table::Table};
 use crate::{
     connection::{Connection, Stage, When},
     interval::Interval,
     profile::Profile,
-    summary::{Origin, Row, Summary},
+    summary::{Row, Summary},
 };
 
 const TIME: Style = Style::new().dimmed();
@@ -111,15 +111,16 @@ impl Text {
                 format_args!("{address}{who}{address:#}: {connections}\n"),
             );
         }
-        for (who, connections) in rest(summary) {
+        for (who, counts) in rest(summary, &[]) {
+            let connections: u64 = counts.iter().sum();
             put(out, format_args!("{who}: {connections}\n"));
         }
     }
 
     fn table(&mut self, out: &mut Vec<u8>, summary: &Summary) {
         let stages: Vec<Stage> = summary.earlier_stages().collect();
-        let last = match &summary.origin {
-            Origin::Kernel(live) if !stages.is_empty() => live.backend.stage().name(),
+        let last = match summary.live() {
+            Some(live) if !stages.is_empty() => live.backend.stage().name(),
             _ => "connections",
         };
         let mut titles = vec![summary.by.nouns().0.to_owned()];
@@ -139,18 +140,21 @@ impl Text {
         let columns = titles.len();
         let mut table = Table::new(titles);
         for row in &summary.rows {
-            let counts = stages.iter().filter_map(|stage| row.earlier.get(stage));
-            let counts = counts.copied().chain([row.connections]);
+            let counts = counts(&stages, Some(&row.earlier), row.connections);
             let mut cells = vec![row.who.to_string()];
-            cells.extend(counts.map(|count| count.to_string()));
+            cells.extend(counts.iter().map(u64::to_string));
             if self.look.long {
                 cells.extend(self.details(row, summary.connections));
             }
             table.row(cells);
         }
-        for (who, counts) in sums(summary, &stages) {
+        let total = summary.live().map(|live| &live.stages);
+        let total = counts(&stages, total, summary.connections);
+        let is_counted = total.iter().any(|count| *count > 0);
+        let total = is_counted.then(|| ("total".to_owned(), total));
+        for (who, counts) in rest(summary, &stages).into_iter().chain(total) {
             let mut cells = vec![who];
-            cells.extend(counts.into_iter().map(|count| count.to_string()));
+            cells.extend(counts.iter().map(u64::to_string));
             cells.resize(columns, String::new());
             table.row(cells);
         }
@@ -201,54 +205,28 @@ fn waits(profile: &Profile) -> (String, String) {
     }
 }
 
-/// What has no row of its own.
-fn rest(summary: &Summary) -> Vec<(String, u64)> {
+/// What has no row of its own: who it is, and the counts at each stage, the last one at the end.
+fn rest(summary: &Summary, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
     let mut rest = Vec::new();
     if let Some(left_off) = &summary.left_off {
-        rest.push((format!("{} more", left_off.rows), left_off.connections));
+        let counts = counts(stages, Some(&left_off.earlier), left_off.connections);
+        rest.push((format!("{} more", left_off.rows), counts));
     }
-    rest.push(("unknown".to_owned(), summary.unknown_clients));
-    rest.push(("other".to_owned(), summary.other_clients));
-    rest.retain(|(_, connections)| *connections > 0);
+    let others = summary.live().map(|live| &live.others);
+    for (who, counts) in [
+        ("unknown", counts(stages, None, summary.unknown_clients)),
+        ("other", counts(stages, others, summary.other_clients)),
+    ] {
+        if counts.iter().any(|count| *count > 0) {
+            rest.push((who.to_owned(), counts));
+        }
+    }
     rest
 }
 
-/// The rows below those of the clients, with their counts at each stage.
-fn sums(summary: &Summary, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
-    let mut sums = Vec::new();
-    if let Some(left_off) = &summary.left_off {
-        let mut counts: Vec<u64> = left_off.earlier.values().copied().collect();
-        counts.push(left_off.connections);
-        sums.push((format!("{} more", left_off.rows), counts));
-    }
-    let mut of = |who: &str, earlier: &dyn Fn(Stage) -> u64, last: u64| {
-        let mut counts: Vec<u64> = stages.iter().map(|stage| earlier(*stage)).collect();
-        counts.push(last);
-        if counts.iter().any(|count| *count > 0) {
-            sums.push((who.to_owned(), counts));
-        }
-    };
-    of("unknown", &|_| 0, summary.unknown_clients);
-    let live = match &summary.origin {
-        Origin::Kernel(live) => Some(live),
-        Origin::Records(_) => None,
-    };
-    let other = |stage| live.and_then(|live| live.others.get(&stage).copied());
-    of(
-        "other",
-        &|stage| other(stage).unwrap_or(0),
-        summary.other_clients,
-    );
-    let total = |stage| live.and_then(|live| live.stages.get(&stage).copied());
-    of(
-        "total",
-        &|stage| total(stage).unwrap_or(0),
-        summary.connections,
-    );
-    sums
-}
-
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to memory does not fail");
+/// The counts of a row: those at earlier stages, and the last one.
+fn counts(stages: &[Stage], earlier: Option<&BTreeMap<Stage, u64>>, last: u64) -> Vec<u64> {
+    let at = |stage| earlier.and_then(|earlier| earlier.get(stage)).copied();
+    let earlier = stages.iter().map(|stage| at(stage).unwrap_or(0));
+    earlier.chain([last]).collect()
 }

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::{connection::Host, interval::Interval, output::Clock};
+use crate::{
+    connection::Host,
+    interval::Interval,
+    output::{Clock, brief::rounded},
+};
 
 /// An interval as a JSON object.
 #[derive(Debug, Serialize)]
@@ -57,10 +61,6 @@ impl<'a> IntervalLine<'a> {
             skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0),
         }
     }
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! A row of text for each interval.
 
-use std::{fmt::Write as _, io::Write as _, time::Duration};
+use std::{io::Write as _, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
     interval::Interval,
-    output::{Clock, TimeFormat},
+    output::{Clock, TimeFormat, brief::noun, clock::put},
 };
 
 const TIME: Style = Style::new().dimmed();
@@ -172,15 +172,6 @@ fn bar(connections: u64, most: u64) -> String {
         bar.push(EIGHTHS[last]);
     }
     bar
-}
-
-fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
-    if count == 1 { one } else { many }
-}
-
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to memory does not fail");
 }
 
 #[cfg(test)]

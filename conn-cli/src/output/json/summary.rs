@@ -9,7 +9,7 @@ use crate::{
     connection::Stage,
     kernel::Backend,
     listen::Listener,
-    output::Clock,
+    output::{Clock, brief::rounded},
     profile::Profile,
     read::Format,
     summary::{LeftOff, Live, Origin, Row, Summary},
@@ -196,7 +196,7 @@ impl<'a> OriginFields<'a> {
         let several = live.stages.len() > 1;
         Self::Kernel {
             probe: live.backend,
-            seconds: (live.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            seconds: rounded(live.elapsed.as_secs_f64()),
             second_hook_only: live.second_hook_only,
             stages: several.then_some(&live.stages),
             other_stages: several.then_some(&live.others),
