@@ -3,26 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 
 /// The time since 1970 of one in UTC: `2026-11-22T14:25:30.000000+00:00`.
 pub(super) fn parse(text: &str) -> Result<Duration> {
     let parsed = || {
-        let rest = text.strip_suffix("+00:00")?;
-        let (date, time) = rest.split_once('T')?;
-        let (time, fraction) = time.split_once('.')?;
-        let [year, month, day] = numbers(date, '-')?;
-        let [hour, minute, second] = numbers(time, ':')?;
-        let micros: u64 = fraction.parse().ok()?;
-        // Years from March on: a leap day is the last of its year.
-        let (year, month) = match month {
-            ..=2 => (year - 1, month + 9),
-            _ => (year, month - 3),
-        };
-        let leap_days = year / 4 - year / 100 + year / 400;
-        // To the first of March of the year 0, and from there to 1970.
-        let days = year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468;
-        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
-        (fraction.len() == 6).then(|| Duration::from_micros(seconds * 1_000_000 + micros))
+        let (_, fraction) = text.strip_suffix("+00:00")?.split_once('.')?;
+        let moment: Timestamp = text.parse().ok()?;
+        let since = moment.duration_since(Timestamp::UNIX_EPOCH);
+        Duration::try_from(since)
+            .ok()
+            .filter(|_| fraction.len() == 6)
     };
     let parsed = parsed().with_context(|| format!("not a time in UTC: {text:?}"))?;
     ensure!(
@@ -30,14 +21,6 @@ pub(super) fn parse(text: &str) -> Result<Duration> {
         "{text:?} is long ago"
     );
     Ok(parsed)
-}
-
-fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
-    let numbers: Option<Vec<u64>> = text
-        .split(separator)
-        .map(|part| part.parse().ok())
-        .collect();
-    numbers?.try_into().ok()
 }
 
 #[cfg(test)]
