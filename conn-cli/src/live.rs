@@ -281,6 +281,7 @@ impl Tracing {
             beyond_limit: all.saturating_sub(tally.connections()),
             stages: of_each(Tally::connections),
             others: of_each(Tally::other),
+            missed_established: totals.missed_established,
             repeated: totals.repeated,
             waits,
             queues: self.survey.as_mut().and_then(|survey| survey.queues().ok()),

@@ -97,6 +97,9 @@ pub struct Live {
     pub stages: BTreeMap<Stage, u64>,
     /// How many of these were of clients for which there was no room.
     pub others: BTreeMap<Stage, u64>,
+    /// Times that the kernel did not run what sees completed handshakes, if that is an earlier
+    /// stage and the kernel tells.
+    pub missed_established: Option<u64>,
     /// SYNs that were sent again.
     pub repeated: u64,
     /// How long those that were accepted had waited, if that is known.
@@ -116,6 +119,7 @@ impl Live {
             beyond_limit: 0,
             stages: BTreeMap::new(),
             others: BTreeMap::new(),
+            missed_established: None,
             repeated: 0,
             waits: None,
             queues: None,

@@ -40,6 +40,9 @@ pub struct Totals {
     pub second_hook_only: u64,
     /// What the programs themselves know to be in doubt.
     pub doubts: Doubts,
+    /// Times that the kernel did not run the tracepoint, if that counts an earlier stage and the
+    /// kernel tells. Few of them are handshakes.
+    pub missed_established: Option<u64>,
 }
 
 impl Totals {
@@ -104,9 +107,13 @@ pub(super) fn read(
         second_hook_only: counters.second_hook_only,
         doubts: Doubts {
             unreadable: counters.unreadable,
-            missed_runs: all_missed_runs(ebpf, backend, stages),
+            missed_runs: missed_runs(ebpf, backend),
             unaccounted: 0,
         },
+        missed_established: (backend.stage() > Stage::Established
+            && stages.contains(&Stage::Established))
+        .then(|| missed_runs(ebpf, Backend::Tracepoint))
+        .flatten(),
     };
     for (stage, tally) in &mut totals.stages {
         tally.add_other(at(&counters.other, *stage));
@@ -170,17 +177,6 @@ fn waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
     let longest = PerCpuArray::<&MapData, u64>::try_from(longest)?.get(&0, 0)?;
     let longest = longest.iter().copied().max().unwrap_or(0);
     Ok(Waits::new(steps, Duration::from_nanos(longest)))
-}
-
-/// How often the kernel did not run the programs that count these stages; None if it does not
-/// tell of one of them.
-fn all_missed_runs(ebpf: &Ebpf, backend: Backend, stages: &BTreeSet<Stage>) -> Option<u64> {
-    let missed = missed_runs(ebpf, backend)?;
-    let has_tracepoint = backend != Backend::Tracepoint && stages.contains(&Stage::Established);
-    match has_tracepoint {
-        true => Some(missed + missed_runs(ebpf, Backend::Tracepoint)?),
-        false => Some(missed),
-    }
 }
 
 /// How often the kernel did not run the program whose missed runs are missed connections. It

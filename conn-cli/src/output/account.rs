@@ -87,6 +87,13 @@ fn of_live(live: &Live, line: &mut String, notes: &mut Vec<String>) {
     if let Some(syns) = live.stages.get(&Stage::Syn) {
         notes.push(between(live, *syns));
     }
+    if let Some(missed @ 1..) = live.missed_established {
+        let times = plural(missed, "time", "times");
+        notes.push(format!(
+            "warning: the kernel did not run the probe of the stage established {times}: up to so \
+             many connections may be missing there"
+        ));
+    }
     if let Some(waits) = &live.waits {
         notes.push(format!(
             "waited to be accepted: half up to {}, 90 % up to {}, 99 % up to {}, longest {}",

@@ -56,6 +56,8 @@ enum OriginFields<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         other_stages: Option<&'a BTreeMap<Stage, u64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        missed_runs_established: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         repeated_syns: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         waits: Option<WaitFields>,
@@ -200,6 +202,7 @@ impl<'a> OriginFields<'a> {
             second_hook_only: live.second_hook_only,
             stages: several.then_some(&live.stages),
             other_stages: several.then_some(&live.others),
+            missed_runs_established: live.missed_established,
             repeated_syns: live
                 .stages
                 .contains_key(&Stage::Syn)
