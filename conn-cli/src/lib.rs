@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod known;
 pub mod listen;
 pub mod live;
+pub mod memory;
 pub mod names;
 pub mod output;
 pub mod ports;
