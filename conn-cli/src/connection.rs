@@ -1,6 +1,6 @@
 //! The domain: a connection, whoever reported it and however it will be shown.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -229,10 +229,16 @@ impl fmt::Display for Lacks {
 impl Process {
     /// The thread's name without its padding, safe to show.
     #[must_use]
-    pub fn name(&self) -> Option<String> {
+    pub fn name(&self) -> Option<Cow<'_, str>> {
         let comm = self.comm.as_ref()?;
         let end = comm.iter().position(|&byte| byte == 0);
-        Some(escaped(&comm[..end.unwrap_or(comm.len())]))
+        let name = &comm[..end.unwrap_or(comm.len())];
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+        Some(match str::from_utf8(name) {
+            // Most are, and then nothing is to be made.
+            Ok(name) if name.as_bytes().iter().all(is_plain) => Cow::Borrowed(name),
+            _ => Cow::Owned(escaped(name)),
+        })
     }
 }
 
@@ -296,10 +302,13 @@ mod tests {
             cgroup: None,
             comm,
         };
-        let name = process(Some(*b"nginx\0\0\0\0\0\0\0\0\0\0\0")).name();
-        assert_eq!(name.as_deref(), Some("nginx"));
-        let name = process(Some(*b"sixteen bytes...")).name();
-        assert_eq!(name.as_deref(), Some("sixteen bytes..."));
+        for (comm, name) in [
+            (*b"nginx\0\0\0\0\0\0\0\0\0\0\0", "nginx"),
+            (*b"sixteen bytes...", "sixteen bytes..."),
+            (*b"a\\b\x1b\0\0\0\0\0\0\0\0\0\0\0\0", "a\\\\b\\u{1b}"),
+        ] {
+            assert_eq!(process(Some(comm)).name().as_deref(), Some(name));
+        }
         assert_eq!(process(None).name(), None);
     }
 

@@ -19,7 +19,7 @@ use crate::{
     kernel::{self, Choice, Doubts, Place, Refused, Reported, Settings, Totals, Tracer},
     known::Known,
     listen::Survey,
-    names,
+    memory, names,
     output::{listening, say},
     ports::PortSet,
     screen::{End, Screen},
@@ -61,6 +61,7 @@ struct Tracing {
 /// Why tracing cannot begin, or what the system refused on the way.
 pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     kernel::require()?;
+    memory::save();
     let ports = args.show.port_set();
     let settings = settings(args, &ports)?;
     let known = Known::asked(&args.show)?;
@@ -75,7 +76,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     } = kernel::choose(&candidates, |backend| Tracer::attach(backend, &settings))
         .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
     kernel::drop_privileges()?;
-    release_memory();
+    memory::release();
     if let Some(duration) = args.show.duration {
         stop.after(duration);
     }
@@ -179,15 +180,6 @@ fn survey(ports: &PortSet, netns: Option<u32>) -> Option<Survey> {
     Survey::begin(ports, netns)
         .inspect_err(|error| say(format_args!("who listens cannot be told: {error:#}")))
         .ok()
-}
-
-/// Gives back what loading took: aya reads all of the kernel's BTF, tens of megabytes.
-fn release_memory() {
-    // SAFETY: malloc_trim only returns pages that hold nothing.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 impl Tracing {

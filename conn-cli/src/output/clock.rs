@@ -54,6 +54,12 @@ impl Clock {
         }
     }
 
+    /// The same with another format.
+    #[must_use]
+    pub fn with_format(self, format: TimeFormat) -> Self {
+        Self::new(self.zone, format)
+    }
+
     /// The moment in the clock's format. With [`TimeFormat::Delta`] that is the time since the
     /// call before, 0 at the first: negative where sources that are not in order are merged.
     pub fn text(&mut self, time: Timestamp) -> &str {
@@ -77,12 +83,10 @@ impl Clock {
                     self.second = second;
                 }
                 let fraction = micros.rem_euclid(1_000_000);
-                let (head, tail) = (&self.head, &self.tail);
                 self.text.clear();
-                put(
-                    &mut self.text,
-                    format_args!("{head}.{fraction:0DIGITS$}{tail}"),
-                );
+                self.text.push_str(&self.head);
+                put_fraction(&mut self.text, fraction.unsigned_abs());
+                self.text.push_str(&self.tail);
             }
             TimeFormat::Epoch => {
                 self.text.clear();
@@ -117,15 +121,25 @@ impl Clock {
 /// Since 1970, rounded down as the digits of [`Clock::rfc3339`] are: so the deltas of a log sum
 /// up to the difference of its times.
 fn micros(time: Timestamp) -> i64 {
-    let micros = time.as_nanosecond().div_euclid(1000);
-    i64::try_from(micros).expect("jiff's years, up to 9999, have fewer microseconds")
+    // Both have the sign of the whole. Years up to 9999 have fewer microseconds than an i64.
+    time.as_second() * 1_000_000 + i64::from(time.subsec_nanosecond().div_euclid(1000))
 }
 
 fn put_seconds(out: &mut String, micros: i64) {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    put(out, format_args!("{sign}{seconds}.{fraction:0DIGITS$}"));
+    put(out, format_args!("{sign}{seconds}"));
+    put_fraction(out, fraction);
+}
+
+/// A second's microseconds, [`DIGITS`] of them behind the point.
+fn put_fraction(out: &mut String, micros: u64) {
+    // With a digit before it, all others are there.
+    let mut digits = itoa::Buffer::new();
+    let with_zeros = digits.format(micros + 1_000_000);
+    out.push('.');
+    out.push_str(&with_zeros[1..]);
 }
 
 /// Appends text.

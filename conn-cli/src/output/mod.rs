@@ -5,6 +5,7 @@ mod brief;
 mod clock;
 mod interval;
 mod json;
+mod quick;
 mod stderr;
 mod stdout;
 mod table;

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Clock, Rows, brief::brief, put, table::Table};
+use super::{
+    Clock, Rows,
+    brief::brief,
+    put,
+    quick::{put_host, put_number},
+    table::Table,
+};
 use crate::{
     connection::{Connection, Stage, When},
     interval::Interval,
@@ -21,6 +27,8 @@ const TITLE: Style = Style::new().bold();
 pub struct Text {
     clock: Clock,
     look: Look,
+    time: Painted,
+    address: Painted,
     rows: Option<Rows>,
 }
 
@@ -37,12 +45,34 @@ pub struct Look {
     pub colour: bool,
 }
 
+/// What stands before and behind something of a style.
+#[derive(Debug)]
+struct Painted {
+    on: String,
+    off: String,
+}
+
+impl Painted {
+    fn new(style: Style, colour: bool) -> Self {
+        let style = if colour { style } else { Style::new() };
+        Self {
+            on: style.render().to_string(),
+            off: style.render_reset().to_string(),
+        }
+    }
+}
+
 impl Text {
     /// Times are as the clock has them.
     #[must_use]
     pub fn new(clock: Clock, look: Look) -> Self {
-        let rows = None;
-        Self { clock, look, rows }
+        Self {
+            clock,
+            look,
+            time: Painted::new(TIME, look.colour),
+            address: Painted::new(ADDRESS, look.colour),
+            rows: None,
+        }
     }
 
     /// Intervals get rows of this kind.
@@ -61,28 +91,26 @@ impl Text {
 
     /// `Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1`
     pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
-        let (time, address) = (self.style(TIME), self.style(ADDRESS));
+        let (time, address) = (&self.time, &self.address);
+        out.extend_from_slice(time.on.as_bytes());
         match &connection.time {
-            When::At(moment) => {
-                let when = self.clock.text(*moment);
-                put(out, format_args!("{time}{when}{time:#}"));
-            }
-            When::Recorded(when) => {
-                let (when, lacks) = (&when.text, when.lacks);
-                put(out, format_args!("{time}{when} ({lacks}){time:#}"));
-            }
-            When::Unknown => put(out, format_args!("{time}(no time){time:#}")),
+            When::At(moment) => out.extend_from_slice(self.clock.text(*moment).as_bytes()),
+            When::Recorded(when) => put(out, format_args!("{} ({})", when.text, when.lacks)),
+            When::Unknown => out.extend_from_slice(b"(no time)"),
         }
-        let what = match connection.stage() {
-            _ if !self.look.names_stage => "New connection",
-            Stage::Syn => "SYN",
-            Stage::Established => "Established",
-            Stage::Accepted => "Accepted",
-        };
-        let who = &connection.remote;
-        put(out, format_args!(" {what} from {address}{who}{address:#}"));
+        out.extend_from_slice(time.off.as_bytes());
+        out.extend_from_slice(match connection.stage() {
+            _ if !self.look.names_stage => b" New connection from ",
+            Stage::Syn => b" SYN from ",
+            Stage::Established => b" Established from ",
+            Stage::Accepted => b" Accepted from ",
+        });
+        out.extend_from_slice(address.on.as_bytes());
+        put_host(out, &connection.remote);
+        out.extend_from_slice(address.off.as_bytes());
         if let (true, Some(port)) = (self.look.names_port, connection.local_port) {
-            put(out, format_args!(" to port {port}"));
+            out.extend_from_slice(b" to port ");
+            put_number(out, port);
         }
         if let (true, Some(wait)) = (self.look.long, connection.wait) {
             put(out, format_args!(" after {}", brief(wait)));

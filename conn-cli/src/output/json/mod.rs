@@ -3,14 +3,14 @@
 
 mod summary;
 
-use std::{net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
 use self::summary::SummaryLine;
-use super::{Clock, interval::IntervalLine};
+use super::{Clock, TimeFormat, interval::IntervalLine};
 use crate::{
-    connection::{Connection, Family, Hook, Host, Lacks, Record, Source, Stage, When},
+    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, Stage, When},
     interval::Interval,
     summary::Summary,
 };
@@ -28,7 +28,7 @@ struct ConnectionLine<'a> {
     r#type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<Stage>,
-    time: Option<String>,
+    time: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded_time: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,8 +47,16 @@ struct ConnectionLine<'a> {
     local_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
-    #[serde(flatten)]
-    process: Option<ProcessFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     netns: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,25 +67,14 @@ struct ConnectionLine<'a> {
     source: Option<Record>,
 }
 
-#[derive(Serialize)]
-struct ProcessFields {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    tid: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comm: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cgroup: Option<u64>,
-}
-
 impl Json {
-    /// Times are given with the offset of the clock's time zone.
+    /// Times are given as RFC 3339 has them, with the offset of the clock's time zone.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        let counted = None;
-        Self { clock, counted }
+        Self {
+            clock: clock.with_format(TimeFormat::Iso),
+            counted: None,
+        }
     }
 
     /// There are connections of several stages, and the summary counts those of this one.
@@ -89,9 +86,9 @@ impl Json {
 
     /// `{"type":"connection",...}`, or `{"type":"stage",...}` if it has not got as far as those
     /// that the summary counts; what is not known is left out.
-    pub fn connection(&self, out: &mut Vec<u8>, connection: &Connection) {
+    pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let (time, recorded) = match &connection.time {
-            When::At(moment) => (Some(self.clock.rfc3339(*moment)), None),
+            When::At(moment) => (Some(self.clock.text(*moment)), None),
             When::Recorded(recorded) => (None, Some(recorded)),
             When::Unknown => (None, None),
         };
@@ -100,6 +97,7 @@ impl Json {
             Source::Record(record) => (None, Some(record)),
         };
         let stage = connection.stage();
+        let process = connection.process.as_ref();
         let line = ConnectionLine {
             r#type: match self.counted {
                 Some(counted) if counted != stage => "stage",
@@ -116,13 +114,11 @@ impl Json {
             local_name: name(&connection.local),
             local_port: connection.local_port,
             family: connection.family,
-            process: connection.process.map(|process| ProcessFields {
-                pid: process.pid,
-                tid: process.tid,
-                comm: process.name(),
-                uid: process.uid,
-                cgroup: process.cgroup,
-            }),
+            pid: process.and_then(|process| process.pid),
+            tid: process.map(|process| process.tid),
+            comm: process.and_then(Process::name),
+            uid: process.and_then(|process| process.uid),
+            cgroup: process.and_then(|process| process.cgroup),
             netns: connection.netns,
             wait: connection.wait.map(seconds),
             hook,
