@@ -136,6 +136,7 @@ fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
         netns: netns(args, &offsets)?,
         by: args.show.by,
         reported: Screen::wants(&args.show),
+        details: Screen::wants_details(&args.show),
         max_clients: args.max_clients,
         buffer_size: args.buffer_size,
         verbose: args.verbose,

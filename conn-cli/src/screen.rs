@@ -132,6 +132,12 @@ impl Screen {
         }
     }
 
+    /// Whether it matters which task accepts a connection, and in which network namespace.
+    #[must_use]
+    pub fn wants_details(args: &ShowArgs) -> bool {
+        args.json || args.by.is_of_task()
+    }
+
     /// Whether a connection is one of those that the summary counts.
     fn counts(&self, connection: &Connection) -> bool {
         self.counted

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "user")]
 use bytemuck::{Pod, Zeroable};
+#[cfg(feature = "user")]
+use serde::{Deserialize, Serialize};
 
 /// An IP address: the 16 bytes of an IPv6 address in network order, as four words
 /// that hold them as they lie in memory.
@@ -46,7 +48,8 @@ pub const UNKNOWN_WAIT: u64 = u64::MAX;
 pub struct Event {
     /// When the hook ran: nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
-    /// The cgroup v2 id of the accepting task; 0 from the tracepoint and the filter.
+    /// The cgroup v2 id of the accepting task; 0 from the tracepoint and the filter, and without
+    /// [`Config::details`], as are the fields for which it says `likewise`.
     pub cgroup: u64,
     /// How long it was established before it was accepted, in nanoseconds, with the
     /// kernel's resolution of a microsecond; [`UNKNOWN_WAIT`] where that is not known.
@@ -55,18 +58,17 @@ pub struct Event {
     pub remote_address: Address,
     /// The address that the client connected to.
     pub local_address: Address,
-    /// The command name of the accepting thread, padded with NUL; zero from the
-    /// tracepoint and the filter. Its owner chooses it freely: any bytes.
+    /// The command name of the accepting thread, padded with NUL; zero likewise. Its owner chooses it freely: any bytes.
     pub comm: [u8; 16],
-    /// The accepting thread; 0 from the tracepoint and the filter, which run in
-    /// whatever task the packet interrupted.
+    /// The accepting thread; 0 likewise: the tracepoint and the filter run in whatever task
+    /// the packet interrupted.
     pub pid: u32,
     /// The accepting process (its thread group); 0 likewise.
     pub tgid: u32,
     /// The user of the accepting process; 0 likewise.
     pub uid: u32,
-    /// The inode number of the socket's network namespace; 0 where the kernel's
-    /// BTF does not tell where it is.
+    /// The inode number of the socket's network namespace; 0 without [`Config::details`], and
+    /// where the kernel's BTF does not tell where it is.
     pub netns: u32,
     /// The client's port, host byte order.
     pub remote_port: u16,
@@ -157,7 +159,11 @@ pub const WAIT_STEPS: usize = 64 << WAIT_STEP_BITS;
 /// Those that begin with `skc_` lie in `struct sock_common`, with which `struct sock` and
 /// `struct inet_sock` begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(Pod, Zeroable))]
+#[cfg_attr(
+    feature = "user",
+    derive(Pod, Zeroable, Serialize, Deserialize),
+    serde(deny_unknown_fields)
+)]
 #[repr(C)]
 pub struct SocketOffsets {
     /// `skc_daddr`: the remote IPv4 address, network byte order.
@@ -222,6 +228,8 @@ pub struct Config {
     /// For each stage a bit, `1 << ` one of the `STAGE_` constants: write an [`Event`] for every
     /// connection at this stage; without it, only count it.
     pub emit: u32,
+    /// Not 0: an [`Event`] tells which task accepts, and in which network namespace.
+    pub details: u32,
     /// What to count accepted connections by, one of the `BY_` constants; the stages before
     /// that are always counted by address.
     pub count_by: u32,
@@ -250,12 +258,13 @@ pub struct Config {
     /// Not 0: only those that are accepted in the cgroup of the map of cgroups, or below it.
     pub by_cgroup: u32,
 }
-const _: () = assert!(size_of::<Config>() == 80);
+const _: () = assert!(size_of::<Config>() == 84);
 
 impl Config {
     /// Report everything, by address.
     pub const EVERYTHING: Self = Self {
         emit: u32::MAX,
+        details: 1,
         count_by: BY_ADDRESS,
         family: 0,
         by_network: 0,

@@ -14,7 +14,7 @@ use conn_common::{AF_INET, Address, V4_MAPPED};
 
 use crate::{
     config::{is_on, setting},
-    socket::{Ends, Socket},
+    socket::{Ends, SocketCopy},
 };
 
 /// Networks of clients, in the form of [`Address`]; the longest prefix decides. The value is
@@ -54,16 +54,16 @@ pub fn wants_ends(ends: &Ends) -> bool {
 /// Whether a connection is wanted that the running task accepts.
 #[inline(always)]
 #[must_use]
-pub fn wants_accepted(ends: &Ends, socket: Socket) -> bool {
-    wants_ends(ends) && wants_namespace(socket) && wants_task()
+pub fn wants_accepted(ends: &Ends, socket: &SocketCopy) -> bool {
+    wants_ends(ends) && wants_namespace(|| socket.netns()) && wants_task()
 }
 
-/// Whether connections in this socket's network namespace are wanted.
+/// Whether connections in this network namespace are wanted.
 #[inline(always)]
 #[must_use]
-pub fn wants_namespace(socket: Socket) -> bool {
+pub fn wants_namespace(of_socket: impl FnOnce() -> u32) -> bool {
     let netns = setting(|config| &config.netns);
-    netns == 0 || socket.netns() == netns
+    netns == 0 || of_socket() == netns
 }
 
 #[inline(always)]

@@ -19,7 +19,7 @@ use conn_common::{
 
 use crate::{
     config, filter,
-    socket::{Ends, Socket},
+    socket::{Ends, Socket, SocketCopy},
 };
 
 /// Those who have got further than to ask. The user side sets the size.
@@ -76,7 +76,7 @@ pub fn asked(ends: &Ends, hook: u16) {
     count(&client(ends), Stage::Asked);
     if is_reported(STAGE_SYN) {
         // The packet sockets are in one network namespace, if only one is wanted in that one.
-        let netns = config::setting(|config| &config.netns);
+        let netns = || config::setting(|config| &config.netns);
         report(ends, hook, Stage::Asked, netns, UNKNOWN_WAIT);
     }
 }
@@ -89,24 +89,25 @@ pub fn asked_again(ends: &Ends) {
 
 /// Counts a completed handshake, and reports it.
 #[inline(always)]
-pub fn established(ends: &Ends, hook: u16, socket: Socket) {
+pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
     count(&client(ends), Stage::Established);
     if is_reported(STAGE_ESTABLISHED) {
-        report(ends, hook, Stage::Established, socket.netns(), UNKNOWN_WAIT);
+        report(ends, hook, Stage::Established, netns, UNKNOWN_WAIT);
     }
 }
 
-/// Counts a connection that the running task accepts, and reports it.
+/// Counts a connection that the running task accepts, and reports it. `timed`: the TCP socket
+/// that tells since when it has been established.
 #[inline(always)]
-pub fn accepted(ends: &Ends, hook: u16, socket: Socket) {
+pub fn accepted(ends: &Ends, hook: u16, socket: &SocketCopy, timed: Socket) {
     count(&acceptor(ends), Stage::Accepted);
     // SAFETY: it only reads the clock.
-    let wait_ns = socket.waited(unsafe { bpf_ktime_get_ns() });
+    let wait_ns = timed.waited(unsafe { bpf_ktime_get_ns() });
     if wait_ns != UNKNOWN_WAIT {
         count_wait(wait_ns);
     }
     if is_reported(STAGE_ACCEPTED) {
-        report(ends, hook, Stage::Accepted, socket.netns(), wait_ns);
+        report(ends, hook, Stage::Accepted, || socket.netns(), wait_ns);
     }
 }
 
@@ -129,7 +130,9 @@ pub fn unreadable() {
 }
 
 #[inline(always)]
-fn report(ends: &Ends, hook: u16, stage: Stage, netns: u32, wait_ns: u64) {
+fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wait_ns: u64) {
+    let is_detailed = config::is_on(|config| &config.details);
+    let netns = if is_detailed { netns() } else { 0 };
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         add_one(offset_of!(Counters, lost) + stage.place());
         return;
@@ -148,18 +151,19 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: u32, wait_ns: u64) {
         (*event).family = ends.family;
         (*event).hook = hook;
         (*event).netns = netns;
-        write_task(event, stage == Stage::Accepted);
+        write_task(event, is_detailed && stage == Stage::Accepted);
     }
     entry.submit(0);
 }
 
-/// Writes the fields that tell of the running task, zeros if that is not the one that accepts.
+/// Writes the fields that tell of the running task; zeros if nobody asks, or if that is not the one
+/// that accepts.
 ///
 /// # Safety
 /// `event` is valid for writes.
 #[inline(always)]
-unsafe fn write_task(event: *mut Event, accepts: bool) {
-    let pid_tgid = if accepts {
+unsafe fn write_task(event: *mut Event, is_told: bool) {
+    let pid_tgid = if is_told {
         bpf_get_current_pid_tgid()
     } else {
         0
@@ -173,7 +177,7 @@ unsafe fn write_task(event: *mut Event, accepts: bool) {
         comm.cast::<u64>().add(1).write_volatile(0);
         (*event).pid = pid_tgid as u32;
         (*event).tgid = (pid_tgid >> 32) as u32;
-        if accepts {
+        if is_told {
             (*event).uid = bpf_get_current_uid_gid() as u32;
             (*event).cgroup = bpf_get_current_cgroup_id();
             bpf_get_current_comm(comm.cast(), 16);
@@ -216,10 +220,12 @@ fn acceptor(ends: &Ends) -> Key {
 #[inline(always)]
 fn count(key: &Key, stage: Stage) {
     let place = stage.place();
-    let total = match CLIENTS.get_ptr_mut(key) {
-        Some(total) => Some(total),
-        None if stage == Stage::Asked || stage == Stage::Repeated => entry(&ASKERS, key),
-        None => entry(&CLIENTS, key),
+    let total = match stage {
+        Stage::Asked | Stage::Repeated => match CLIENTS.get_ptr_mut(key) {
+            Some(total) => Some(total),
+            None => entry(&ASKERS, key),
+        },
+        Stage::Established | Stage::Accepted => entry(&CLIENTS, key),
     };
     match total {
         // SAFETY: `place` is that of a u64 in Stages, which the pointer points to.
@@ -272,15 +278,8 @@ fn count_wait(wait_ns: u64) {
 fn step(wait_ns: u64) -> u32 {
     // Less than this has no steps, and is no wait.
     let wait = wait_ns | 1 << WAIT_STEP_BITS;
-    // There is no instruction for a logarithm.
-    let mut rest = wait;
-    let mut exponent = 0;
-    for bits in [32, 16, 8, 4, 2, 1] {
-        if rest >> bits != 0 {
-            rest >>= bits;
-            exponent += bits;
-        }
-    }
+    // Without a branch: each would double what the verifier follows.
+    let exponent = 63 - wait.leading_zeros();
     let steps = (wait >> (exponent - WAIT_STEP_BITS)) as u32 & ((1 << WAIT_STEP_BITS) - 1);
     exponent << WAIT_STEP_BITS | steps
 }

@@ -16,9 +16,30 @@ const IPPROTO_MPTCP: u16 = 262;
 /// The error of a closed socket on a kernel without BTF.
 pub const NO_PORT: i32 = -1;
 
-/// A `struct sock *` of the kernel, not null.
+/// As much of `struct sock_common` as is read, in words: up to the end of `skc_v6_rcv_saddr`.
+const COMMON_WORDS: usize = 11;
+
+/// A `struct sock *` of the kernel.
 #[derive(Clone, Copy)]
 pub struct Socket(*const c_void);
+
+/// A socket, with a copy of what it begins with: one call of the helper costs more than to copy
+/// all of it does.
+pub struct SocketCopy {
+    socket: Socket,
+    common: [u64; COMMON_WORDS],
+}
+
+/// What kind of socket was accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP, or on a kernel without BTF any kind.
+    Tcp,
+    /// Multipath TCP.
+    Multipath,
+    /// Any other.
+    Other,
+}
 
 /// The two ends of a connection, as [`conn_common::Event`] holds them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +57,9 @@ pub struct Ends {
 }
 
 impl Socket {
+    /// No socket: nothing can be read of it.
+    pub const NONE: Self = Self(core::ptr::null());
+
     /// None for a null pointer.
     #[inline(always)]
     #[must_use]
@@ -43,117 +67,46 @@ impl Socket {
         (!sock.is_null()).then_some(Self(sock))
     }
 
-    /// The local port, host byte order; 0 of a socket that is not of an IP family.
-    ///
-    /// # Errors
-    /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
-    /// be found.
+    /// The socket at an address that [`Self::address`] gave.
     #[inline(always)]
-    pub fn local_port(self) -> Result<u16, i32> {
-        let port = self.port_or_error();
-        if port < 0 { Err(port) } else { Ok(port as u16) }
+    #[must_use]
+    pub fn at(address: u64) -> Self {
+        Self(core::ptr::with_exposed_provenance(address as usize))
     }
 
-    /// The port, or a negative error, as the kernel's own functions have it: a Result that
-    /// is passed on from a call to a call has a part that is not set, which the compiler
-    /// may read all the same and the verifier then refuses.
+    /// Where it is.
     #[inline(always)]
-    fn port_or_error(self) -> i32 {
-        match self.read::<u16>(offset(|at| &at.num)) {
-            Ok(0) => self.kept_port(),
-            Ok(port) => i32::from(port),
-            Err(error) => error,
-        }
+    #[must_use]
+    pub fn address(self) -> u64 {
+        self.0.expose_provenance() as u64
     }
 
-    /// A connection that was reset while it waited is accepted all the same, closed already,
-    /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
-    #[inline(always)]
-    fn kept_port(self) -> i32 {
-        match self.read(offset(|at| &at.family)) {
-            Ok(family) if !is_ip(family) => return 0,
-            Ok(_) => (),
-            Err(error) => return error,
-        }
-        match offset(|at| &at.sport) {
-            UNKNOWN_OFFSET => NO_PORT,
-            at_sport => match self.read(at_sport) {
-                Ok(port) => i32::from(u16::from_be(port)),
-                Err(error) => error,
-            },
-        }
-    }
-
-    /// Both ends of a TCP connection, None for any other kind of socket.
+    /// Copies what it begins with.
     ///
     /// # Errors
     /// The kernel's, when the memory cannot be read.
     #[inline(always)]
-    pub fn tcp_ends(self, local_port: u16) -> Result<Option<Ends>, i32> {
-        let family = self.read(offset(|at| &at.family))?;
-        if !is_ip(family) {
-            return Ok(None);
-        }
-        let at_protocol = offset(|at| &at.protocol);
-        if at_protocol != UNKNOWN_OFFSET {
-            let protocol: u16 = self.read(at_protocol)?;
-            if protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP {
-                return Ok(None);
-            }
-        }
-        let (remote_address, local_address) = if family == AF_INET6 {
-            (
-                self.read(offset(|at| &at.v6_daddr))?,
-                self.read(offset(|at| &at.v6_rcv_saddr))?,
-            )
-        } else {
-            (
-                v4_mapped(self.read(offset(|at| &at.daddr))?),
-                v4_mapped(self.read(offset(|at| &at.rcv_saddr))?),
-            )
-        };
-        Ok(Some(Ends {
-            remote_address,
-            local_address,
-            remote_port: u16::from_be(self.read(offset(|at| &at.dport))?),
-            local_port,
-            family,
-        }))
+    pub fn copy(self) -> Result<SocketCopy, i32> {
+        let common = self.read(0)?;
+        Ok(SocketCopy {
+            socket: self,
+            common,
+        })
     }
 
-    /// How long the connection had been established by the time `now_ns` of `CLOCK_MONOTONIC`;
-    /// [`UNKNOWN_WAIT`] if that cannot be told, as of a Multipath TCP socket, which is no
-    /// `struct tcp_sock`.
+    /// How long the connection of this TCP socket had been established by the time `now_ns` of
+    /// `CLOCK_MONOTONIC`; [`UNKNOWN_WAIT`] if that cannot be told.
     #[inline(always)]
     #[must_use]
     pub fn waited(self, now_ns: u64) -> u64 {
         let at_established = offset(|at| &at.established);
-        let at_protocol = offset(|at| &at.protocol);
-        if at_established == UNKNOWN_OFFSET || at_protocol == UNKNOWN_OFFSET {
+        if at_established == UNKNOWN_OFFSET {
             return UNKNOWN_WAIT;
         }
-        match self.read::<u16>(at_protocol) {
-            Ok(IPPROTO_TCP) => (),
-            _ => return UNKNOWN_WAIT,
-        }
-        match self.read::<u64>(at_established) {
-            // The kernel has cut the time to microseconds. 0 is before the first connection.
-            Ok(established_us @ 1..) => now_ns.saturating_sub(established_us * 1000),
-            _ => UNKNOWN_WAIT,
-        }
-    }
-
-    /// The inode number of the socket's network namespace, 0 if it cannot be told.
-    #[inline(always)]
-    #[must_use]
-    pub fn netns(self) -> u32 {
-        let at_inum = offset(|at| &at.netns_inum);
-        if at_inum == UNKNOWN_OFFSET {
-            return 0;
-        }
-        match self.read::<*const c_void>(offset(|at| &at.net)) {
-            Ok(net) if !net.is_null() => Self(net).read(at_inum).unwrap_or(0),
-            _ => 0,
+        // The kernel has cut the time to microseconds. 0 is before the first connection.
+        match self.read::<u64>(at_established).unwrap_or(0) {
+            0 => UNKNOWN_WAIT,
+            established_us => now_ns.saturating_sub(established_us * 1000),
         }
     }
 
@@ -163,6 +116,122 @@ impl Socket {
         // every T used here (integers, words of an address, a pointer that is only
         // read through the helper again) is valid for any bytes.
         unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
+    }
+}
+
+impl SocketCopy {
+    /// The local port, host byte order; 0 of a socket that is not of an IP family.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
+    /// be found.
+    #[inline(always)]
+    pub fn local_port(&self) -> Result<u16, i32> {
+        let port = self.port_or_error();
+        if port < 0 { Err(port) } else { Ok(port as u16) }
+    }
+
+    /// The port, or a negative error, as the kernel's own functions have it: a Result that
+    /// is passed on from a call to a call has a part that is not set, which the compiler
+    /// may read all the same and the verifier then refuses.
+    #[inline(always)]
+    fn port_or_error(&self) -> i32 {
+        match self.field::<u16>(offset(|at| &at.num)) {
+            0 => self.kept_port(),
+            port => i32::from(port),
+        }
+    }
+
+    /// A connection that was reset while it waited is accepted all the same, closed already,
+    /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
+    #[inline(always)]
+    fn kept_port(&self) -> i32 {
+        if !is_ip(self.family()) {
+            return 0;
+        }
+        match offset(|at| &at.sport) {
+            UNKNOWN_OFFSET => NO_PORT,
+            at_sport => match self.socket.read(at_sport) {
+                Ok(port) => i32::from(u16::from_be(port)),
+                Err(error) => error,
+            },
+        }
+    }
+
+    /// What kind of socket it is.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read.
+    #[inline(always)]
+    pub fn kind(&self) -> Result<Kind, i32> {
+        if !is_ip(self.family()) {
+            return Ok(Kind::Other);
+        }
+        let at_protocol = offset(|at| &at.protocol);
+        if at_protocol == UNKNOWN_OFFSET {
+            return Ok(Kind::Tcp);
+        }
+        Ok(match self.socket.read::<u16>(at_protocol)? {
+            IPPROTO_TCP => Kind::Tcp,
+            IPPROTO_MPTCP => Kind::Multipath,
+            _ => Kind::Other,
+        })
+    }
+
+    /// Both ends of the connection of a socket of an IP family.
+    #[inline(always)]
+    #[must_use]
+    pub fn ends(&self, local_port: u16) -> Ends {
+        let family = self.family();
+        let (remote_address, local_address) = if family == AF_INET6 {
+            (
+                self.field(offset(|at| &at.v6_daddr)),
+                self.field(offset(|at| &at.v6_rcv_saddr)),
+            )
+        } else {
+            (
+                v4_mapped(self.field(offset(|at| &at.daddr))),
+                v4_mapped(self.field(offset(|at| &at.rcv_saddr))),
+            )
+        };
+        Ends {
+            remote_address,
+            local_address,
+            remote_port: u16::from_be(self.field(offset(|at| &at.dport))),
+            local_port,
+            family,
+        }
+    }
+
+    /// The inode number of the socket's network namespace, 0 if it cannot be told.
+    #[inline(always)]
+    #[must_use]
+    pub fn netns(&self) -> u32 {
+        let at_inum = offset(|at| &at.netns_inum);
+        if at_inum == UNKNOWN_OFFSET {
+            return 0;
+        }
+        match Socket::new(self.field(offset(|at| &at.net))) {
+            Some(net) => net.read(at_inum).unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn family(&self) -> u16 {
+        self.field(offset(|at| &at.family))
+    }
+
+    /// A field of `struct sock_common`.
+    #[inline(always)]
+    fn field<T>(&self, offset: u16) -> T {
+        // SAFETY: the user side gives offsets within the copy only, aligned as the kernel's
+        // compiler aligned them, and the verifier, who knows them, refuses any other. Every T
+        // used here is valid for any bytes.
+        unsafe {
+            let field = self.common.as_ptr().byte_add(usize::from(offset));
+            field.cast::<T>().read()
+        }
     }
 }
 

@@ -71,7 +71,8 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
             AF_INET6 => Family::Ipv6,
             _ => return None,
         }),
-        process: (!matches!(hook, Hook::Tracepoint | Hook::Filter)).then_some(process),
+        // Nobody whose process id is 0 accepts.
+        process: (event.tgid != 0).then_some(process),
         netns: (event.netns != 0).then_some(event.netns),
         wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
         source: Source::Hook(hook),
@@ -143,6 +144,7 @@ mod tests {
     fn the_tracepoint_knows_no_process() {
         let event = Event {
             hook: HOOK_TRACEPOINT,
+            tgid: 0,
             netns: 0,
             wait_ns: UNKNOWN_WAIT,
             ..event()
@@ -189,7 +191,8 @@ mod tests {
             record[94..96].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
             record[92..94].copy_from_slice(&AF_INET6.to_ne_bytes());
             if let Some(connection) = decode(&record, CLOCK) {
-                let name = connection.process.unwrap().name().unwrap();
+                let process = connection.process.unwrap();
+                let name = process.name().unwrap();
                 assert!(!name.chars().any(char::is_control), "{name:?}");
             }
         }

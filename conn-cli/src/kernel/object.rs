@@ -12,6 +12,7 @@ use conn_common::{
     STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, SocketOffsets,
 };
 use ipnet::{IpNet, Ipv4Net};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Place;
 use crate::{
@@ -65,6 +66,8 @@ pub struct Settings {
     pub by: By,
     /// The stages at which connections are to be reported, not only counted.
     pub reported: Reported,
+    /// Whether reports are to tell which task accepts, and in which network namespace.
+    pub details: bool,
     /// Entries of each map of totals.
     pub max_clients: u32,
     /// Bytes of the ring buffer.
@@ -85,10 +88,8 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     } else {
         0
     };
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     loader
-        // There is nothing to relocate: the offsets are passed as a constant.
-        .btf(None)
         .override_global("OFFSETS", bytemuck::bytes_of(&settings.offsets), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global("PORTS", &settings.ports[..], true)
@@ -111,6 +112,22 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     let mut ebpf = loader.load(bytes).context("cannot create the eBPF maps")?;
     set_networks(&mut ebpf, &settings.ends.networks).context("cannot tell the networks")?;
     Ok(ebpf)
+}
+
+/// A loader that has not read the kernel's BTF. [`EbpfLoader::new`] parses all of it, which takes
+/// more than everything else until connections are seen, and nothing is relocated here: the
+/// offsets are passed as a constant. It goes without if it cannot open the file.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    // Without effect it only takes longer. To raise a limit up to its maximum never fails.
+    let _ = setrlimit(Resource::Nofile, none);
+    let loader = EbpfLoader::new();
+    let _ = setrlimit(Resource::Nofile, limit);
+    loader
 }
 
 /// SYNs that are remembered at least, so that those that are sent again are known.
@@ -144,6 +161,7 @@ fn config(settings: &Settings, last: Stage) -> Config {
     let Settings { ends, task, .. } = settings;
     Config {
         emit: settings.reported.bits(last),
+        details: settings.details.into(),
         count_by: match settings.by {
             By::Address | By::Network(..) | By::Port => BY_ADDRESS,
             By::Process => BY_PROCESS,

@@ -15,7 +15,10 @@ use core::ffi::c_void;
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use aya_log_ebpf::debug;
 use conn_common::HOOK_FENTRY;
-use conn_ebpf::{config, filter, record, socket::Socket};
+use conn_ebpf::{
+    config, filter, record,
+    socket::{Kind, Socket},
+};
 
 /// The fentry program on `security_sock_graft`.
 #[fentry(function = "security_sock_graft")]
@@ -32,14 +35,19 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
     let Some(socket) = Socket::new(ctx.arg::<*const c_void>(0)) else {
         return Ok(());
     };
-    let local_port = socket.local_port()?;
+    let copy = socket.copy()?;
+    let local_port = copy.local_port()?;
     if !config::watched(local_port) {
         return Ok(());
     }
-    if let Some(ends) = socket.tcp_ends(local_port)?
-        && filter::wants_accepted(&ends, socket)
-    {
-        record::accepted(&ends, HOOK_FENTRY, socket);
+    let timed = match copy.kind()? {
+        Kind::Tcp => socket,
+        Kind::Multipath => Socket::NONE,
+        Kind::Other => return Ok(()),
+    };
+    let ends = copy.ends(local_port);
+    if filter::wants_accepted(&ends, &copy) {
+        record::accepted(&ends, HOOK_FENTRY, &copy, timed);
     }
     Ok(())
 }

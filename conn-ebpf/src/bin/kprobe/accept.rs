@@ -1,7 +1,8 @@
 //! The first hook of the pair: the return of `inet_csk_accept`, which gives the socket
 //! of an accepted connection, or null.
 //!
-//! It does not see every connection. The function sleeps; a call that was entered before
+//! It only leaves a mark, and the second hook counts, since this one does not see every
+//! connection. The function sleeps; a call that was entered before
 //! the probe was attached returns unseen, and so does one that found no free kretprobe
 //! instance (`kernel/kprobes.c`, `pre_handler_kretprobe`). The second hook does.
 //!
@@ -14,36 +15,15 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{macros::kretprobe, programs::RetProbeContext};
-use aya_log_ebpf::debug;
-use conn_common::HOOK_KRETPROBE;
-use conn_ebpf::{config, filter, record, socket::Socket};
+use conn_ebpf::socket::Socket;
 
 use crate::seen;
 
 /// The kretprobe on `inet_csk_accept`.
 #[kretprobe(function = "inet_csk_accept")]
 pub(crate) fn conn_accept(ctx: RetProbeContext) -> u32 {
-    if try_conn_accept(&ctx).is_err() {
-        debug!(&ctx, "inet_csk_accept: left to security_sock_graft");
+    if let Some(socket) = Socket::new(ctx.ret::<*const c_void>()) {
+        seen::leave(socket);
     }
     0
-}
-
-/// An error leaves the connection to the second hook.
-#[inline(always)]
-fn try_conn_accept(ctx: &RetProbeContext) -> Result<(), i32> {
-    let Some(socket) = Socket::new(ctx.ret::<*const c_void>()) else {
-        return Ok(());
-    };
-    let local_port = socket.local_port()?;
-    if !config::watched(local_port) {
-        return Ok(());
-    }
-    if let Some(ends) = socket.tcp_ends(local_port)?
-        && filter::wants_accepted(&ends, socket)
-    {
-        seen::leave(&ends)?;
-        record::accepted(&ends, HOOK_KRETPROBE, socket);
-    }
-    Ok(())
 }

@@ -1,8 +1,8 @@
 //! The second hook of the pair: the entry of `security_sock_graft`, which `inet_accept`
 //! calls in the accepting thread once `inet_csk_accept` has returned.
 //!
-//! It never sleeps, so an entry probe on it misses nobody: it records what the first hook
-//! did not see. Sockets of every family pass here.
+//! It never sleeps, so an entry probe on it misses nobody: it is the one that counts. Sockets of
+//! every family pass here.
 //!
 //! ```c
 //! // security/security.c
@@ -13,8 +13,11 @@ use core::ffi::c_void;
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
-use conn_common::HOOK_KPROBE;
-use conn_ebpf::{config, filter, record, socket::Socket};
+use conn_common::{HOOK_KPROBE, HOOK_KRETPROBE};
+use conn_ebpf::{
+    config, filter, record,
+    socket::{Kind, Socket},
+};
 
 use crate::seen;
 
@@ -33,16 +36,32 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     let Some(socket) = ctx.arg::<*const c_void>(0).and_then(Socket::new) else {
         return Ok(());
     };
-    let local_port = socket.local_port()?;
+    // Whatever becomes of this one, the mark is not for the next.
+    let Some(left) = seen::take() else {
+        return Ok(());
+    };
+    let copy = socket.copy()?;
+    let local_port = copy.local_port()?;
     if !config::watched(local_port) {
         return Ok(());
     }
-    let Some(ends) = socket.tcp_ends(local_port)? else {
-        return Ok(());
+    let timed = match copy.kind()? {
+        Kind::Tcp => socket,
+        // The first hook sees the TCP socket that a Multipath TCP socket is accepted for.
+        Kind::Multipath if left.is_of_this_thread() => left.socket,
+        Kind::Multipath => Socket::NONE,
+        Kind::Other => return Ok(()),
     };
-    if filter::wants_accepted(&ends, socket) && !seen::take(&ends) {
-        record::second_hook_only();
-        record::accepted(&ends, HOOK_KPROBE, socket);
+    let ends = copy.ends(local_port);
+    if !filter::wants_accepted(&ends, &copy) {
+        return Ok(());
     }
+    let hook = if left.is_of_this_thread() {
+        HOOK_KRETPROBE
+    } else {
+        record::second_hook_only();
+        HOOK_KPROBE
+    };
+    record::accepted(&ends, hook, &copy, timed);
     Ok(())
 }

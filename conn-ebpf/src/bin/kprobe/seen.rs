@@ -1,61 +1,77 @@
-//! What one hook of the pair leaves for the other, so that a connection which both see
-//! is one event.
+//! What the first hook of the pair leaves for the second, so that each connection is told of
+//! with the hook that saw it first.
 //!
-//! Both hooks of one `accept` run in the accepting thread, `inet_csk_accept`'s return
-//! first. So a thread has at most one connection between the two, and the thread's id
-//! is the key. The ends of the connection are compared too: they tell a mark that was
-//! left behind from that of this connection. The socket's address would not do, since
-//! Multipath TCP grafts another socket than `inet_csk_accept` returned.
+//! Both hooks of one `accept` run in the accepting thread, `inet_csk_accept`'s return first. It
+//! is the second that counts, so a mark that goes astray makes no total wrong: two threads
+//! whose ids differ by a multiple of [`PLACES`], both between the two hooks, take one for seen by
+//! the second alone. A map with a key for each thread would cost more than all else.
 
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::HashMap};
-use conn_common::Address;
-use conn_ebpf::socket::Ends;
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
+use conn_ebpf::socket::Socket;
 
-/// The connection that a thread is accepting.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The socket that a thread is accepting.
 #[repr(C)]
 struct Mark {
-    remote_address: Address,
-    remote_port: u16,
-    local_port: u16,
+    /// The thread, as the helper tells it; 0 if there is no mark.
+    thread: u64,
+    /// Where the socket is.
+    socket: u64,
 }
 
-/// Only threads on their way from one hook to the other, microseconds, are in it.
+/// What was in a place.
+pub(crate) struct Left {
+    thread: u64,
+    /// The socket that was accepted, if the mark is of this thread.
+    pub(crate) socket: Socket,
+}
+
+/// A power of two. Threads are between the two hooks for microseconds.
+const PLACES: u32 = 4096;
+
+/// Each thread has the place that the last bits of its id tell.
 #[map]
-static SEEN: HashMap<u32, Mark> = HashMap::with_max_entries(1024, 0);
+static SEEN: Array<Mark> = Array::with_max_entries(PLACES, 0);
 
-/// Leaves a mark that this thread's connection is recorded; an error when there is no
-/// room: then the second hook will have to record it.
+/// Leaves a mark that this thread accepts the socket.
 #[inline(always)]
-pub(crate) fn leave(ends: &Ends) -> Result<(), i32> {
-    SEEN.insert(thread(), mark(ends), 0)
-}
-
-/// Takes this thread's mark away; true if it was of this connection.
-#[inline(always)]
-pub(crate) fn take(ends: &Ends) -> bool {
-    let thread = thread();
-    let Some(left) = SEEN.get_ptr(thread) else {
-        return false;
-    };
-    // SAFETY: only this thread writes or removes its entry, and it is here.
-    let same = unsafe { *left } == mark(ends);
-    // It was there a moment ago and nobody else removes it.
-    let _ = SEEN.remove(thread);
-    same
-}
-
-#[inline(always)]
-fn mark(ends: &Ends) -> Mark {
-    Mark {
-        remote_address: ends.remote_address,
-        remote_port: ends.remote_port,
-        local_port: ends.local_port,
+pub(crate) fn leave(socket: Socket) {
+    let thread = bpf_get_current_pid_tgid();
+    if let Some(mark) = place(thread) {
+        // SAFETY: a pointer to a value of the map. A thread that shares the place may write it
+        // meanwhile; then one of the two is lost.
+        unsafe {
+            (*mark).socket = socket.address();
+            (*mark).thread = thread;
+        }
     }
 }
 
-/// The id of the running thread: the lower half of what the helper returns.
+/// Takes the mark away that is in this thread's place; None only if there is no map.
+///
+/// What is in it is not looked at here: the verifier would follow both ways to the end.
 #[inline(always)]
-fn thread() -> u32 {
-    bpf_get_current_pid_tgid() as u32
+pub(crate) fn take() -> Option<Left> {
+    let mark = place(bpf_get_current_pid_tgid())?;
+    // SAFETY: as above.
+    unsafe {
+        let left = Left {
+            thread: (*mark).thread,
+            socket: Socket::at((*mark).socket),
+        };
+        (*mark).thread = 0;
+        Some(left)
+    }
+}
+
+impl Left {
+    /// Whether this thread has left it.
+    #[inline(always)]
+    pub(crate) fn is_of_this_thread(&self) -> bool {
+        self.thread == bpf_get_current_pid_tgid()
+    }
+}
+
+#[inline(always)]
+fn place(thread: u64) -> Option<*mut Mark> {
+    SEEN.get_ptr_mut(thread as u32 & (PLACES - 1))
 }

@@ -76,8 +76,9 @@ fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
         local_port: record.sport,
         family: record.family,
     };
-    if filter::wants_ends(&ends) && filter::wants_namespace(socket) {
-        record::established(&ends, HOOK_TRACEPOINT, socket);
+    let netns = || socket.copy().map_or(0, |copy| copy.netns());
+    if filter::wants_ends(&ends) && filter::wants_namespace(netns) {
+        record::established(&ends, HOOK_TRACEPOINT, netns);
     }
     Ok(())
 }
