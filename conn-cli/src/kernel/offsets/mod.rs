@@ -1,6 +1,8 @@
 //! Where the running kernel keeps the fields of a socket.
 
-use std::fs;
+mod kept;
+
+use std::{fs, path::Path};
 
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 
@@ -12,10 +14,17 @@ pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// From the kernel's BTF, or what holds without it.
 #[must_use]
 pub fn offsets() -> SocketOffsets {
-    fs::read(VMLINUX)
-        .ok()
-        .and_then(|bytes| from_btf(&bytes))
-        .unwrap_or(SocketOffsets::STABLE)
+    let path = Path::new(kept::PATH);
+    if let Some(offsets) = kept::read(path) {
+        return offsets;
+    }
+    match fs::read(VMLINUX).ok().and_then(|bytes| from_btf(&bytes)) {
+        Some(offsets) => {
+            kept::write(path, offsets);
+            offsets
+        }
+        None => SocketOffsets::STABLE,
+    }
 }
 
 /// None if a field that is needed is not there.
