@@ -1,7 +1,7 @@
 //! The cases: real servers, clients and conn-cli on one machine, guest or not.
 
 mod accept;
-mod account;
+pub(crate) mod account;
 pub(crate) mod as_user;
 mod cgroup;
 mod client;
@@ -27,7 +27,7 @@ mod peers;
 mod plan;
 mod ports;
 mod privileges;
-mod process;
+pub(crate) mod process;
 mod report;
 mod resets;
 mod rfc3339;
@@ -42,7 +42,7 @@ mod syn_flood;
 mod syns;
 mod tasks;
 mod text;
-mod tracer;
+pub(crate) mod tracer;
 mod trouble;
 mod waits;
 mod wire;

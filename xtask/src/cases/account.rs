@@ -6,11 +6,11 @@ use super::tracer::Ended;
 
 /// The figures of the account's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) connections: u64,
-    pub(super) addresses: u64,
+pub(crate) struct Account {
+    pub(crate) connections: u64,
+    pub(crate) addresses: u64,
     /// None if lines were not asked for.
-    pub(super) not_shown: Option<u64>,
+    pub(crate) not_shown: Option<u64>,
 }
 
 impl Account {
@@ -37,7 +37,7 @@ impl Account {
     }
 
     /// The one account among all that conn-cli said.
-    pub(super) fn of(ended: &Ended) -> Result<Self> {
+    pub(crate) fn of(ended: &Ended) -> Result<Self> {
         let said = ended.stderr.join(" | ");
         let mut accounts = ended.stderr.iter().filter_map(|line| Self::parse(line));
         let account = accounts

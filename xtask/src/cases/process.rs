@@ -14,13 +14,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A child that ends with the value, whatever becomes of the case.
-pub(super) struct Process {
-    pub(super) child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     name: &'static str,
 }
 
 impl Process {
-    pub(super) fn spawn(name: &'static str, command: &mut Command) -> Result<Self> {
+    pub(crate) fn spawn(name: &'static str, command: &mut Command) -> Result<Self> {
         let program = command.get_program().display().to_string();
         let child = command
             .spawn()
@@ -28,12 +28,12 @@ impl Process {
         Ok(Self { child, name })
     }
 
-    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.pid()?, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// Waits until the child has ended.
-    pub(super) fn wait(&mut self) -> Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         let pidfd = pidfd_open(self.pid()?, PidfdFlags::empty())?;
         let limit = Timespec::try_from(DEADLINE)?;
         let ready = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))?;
@@ -64,13 +64,13 @@ impl Drop for Process {
 }
 
 /// The lines that something writes to a pipe, read as they come.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     receiver: Receiver<String>,
     what: &'static str,
 }
 
 impl Lines {
-    pub(super) fn of(what: &'static str, pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(what: &'static str, pipe: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
@@ -83,7 +83,7 @@ impl Lines {
     }
 
     /// The next line, or `None` once the pipe is closed.
-    pub(super) fn next(&self) -> Result<Option<String>> {
+    pub(crate) fn next(&self) -> Result<Option<String>> {
         match self.next_within(DEADLINE) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
@@ -94,7 +94,7 @@ impl Lines {
     }
 
     /// The next line, if it comes within this time.
-    pub(super) fn next_within(&self, time: Duration) -> Result<String, RecvTimeoutError> {
+    pub(crate) fn next_within(&self, time: Duration) -> Result<String, RecvTimeoutError> {
         self.receiver.recv_timeout(time)
     }
 
@@ -108,7 +108,7 @@ impl Lines {
     }
 
     /// All the lines that are left until the pipe is closed.
-    pub(super) fn rest(&self) -> Result<Vec<String>> {
+    pub(crate) fn rest(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         while let Some(line) = self.next()? {
             lines.push(line);

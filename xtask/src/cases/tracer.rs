@@ -11,8 +11,8 @@ use super::process::{Lines, Process};
 const ATTACHED: &str = "Tracing";
 
 /// A conn-cli that is attached.
-pub(super) struct Tracer {
-    pub(super) process: Process,
+pub(crate) struct Tracer {
+    pub(crate) process: Process,
     stdout: Option<ChildStdout>,
     stderr: Lines,
     /// What it wrote to standard error so far.
@@ -21,10 +21,10 @@ pub(super) struct Tracer {
 
 /// How conn-cli ended, and all it wrote.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: Vec<String>,
-    pub(super) stderr: Vec<String>,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
 }
 
 impl Tracer {
@@ -34,7 +34,7 @@ impl Tracer {
     }
 
     /// The same, with this standard output.
-    pub(super) fn start_onto(command: &mut Command, stdout: impl Into<Stdio>) -> Result<Self> {
+    pub(crate) fn start_onto(command: &mut Command, stdout: impl Into<Stdio>) -> Result<Self> {
         let mut process = Process::spawn("conn-cli", piped(command).stdout(stdout))?;
         let stdout = process.child.stdout.take();
         let stderr = process.child.stderr.take().context("no pipe")?;
@@ -87,7 +87,7 @@ impl Tracer {
     }
 
     /// Waits for the end, once `stdout` is all that it wrote.
-    pub(super) fn wait(mut self, stdout: Vec<String>) -> Result<Ended> {
+    pub(crate) fn wait(mut self, stdout: Vec<String>) -> Result<Ended> {
         self.said.extend(self.stderr.rest()?);
         Ok(Ended {
             status: self.process.wait()?,
