@@ -29,6 +29,8 @@ pub(crate) const MODULES: &str = "/modules";
 
 /// Where the guest that measures has its plan.
 pub(crate) const BENCH: &str = "/bench";
+/// Where the guest that measures the highest rate has its plan.
+pub(crate) const RATE: &str = "/rate";
 /// Where the guest that records has its script.
 pub(crate) const RECORD: &str = "/record/main.sh";
 
@@ -83,6 +85,8 @@ fn task() -> Command {
     let mut own = Command::new("/proc/self/exe");
     if fs::exists(BENCH).is_ok_and(|exists| exists) {
         own.args(["bench-guest", "--plan", BENCH]);
+    } else if fs::exists(RATE).is_ok_and(|exists| exists) {
+        own.args(["bench-rate-guest", "--plan", RATE]);
     } else {
         own.args(["cases", "--list", CASES, "--conn-cli", CONN_CLI]);
     }

@@ -42,6 +42,10 @@ enum Command {
     #[command(hide = true)]
     BenchWork(bench::live::work::Args),
     #[command(hide = true)]
+    BenchRateGuest(bench::rate::guest::Args),
+    #[command(hide = true)]
+    BenchRateWork(bench::rate::work::Args),
+    #[command(hide = true)]
     Serve(cases::server::Args),
     #[command(hide = true)]
     AsUser(cases::as_user::Args),
@@ -66,6 +70,8 @@ fn main() -> ExitCode {
         Command::Cases(args) => cases::run(&args),
         Command::BenchGuest(args) => bench::live::guest::run(&args),
         Command::BenchWork(args) => bench::live::work::run(&args),
+        Command::BenchRateGuest(args) => bench::rate::guest::run(&args),
+        Command::BenchRateWork(args) => bench::rate::work::run(&args),
         Command::Serve(args) => cases::server::run(&args),
         Command::AsUser(args) => cases::as_user::run(&args),
         Command::RecordServe(args) => record::serve::run(&args),

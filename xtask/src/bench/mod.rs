@@ -5,6 +5,7 @@ pub(crate) mod live;
 mod measure;
 mod packets;
 mod peers;
+pub(crate) mod rate;
 mod read;
 mod scale;
 mod table;
@@ -25,11 +26,13 @@ pub(crate) struct Args {
 enum Command {
     Read(read::Args),
     Live(live::Args),
+    Rate(rate::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Read(args) => read::run(args),
         Command::Live(args) => live::run(args),
+        Command::Rate(args) => rate::run(args),
     }
 }

@@ -1,0 +1,113 @@
+//! `cargo xtask bench rate`: how many connections a second a server takes at most, without a
+//! tracer and with conn-cli, and whether conn-cli has lost lines, or count, at that rate.
+
+mod figures;
+pub(crate) mod guest;
+mod rows;
+mod verdict;
+pub(crate) mod work;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::vm::initramfs::Archive;
+use crate::vm::kernels::Kernel;
+use crate::vm::qemu::{self, End, Guest, Processors};
+use crate::vm::{self, Line, build_conn_cli, kernels, modules, tools};
+use crate::{guest as init, workspace_root};
+use figures::Said;
+use rows::ROWS;
+
+const GUEST_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// In MiB.
+const GUEST_MEMORY: u32 = 1024;
+
+/// Measure how many connections a second a server takes at most, in a guest under QEMU
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many connections are made in each run
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// How often each row is measured; the median is shown
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// The kernel to measure on
+    #[arg(long, default_value = "6.1", value_name = "LINE")]
+    kernel: Line,
+    /// A static conn-cli to measure, instead of the release build of this tree
+    #[arg(long, value_name = "PATH")]
+    conn_cli: Option<PathBuf>,
+    /// On one processor instead of two, with a clock that counts executed instructions, a
+    /// nanosecond each: so the machine's own moods are not in the figures
+    #[arg(long)]
+    counted: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the guest is of x86_64: run this on such a machine");
+    }
+    qemu::ensure_installed()?;
+    tools::ensure_installed(&[])?;
+    let conn_cli = match &args.conn_cli {
+        Some(path) => path.clone(),
+        None => build_conn_cli()?,
+    };
+    let directory = workspace_root().join("target/vm");
+    fs::create_dir_all(&directory)?;
+    let kernel = kernels::obtain(&[args.kernel], &directory, modules::CASES)?.swap_remove(0);
+    let mut archive = Archive::new();
+    let plan = format!("{} {}\n", args.connections, args.runs);
+    archive.file(init::RATE.trim_start_matches('/'), plan)?;
+    let initramfs = directory.join("bench-rate.cpio.gz");
+    let programs = vm::programs(&conn_cli, &[])?;
+    vm::write_initramfs(&initramfs, &programs, archive, &kernel)?;
+    let guest = Guest {
+        kernel: &kernel.image,
+        initramfs: &initramfs,
+        arguments: "",
+        processors: match args.counted {
+            true => Processors::CountedOne,
+            false => Processors::Two,
+        },
+        memory: GUEST_MEMORY,
+        brought_back: None,
+        log: &directory.join("bench-rate.log"),
+        limit: GUEST_LIMIT,
+    };
+    let mut said = Vec::new();
+    let end = qemu::boot(&guest, |line| {
+        if let Some(run) = Said::parse(line) {
+            eprintln!("{}: {run}", ROWS[run.row].name);
+            said.push(run);
+        }
+    })?;
+    println!("{}", head(&kernel, args));
+    println!("{}", figures::table(&said)?);
+    if end != End::Success {
+        bail!("the guest failed: {end:?}; see {}", guest.log.display());
+    }
+    if said.iter().any(|said| said.figure.is_err()) {
+        bail!("not every row could be measured, or a total was wrong");
+    }
+    Ok(())
+}
+
+fn head(kernel: &Kernel, args: &Args) -> String {
+    let clock = match args.counted {
+        true => "one processor of 1e9 instructions a second",
+        false => "two processors",
+    };
+    format!(
+        "Linux {}, {clock}, {} clients to {} threads, {} connections, median (least..most) of {} runs",
+        kernel.release,
+        guest::CLIENTS,
+        guest::SERVERS,
+        args.connections,
+        args.runs,
+    )
+}

@@ -1,0 +1,163 @@
+//! The guest's side: runs each row in turn, and a run without a tracer before and after each.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use super::figures::{Figure, Said};
+use super::rows::{OUT, PORT, ROWS, Row};
+use super::verdict;
+use super::work::READY;
+use crate::cases::process::{Lines, Process};
+use crate::cases::tracer::Tracer;
+
+/// Threads that connect. There is always one that can, whatever the others wait for.
+pub(super) const CLIENTS: u32 = 8;
+/// Threads that accept.
+pub(super) const SERVERS: u32 = 4;
+
+/// Connections before those that are measured.
+const WARM_UP: u32 = 500;
+
+/// What the last run left to the kernel is done by then.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long a connection may take, on average, before the client is given up.
+const SLOWEST: Duration = Duration::from_millis(50);
+
+/// Runs the rows in the guest
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A file with the number of connections and of runs
+    #[arg(long)]
+    plan: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let plan = fs::read_to_string(&args.plan)?;
+    let (connections, runs) = plan.trim().split_once(' ').context("no plan")?;
+    let (connections, runs) = (connections.parse()?, runs.parse()?);
+    for row in turns(ROWS.len(), runs) {
+        let figure = measure(&ROWS[row], connections).map_err(|error| format!("{error:#}"));
+        println!("{}", Said { row, figure });
+    }
+    Ok(())
+}
+
+/// Rows in the order in which they are run: between two there is always the first, which they
+/// are compared with.
+fn turns(rows: usize, runs: u32) -> impl Iterator<Item = usize> {
+    let traced = (0..runs).flat_map(move |_| 1..rows);
+    traced.flat_map(|row| [0, row]).chain([0])
+}
+
+fn measure(row: &Row, connections: u32) -> Result<Figure> {
+    thread::sleep(REST);
+    // Before conn-cli: its threads shall wait already when that attaches, as they do in life.
+    let server = Worker::server()?;
+    let tracer = match row.line {
+        "" => None,
+        line => Some(trace(line)?),
+    };
+    let mut client = Worker::client()?;
+    client.connect(WARM_UP)?;
+    let elapsed = client.connect(connections)?;
+    let ended = match tracer {
+        Some(tracer) => {
+            tracer.process.signal(Signal::INT)?;
+            Some(tracer.wait(Vec::new())?)
+        }
+        None => None,
+    };
+    let served = server.finish()?;
+    ensure!(
+        served == u64::from(WARM_UP) + u64::from(connections),
+        "the bench is at fault: the server accepted {served}"
+    );
+    let lines = match &ended {
+        Some(ended) => verdict::lines(row.told, &fs::read_to_string(OUT)?, ended, served)?,
+        None => verdict::Lines::default(),
+    };
+    let rate = f64::from(connections) / elapsed.as_secs_f64();
+    Ok(Figure { rate, lines })
+}
+
+/// Starts conn-cli, which is attached then.
+fn trace(line: &str) -> Result<Tracer> {
+    let (line, out) = line.split_once(" > ").context("no output")?;
+    let mut words = line.split(' ');
+    let program = words.next().context("no program")?;
+    let mut command = Command::new(Path::new("/bin").join(program));
+    Tracer::start_onto(command.args(words), File::create(out)?)
+}
+
+/// The server or the client, in a process of its own.
+struct Worker {
+    process: Process,
+    said: Lines,
+}
+
+impl Worker {
+    /// On the first processor.
+    fn server() -> Result<Self> {
+        Self::start("the server", &format!("--threads {SERVERS} --processor 0"))
+    }
+
+    /// On the last processor: were the two mixed, the rate would be lower, and depend on
+    /// where which thread happened to be.
+    fn client() -> Result<Self> {
+        let last = thread::available_parallelism()?.get() - 1;
+        let options = format!("--client --threads {CLIENTS} --processor {last}");
+        Self::start("the client", &options)
+    }
+
+    fn start(name: &'static str, options: &str) -> Result<Self> {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["bench-rate-work", "--port", &PORT.to_string()])
+            .args(options.split(' '))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = Process::spawn(name, &mut command)?;
+        let stdout = process.child.stdout.take().context("no pipe")?;
+        let said = Lines::of(name, stdout);
+        let first = said.next()?;
+        ensure!(first.as_deref() == Some(READY), "{name} said {first:?}");
+        Ok(Self { process, said })
+    }
+
+    /// Has the client connect so often, and returns how long that took.
+    fn connect(&mut self, connections: u32) -> Result<Duration> {
+        let stdin = self.process.child.stdin.as_mut().context("no pipe")?;
+        writeln!(stdin, "{connections}")?;
+        let limit = REST + SLOWEST * connections;
+        let said = self.said.next_within(limit);
+        let said = said.context("the client did not get done")?;
+        Ok(Duration::from_nanos(said.parse()?))
+    }
+
+    /// Ends the server, and returns how many connections it accepted.
+    fn finish(mut self) -> Result<u64> {
+        drop(self.process.child.stdin.take());
+        let said = self.said.next()?.context("the server did not count")?;
+        self.process.wait()?;
+        Ok(said.parse()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_run_is_between_two_without_a_tracer() {
+        let turns: Vec<_> = turns(3, 2).collect();
+        assert_eq!(turns, [0, 1, 0, 2, 0, 1, 0, 2, 0]);
+    }
+}

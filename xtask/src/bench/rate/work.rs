@@ -1,0 +1,130 @@
+//! The work: clients that connect as fast as they can, and a server of several threads that
+//! accepts, counts and closes.
+//!
+//! Clients reset their end once the server has closed its own, so that nothing is left in
+//! TIME_WAIT, and the ports do not run out however many connections there are.
+
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, connect, listen, socket_with,
+    sockopt,
+};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// More than clients, so that no connection is ever refused.
+const BACKLOG: i32 = 128;
+
+/// What each says once it is ready.
+pub(super) const READY: &str = "ready";
+
+/// Connects or accepts, for the bench of the highest rate
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    port: u16,
+    /// Threads that connect or accept
+    #[arg(long)]
+    threads: u32,
+    /// The processor that they run on
+    #[arg(long)]
+    processor: usize,
+    /// Connect as often as each line of standard input says, and print how long it took, in ns
+    #[arg(long)]
+    client: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    // Threads are where the one is that starts them.
+    let mut processors = CpuSet::new();
+    processors.set(args.processor);
+    sched_setaffinity(None, &processors)?;
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
+    match args.client {
+        true => client(&address, args.threads),
+        false => serve(&address, args.threads),
+    }
+}
+
+fn tcp() -> Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Accepts until its standard input ends, then says how many it accepted.
+fn serve(address: &SocketAddrV4, threads: u32) -> Result<()> {
+    static ACCEPTED: AtomicU64 = AtomicU64::new(0);
+    let listener = tcp()?;
+    sockopt::set_socket_reuseaddr(&listener, true)?;
+    bind(&listener, address).context("cannot bind")?;
+    listen(&listener, BACKLOG)?;
+    for _ in 0..threads {
+        let listener = listener.try_clone()?;
+        thread::Builder::new().spawn(move || accept(&listener, &ACCEPTED))?;
+    }
+    println!("{READY}");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    println!("{}", ACCEPTED.load(Ordering::SeqCst));
+    Ok(())
+}
+
+/// Accepts as long as the process lives, and counts before the client can know of it.
+fn accept(listener: &OwnedFd, accepted: &AtomicU64) {
+    loop {
+        // Servers ask who it is.
+        match acceptfrom_with(listener, SocketFlags::CLOEXEC) {
+            Ok(connection) => {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                drop(connection);
+            }
+            // The count will be too small, and the bench fail.
+            Err(error) => return eprintln!("cannot accept: {error}"),
+        }
+    }
+}
+
+fn client(address: &SocketAddrV4, threads: u32) -> Result<()> {
+    println!("{READY}");
+    for line in std::io::stdin().lock().lines() {
+        let connections = line?.parse()?;
+        println!("{}", connect_all(address, threads, connections)?.as_nanos());
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// Makes so many connections, whichever thread is free.
+fn connect_all(address: &SocketAddrV4, threads: u32, connections: u32) -> Result<Duration> {
+    let begun = AtomicU32::new(0);
+    let work = || -> Result<()> {
+        while begun.fetch_add(1, Ordering::Relaxed) < connections {
+            connect_once(address)?;
+        }
+        Ok(())
+    };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            let ended = thread.join();
+            ended.map_err(|_| anyhow!("a client panicked"))?
+        })
+    })?;
+    Ok(start.elapsed())
+}
+
+fn connect_once(address: &SocketAddrV4) -> Result<()> {
+    let connection = tcp()?;
+    sockopt::set_socket_linger(&connection, Some(Duration::ZERO))?;
+    connect(&connection, address).context("cannot connect")?;
+    // The server has accepted it, has counted it, and closes.
+    let read = rustix::io::read(&connection, &mut [0; 1])?;
+    ensure!(read == 0, "the server sent something");
+    Ok(())
+}
