@@ -4,7 +4,6 @@
 pub(crate) mod connect;
 mod convert;
 mod index;
-mod root;
 pub(crate) mod serve;
 
 use std::fs::{self, OpenOptions};
@@ -17,10 +16,29 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::vm::initramfs::Archive;
 use crate::vm::qemu::{self, End, Guest, Processors};
+use crate::vm::root::{Recipe, Root};
 use crate::{command, guest, workspace_root};
 
 /// How long the guest may take; it needs some five minutes.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The Debian with the programs whose output is recorded.
+const ROOT: Recipe = Recipe {
+    release: "bookworm",
+    packages: &[
+        "linux-image-cloud-amd64",
+        "strace",
+        "tcpdump",
+        "iptables",
+        "nftables",
+        "iproute2",
+        "kmod",
+        "procps",
+        "rsyslog",
+        "systemd",
+    ],
+    prepare: None,
+};
 
 /// What the guest runs.
 const SCRIPTS: [(&str, &str); 6] = [
@@ -44,14 +62,10 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     convert::ensure_installed()?;
     let directory = workspace_root().join("target/vm/record");
     fs::create_dir_all(&directory)?;
-    let root = root::obtain(&directory)?;
+    let root = Root::obtain(&ROOT, &directory)?;
 
     let initramfs = directory.join("initramfs");
-    fs::copy(&root.archive, &initramfs).context("cannot write the initramfs")?;
-    OpenOptions::new()
-        .append(true)
-        .open(&initramfs)?
-        .write_all(&programs()?)?;
+    root.write_initramfs(&initramfs, scripts()?)?;
     let brought_back = directory.join("recorded.tar.gz");
     let guest = Guest {
         kernel: &root.kernel,
@@ -85,16 +99,15 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
 }
 
 /// The part of the initramfs that is ours.
-fn programs() -> Result<Vec<u8>> {
+fn scripts() -> Result<Archive> {
     let mut archive = Archive::new();
-    archive.program("init", &std::env::current_exe()?)?;
     let script = Path::new(guest::RECORD).strip_prefix("/")?;
     let directory = script.parent().context("the script lies in no directory")?;
     archive.directory(&directory.to_string_lossy())?;
     for (name, text) in SCRIPTS {
         archive.file(&directory.join(name).to_string_lossy(), text)?;
     }
-    archive.finish()
+    Ok(archive)
 }
 
 /// Makes what else there is to make of the recordings, and puts them into the tree.

@@ -5,6 +5,7 @@ pub(crate) mod initramfs;
 pub(crate) mod kernels;
 pub(crate) mod modules;
 pub(crate) mod qemu;
+pub(crate) mod root;
 pub(crate) mod tools;
 
 use std::collections::VecDeque;

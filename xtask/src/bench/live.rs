@@ -1,9 +1,15 @@
 //! `cargo xtask bench live`: what each tracer adds to a connection, in executed instructions.
 //! A guest whose clock counts them gives the same figures whatever else this machine does.
 
+mod clock;
+mod ends;
 mod figures;
 pub(crate) mod guest;
+mod plan;
+mod process;
 mod rows;
+mod said;
+mod tracer;
 pub(crate) mod work;
 
 use std::fs;
@@ -12,17 +18,37 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::vm::build_conn_cli;
 use crate::vm::initramfs::Archive;
 use crate::vm::qemu::{self, End, Guest, Processors};
-use crate::vm::{self, Line, build_conn_cli, kernels, modules, tools};
+use crate::vm::root::{Recipe, Root};
 use crate::{guest as init, workspace_root};
-use figures::Said;
+use plan::Plan;
 use rows::ROWS;
+use said::{Said, What};
 
 const GUEST_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// In MiB.
-const GUEST_MEMORY: u32 = 1024;
+/// In MiB; its file system is in memory, half of which it may take.
+const GUEST_MEMORY: u32 = 4096;
+
+/// The Debian with the tracers, and what those need that compile something when they start.
+const ROOT: Recipe = Recipe {
+    release: "bookworm",
+    packages: &[
+        "linux-image-cloud-amd64",
+        "linux-headers-cloud-amd64",
+        "libc6-dev",
+        "bpftrace",
+        "bpfcc-tools",
+        "tcpdump",
+        "iptables",
+        "nftables",
+        "strace",
+        "kmod",
+    ],
+    prepare: Some(include_str!("live/prepare.sh")),
+};
 
 /// Measure what each tracer adds to a connection, in instructions, in a guest under QEMU
 #[derive(clap::Args)]
@@ -33,12 +59,25 @@ pub(crate) struct Args {
     /// How often each row is measured; the median is shown
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// The kernel to measure on
-    #[arg(long, default_value = "6.1", value_name = "LINE")]
-    kernel: Line,
+    /// A tracer to measure, by a part of its name, all by default; may be given several times
+    #[arg(long = "row", value_name = "TEXT")]
+    rows: Vec<String>,
     /// A static conn-cli to measure, instead of the release build of this tree
     #[arg(long, value_name = "PATH")]
     conn_cli: Option<PathBuf>,
+}
+
+impl Args {
+    /// The numbers of the rows to measure, without the first, which always is.
+    fn chosen(&self) -> Result<Vec<usize>> {
+        let wanted =
+            |name: &str| self.rows.is_empty() || self.rows.iter().any(|text| name.contains(text));
+        let chosen: Vec<_> = (1..ROWS.len()).filter(|&n| wanted(ROWS[n].name)).collect();
+        if chosen.is_empty() {
+            bail!("no tracer has such a name");
+        }
+        Ok(chosen)
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -46,52 +85,51 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("the guest is of x86_64: run this on such a machine");
     }
     qemu::ensure_installed()?;
-    tools::ensure_installed(&rows::TOOLS)?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,
     };
-    let directory = workspace_root().join("target/vm");
+    let directory = workspace_root().join("target/vm/bench-live");
     fs::create_dir_all(&directory)?;
-    let kernel = kernels::obtain(&[args.kernel], &directory, modules::RULES)?.swap_remove(0);
-    let mut archive = Archive::new();
-    let plan = format!("{} {}\n", args.connections, args.runs);
-    archive.file(init::BENCH.trim_start_matches('/'), plan)?;
-    let initramfs = directory.join("bench-live.cpio.gz");
-    vm::write_initramfs(
-        &initramfs,
-        &vm::programs(&conn_cli, &rows::TOOLS)?,
-        archive,
-        &kernel,
-    )?;
+    let root = Root::obtain(&ROOT, &directory)?;
+    let mut own = Archive::new();
+    own.program(init::CONN_CLI.trim_start_matches('/'), &conn_cli)?;
+    let plan = Plan {
+        connections: args.connections,
+        runs: args.runs,
+        rows: args.chosen()?,
+    };
+    own.file(init::BENCH.trim_start_matches('/'), plan.to_string())?;
+    let initramfs = directory.join("initramfs");
+    root.write_initramfs(&initramfs, own)?;
     let guest = Guest {
-        kernel: &kernel.image,
+        kernel: &root.kernel,
         initramfs: &initramfs,
         arguments: "log_buf_len=16M",
         processors: Processors::CountedOne,
         memory: GUEST_MEMORY,
         brought_back: None,
-        log: &directory.join("bench-live.log"),
+        log: &directory.join("console.log"),
         limit: GUEST_LIMIT,
     };
     let mut said = Vec::new();
     let end = qemu::boot(&guest, |line| {
-        if let Some(figure) = Said::parse(line) {
-            eprintln!("{}: {figure}", ROWS[figure.row].name);
-            said.push(figure);
+        if let Some(of_row) = Said::parse(line) {
+            eprintln!("{}: {of_row}", ROWS[of_row.row].name);
+            said.push(of_row);
         }
     })?;
     println!(
         "Linux {}, {} connections, median (least..most) of {} runs; figures are instructions\n{}",
-        kernel.release,
+        root.release()?,
         args.connections,
         args.runs,
-        figures::table(&said)?
+        figures::table(&said, &plan.rows)?
     );
     if end != End::Success {
         bail!("the guest failed: {end:?}; see {}", guest.log.display());
     }
-    if said.iter().any(|said| said.figure.is_err()) {
+    if said.iter().any(|said| matches!(said.what, What::Failed(_))) {
         bail!("not every row could be measured");
     }
     Ok(())

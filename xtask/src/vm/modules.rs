@@ -23,12 +23,6 @@ pub(crate) const CASES: Set = Set {
     wanted: &["tcp_diag", "veth", "8021q", "inet_diag"],
 };
 
-/// What logs packets by a rule of nftables; `nf_log_ipv4` is what 5.10 has instead of the last.
-pub(crate) const RULES: Set = Set {
-    directory: "modules-rules",
-    wanted: &["nf_tables", "nft_log", "nf_log_ipv4", "nf_log_syslog"],
-};
-
 /// Written last, beside the modules: says which ones they are.
 const STAMP: &str = "wanted";
 

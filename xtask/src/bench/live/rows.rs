@@ -1,9 +1,9 @@
 //! What is measured: each tracer as it is started.
 
-use crate::vm::tools::Tool;
-
 /// The server's port.
 pub(super) const PORT: u16 = 80;
+/// So many threads of a server wait in `accept` when it is counted what a tracer misses.
+pub(super) const WAITING_THREADS: usize = 64;
 /// Where a row's output goes, in the guest.
 pub(super) const OUT: &str = "/tmp/out";
 /// Stands in a command line for the server's.
@@ -24,12 +24,30 @@ pub(super) struct Row {
 pub(super) enum Kind {
     /// Nothing is run.
     Nothing,
-    /// Beside the server, and says this on standard error.
-    Beside { ready: &'static str },
-    /// It starts the server, which says that it listens.
-    Around,
+    /// Beside the server.
+    Beside { ready: Ready, start: Start },
+    /// It starts the server, which says that it listens; or it is told of one that runs, and
+    /// says this on standard error once it has attached to it, if it can.
+    Around { attached: Option<&'static str> },
     /// It changes the kernel and ends; this undoes it.
     Rule { undo: &'static str },
+}
+
+/// How it is known that a tracer sees connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ready {
+    /// It says this on standard error.
+    Says(&'static str),
+    /// The kernel tells that programs are attached to these functions.
+    Hooks(&'static [&'static str]),
+}
+
+/// Whether a tracer is started for each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    EachRun,
+    /// Once, as starting it takes longer than all its runs.
+    Once,
 }
 
 /// How a row tells of connections.
@@ -146,32 +164,79 @@ pub(super) const ROWS: &[Row] = &[
         told: Told::Captured,
     },
     Row {
-        name: "nftables, log",
-        line: r#"nft 'add table ip bench; add chain ip bench input { type filter hook input priority 0; }; add rule ip bench input tcp dport 80 tcp flags & (syn|ack) == syn log prefix "NEW: "'"#,
+        name: "iptables, log",
+        line: "iptables -A INPUT -p tcp --dport 80 --syn -j LOG --log-prefix 'NEW: '",
         kind: Kind::Rule {
-            undo: "nft 'delete table ip bench'",
+            // To delete the rule alone would leave a chain that each packet still goes through.
+            undo: "nft 'delete table ip filter'",
         },
         told: Told::KernelLog { with: "NEW: " },
     },
     Row {
         name: "strace",
         line: "strace -f -e trace=accept,accept4 -o /tmp/out SERVER",
-        kind: Kind::Around,
+        kind: Kind::Around {
+            attached: Some("attached with"),
+        },
         told: ACCEPTS,
     },
     Row {
         name: "strace, seccomp-bpf",
         line: "strace -f --seccomp-bpf -e trace=accept,accept4 -o /tmp/out SERVER",
-        kind: Kind::Around,
+        kind: Kind::Around { attached: None },
         told: ACCEPTS,
     },
+    hooked(
+        "bpftrace, tcpaccept.bt",
+        "bpftrace /usr/sbin/tcpaccept.bt > /tmp/out",
+        &[ACCEPT],
+        PEERS_TEXT,
+    ),
+    hooked(
+        "bcc, tcpaccept",
+        "tcpaccept-bpfcc -P 80 > /tmp/out",
+        &[ACCEPT],
+        PEERS_TEXT,
+    ),
+    hooked(
+        "nothing, on both hooks",
+        "bpftrace -e 'kretprobe:inet_csk_accept { } kprobe:security_sock_graft { }'",
+        &[ACCEPT, GRAFT],
+        Told::Nowhere,
+    ),
+    hooked(
+        "nothing, kretprobe inet_csk_accept",
+        "bpftrace -e 'kretprobe:inet_csk_accept { }'",
+        &[ACCEPT],
+        Told::Nowhere,
+    ),
+    hooked(
+        "nothing, kprobe security_sock_graft",
+        "bpftrace -e 'kprobe:security_sock_graft { }'",
+        &[GRAFT],
+        Told::Nowhere,
+    ),
+    hooked(
+        "nothing, fentry security_sock_graft",
+        "bpftrace -e 'kfunc:security_sock_graft { }'",
+        &[GRAFT],
+        Told::Nowhere,
+    ),
 ];
 
-/// The programs that these are, beside those that each guest has.
-pub(super) const TOOLS: [Tool; 2] = [("nft", "nftables"), ("strace", "strace")];
+/// What the tracers of accepts attach to.
+const ACCEPT: &str = "inet_csk_accept";
+const GRAFT: &str = "security_sock_graft";
+
+/// A line of those that show a table, in which there are addresses.
+const PEERS_TEXT: Told = Told::Lines {
+    each: 1,
+    with: " 127.0.0.1 ",
+};
 
 const TCPDUMP: Kind = Kind::Beside {
-    ready: "listening on",
+    ready: Ready::Says("listening on"),
+    start: Start::EachRun,
 };
 
 /// The last call, which nobody answers, has no address.
@@ -184,8 +249,42 @@ const fn conn_cli(name: &'static str, line: &'static str, told: Told) -> Row {
     Row {
         name,
         line,
-        kind: Kind::Beside { ready: "Tracing" },
+        kind: Kind::Beside {
+            ready: Ready::Says("Tracing"),
+            start: Start::EachRun,
+        },
         told,
+    }
+}
+
+/// A tracer that is compiled, or compiles something, when it is started.
+const fn hooked(
+    name: &'static str,
+    line: &'static str,
+    functions: &'static [&'static str],
+    told: Told,
+) -> Row {
+    Row {
+        name,
+        line,
+        kind: Kind::Beside {
+            ready: Ready::Hooks(functions),
+            start: Start::Once,
+        },
+        told,
+    }
+}
+
+impl Row {
+    /// Whether it is started once for all its runs.
+    pub(super) fn starts_once(&self) -> bool {
+        let once = Start::Once;
+        matches!(self.kind, Kind::Beside { start, .. } if start == once)
+    }
+
+    /// Whether it can be asked what it sees of a server that waited before it was started.
+    pub(super) fn can_miss(&self) -> bool {
+        self.told != Told::Nowhere && !matches!(self.kind, Kind::Around { attached: None })
     }
 }
 
@@ -199,7 +298,11 @@ mod tests {
             if let Some((_, out)) = row.line.split_once(" >") {
                 assert_eq!(out, format!(" {OUT}"), "{}", row.name);
             }
-            if matches!(row.kind, Kind::Around) {
+            // What it has told of between two runs is looked up there.
+            if row.starts_once() && row.told != Told::Nowhere {
+                assert!(matches!(row.told, Told::Lines { .. }), "{}", row.name);
+            }
+            if matches!(row.kind, Kind::Around { .. }) {
                 assert!(row.line.ends_with(SERVER), "{}", row.name);
             }
             if matches!(row.told, Told::Lines { .. }) {

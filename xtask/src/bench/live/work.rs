@@ -1,9 +1,11 @@
 //! The work that tracers are measured on: a client that connects and a server that accepts,
-//! each a process of one thread that does nothing else.
+//! each a process that does nothing else, and has one thread unless it is told otherwise.
 
 use std::io::{BufRead as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -23,13 +25,18 @@ pub(crate) struct Args {
     /// Connect as often as each line of standard input says, and print how long it took, in ns
     #[arg(long)]
     client: bool,
+    /// Accept in so many threads more, and print the count of connections for each line of
+    /// standard input
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: u32,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
-    match args.client {
-        true => client(&address),
-        false => serve(&address),
+    match (args.client, args.threads) {
+        (true, _) => client(&address),
+        (false, 0) => serve(&address),
+        (false, threads) => serve_in_threads(&address, threads),
     }
 }
 
@@ -38,17 +45,48 @@ fn tcp() -> Result<OwnedFd> {
     Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Accepts until it is ended.
-fn serve(address: &SocketAddrV4) -> Result<()> {
+fn listener(address: &SocketAddrV4) -> Result<OwnedFd> {
     let listener = tcp()?;
     sockopt::set_socket_reuseaddr(&listener, true)?;
     bind(&listener, address).context("cannot bind")?;
     listen(&listener, 128)?;
+    Ok(listener)
+}
+
+/// Accepts until it is ended.
+fn serve(address: &SocketAddrV4) -> Result<()> {
+    let listener = listener(address)?;
     println!("{READY}");
     loop {
-        // Servers ask who it is.
-        drop(acceptfrom_with(&listener, SocketFlags::CLOEXEC)?);
+        accept(&listener)?;
     }
+}
+
+fn accept(listener: &OwnedFd) -> Result<()> {
+    // Servers ask who it is.
+    drop(acceptfrom_with(listener, SocketFlags::CLOEXEC)?);
+    Ok(())
+}
+
+/// Accepts in so many threads until standard input ends.
+fn serve_in_threads(address: &SocketAddrV4, threads: u32) -> Result<()> {
+    let listener = listener(address)?;
+    let accepted = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while accept(&listener).is_ok() {
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        println!("{READY}");
+        for line in std::io::stdin().lock().lines() {
+            line?;
+            println!("{}", accepted.load(Ordering::Relaxed));
+        }
+        std::process::exit(0)
+    })
 }
 
 fn client(address: &SocketAddrV4) -> Result<()> {

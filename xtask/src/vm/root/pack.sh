@@ -5,6 +5,7 @@ cd "$1"
 rm -rf boot/initrd* usr/share/doc usr/share/man usr/share/locale usr/share/perl usr/share/zoneinfo \
     usr/lib/modules/*/kernel/fs usr/lib/modules/*/kernel/drivers/gpu \
     var/lib/apt/lists var/cache/apt etc/hostname
-cp -L boot/vmlinuz-* "$RECORD_TO/vmlinuz"
+ls usr/lib/modules > "$PACK_TO/release"
+cp -L boot/vmlinuz-* "$PACK_TO/vmlinuz"
 find . -xdev -mindepth 1 ! -path './proc/*' ! -path './sys/*' |
-    cpio --quiet -o -H newc > "$RECORD_TO/root.cpio"
+    cpio --quiet -o -H newc > "$PACK_TO/root.cpio"

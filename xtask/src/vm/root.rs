@@ -1,0 +1,107 @@
+//! The file system of a guest that runs other programs: a small Debian with them, and its
+//! kernel. It is made once and kept.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::apt;
+use super::initramfs::Archive;
+use crate::command;
+use crate::ebpf::strip::strip_debug;
+
+const PACK: &str = include_str!("root/pack.sh");
+
+/// What a root is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    /// The release of Debian.
+    pub(crate) release: &'static str,
+    pub(crate) packages: &'static [&'static str],
+    /// A script that is run with the root's directory before it is packed.
+    pub(crate) prepare: Option<&'static str>,
+}
+
+/// What to boot.
+pub(crate) struct Root {
+    pub(crate) kernel: PathBuf,
+    release: PathBuf,
+    /// An archive without compression, which takes the emulator long.
+    archive: PathBuf,
+}
+
+impl Root {
+    /// Makes the file system in `directory`, unless it is there.
+    pub(crate) fn obtain(recipe: &Recipe, directory: &Path) -> Result<Self> {
+        let root = Self {
+            kernel: directory.join("vmlinuz"),
+            release: directory.join("release"),
+            archive: directory.join("root.cpio"),
+        };
+        // Written last: what is of another making, or not whole, is made again.
+        let stamp = directory.join("made-of");
+        let made_of = recipe.stamp();
+        if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == made_of) {
+            return Ok(root);
+        }
+        for program in ["mmdebstrap", "cpio"] {
+            if !command::is_installed(program) {
+                command::apt_get_install(&[program])?;
+            }
+        }
+        eprintln!("making a Debian for the guest");
+        recipe.make(directory)?;
+        fs::write(&stamp, made_of)?;
+        Ok(root)
+    }
+
+    /// The kernel's, as in `6.1.0-56-cloud-amd64`.
+    pub(crate) fn release(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.release)?.trim_end().to_owned())
+    }
+
+    /// Writes what the guest boots from: this, with xtask as its init, and what else it gets.
+    pub(crate) fn write_initramfs(&self, path: &Path, mut own: Archive) -> Result<()> {
+        let init = fs::read(std::env::current_exe()?).context("cannot read xtask")?;
+        own.executable("init", &strip_debug(&init)?)?;
+        fs::copy(&self.archive, path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let mut initramfs = OpenOptions::new().append(true).open(path)?;
+        initramfs.write_all(&own.finish()?)?;
+        Ok(())
+    }
+}
+
+impl Recipe {
+    fn stamp(&self) -> String {
+        let packages = self.packages.join(",");
+        let prepare = self.prepare.unwrap_or_default();
+        format!("{}\n{packages}\n{prepare}\n{PACK}", self.release)
+    }
+
+    fn make(&self, directory: &Path) -> Result<()> {
+        let sources = directory.join("sources.list");
+        fs::write(&sources, apt::sources(&apt::mirrors()?, self.release)?)?;
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap
+            .args(["--quiet", "--variant=minbase", "--format=null"])
+            .arg(format!("--include={}", self.packages.join(",")))
+            .args(["--aptopt=APT::Install-Recommends false"]);
+        let scripts = self.prepare.map(|text| ("prepare.sh", text));
+        for (name, text) in scripts.into_iter().chain([("pack.sh", PACK)]) {
+            let script = directory.join(name);
+            fs::write(&script, text)?;
+            fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+            mmdebstrap.arg(format!("--customize-hook={}", script.display()));
+        }
+        mmdebstrap
+            .env("PACK_TO", directory.canonicalize()?)
+            .args([self.release, "/dev/null"])
+            .arg(&sources);
+        command::run(&mut mmdebstrap).context("cannot make the guest's Debian")
+    }
+}
