@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    tools::ensure_installed(&[])?;
+    tools::ensure_installed()?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,

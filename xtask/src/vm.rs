@@ -3,7 +3,7 @@
 pub(crate) mod apt;
 pub(crate) mod initramfs;
 pub(crate) mod kernels;
-pub(crate) mod modules;
+mod modules;
 pub(crate) mod qemu;
 pub(crate) mod root;
 pub(crate) mod tools;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     check_names(&args.cases)?;
     qemu::ensure_installed()?;
-    tools::ensure_installed(&[])?;
+    tools::ensure_installed()?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,
@@ -97,11 +97,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if lines.is_empty() {
         lines.extend(Line::ALL);
     }
-    let jobs = jobs(
-        kernels::obtain(&lines, &directory, modules::CASES)?,
-        &args.cases,
-    );
-    let results = run_jobs(jobs, &programs(&conn_cli, &[])?, args, &directory)?;
+    let jobs = jobs(kernels::obtain(&lines, &directory)?, &args.cases);
+    let results = run_jobs(jobs, &programs(&conn_cli)?, args, &directory)?;
     summarise(&results)
 }
 
@@ -144,19 +141,24 @@ fn jobs(kernels: Vec<Kernel>, cases: &[String]) -> VecDeque<Job> {
     jobs
 }
 
-/// The part of the initramfs that all guests share, and more programs of this machine.
-pub(crate) fn programs(conn_cli: &Path, more: &[tools::Tool]) -> Result<Vec<u8>> {
+/// The part of the initramfs that all guests share.
+pub(crate) fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
     for directory in ["dev", "bin", "proc", "sys", "tmp"] {
         archive.directory(directory)?;
     }
     archive.character_device("dev/console", 5, 1)?;
+    archive.executable("init", &init()?)?;
+    archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
+    tools::pack(&mut archive)?;
+    archive.finish()
+}
+
+/// This program, which is PID 1 of each guest.
+fn init() -> Result<Vec<u8>> {
     let init = fs::read(std::env::current_exe()?).context("cannot read xtask")?;
     // Debug information is most of it, and the guest would take its time to unpack it.
-    archive.executable("init", &strip_debug(&init)?)?;
-    archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
-    tools::pack(&mut archive, more)?;
-    archive.finish()
+    strip_debug(&init)
 }
 
 /// Writes what a guest boots from: what all share, what is its own, and its kernel's modules.

@@ -38,6 +38,7 @@ use crate::{
 
 /// The format of standard output.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum Printer {
     /// Lines for people.
     Text(Text),

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use crate::vm::initramfs::Archive;
 use crate::vm::kernels::Kernel;
 use crate::vm::qemu::{self, End, Guest, Processors};
-use crate::vm::{self, Line, build_conn_cli, kernels, modules, tools};
+use crate::vm::{self, Line, build_conn_cli, kernels, tools};
 use crate::{guest as init, workspace_root};
 use figures::Said;
 use rows::ROWS;
@@ -52,19 +52,19 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("the guest is of x86_64: run this on such a machine");
     }
     qemu::ensure_installed()?;
-    tools::ensure_installed(&[])?;
+    tools::ensure_installed()?;
     let conn_cli = match &args.conn_cli {
         Some(path) => path.clone(),
         None => build_conn_cli()?,
     };
     let directory = workspace_root().join("target/vm");
     fs::create_dir_all(&directory)?;
-    let kernel = kernels::obtain(&[args.kernel], &directory, modules::CASES)?.swap_remove(0);
+    let kernel = kernels::obtain(&[args.kernel], &directory)?.swap_remove(0);
     let mut archive = Archive::new();
     let plan = format!("{} {}\n", args.connections, args.runs);
     archive.file(init::RATE.trim_start_matches('/'), plan)?;
     let initramfs = directory.join("bench-rate.cpio.gz");
-    let programs = vm::programs(&conn_cli, &[])?;
+    let programs = vm::programs(&conn_cli)?;
     vm::write_initramfs(&initramfs, &programs, archive, &kernel)?;
     let guest = Guest {
         kernel: &kernel.image,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use super::apt::{Apt, Package};
-use super::modules::{self, Set};
+use super::modules;
 
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
@@ -55,46 +55,46 @@ impl fmt::Display for Line {
 /// A kernel ready to boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
-    pub(super) line: Line,
+    pub(crate) line: Line,
     /// As in `6.1.0-56`.
     pub(crate) release: String,
     pub(crate) image: PathBuf,
     /// Where its modules are, as [`modules::keep`] left them.
-    pub(super) modules: PathBuf,
+    pub(crate) modules: PathBuf,
 }
 
 impl Kernel {
-    fn kept(line: Line, release: String, directory: &Path, set: Set) -> Self {
+    fn kept(line: Line, release: String, directory: &Path) -> Self {
         Self {
             line,
             release,
             image: directory.join("vmlinuz"),
-            modules: directory.join(set.directory),
+            modules: directory.join("modules"),
         }
     }
 
-    fn is_whole(&self, set: Set) -> bool {
-        self.image.exists() && modules::are_kept(&self.modules, set)
+    fn is_whole(&self) -> bool {
+        self.image.exists() && modules::are_kept(&self.modules)
     }
 }
 
 /// Finds the current kernel of each line and fetches those that are not there yet.
 ///
 /// Without a network, the kernels fetched earlier do.
-pub(crate) fn obtain(lines: &[Line], directory: &Path, set: Set) -> Result<Vec<Kernel>> {
+pub(crate) fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
     lines
         .iter()
         .map(|&line| {
             let store = directory.join("kernels").join(line.to_string());
-            fetch(line, directory, &store, set).or_else(|error| {
+            fetch(line, directory, &store).or_else(|error| {
                 eprintln!("cannot fetch the kernel {line}, trying one fetched before: {error:#}");
-                cached(line, &store, set)
+                cached(line, &store)
             })
         })
         .collect()
 }
 
-fn fetch(line: Line, directory: &Path, store: &Path, set: Set) -> Result<Kernel> {
+fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
     let apt = Apt::updated(&directory.join("apt").join(line.debian()), line.debian())?;
     let meta = apt.show(META_PACKAGE)?.into_iter().next();
     let meta = meta.with_context(|| format!("no package {META_PACKAGE}"))?;
@@ -102,8 +102,8 @@ fn fetch(line: Line, directory: &Path, store: &Path, set: Set) -> Result<Kernel>
         .with_context(|| format!("{META_PACKAGE} {} depends on no image", meta.version))?;
     let release = release_of(&image.name)?;
     let directory = store.join(&release);
-    let kernel = Kernel::kept(line, release, &directory, set);
-    if !kernel.is_whole(set) {
+    let kernel = Kernel::kept(line, release, &directory);
+    if !kernel.is_whole() {
         println!("fetching Linux {}", kernel.release);
         let unpacked = store.join("unpacked");
         if unpacked.exists() {
@@ -117,7 +117,7 @@ fn fetch(line: Line, directory: &Path, store: &Path, set: Set) -> Result<Kernel>
             }
         }
         fs::create_dir_all(&directory)?;
-        modules::keep(&unpacked, &kernel.modules, set)?;
+        modules::keep(&unpacked, &kernel.modules)?;
         let found = find_image(&unpacked)?
             .with_context(|| format!("the package {} has no vmlinuz", image.name))?;
         fs::rename(found, &kernel.image)?;
@@ -157,14 +157,14 @@ fn release_of(package: &str) -> Result<String> {
 }
 
 /// The kernel of this line that was fetched last.
-fn cached(line: Line, store: &Path, set: Set) -> Result<Kernel> {
+fn cached(line: Line, store: &Path) -> Result<Kernel> {
     let mut kernels = Vec::new();
     if store.exists() {
         for entry in fs::read_dir(store)? {
             let entry = entry?;
             let release = entry.file_name().to_string_lossy().into_owned();
-            let kernel = Kernel::kept(line, release, &entry.path(), set);
-            if kernel.is_whole(set) {
+            let kernel = Kernel::kept(line, release, &entry.path());
+            if kernel.is_whole() {
                 kernels.push((fs::metadata(&kernel.image)?.modified()?, kernel));
             }
         }

@@ -9,34 +9,22 @@ use anyhow::{Context as _, Result};
 use lzma_rust2::XzReader;
 use object::{Object as _, ObjectSection as _};
 
-/// Modules that some guests want.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Set {
-    /// Where they are kept, beside the kernel's image.
-    pub(super) directory: &'static str,
-    wanted: &'static [&'static str],
-}
-
 /// What `ss` asks, and the interfaces that packets are sent through.
-pub(crate) const CASES: Set = Set {
-    directory: "modules",
-    wanted: &["tcp_diag", "veth", "8021q", "inet_diag"],
-};
+const WANTED: [&str; 4] = ["tcp_diag", "veth", "8021q", "inet_diag"];
 
 /// Written last, beside the modules: says which ones they are.
 const STAMP: &str = "wanted";
 
 /// Whether all modules that are wanted now were kept there.
-pub(super) fn are_kept(directory: &Path, set: Set) -> bool {
-    let wanted = set.wanted.join("\n");
-    fs::read_to_string(directory.join(STAMP)).is_ok_and(|stamp| stamp == wanted)
+pub(super) fn are_kept(directory: &Path) -> bool {
+    fs::read_to_string(directory.join(STAMP)).is_ok_and(|stamp| stamp == WANTED.join("\n"))
 }
 
 /// Finds the modules and what they depend on under `unpacked`, and keeps them in
 /// `directory`, uncompressed; the order of their names is the one to load them in.
 ///
 /// A module that has no file is built in.
-pub(super) fn keep(unpacked: &Path, directory: &Path, set: Set) -> Result<()> {
+pub(super) fn keep(unpacked: &Path, directory: &Path) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory)?;
     }
@@ -44,7 +32,7 @@ pub(super) fn keep(unpacked: &Path, directory: &Path, set: Set) -> Result<()> {
     let mut files = Vec::new();
     find_modules(unpacked, &mut files)?;
     // Debian's packages have no modules.dep: it is made where they are installed.
-    let modules = load_order(set.wanted, |name| {
+    let modules = load_order(&WANTED, |name| {
         let Some((_, path)) = files.iter().find(|(found, _)| found == name) else {
             return Ok(None);
         };
@@ -56,7 +44,7 @@ pub(super) fn keep(unpacked: &Path, directory: &Path, set: Set) -> Result<()> {
     for (index, (name, content)) in modules.iter().enumerate() {
         fs::write(directory.join(format!("{index:02}-{name}.ko")), content)?;
     }
-    fs::write(directory.join(STAMP), set.wanted.join("\n"))?;
+    fs::write(directory.join(STAMP), WANTED.join("\n"))?;
     Ok(())
 }
 

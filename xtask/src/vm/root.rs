@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result};
 use super::apt;
 use super::initramfs::Archive;
 use crate::command;
-use crate::ebpf::strip::strip_debug;
 
 const PACK: &str = include_str!("root/pack.sh");
 
@@ -66,8 +65,7 @@ impl Root {
 
     /// Writes what the guest boots from: this, with xtask as its init, and what else it gets.
     pub(crate) fn write_initramfs(&self, path: &Path, mut own: Archive) -> Result<()> {
-        let init = fs::read(std::env::current_exe()?).context("cannot read xtask")?;
-        own.executable("init", &strip_debug(&init)?)?;
+        own.executable("init", &super::init()?)?;
         fs::copy(&self.archive, path)
             .with_context(|| format!("cannot write {}", path.display()))?;
         let mut initramfs = OpenOptions::new().append(true).open(path)?;

@@ -10,22 +10,18 @@ use anyhow::{Context as _, Result, bail};
 use super::initramfs::Archive;
 use crate::command;
 
-/// A program, and the package that has it.
-pub(crate) type Tool = (&'static str, &'static str);
-
-/// Those that each guest has.
-const TOOLS: [Tool; 4] = [
+/// The programs, and the package that has each.
+const TOOLS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("nstat", "iproute2"),
     ("ss", "iproute2"),
     ("tcpdump", "tcpdump"),
 ];
 
-/// Installs those that are missing, and of more.
-pub(crate) fn ensure_installed(more: &[Tool]) -> Result<()> {
+/// Installs those that are missing.
+pub(crate) fn ensure_installed() -> Result<()> {
     let missing: BTreeSet<_> = TOOLS
         .iter()
-        .chain(more)
         .filter(|(program, _)| command::find(program).is_none())
         .map(|(_, package)| *package)
         .collect();
@@ -42,12 +38,12 @@ const PASSWD: &str = "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:
 const GROUP: &str = "root:x:0:\n";
 
 /// Packs the programs into `/bin`, and their libraries where they are looked for.
-pub(super) fn pack(archive: &mut Archive, more: &[Tool]) -> Result<()> {
+pub(super) fn pack(archive: &mut Archive) -> Result<()> {
     archive.directory("etc")?;
     archive.file("etc/passwd", PASSWD)?;
     archive.file("etc/group", GROUP)?;
     let mut libraries = BTreeSet::new();
-    for (program, package) in TOOLS.iter().chain(more) {
+    for (program, package) in TOOLS {
         let path = command::find(program)
             .with_context(|| format!("{program} is missing; install the package {package}"))?;
         archive.program(&format!("bin/{program}"), &path)?;
