@@ -32,12 +32,13 @@ const GUEST_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// In MiB; its file system is in memory, half of which it may take.
 const GUEST_MEMORY: u32 = 4096;
 
-/// The Debian with the tracers, and what those need that compile something when they start.
+/// The Debian with the tracers, and what those need that compile something.
 const ROOT: Recipe = Recipe {
     release: "bookworm",
     packages: &[
         "linux-image-cloud-amd64",
         "linux-headers-cloud-amd64",
+        "linux-image-cloud-amd64-dbg",
         "libc6-dev",
         "bpftrace",
         "bpfcc-tools",
@@ -45,6 +46,8 @@ const ROOT: Recipe = Recipe {
         "iptables",
         "nftables",
         "strace",
+        "systemtap",
+        "systemtap-doc",
         "kmod",
     ],
     prepare: Some(include_str!("live/prepare.sh")),

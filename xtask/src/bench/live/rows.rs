@@ -198,6 +198,15 @@ pub(super) const ROWS: &[Row] = &[
         &[ACCEPT],
         PEERS_TEXT,
     ),
+    Row {
+        name: "SystemTap, tcp_connections",
+        line: "staprun /tcp_connections.ko > /tmp/out",
+        kind: Kind::Beside {
+            ready: Ready::Hooks(&[ACCEPT]),
+            start: Start::EachRun,
+        },
+        told: PEERS_TEXT,
+    },
     hooked(
         "nothing, on both hooks",
         "bpftrace -e 'kretprobe:inet_csk_accept { } kprobe:security_sock_graft { }'",
@@ -231,7 +240,7 @@ const GRAFT: &str = "security_sock_graft";
 /// A line of those that show a table, in which there are addresses.
 const PEERS_TEXT: Told = Told::Lines {
     each: 1,
-    with: " 127.0.0.1 ",
+    with: " 127.0.0.1",
 };
 
 const TCPDUMP: Kind = Kind::Beside {
