@@ -84,7 +84,7 @@ fn with_threads_waiting(row: &Row, connections: u32) -> Result<(Missed, Option<T
     Ok((Missed { missed, of }, tracer))
 }
 
-/// Measures the tracer beside a server of one thread: the one that runs, or it is started.
+/// Measures the tracer with a server of one thread: the one that runs, or it is started.
 fn with_one_server<'a>(
     row: &'a Row,
     connections: u32,
@@ -92,20 +92,8 @@ fn with_one_server<'a>(
     running: Option<Tracer<'a>>,
 ) -> Result<Vec<Figure>> {
     forget();
-    // Ends with the value.
-    let mut _server = None;
-    let tracer = match row.kind {
-        Kind::Around { .. } => Tracer::around(row)?,
-        _ => {
-            let server = _server.insert(Started::new(&work(""))?);
-            server.wait_for_stdout()?;
-            rest();
-            match running {
-                Some(tracer) => tracer,
-                None => Tracer::beside(row, server.id())?,
-            }
-        }
-    };
+    // The server ends with the value.
+    let (_server, tracer) = server_and_tracer(row, running)?;
     let told_before = match row.starts_once() {
         true => tracer.told_in_out()?,
         false => 0,
@@ -130,6 +118,24 @@ fn with_one_server<'a>(
         }
     }
     Ok(figures)
+}
+
+/// A server of one thread, unless it is the tracer's own, and the tracer.
+fn server_and_tracer<'a>(
+    row: &'a Row,
+    running: Option<Tracer<'a>>,
+) -> Result<(Option<Started>, Tracer<'a>)> {
+    if matches!(row.kind, Kind::Around { .. }) {
+        return Ok((None, Tracer::around(row)?));
+    }
+    let mut server = Started::new(&work(""))?;
+    server.wait_for_stdout()?;
+    rest();
+    let tracer = match running {
+        Some(tracer) => tracer,
+        None => Tracer::beside(row, server.id())?,
+    };
+    Ok((Some(server), tracer))
 }
 
 fn one_run(client: &mut Client, connections: u32, tracer: &Tracer<'_>) -> Result<Figure> {
