@@ -201,10 +201,13 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "SystemTap, tcp_connections",
         line: "staprun /tcp_connections.ko > /tmp/out",
-        kind: Kind::Beside {
-            ready: Ready::Hooks(&[ACCEPT]),
-            start: Start::EachRun,
-        },
+        kind: STAPRUN,
+        told: PEERS_TEXT,
+    },
+    Row {
+        name: "SystemTap, with longer lines",
+        line: "staprun /tcp_connections_wide.ko > /tmp/out",
+        kind: STAPRUN,
         told: PEERS_TEXT,
     },
     hooked(
@@ -245,6 +248,12 @@ const PEERS_TEXT: Told = Told::Lines {
 
 const TCPDUMP: Kind = Kind::Beside {
     ready: Ready::Says("listening on"),
+    start: Start::EachRun,
+};
+
+/// Its module has been compiled.
+const STAPRUN: Kind = Kind::Beside {
+    ready: Ready::Hooks(&[ACCEPT]),
     start: Start::EachRun,
 };
 
