@@ -1,10 +1,13 @@
 //! From the bytes of a ring buffer record to a connection.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use conn_common::{
     AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
-    HOOK_TRACEPOINT, UNKNOWN_WAIT,
+    HOOK_TRACEPOINT, UNKNOWN_WAIT, V4_MAPPED,
 };
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
@@ -43,6 +46,7 @@ impl WallClock {
 
 /// Reads one record; None if it is not a whole event that makes sense.
 #[must_use]
+#[inline]
 pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
     let event: Event = bytemuck::try_pod_read_unaligned(record).ok()?;
     let hook = match event.hook {
@@ -82,7 +86,11 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
 /// An address as the programs write it.
 #[must_use]
 pub(super) fn host(words: Address) -> Host {
-    Host::at(bytemuck::cast::<_, [u8; 16]>(words))
+    Host::Address(match words {
+        // Most are, and word by word it is soon seen.
+        [0, 0, V4_MAPPED, address] => Ipv4Addr::from(u32::from_be(address)).into(),
+        _ => Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(words)).into(),
+    })
 }
 
 #[cfg(test)]
