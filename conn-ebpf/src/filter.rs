@@ -14,7 +14,7 @@ use conn_common::{AF_INET, Address, V4_MAPPED};
 
 use crate::{
     config::{is_on, setting},
-    socket::{Ends, SocketCopy},
+    socket::{Ends, Fields},
 };
 
 /// Networks of clients, in the form of [`Address`]; the longest prefix decides. The value is
@@ -54,7 +54,7 @@ pub fn wants_ends(ends: &Ends) -> bool {
 /// Whether a connection is wanted that the running task accepts.
 #[inline(always)]
 #[must_use]
-pub fn wants_accepted(ends: &Ends, socket: &SocketCopy) -> bool {
+pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
     wants_ends(ends) && wants_namespace(|| socket.netns()) && wants_task()
 }
 

@@ -19,7 +19,7 @@ use conn_common::{
 
 use crate::{
     config, filter,
-    socket::{Ends, Socket, SocketCopy},
+    socket::{Ends, Fields, Socket},
 };
 
 /// Those who have got further than to ask. The user side sets the size.
@@ -99,7 +99,7 @@ pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
 /// Counts a connection that the running task accepts, and reports it. `timed`: the TCP socket
 /// that tells since when it has been established.
 #[inline(always)]
-pub fn accepted(ends: &Ends, hook: u16, socket: &SocketCopy, timed: Socket) {
+pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, timed: Socket) {
     count(&acceptor(ends), Stage::Accepted);
     // SAFETY: it only reads the clock.
     let wait_ns = timed.waited(unsafe { bpf_ktime_get_ns() });

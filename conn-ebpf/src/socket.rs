@@ -23,12 +23,129 @@ const COMMON_WORDS: usize = 11;
 #[derive(Clone, Copy)]
 pub struct Socket(*const c_void);
 
-/// A socket, with a copy of what it begins with: one call of the helper costs more than to copy
-/// all of it does.
-pub struct SocketCopy {
+/// The fields of a socket, by the way that the program may read them.
+pub trait Fields {
+    /// A field of `struct sock_common`.
+    fn common<T: Copy>(&self, offset: u16) -> T;
+
+    /// The protocol, which lies in `struct sock`.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read.
+    fn protocol(&self, offset: u16) -> Result<u16, i32>;
+
+    /// The socket itself.
+    fn socket(&self) -> Socket;
+
+    /// The local port, host byte order; 0 of a socket that is not of an IP family.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
+    /// be found.
+    #[inline(always)]
+    fn local_port(&self) -> Result<u16, i32> {
+        let port = self.port_or_error();
+        if port < 0 { Err(port) } else { Ok(port as u16) }
+    }
+
+    /// The port, or a negative error, as the kernel's own functions have it: a Result that
+    /// is passed on from a call to a call has a part that is not set, which the compiler
+    /// may read all the same and the verifier then refuses.
+    #[inline(always)]
+    fn port_or_error(&self) -> i32 {
+        match self.common::<u16>(offset(|at| &at.num)) {
+            0 => self.kept_port(),
+            port => i32::from(port),
+        }
+    }
+
+    /// A connection that was reset while it waited is accepted all the same, closed already,
+    /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
+    #[inline(always)]
+    fn kept_port(&self) -> i32 {
+        if !is_ip(self.family()) {
+            return 0;
+        }
+        match offset(|at| &at.sport) {
+            UNKNOWN_OFFSET => NO_PORT,
+            at_sport => match self.socket().read(at_sport) {
+                Ok(port) => i32::from(u16::from_be(port)),
+                Err(error) => error,
+            },
+        }
+    }
+
+    /// What kind of socket it is.
+    ///
+    /// # Errors
+    /// The kernel's, when the memory cannot be read.
+    #[inline(always)]
+    fn kind(&self) -> Result<Kind, i32> {
+        if !is_ip(self.family()) {
+            return Ok(Kind::Other);
+        }
+        let at_protocol = offset(|at| &at.protocol);
+        if at_protocol == UNKNOWN_OFFSET {
+            return Ok(Kind::Tcp);
+        }
+        Ok(match self.protocol(at_protocol)? {
+            IPPROTO_TCP => Kind::Tcp,
+            IPPROTO_MPTCP => Kind::Multipath,
+            _ => Kind::Other,
+        })
+    }
+
+    /// Both ends of the connection of a socket of an IP family.
+    #[inline(always)]
+    fn ends(&self, local_port: u16) -> Ends {
+        let family = self.family();
+        let (remote_address, local_address) = if family == AF_INET6 {
+            (
+                self.common(offset(|at| &at.v6_daddr)),
+                self.common(offset(|at| &at.v6_rcv_saddr)),
+            )
+        } else {
+            (
+                v4_mapped(self.common(offset(|at| &at.daddr))),
+                v4_mapped(self.common(offset(|at| &at.rcv_saddr))),
+            )
+        };
+        Ends {
+            remote_address,
+            local_address,
+            remote_port: u16::from_be(self.common(offset(|at| &at.dport))),
+            local_port,
+            family,
+        }
+    }
+
+    /// The inode number of the socket's network namespace, 0 if it cannot be told.
+    #[inline(always)]
+    fn netns(&self) -> u32 {
+        let at_inum = offset(|at| &at.netns_inum);
+        if at_inum == UNKNOWN_OFFSET {
+            return 0;
+        }
+        Socket(self.common(offset(|at| &at.net))).read(at_inum).unwrap_or(0)
+    }
+
+    /// `AF_INET`, `AF_INET6` or any other.
+    #[inline(always)]
+    fn family(&self) -> u16 {
+        self.common(offset(|at| &at.family))
+    }
+}
+
+/// The fields of a socket that a program has only the address of: a copy of what it begins with,
+/// since one call of the helper costs more than to copy all of it does.
+pub struct Copied {
     socket: Socket,
     common: [u64; COMMON_WORDS],
 }
+
+/// The fields of a socket that the verifier knows to be one (`PTR_TO_BTF_ID`): they are read where
+/// they are, and the kernel sees to it that nothing happens if they are not there.
+pub struct Direct(Socket);
 
 /// What kind of socket was accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,9 +203,9 @@ impl Socket {
     /// # Errors
     /// The kernel's, when the memory cannot be read.
     #[inline(always)]
-    pub fn copy(self) -> Result<SocketCopy, i32> {
+    pub fn copy(self) -> Result<Copied, i32> {
         let common = self.read(0)?;
-        Ok(SocketCopy {
+        Ok(Copied {
             socket: self,
             common,
         })
@@ -119,112 +236,9 @@ impl Socket {
     }
 }
 
-impl SocketCopy {
-    /// The local port, host byte order; 0 of a socket that is not of an IP family.
-    ///
-    /// # Errors
-    /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
-    /// be found.
+impl Fields for Copied {
     #[inline(always)]
-    pub fn local_port(&self) -> Result<u16, i32> {
-        let port = self.port_or_error();
-        if port < 0 { Err(port) } else { Ok(port as u16) }
-    }
-
-    /// The port, or a negative error, as the kernel's own functions have it: a Result that
-    /// is passed on from a call to a call has a part that is not set, which the compiler
-    /// may read all the same and the verifier then refuses.
-    #[inline(always)]
-    fn port_or_error(&self) -> i32 {
-        match self.field::<u16>(offset(|at| &at.num)) {
-            0 => self.kept_port(),
-            port => i32::from(port),
-        }
-    }
-
-    /// A connection that was reset while it waited is accepted all the same, closed already,
-    /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
-    #[inline(always)]
-    fn kept_port(&self) -> i32 {
-        if !is_ip(self.family()) {
-            return 0;
-        }
-        match offset(|at| &at.sport) {
-            UNKNOWN_OFFSET => NO_PORT,
-            at_sport => match self.socket.read(at_sport) {
-                Ok(port) => i32::from(u16::from_be(port)),
-                Err(error) => error,
-            },
-        }
-    }
-
-    /// What kind of socket it is.
-    ///
-    /// # Errors
-    /// The kernel's, when the memory cannot be read.
-    #[inline(always)]
-    pub fn kind(&self) -> Result<Kind, i32> {
-        if !is_ip(self.family()) {
-            return Ok(Kind::Other);
-        }
-        let at_protocol = offset(|at| &at.protocol);
-        if at_protocol == UNKNOWN_OFFSET {
-            return Ok(Kind::Tcp);
-        }
-        Ok(match self.socket.read::<u16>(at_protocol)? {
-            IPPROTO_TCP => Kind::Tcp,
-            IPPROTO_MPTCP => Kind::Multipath,
-            _ => Kind::Other,
-        })
-    }
-
-    /// Both ends of the connection of a socket of an IP family.
-    #[inline(always)]
-    #[must_use]
-    pub fn ends(&self, local_port: u16) -> Ends {
-        let family = self.family();
-        let (remote_address, local_address) = if family == AF_INET6 {
-            (
-                self.field(offset(|at| &at.v6_daddr)),
-                self.field(offset(|at| &at.v6_rcv_saddr)),
-            )
-        } else {
-            (
-                v4_mapped(self.field(offset(|at| &at.daddr))),
-                v4_mapped(self.field(offset(|at| &at.rcv_saddr))),
-            )
-        };
-        Ends {
-            remote_address,
-            local_address,
-            remote_port: u16::from_be(self.field(offset(|at| &at.dport))),
-            local_port,
-            family,
-        }
-    }
-
-    /// The inode number of the socket's network namespace, 0 if it cannot be told.
-    #[inline(always)]
-    #[must_use]
-    pub fn netns(&self) -> u32 {
-        let at_inum = offset(|at| &at.netns_inum);
-        if at_inum == UNKNOWN_OFFSET {
-            return 0;
-        }
-        match Socket::new(self.field(offset(|at| &at.net))) {
-            Some(net) => net.read(at_inum).unwrap_or(0),
-            None => 0,
-        }
-    }
-
-    #[inline(always)]
-    fn family(&self) -> u16 {
-        self.field(offset(|at| &at.family))
-    }
-
-    /// A field of `struct sock_common`.
-    #[inline(always)]
-    fn field<T>(&self, offset: u16) -> T {
+    fn common<T: Copy>(&self, offset: u16) -> T {
         // SAFETY: the user side gives offsets within the copy only, aligned as the kernel's
         // compiler aligned them, and the verifier, who knows them, refuses any other. Every T
         // used here is valid for any bytes.
@@ -232,6 +246,47 @@ impl SocketCopy {
             let field = self.common.as_ptr().byte_add(usize::from(offset));
             field.cast::<T>().read()
         }
+    }
+
+    #[inline(always)]
+    fn protocol(&self, offset: u16) -> Result<u16, i32> {
+        self.socket.read(offset)
+    }
+
+    #[inline(always)]
+    fn socket(&self) -> Socket {
+        self.socket
+    }
+}
+
+impl Direct {
+    /// The fields of the socket that the kernel has passed to an fentry program.
+    ///
+    /// # Safety
+    /// The verifier must know the pointer, or the program is not loaded.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn new(socket: Socket) -> Self {
+        Self(socket)
+    }
+}
+
+impl Fields for Direct {
+    #[inline(always)]
+    fn common<T: Copy>(&self, offset: u16) -> T {
+        // SAFETY: as above; what the verifier lets through is within `struct sock`. Volatile, since
+        // it is the kernel's memory.
+        unsafe { self.0.0.byte_add(usize::from(offset)).cast::<T>().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn protocol(&self, offset: u16) -> Result<u16, i32> {
+        Ok(self.common(offset))
+    }
+
+    #[inline(always)]
+    fn socket(&self) -> Socket {
+        self.0
     }
 }
 

@@ -17,7 +17,7 @@ use aya_log_ebpf::debug;
 use conn_common::HOOK_FENTRY;
 use conn_ebpf::{
     config, filter, record,
-    socket::{Kind, Socket},
+    socket::{Direct, Fields as _, Kind, Socket},
 };
 
 /// The fentry program on `security_sock_graft`.
@@ -35,19 +35,20 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
     let Some(socket) = Socket::new(ctx.arg::<*const c_void>(0)) else {
         return Ok(());
     };
-    let copy = socket.copy()?;
-    let local_port = copy.local_port()?;
+    // SAFETY: it is the argument that the kernel's BTF says is a socket.
+    let fields = unsafe { Direct::new(socket) };
+    let local_port = fields.local_port()?;
     if !config::watched(local_port) {
         return Ok(());
     }
-    let timed = match copy.kind()? {
+    let timed = match fields.kind()? {
         Kind::Tcp => socket,
         Kind::Multipath => Socket::NONE,
         Kind::Other => return Ok(()),
     };
-    let ends = copy.ends(local_port);
-    if filter::wants_accepted(&ends, &copy) {
-        record::accepted(&ends, HOOK_FENTRY, &copy, timed);
+    let ends = fields.ends(local_port);
+    if filter::wants_accepted(&ends, &fields) {
+        record::accepted(&ends, HOOK_FENTRY, &fields, timed);
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use aya_log_ebpf::debug;
 use conn_common::{HOOK_KPROBE, HOOK_KRETPROBE};
 use conn_ebpf::{
     config, filter, record,
-    socket::{Kind, Socket},
+    socket::{Fields as _, Kind, Socket},
 };
 
 use crate::seen;

@@ -14,7 +14,7 @@ use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext
 use conn_common::{Address, HOOK_TRACEPOINT};
 use conn_ebpf::{
     config, filter, record,
-    socket::{Ends, Socket},
+    socket::{Ends, Fields as _, Socket},
 };
 
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`.
