@@ -126,7 +126,9 @@ pub trait Fields {
         if at_inum == UNKNOWN_OFFSET {
             return 0;
         }
-        Socket(self.common(offset(|at| &at.net))).read(at_inum).unwrap_or(0)
+        Socket(self.common(offset(|at| &at.net)))
+            .read(at_inum)
+            .unwrap_or(0)
     }
 
     /// `AF_INET`, `AF_INET6` or any other.
@@ -276,7 +278,13 @@ impl Fields for Direct {
     fn common<T: Copy>(&self, offset: u16) -> T {
         // SAFETY: as above; what the verifier lets through is within `struct sock`. Volatile, since
         // it is the kernel's memory.
-        unsafe { self.0.0.byte_add(usize::from(offset)).cast::<T>().read_volatile() }
+        unsafe {
+            self.0
+                .0
+                .byte_add(usize::from(offset))
+                .cast::<T>()
+                .read_volatile()
+        }
     }
 
     #[inline(always)]

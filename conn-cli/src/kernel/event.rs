@@ -9,7 +9,7 @@ use conn_common::{
     AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
     HOOK_TRACEPOINT, UNKNOWN_WAIT, V4_MAPPED,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::connection::{Connection, Family, Hook, Host, Process, Source, When};
@@ -18,7 +18,8 @@ use crate::connection::{Connection, Family, Hook, Host, Process, Source, When};
 /// It changes when the wall clock is set, so it is read again for every batch.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
-    ahead: SignedDuration,
+    /// In nanoseconds.
+    ahead: i64,
 }
 
 impl WallClock {
@@ -27,7 +28,7 @@ impl WallClock {
     pub fn now() -> Self {
         let read = |clock| {
             let time = clock_gettime(clock);
-            SignedDuration::new(time.tv_sec, time.tv_nsec as i32)
+            time.tv_sec * NANOS + time.tv_nsec
         };
         // The middle of two, lest an interruption between two readings shift every time.
         let before = read(ClockId::Boottime);
@@ -39,10 +40,14 @@ impl WallClock {
     }
 
     fn at(self, boot_ns: u64) -> Option<Timestamp> {
-        let boot = SignedDuration::from_nanos(i64::try_from(boot_ns).ok()?);
-        Timestamp::from_duration(self.ahead.checked_add(boot)?).ok()
+        let wall = self.ahead.checked_add(i64::try_from(boot_ns).ok()?)?;
+        let (second, nanosecond) = (wall.div_euclid(NANOS), wall.rem_euclid(NANOS));
+        Timestamp::new(second, nanosecond as i32).ok()
     }
 }
+
+/// In a second. An i64 of them reaches to the year 2262.
+const NANOS: i64 = 1_000_000_000;
 
 /// Reads one record; None if it is not a whole event that makes sense.
 #[must_use]
@@ -95,10 +100,12 @@ pub(super) fn host(words: Address) -> Host {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     const CLOCK: WallClock = WallClock {
-        ahead: SignedDuration::from_secs(1_395_029_583),
+        ahead: 1_395_029_583 * NANOS,
     };
 
     fn event() -> Event {

@@ -16,13 +16,33 @@ pub(super) fn put_host(out: &mut Vec<u8>, host: &Host) {
 }
 
 fn put_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
-    let [first, rest @ ..] = address.octets();
-    put_number(out, first);
-    for octet in rest {
-        out.push(b'.');
-        put_number(out, octet);
+    let mut text = [0; 16];
+    let mut end = 0;
+    for octet in address.octets() {
+        let (digits, length) = OCTETS[usize::from(octet)];
+        text[end..end + digits.len()].copy_from_slice(&digits);
+        end += length;
     }
+    // Without the last point.
+    out.extend_from_slice(&text[..end - 1]);
 }
+
+/// Each octet's digits with a point behind them, and how many bytes that is.
+const OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let (hundreds, tens, ones) = (octet / 100, octet / 10 % 10, octet % 10);
+        let digit = [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8];
+        octets[octet] = match octet {
+            0..10 => ([digit[2], b'.', 0, 0], 2),
+            10..100 => ([digit[1], digit[2], b'.', 0], 3),
+            _ => ([digit[0], digit[1], digit[2], b'.'], 4),
+        };
+        octet += 1;
+    }
+    octets
+};
 
 /// Appends a number.
 pub(super) fn put_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
@@ -42,9 +62,11 @@ mod tests {
             "::",
             "2001:db8::1",
         ];
+        let every_octet = (0..=255).map(|octet| Host::at([octet, 255 - octet, octet, 7]));
         let mut hosts = addresses
             .map(|text| Host::at(text.parse::<IpAddr>().unwrap()))
             .to_vec();
+        hosts.extend(every_octet);
         hosts.extend([Host::named(b"web-1.example.org").unwrap(), Host::Unknown]);
         for host in hosts {
             let mut out = Vec::new();

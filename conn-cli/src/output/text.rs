@@ -29,6 +29,7 @@ pub struct Text {
     look: Look,
     time: Painted,
     address: Painted,
+    beginning: Beginning,
     rows: Option<Rows>,
 }
 
@@ -62,6 +63,25 @@ impl Painted {
     }
 }
 
+/// What a line has before the address. Lines come in bursts and times are in seconds, so it is kept as
+/// long as it is the same.
+#[derive(Debug, Default)]
+struct Beginning {
+    when: String,
+    what: &'static str,
+    text: String,
+}
+
+impl Beginning {
+    fn set(&mut self, when: &str, what: &'static str, time: &Painted, address: &Painted) {
+        when.clone_into(&mut self.when);
+        self.what = what;
+        self.text.clear();
+        let parts = [&time.on, when, &time.off, " ", what, " from ", &address.on];
+        self.text.extend(parts);
+    }
+}
+
 impl Text {
     /// Times are as the clock has them.
     #[must_use]
@@ -71,6 +91,7 @@ impl Text {
             look,
             time: Painted::new(TIME, look.colour),
             address: Painted::new(ADDRESS, look.colour),
+            beginning: Beginning::default(),
             rows: None,
         }
     }
@@ -91,23 +112,28 @@ impl Text {
 
     /// `Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1`
     pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
-        let (time, address) = (&self.time, &self.address);
-        out.extend_from_slice(time.on.as_bytes());
-        match &connection.time {
-            When::At(moment) => out.extend_from_slice(self.clock.text(*moment).as_bytes()),
-            When::Recorded(when) => put(out, format_args!("{} ({})", when.text, when.lacks)),
-            When::Unknown => out.extend_from_slice(b"(no time)"),
+        let what = match connection.stage() {
+            _ if !self.look.names_stage => "New connection",
+            Stage::Syn => "SYN",
+            Stage::Established => "Established",
+            Stage::Accepted => "Accepted",
+        };
+        let recorded;
+        let when = match &connection.time {
+            When::At(moment) => self.clock.text(*moment),
+            When::Recorded(when) => {
+                recorded = format!("{} ({})", when.text, when.lacks);
+                &recorded
+            }
+            When::Unknown => "(no time)",
+        };
+        let beginning = &mut self.beginning;
+        if beginning.when != when || beginning.what != what {
+            beginning.set(when, what, &self.time, &self.address);
         }
-        out.extend_from_slice(time.off.as_bytes());
-        out.extend_from_slice(match connection.stage() {
-            _ if !self.look.names_stage => b" New connection from ",
-            Stage::Syn => b" SYN from ",
-            Stage::Established => b" Established from ",
-            Stage::Accepted => b" Accepted from ",
-        });
-        out.extend_from_slice(address.on.as_bytes());
+        out.extend_from_slice(beginning.text.as_bytes());
         put_host(out, &connection.remote);
-        out.extend_from_slice(address.off.as_bytes());
+        out.extend_from_slice(self.address.off.as_bytes());
         if let (true, Some(port)) = (self.look.names_port, connection.local_port) {
             out.extend_from_slice(b" to port ");
             put_number(out, port);
