@@ -25,10 +25,11 @@ pub const AF_INET: u16 = 2;
 /// `AF_INET6` of `include/linux/socket.h`.
 pub const AF_INET6: u16 = 10;
 
-/// The event came from the kretprobe on `inet_csk_accept`.
+/// The kretprobe on `inet_csk_accept` saw the connection, and then the kprobe on
+/// `security_sock_graft`, which the event comes from.
 pub const HOOK_KRETPROBE: u16 = 1;
-/// The event came from the kprobe on `security_sock_graft`: the kretprobe did not
-/// see this connection.
+/// The event came from the kprobe on `security_sock_graft`, and the kretprobe did not see this
+/// connection.
 pub const HOOK_KPROBE: u16 = 2;
 /// The event came from the fentry program on `security_sock_graft`.
 pub const HOOK_FENTRY: u16 = 3;
