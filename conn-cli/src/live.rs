@@ -209,7 +209,7 @@ impl Tracing {
             } else {
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
-                    () = sleep(self.screen.patience()) => {
+                    () = sleep(self.screen.patience(SILENCE)) => {
                         if self.screen.stdout.is_closed() {
                             return Ok(End::Output(None));
                         }

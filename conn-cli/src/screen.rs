@@ -177,11 +177,16 @@ impl Screen {
         self.stdout.count_line();
     }
 
-    /// How long there may be nothing to do before [`Self::roll`] is due, or [`TICK`].
+    /// How long there may be nothing to do before [`Self::roll`] is due or, if somebody reads, it
+    /// is to be looked whether they still do. At most `longest`.
     #[must_use]
-    pub fn patience(&self) -> Duration {
+    pub fn patience(&self, longest: Duration) -> Duration {
         let left = self.periods.as_ref().and_then(Periods::left);
-        left.map_or(TICK, |left| TICK.min(left))
+        let tick = self.stdout.can_close().then_some(TICK);
+        [left, tick]
+            .into_iter()
+            .flatten()
+            .fold(longest, Duration::min)
     }
 
     /// Appends the rows of the intervals that are over. `lost`: how many connections the kernel
@@ -368,6 +373,17 @@ mod tests {
         screen.show(&connection(1, Hook::Fentry));
         assert_eq!(lines(&mut screen), 0);
         assert_eq!(screen.arrived, 1);
+    }
+
+    #[test]
+    fn details_are_for_those_who_show_them() {
+        let wants = |options: &[&str]| {
+            let args = Args::parse_from([&["conn-cli"], options].concat());
+            Screen::wants_details(&args.trace.show)
+        };
+        assert!(wants(&["--json"]));
+        assert!(wants(&["--by", "process"]));
+        assert!(!wants(&["--long"]));
     }
 
     #[test]

@@ -43,14 +43,16 @@ pub const UNKNOWN_WAIT: u64 = u64::MAX;
 
 /// One connection at one of its stages, a record of the ring buffer: a client asked for it, it
 /// was established, or it was accepted. The hook tells which.
+///
+/// What tells of the accepting task is 0 at the stages before that, whose hooks run in whatever
+/// task the packet interrupted, and without [`Config::details`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Event {
     /// When the hook ran: nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
-    /// The cgroup v2 id of the accepting task; 0 from the tracepoint and the filter, and without
-    /// [`Config::details`], as are the fields for which it says `likewise`.
+    /// The cgroup v2 id of the accepting task.
     pub cgroup: u64,
     /// How long it was established before it was accepted, in nanoseconds, with the
     /// kernel's resolution of a microsecond; [`UNKNOWN_WAIT`] where that is not known.
@@ -59,14 +61,13 @@ pub struct Event {
     pub remote_address: Address,
     /// The address that the client connected to.
     pub local_address: Address,
-    /// The command name of the accepting thread, padded with NUL; zero likewise. Its owner chooses it freely: any bytes.
+    /// The command name of the accepting thread, padded with NUL. Its owner chooses it freely: any bytes.
     pub comm: [u8; 16],
-    /// The accepting thread; 0 likewise: the tracepoint and the filter run in whatever task
-    /// the packet interrupted.
+    /// The accepting thread.
     pub pid: u32,
-    /// The accepting process (its thread group); 0 likewise.
+    /// The accepting process (its thread group).
     pub tgid: u32,
-    /// The user of the accepting process; 0 likewise.
+    /// The user of the accepting process.
     pub uid: u32,
     /// The inode number of the socket's network namespace; 0 without [`Config::details`], and
     /// where the kernel's BTF does not tell where it is.
@@ -201,7 +202,28 @@ const _: () = assert!(size_of::<SocketOffsets>() == 24);
 /// A field whose place is not known; what it holds is not read.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
 
+/// As much of `struct sock_common` as the programs copy: up to the end of `skc_v6_rcv_saddr`.
+pub const COMMON_BYTES: usize = 88;
+
 impl SocketOffsets {
+    /// Whether the programs can read with these: the fields of `struct sock_common` are within
+    /// [`COMMON_BYTES`] and where a field of their size can be.
+    #[must_use]
+    pub fn fit(&self) -> bool {
+        let fits = |offset: u16, size: usize, align: usize| {
+            let offset = usize::from(offset);
+            offset + size <= COMMON_BYTES && offset.is_multiple_of(align)
+        };
+        fits(self.daddr, 4, 4)
+            && fits(self.rcv_saddr, 4, 4)
+            && fits(self.dport, 2, 2)
+            && fits(self.num, 2, 2)
+            && fits(self.family, 2, 2)
+            && fits(self.v6_daddr, 16, 4)
+            && fits(self.v6_rcv_saddr, 16, 4)
+            && fits(self.net, 8, 8)
+    }
+
     /// What holds without BTF: the start of `struct sock_common` has been the same
     /// in every kernel from 5.8 to 7.2, on 64-bit machines.
     pub const STABLE: Self = Self {

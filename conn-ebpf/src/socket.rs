@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use conn_common::{AF_INET, AF_INET6, Address, UNKNOWN_OFFSET, UNKNOWN_WAIT, V4_MAPPED};
+use conn_common::{
+    AF_INET, AF_INET6, Address, COMMON_BYTES, UNKNOWN_OFFSET, UNKNOWN_WAIT, V4_MAPPED,
+};
 
 use crate::config::offset;
 
@@ -16,8 +18,8 @@ const IPPROTO_MPTCP: u16 = 262;
 /// The error of a closed socket on a kernel without BTF.
 pub const NO_PORT: i32 = -1;
 
-/// As much of `struct sock_common` as is read, in words: up to the end of `skc_v6_rcv_saddr`.
-const COMMON_WORDS: usize = 11;
+/// As much of `struct sock_common` as is read, in words.
+const COMMON_WORDS: usize = COMMON_BYTES / 8;
 
 /// A `struct sock *` of the kernel.
 #[derive(Clone, Copy)]
@@ -186,20 +188,6 @@ impl Socket {
         (!sock.is_null()).then_some(Self(sock))
     }
 
-    /// The socket at an address that [`Self::address`] gave.
-    #[inline(always)]
-    #[must_use]
-    pub fn at(address: u64) -> Self {
-        Self(core::ptr::with_exposed_provenance(address as usize))
-    }
-
-    /// Where it is.
-    #[inline(always)]
-    #[must_use]
-    pub fn address(self) -> u64 {
-        self.0.expose_provenance() as u64
-    }
-
     /// Copies what it begins with.
     ///
     /// # Errors
@@ -241,8 +229,7 @@ impl Socket {
 impl Fields for Copied {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
-        // SAFETY: the user side gives offsets within the copy only, aligned as the kernel's
-        // compiler aligned them, and the verifier, who knows them, refuses any other. Every T
+        // SAFETY: the user side gives no offsets but those that SocketOffsets::fit, and every T
         // used here is valid for any bytes.
         unsafe {
             let field = self.common.as_ptr().byte_add(usize::from(offset));
@@ -262,13 +249,11 @@ impl Fields for Copied {
 }
 
 impl Direct {
-    /// The fields of the socket that the kernel has passed to an fentry program.
-    ///
-    /// # Safety
-    /// The verifier must know the pointer, or the program is not loaded.
+    /// The fields of the socket that the kernel has passed to an fentry program. Of any other
+    /// pointer the verifier refuses the program.
     #[inline(always)]
     #[must_use]
-    pub unsafe fn new(socket: Socket) -> Self {
+    pub fn new(socket: Socket) -> Self {
         Self(socket)
     }
 }
@@ -276,8 +261,8 @@ impl Direct {
 impl Fields for Direct {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
-        // SAFETY: as above; what the verifier lets through is within `struct sock`. Volatile, since
-        // it is the kernel's memory.
+        // SAFETY: the verifier lets a program only read within `struct sock`, and the kernel
+        // makes zeros of what is not mapped. Volatile, since others write it.
         unsafe {
             self.0
                 .0

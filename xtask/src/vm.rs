@@ -144,7 +144,7 @@ fn jobs(kernels: Vec<Kernel>, cases: &[String]) -> VecDeque<Job> {
 /// The part of the initramfs that all guests share.
 pub(crate) fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
-    for directory in ["dev", "bin", "proc", "sys", "tmp"] {
+    for directory in ["dev", "bin", "proc", "run", "sys", "tmp"] {
         archive.directory(directory)?;
     }
     archive.character_device("dev/console", 5, 1)?;

@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn without_details_nobody_is_known_to_have_accepted() {
+        let event = Event {
+            pid: 0,
+            tgid: 0,
+            uid: 0,
+            cgroup: 0,
+            comm: [0; 16],
+            netns: 0,
+            ..event()
+        };
+        let connection = decode(bytemuck::bytes_of(&event), CLOCK).unwrap();
+        assert_eq!((connection.process, connection.netns), (None, None));
+        assert_eq!(connection.source, Source::Hook(Hook::Kretprobe));
+    }
+
+    #[test]
     fn what_is_not_an_event_is_none() {
         let good = event();
         let bytes = bytemuck::bytes_of(&good);

@@ -117,6 +117,9 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
 /// A loader that has not read the kernel's BTF. [`EbpfLoader::new`] parses all of it, which takes
 /// more than everything else until connections are seen, and nothing is relocated here: the
 /// offsets are passed as a constant. It goes without if it cannot open the file.
+///
+/// The limit is the process's: there is no other thread by now that opens anything. aya looks
+/// what the kernel can do when something is loaded, not here.
 fn loader<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::Nofile);
     let none = Rlimit {

@@ -137,7 +137,7 @@ fn put_seconds(out: &mut String, micros: i64) {
 fn put_fraction(out: &mut String, micros: u64) {
     // With a digit before it, all others are there.
     let mut digits = itoa::Buffer::new();
-    let with_zeros = digits.format(micros + 1_000_000);
+    let with_zeros = digits.format(micros + 10_u64.pow(DIGITS as u32));
     out.push('.');
     out.push_str(&with_zeros[1..]);
 }

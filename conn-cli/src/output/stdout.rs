@@ -116,6 +116,12 @@ impl Stdout {
         }
     }
 
+    /// Whether [`Self::is_closed`] can come to be.
+    #[must_use]
+    pub fn can_close(&self) -> bool {
+        self.kind != Kind::File
+    }
+
     /// Whether the reader of a pipe, the peer of a socket or the terminal has gone away, which
     /// is otherwise only noticed at the next write.
     #[must_use]

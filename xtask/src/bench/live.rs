@@ -27,7 +27,7 @@ use plan::Plan;
 use rows::ROWS;
 use said::{Said, What};
 
-const GUEST_LIMIT: Duration = Duration::from_secs(60 * 60);
+const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// In MiB; its file system is in memory, half of which it may take.
 const GUEST_MEMORY: u32 = 4096;

@@ -21,7 +21,7 @@ use crate::{guest as init, workspace_root};
 use figures::Said;
 use rows::ROWS;
 
-const GUEST_LIMIT: Duration = Duration::from_secs(60 * 60);
+const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// In MiB.
 const GUEST_MEMORY: u32 = 1024;

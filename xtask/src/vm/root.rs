@@ -53,6 +53,10 @@ impl Root {
             }
         }
         eprintln!("making a Debian for the guest");
+        // Until it is whole, it is nobody's.
+        if stamp.exists() {
+            fs::remove_file(&stamp)?;
+        }
         recipe.make(directory)?;
         fs::write(&stamp, made_of)?;
         Ok(root)

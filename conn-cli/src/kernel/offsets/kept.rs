@@ -1,11 +1,11 @@
 //! What was read of the kernel's BTF, kept until the machine is started again: to read it anew
-//! takes a third of the time until connections are seen.
+//! takes a third as long as all else until connections are seen.
 //!
 //! A file that root alone can write to. Without it, or if anything about it is odd, the BTF is
 //! read as if there were none.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, Metadata, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use conn_common::SocketOffsets;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 /// Where it is kept: a file system that is empty after each start.
@@ -24,33 +25,60 @@ const LONGEST: u64 = 4096;
 /// Which start of the machine it is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What is kept, and what it holds for.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    boot_id: String,
+    #[serde(flatten)]
+    holds_for: HoldsFor,
     offsets: SocketOffsets,
+}
+
+/// The boot alone would do, but a container may have another's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct HoldsFor {
+    boot_id: String,
+    kernel: String,
+    conn_cli: String,
 }
 
 /// What was kept since the machine was started, if it was.
 pub(super) fn read(path: &Path) -> Option<SocketOffsets> {
-    let file = File::open(path).ok()?;
+    if !is_trusted(&fs::symlink_metadata(path.parent()?).ok()?) {
+        return None;
+    }
+    // What is no file would be waited for.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()?;
     let metadata = file.metadata().ok()?;
-    let is_of_root = metadata.uid() == 0 && metadata.mode() & 0o022 == 0;
-    if !metadata.is_file() || !is_of_root {
+    if !metadata.is_file() || !is_trusted(&metadata) {
         return None;
     }
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).ok()?;
-    let kept: Kept = serde_json::from_str(&text).ok()?;
-    (kept.boot_id == boot_id()?).then_some(kept.offsets)
+    parse(&text, &HoldsFor::now()?)
+}
+
+/// Whether root alone can have written it.
+fn is_trusted(metadata: &Metadata) -> bool {
+    metadata.uid() == 0 && metadata.mode() & 0o022 == 0
+}
+
+fn parse(text: &str, now: &HoldsFor) -> Option<SocketOffsets> {
+    let kept: Kept = serde_json::from_str(text).ok()?;
+    (kept.holds_for == *now && kept.offsets.fit()).then_some(kept.offsets)
 }
 
 /// Keeps it, if that can be done.
 pub(super) fn write(path: &Path, offsets: SocketOffsets) {
-    let Some(boot_id) = boot_id() else {
+    let Some(holds_for) = HoldsFor::now() else {
         return;
     };
-    let kept = Kept { boot_id, offsets };
+    let kept = Kept { holds_for, offsets };
     if let Err(error) = try_write(path, &kept) {
         log::debug!("cannot keep the offsets in {}: {error}", path.display());
     }
@@ -70,17 +98,41 @@ fn try_write(path: &Path, kept: &Kept) -> io::Result<()> {
         .create_new(true)
         .mode(0o644)
         .open(&unfinished)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    fs::rename(&unfinished, path)
+    let written = file
+        .write_all(&serde_json::to_vec(kept)?)
+        .and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        // The error that is told is why it could not be written.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
 }
 
-fn boot_id() -> Option<String> {
-    fs::read_to_string(BOOT_ID).ok()
+impl HoldsFor {
+    fn now() -> Option<Self> {
+        let uname = rustix::system::uname();
+        let (release, version) = (uname.release(), uname.version());
+        Some(Self {
+            boot_id: fs::read_to_string(BOOT_ID).ok()?.trim_end().to_owned(),
+            kernel: format!(
+                "{} {}",
+                release.to_string_lossy(),
+                version.to_string_lossy()
+            ),
+            conn_cli: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::PathBuf};
+    use std::{
+        fs::Permissions,
+        os::unix::fs::{PermissionsExt as _, symlink},
+        path::PathBuf,
+    };
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -88,6 +140,14 @@ mod tests {
         protocol: 516,
         ..SocketOffsets::STABLE
     };
+
+    fn holds_for(boot_id: &str) -> HoldsFor {
+        HoldsFor {
+            boot_id: boot_id.to_owned(),
+            kernel: "6.1 #1".to_owned(),
+            conn_cli: "0.1.0".to_owned(),
+        }
+    }
 
     /// A file in a directory of its own.
     fn file(name: &str) -> PathBuf {
@@ -102,40 +162,55 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read() {
-        let path = file("whole");
-        assert_eq!(read(&path), None);
-        write(&path, SocketOffsets::STABLE);
-        write(&path, OFFSETS);
-        // Whoever is not root cannot make a file of root's.
-        assert_eq!(read(&path), is_root().then_some(OFFSETS));
-        let directory = path.parent().unwrap();
-        assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn what_is_odd_is_not_read() {
-        let path = file("odd");
-        write(&path, OFFSETS);
-        let whole = fs::read_to_string(&path).unwrap();
-        let boot_id = boot_id().unwrap();
+    fn what_holds_for_another_start_or_is_odd_is_not_taken() {
+        let now = holds_for("one");
+        let kept = Kept {
+            holds_for: now.clone(),
+            offsets: OFFSETS,
+        };
+        let whole = serde_json::to_string(&kept).unwrap();
+        assert_eq!(parse(&whole, &now), Some(OFFSETS));
+        assert_eq!(parse(&whole, &holds_for("two")), None);
+        let another = HoldsFor {
+            kernel: "6.1 #2".to_owned(),
+            ..now.clone()
+        };
+        assert_eq!(parse(&whole, &another), None);
         for text in [
             "",
             "{",
             &whole[1..],
-            &whole.replace(boot_id.trim(), "another"),
             &whole.replace("\"daddr\"", "\"address\""),
-            &whole.replace("516", "65536"),
+            &whole.replace("\"protocol\":516", "\"protocol\":65536"),
             &whole.replace("\"daddr\":0", "\"daddr\":\"0\""),
+            &whole.replace("\"net\":48", "\"net\":480"),
         ] {
             assert_ne!(text, whole);
-            fs::write(&path, text).unwrap();
-            assert_eq!(read(&path), None, "{text}");
+            assert_eq!(parse(text, &now), None, "{text}");
         }
-        fs::write(&path, &whole).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(read(&path), None, "anyone can write to it");
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_is_read_if_it_is_roots_alone() {
+        let path = file("kept");
+        assert_eq!(read(&path), None);
+        write(&path, SocketOffsets::STABLE);
+        write(&path, OFFSETS);
+        let directory = path.parent().unwrap();
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
+        assert_eq!(read(&path), is_root().then_some(OFFSETS));
+        for (open, shut) in [(&*path, 0o644), (directory, 0o755)] {
+            fs::set_permissions(open, Permissions::from_mode(shut | 0o002)).unwrap();
+            assert_eq!(read(&path), None, "anyone can write to {}", open.display());
+            fs::set_permissions(open, Permissions::from_mode(shut)).unwrap();
+        }
+        let elsewhere = directory.join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        assert_eq!(read(&path), None, "a link");
+        fs::remove_file(&path).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::from(0o644), 0).unwrap();
+        assert_eq!(read(&path), None, "a pipe that nobody writes to");
+        fs::remove_dir_all(directory).unwrap();
     }
 }

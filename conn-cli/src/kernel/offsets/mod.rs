@@ -14,6 +14,9 @@ pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// From the kernel's BTF, or what holds without it.
 #[must_use]
 pub fn offsets() -> SocketOffsets {
+    if !Path::new(VMLINUX).exists() {
+        return SocketOffsets::STABLE;
+    }
     let path = Path::new(kept::PATH);
     if let Some(offsets) = kept::read(path) {
         return offsets;
@@ -27,11 +30,12 @@ pub fn offsets() -> SocketOffsets {
     }
 }
 
-/// None if a field that is needed is not there.
+/// None if a field that is needed is not there, or not where it can be read.
 fn from_btf(bytes: &[u8]) -> Option<SocketOffsets> {
     let btf = Btf::parse(bytes)?;
     let common = |member| btf.offset("sock_common", &[member]);
-    Some(SocketOffsets {
+    let protocol = btf.offset("sock", &["sk_protocol"]);
+    let offsets = SocketOffsets {
         daddr: common("skc_daddr")?,
         rcv_saddr: common("skc_rcv_saddr")?,
         dport: common("skc_dport")?,
@@ -40,17 +44,17 @@ fn from_btf(bytes: &[u8]) -> Option<SocketOffsets> {
         v6_daddr: common("skc_v6_daddr")?,
         v6_rcv_saddr: common("skc_v6_rcv_saddr")?,
         net: btf.offset("sock_common", &["skc_net", "net"])?,
-        protocol: btf
-            .offset("sock", &["sk_protocol"])
-            .unwrap_or(UNKNOWN_OFFSET),
+        protocol: protocol.unwrap_or(UNKNOWN_OFFSET),
         netns_inum: btf.offset("net", &["ns", "inum"]).unwrap_or(UNKNOWN_OFFSET),
         sport: btf
             .offset("inet_sock", &["inet_sport"])
             .unwrap_or(UNKNOWN_OFFSET),
-        established: btf
-            .offset("tcp_sock", &["rcvq_space", "time"])
+        // Without the protocol nobody knows which socket is a tcp_sock.
+        established: protocol
+            .and_then(|_| btf.offset("tcp_sock", &["rcvq_space", "time"]))
             .unwrap_or(UNKNOWN_OFFSET),
-    })
+    };
+    offsets.fit().then_some(offsets)
 }
 
 #[cfg(test)]
@@ -62,5 +66,34 @@ mod tests {
     fn what_is_not_btf_is_none() {
         assert_eq!(from_btf(b""), None);
         assert_eq!(from_btf(&[0; 64]), None);
+    }
+
+    #[test]
+    fn what_is_beyond_the_copy_does_not_fit() {
+        assert!(SocketOffsets::STABLE.fit());
+        for bad in [
+            SocketOffsets {
+                v6_rcv_saddr: 76,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                family: 88,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                num: 13,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                net: 52,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                daddr: UNKNOWN_OFFSET,
+                ..SocketOffsets::STABLE
+            },
+        ] {
+            assert!(!bad.fit(), "{bad:?}");
+        }
     }
 }

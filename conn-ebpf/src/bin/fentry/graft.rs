@@ -35,8 +35,7 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
     let Some(socket) = Socket::new(ctx.arg::<*const c_void>(0)) else {
         return Ok(());
     };
-    // SAFETY: it is the argument that the kernel's BTF says is a socket.
-    let fields = unsafe { Direct::new(socket) };
+    let fields = Direct::new(socket);
     let local_port = fields.local_port()?;
     if !config::watched(local_port) {
         return Ok(());

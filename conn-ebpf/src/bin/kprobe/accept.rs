@@ -15,15 +15,14 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{macros::kretprobe, programs::RetProbeContext};
-use conn_ebpf::socket::Socket;
 
 use crate::seen;
 
 /// The kretprobe on `inet_csk_accept`.
 #[kretprobe(function = "inet_csk_accept")]
 pub(crate) fn conn_accept(ctx: RetProbeContext) -> u32 {
-    if let Some(socket) = Socket::new(ctx.ret::<*const c_void>()) {
-        seen::leave(socket);
+    if !ctx.ret::<*const c_void>().is_null() {
+        seen::leave();
     }
     0
 }

@@ -37,9 +37,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         return Ok(());
     };
     // Whatever becomes of this one, the mark is not for the next.
-    let Some(left) = seen::take() else {
-        return Ok(());
-    };
+    let mark = seen::take();
     let copy = socket.copy()?;
     let local_port = copy.local_port()?;
     if !config::watched(local_port) {
@@ -47,8 +45,6 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     }
     let timed = match copy.kind()? {
         Kind::Tcp => socket,
-        // The first hook sees the TCP socket that a Multipath TCP socket is accepted for.
-        Kind::Multipath if left.is_of_this_thread() => left.socket,
         Kind::Multipath => Socket::NONE,
         Kind::Other => return Ok(()),
     };
@@ -56,7 +52,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     if !filter::wants_accepted(&ends, &copy) {
         return Ok(());
     }
-    let hook = if left.is_of_this_thread() {
+    let hook = if mark.is_of_this_thread() {
         HOOK_KRETPROBE
     } else {
         record::second_hook_only();

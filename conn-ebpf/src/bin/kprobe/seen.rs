@@ -2,76 +2,60 @@
 //! with the hook that saw it first.
 //!
 //! Both hooks of one `accept` run in the accepting thread, `inet_csk_accept`'s return first. It
-//! is the second that counts, so a mark that goes astray makes no total wrong: two threads
-//! whose ids differ by a multiple of [`PLACES`], both between the two hooks, take one for seen by
-//! the second alone. A map with a key for each thread would cost more than all else.
+//! is the second that counts, so a mark that goes astray makes no total wrong: when threads
+//! whose ids differ by a multiple of [`PLACES`] accept at the same moment, one may be taken
+//! for seen by the second hook alone. A map with a key for each thread would cost more than all
+//! else.
 
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
-use conn_ebpf::socket::Socket;
-
-/// The socket that a thread is accepting.
-#[repr(C)]
-struct Mark {
-    /// The thread, as the helper tells it; 0 if there is no mark.
-    thread: u64,
-    /// Where the socket is.
-    socket: u64,
-}
-
-/// What was in a place.
-pub(crate) struct Left {
-    thread: u64,
-    /// The socket that was accepted, if the mark is of this thread.
-    pub(crate) socket: Socket,
-}
 
 /// A power of two. Threads are between the two hooks for microseconds.
 const PLACES: u32 = 4096;
 
-/// Each thread has the place that the last bits of its id tell.
+/// Each thread has the place that the last bits of its id tell. There is the thread that
+/// accepts, as the helper tells it, or 0.
 #[map]
-static SEEN: Array<Mark> = Array::with_max_entries(PLACES, 0);
+static SEEN: Array<u64> = Array::with_max_entries(PLACES, 0);
 
-/// Leaves a mark that this thread accepts the socket.
+/// Leaves a mark that this thread accepts a connection.
 #[inline(always)]
-pub(crate) fn leave(socket: Socket) {
+pub(crate) fn leave() {
     let thread = bpf_get_current_pid_tgid();
     if let Some(mark) = place(thread) {
-        // SAFETY: a pointer to a value of the map. A thread that shares the place may write it
-        // meanwhile; then one of the two is lost.
-        unsafe {
-            (*mark).socket = socket.address();
-            (*mark).thread = thread;
-        }
+        // SAFETY: a pointer to a value of the map; a u64 is written as a whole.
+        unsafe { mark.write_volatile(thread) };
     }
 }
 
-/// Takes the mark away that is in this thread's place; None only if there is no map.
-///
-/// What is in it is not looked at here: the verifier would follow both ways to the end.
+/// Takes the mark away that is in this thread's place, whoever has left it, and returns it; 0
+/// if there is none.
 #[inline(always)]
-pub(crate) fn take() -> Option<Left> {
-    let mark = place(bpf_get_current_pid_tgid())?;
+pub(crate) fn take() -> Mark {
+    let Some(mark) = place(bpf_get_current_pid_tgid()) else {
+        return Mark(0);
+    };
     // SAFETY: as above.
     unsafe {
-        let left = Left {
-            thread: (*mark).thread,
-            socket: Socket::at((*mark).socket),
-        };
-        (*mark).thread = 0;
-        Some(left)
+        let left = mark.read_volatile();
+        mark.write_volatile(0);
+        Mark(left)
     }
 }
 
-impl Left {
+/// What was in a place.
+///
+/// It is looked at late: the verifier follows both ways to the end.
+pub(crate) struct Mark(u64);
+
+impl Mark {
     /// Whether this thread has left it.
     #[inline(always)]
     pub(crate) fn is_of_this_thread(&self) -> bool {
-        self.thread == bpf_get_current_pid_tgid()
+        self.0 == bpf_get_current_pid_tgid()
     }
 }
 
 #[inline(always)]
-fn place(thread: u64) -> Option<*mut Mark> {
+fn place(thread: u64) -> Option<*mut u64> {
     SEEN.get_ptr_mut(thread as u32 & (PLACES - 1))
 }

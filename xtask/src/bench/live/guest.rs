@@ -77,7 +77,7 @@ fn with_threads_waiting(row: &Row, connections: u32) -> Result<(Missed, Option<T
     );
     let (told, tracer) = match row.starts_once() {
         true => (tracer.told_in_out()?, Some(tracer)),
-        false => (tracer.end()?.unwrap_or_default(), None),
+        false => (tracer.end()?.context("it tells of none")?, None),
     };
     let of = accepted * each(row);
     let missed = less(of, told)?;
