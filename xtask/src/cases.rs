@@ -86,7 +86,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Runs one case and tells how it ended.
 pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
     let start = Instant::now();
-    let result = plan::run(id, conn_cli.to_owned(), port);
+    let run = || plan::run(id, conn_cli.to_owned(), port);
+    let result = match run() {
+        Err(error) if may_be_skipped(id, &error) => {
+            run().map(|details| format!("{details}, after {error:#}"))
+        }
+        result => result,
+    };
     let seconds = start.elapsed().as_secs_f64();
     let (passed, details) = match result {
         Ok(details) => (true, details),
@@ -97,6 +103,12 @@ pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
         passed,
         details: format!("{details} ({seconds:.1} s)"),
     }
+}
+
+/// Whether connections may be missing since the kernel does not always run the tracepoint (README,
+/// Limitations). It is so seldom that it does not come twice, and the outcome tells.
+fn may_be_skipped(id: &Id, error: &anyhow::Error) -> bool {
+    id.hook == plan::Hook::Tracepoint.to_string() && error.is::<report::Fewer>()
 }
 
 /// The list as [`parse_list`] reads it.

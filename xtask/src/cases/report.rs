@@ -40,6 +40,18 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Connections are missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fewer(Figures);
+
+impl fmt::Display for Fewer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not the server's count: {}", self.0)
+    }
+}
+
+impl std::error::Error for Fewer {}
+
 impl Figures {
     /// A connection has a line or is counted as one without.
     pub(super) fn check_lines(&self) -> Result<()> {
@@ -118,6 +130,9 @@ impl Report {
     /// The totals must be the server's own, and conn-cli sure of them.
     pub(super) fn check_totals(&self, server: &Counts) -> Result<Figures> {
         let figures = self.figures(server)?;
+        if figures.connections < figures.server {
+            bail!(Fewer(figures));
+        }
         ensure!(
             figures.connections == figures.server,
             "not the server's count: {figures}"
