@@ -63,8 +63,7 @@ impl Clock {
     /// The moment in the clock's format. With [`TimeFormat::Delta`] that is the time since the
     /// call before, 0 at the first: negative where sources that are not in order are merged.
     pub fn text(&mut self, time: Timestamp) -> &str {
-        let micros = micros(time);
-        let second = micros.div_euclid(1_000_000);
+        let second = second(time);
         match self.format {
             TimeFormat::Ctime => {
                 if second != self.second {
@@ -82,7 +81,7 @@ impl Clock {
                     self.tail = tail.get(DIGITS..).unwrap_or_default().to_owned();
                     self.second = second;
                 }
-                let fraction = micros.rem_euclid(1_000_000);
+                let fraction = micros(time) - second * 1_000_000;
                 self.text.clear();
                 self.text.push_str(&self.head);
                 put_fraction(&mut self.text, fraction.unsigned_abs());
@@ -90,9 +89,10 @@ impl Clock {
             }
             TimeFormat::Epoch => {
                 self.text.clear();
-                put_seconds(&mut self.text, micros);
+                put_seconds(&mut self.text, micros(time));
             }
             TimeFormat::Delta => {
+                let micros = micros(time);
                 let before = self.before.replace(micros).unwrap_or(micros);
                 self.text.clear();
                 put_seconds(&mut self.text, micros - before);
@@ -116,6 +116,12 @@ impl Clock {
         let offset = self.zone.to_offset(time);
         format!("{:.DIGITS$}", time.display_with_offset(offset))
     }
+}
+
+/// Since 1970, rounded down.
+fn second(time: Timestamp) -> i64 {
+    // Both have the sign of the whole.
+    time.as_second() - i64::from(time.subsec_nanosecond() < 0)
 }
 
 /// Since 1970, rounded down as the digits of [`Clock::rfc3339`] are: so the deltas of a log sum

@@ -128,12 +128,14 @@ impl Text {
             When::Unknown => "(no time)",
         };
         let beginning = &mut self.beginning;
-        if beginning.when != when || beginning.what != what {
+        if beginning.when != when || !std::ptr::eq(beginning.what, what) {
             beginning.set(when, what, &self.time, &self.address);
         }
         out.extend_from_slice(beginning.text.as_bytes());
         put_host(out, &connection.remote);
-        out.extend_from_slice(self.address.off.as_bytes());
+        if self.look.colour {
+            out.extend_from_slice(self.address.off.as_bytes());
+        }
         if let (true, Some(port)) = (self.look.names_port, connection.local_port) {
             out.extend_from_slice(b" to port ");
             put_number(out, port);
