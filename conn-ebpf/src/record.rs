@@ -19,7 +19,7 @@ use conn_common::{
 
 use crate::{
     config, filter,
-    socket::{Ends, Fields, Socket},
+    socket::{Ends, Fields, Kind},
 };
 
 /// Those who have got further than to ask. The user side sets the size.
@@ -96,13 +96,12 @@ pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
     }
 }
 
-/// Counts a connection that the running task accepts, and reports it. `timed`: the TCP socket
-/// that tells since when it has been established.
+/// Counts a connection that the running task accepts, and reports it.
 #[inline(always)]
-pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, timed: Socket) {
+pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, kind: Kind) {
     count(&acceptor(ends), Stage::Accepted);
     // SAFETY: it only reads the clock.
-    let wait_ns = timed.waited(unsafe { bpf_ktime_get_ns() });
+    let wait_ns = socket.waited(kind, unsafe { bpf_ktime_get_ns() });
     if wait_ns != UNKNOWN_WAIT {
         count_wait(wait_ns);
     }

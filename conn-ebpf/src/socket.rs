@@ -133,6 +133,22 @@ pub trait Fields {
             .unwrap_or(0)
     }
 
+    /// How long the connection had been established by the time `now_ns` of `CLOCK_MONOTONIC`;
+    /// [`UNKNOWN_WAIT`] if that cannot be told, as of a Multipath TCP socket, which is no
+    /// `struct tcp_sock`.
+    #[inline(always)]
+    fn waited(&self, kind: Kind, now_ns: u64) -> u64 {
+        let at_established = offset(|at| &at.established);
+        if kind != Kind::Tcp || at_established == UNKNOWN_OFFSET {
+            return UNKNOWN_WAIT;
+        }
+        // The kernel has cut the time to microseconds. 0 is before the first connection.
+        match self.socket().read::<u64>(at_established).unwrap_or(0) {
+            0 => UNKNOWN_WAIT,
+            established_us => now_ns.saturating_sub(established_us * 1000),
+        }
+    }
+
     /// `AF_INET`, `AF_INET6` or any other.
     #[inline(always)]
     fn family(&self) -> u16 {
@@ -178,9 +194,6 @@ pub struct Ends {
 }
 
 impl Socket {
-    /// No socket: nothing can be read of it.
-    pub const NONE: Self = Self(core::ptr::null());
-
     /// None for a null pointer.
     #[inline(always)]
     #[must_use]
@@ -199,22 +212,6 @@ impl Socket {
             socket: self,
             common,
         })
-    }
-
-    /// How long the connection of this TCP socket had been established by the time `now_ns` of
-    /// `CLOCK_MONOTONIC`; [`UNKNOWN_WAIT`] if that cannot be told.
-    #[inline(always)]
-    #[must_use]
-    pub fn waited(self, now_ns: u64) -> u64 {
-        let at_established = offset(|at| &at.established);
-        if at_established == UNKNOWN_OFFSET {
-            return UNKNOWN_WAIT;
-        }
-        // The kernel has cut the time to microseconds. 0 is before the first connection.
-        match self.read::<u64>(at_established).unwrap_or(0) {
-            0 => UNKNOWN_WAIT,
-            established_us => now_ns.saturating_sub(established_us * 1000),
-        }
     }
 
     #[inline(always)]

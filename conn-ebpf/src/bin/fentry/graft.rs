@@ -40,14 +40,13 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
     if !config::watched(local_port) {
         return Ok(());
     }
-    let timed = match fields.kind()? {
-        Kind::Tcp => socket,
-        Kind::Multipath => Socket::NONE,
-        Kind::Other => return Ok(()),
-    };
+    let kind = fields.kind()?;
+    if kind == Kind::Other {
+        return Ok(());
+    }
     let ends = fields.ends(local_port);
     if filter::wants_accepted(&ends, &fields) {
-        record::accepted(&ends, HOOK_FENTRY, &fields, timed);
+        record::accepted(&ends, HOOK_FENTRY, &fields, kind);
     }
     Ok(())
 }

@@ -43,11 +43,10 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     if !config::watched(local_port) {
         return Ok(());
     }
-    let timed = match copy.kind()? {
-        Kind::Tcp => socket,
-        Kind::Multipath => Socket::NONE,
-        Kind::Other => return Ok(()),
-    };
+    let kind = copy.kind()?;
+    if kind == Kind::Other {
+        return Ok(());
+    }
     let ends = copy.ends(local_port);
     if !filter::wants_accepted(&ends, &copy) {
         return Ok(());
@@ -58,6 +57,6 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         record::second_hook_only();
         HOOK_KPROBE
     };
-    record::accepted(&ends, hook, &copy, timed);
+    record::accepted(&ends, hook, &copy, kind);
     Ok(())
 }
