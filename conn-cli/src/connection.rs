@@ -227,18 +227,23 @@ impl fmt::Display for Lacks {
 }
 
 impl Process {
-    /// The thread's name without its padding, safe to show.
+    /// The thread's name, safe to show.
     #[must_use]
     pub fn name(&self) -> Option<Cow<'_, str>> {
-        let comm = self.comm.as_ref()?;
-        let end = comm.iter().position(|&byte| byte == 0);
-        let name = &comm[..end.unwrap_or(comm.len())];
-        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
-        Some(match str::from_utf8(name) {
-            // Most are, and then nothing is to be made.
-            Ok(name) if name.as_bytes().iter().all(is_plain) => Cow::Borrowed(name),
-            _ => Cow::Owned(escaped(name)),
-        })
+        self.comm.as_ref().map(thread_name)
+    }
+}
+
+/// A thread's name without its padding, safe to show.
+#[must_use]
+pub fn thread_name(comm: &[u8; 16]) -> Cow<'_, str> {
+    let end = comm.iter().position(|&byte| byte == 0);
+    let name = &comm[..end.unwrap_or(comm.len())];
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    match str::from_utf8(name) {
+        // Most are, and then nothing is to be made.
+        Ok(name) if name.as_bytes().iter().all(is_plain) => Cow::Borrowed(name),
+        _ => Cow::Owned(escaped(name)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::connection::{Connection, Host, Process, escaped};
+use crate::connection::{Connection, Host, Process, thread_name};
 
 /// What connections are counted by, as `--by` takes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,10 +161,9 @@ impl Who {
     /// A process, its name padded with NUL as the kernel has it.
     #[must_use]
     pub fn process(pid: u32, comm: &[u8; 16]) -> Self {
-        let end = comm.iter().position(|&byte| byte == 0);
         Self::Process {
             pid,
-            name: escaped(&comm[..end.unwrap_or(comm.len())]).into(),
+            name: thread_name(comm).into(),
         }
     }
 }

@@ -55,7 +55,7 @@ struct Painted {
 
 impl Painted {
     fn new(style: Style, colour: bool) -> Self {
-        let style = if colour { style } else { Style::new() };
+        let style = shown(style, colour);
         Self {
             on: style.render().to_string(),
             off: style.render_reset().to_string(),
@@ -245,12 +245,13 @@ impl Text {
     }
 
     fn style(&self, style: Style) -> Style {
-        if self.look.colour {
-            style
-        } else {
-            Style::new()
-        }
+        shown(style, self.look.colour)
     }
+}
+
+/// The style, or none.
+fn shown(style: Style, colour: bool) -> Style {
+    if colour { style } else { Style::new() }
 }
 
 /// The mean and the longest wait.
