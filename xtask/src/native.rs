@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cases::{Ledger, Place, planned, run_one};
 use crate::command;
-use crate::vm::{build_conn_cli, tools};
+use crate::vm::{self, tools};
 
 /// Present where the kernel has kprobes.
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
@@ -22,10 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     tools::ensure_installed()?;
-    let conn_cli = match &args.conn_cli {
-        Some(path) => path.clone(),
-        None => build_conn_cli()?,
-    };
+    let conn_cli = vm::conn_cli(args.conn_cli.as_deref())?;
     if !rustix::process::geteuid().is_root() {
         // Only the cases need root, and root may have no cargo.
         let mut as_root = command::as_root(std::env::current_exe()?);

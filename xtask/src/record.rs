@@ -55,9 +55,6 @@ const SCRIPTS: [(&str, &str); 6] = [
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args) -> Result<()> {
-    if !cfg!(target_arch = "x86_64") {
-        bail!("the guest is of x86_64: run this on such a machine");
-    }
     qemu::ensure_installed()?;
     convert::ensure_installed()?;
     let directory = workspace_root().join("target/vm/record");

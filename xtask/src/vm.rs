@@ -81,16 +81,10 @@ impl Job {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !cfg!(target_arch = "x86_64") {
-        bail!("the guests are of x86_64: run this on such a machine");
-    }
     check_names(&args.cases)?;
     qemu::ensure_installed()?;
     tools::ensure_installed()?;
-    let conn_cli = match &args.conn_cli {
-        Some(path) => path.clone(),
-        None => build_conn_cli()?,
-    };
+    let conn_cli = conn_cli(args.conn_cli.as_deref())?;
     let directory = workspace_root().join("target/vm");
     fs::create_dir_all(&directory)?;
     let mut lines = args.kernels.clone();
@@ -100,6 +94,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let jobs = jobs(kernels::obtain(&lines, &directory)?, &args.cases);
     let results = run_jobs(jobs, &programs(&conn_cli)?, args, &directory)?;
     summarise(&results)
+}
+
+/// Where the conn-cli is that guests get: the one that was asked for, or it is built.
+pub(crate) fn conn_cli(asked: Option<&Path>) -> Result<PathBuf> {
+    asked.map_or_else(build_conn_cli, |path| Ok(path.to_owned()))
 }
 
 /// Builds conn-cli as it is released, and returns where it is.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::vm::build_conn_cli;
+use crate::vm;
 use crate::vm::initramfs::Archive;
 use crate::vm::qemu::{self, End, Guest, Processors};
 use crate::vm::root::{Recipe, Root};
@@ -84,14 +84,8 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    if !cfg!(target_arch = "x86_64") {
-        bail!("the guest is of x86_64: run this on such a machine");
-    }
     qemu::ensure_installed()?;
-    let conn_cli = match &args.conn_cli {
-        Some(path) => path.clone(),
-        None => build_conn_cli()?,
-    };
+    let conn_cli = vm::conn_cli(args.conn_cli.as_deref())?;
     let directory = workspace_root().join("target/vm/bench-live");
     fs::create_dir_all(&directory)?;
     let root = Root::obtain(&ROOT, &directory)?;

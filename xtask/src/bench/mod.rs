@@ -8,6 +8,8 @@ mod peers;
 pub(crate) mod rate;
 mod read;
 mod scale;
+mod sockets;
+mod spread;
 mod table;
 mod text;
 mod truth;

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use crate::vm::initramfs::Archive;
 use crate::vm::kernels::Kernel;
 use crate::vm::qemu::{self, End, Guest, Processors};
-use crate::vm::{self, Line, build_conn_cli, kernels, tools};
+use crate::vm::{self, Line, kernels, tools};
 use crate::{guest as init, workspace_root};
 use figures::Said;
 use rows::ROWS;
@@ -48,15 +48,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    if !cfg!(target_arch = "x86_64") {
-        bail!("the guest is of x86_64: run this on such a machine");
-    }
     qemu::ensure_installed()?;
     tools::ensure_installed()?;
-    let conn_cli = match &args.conn_cli {
-        Some(path) => path.clone(),
-        None => build_conn_cli()?,
-    };
+    let conn_cli = vm::conn_cli(args.conn_cli.as_deref())?;
     let directory = workspace_root().join("target/vm");
     fs::create_dir_all(&directory)?;
     let kernel = kernels::obtain(&[args.kernel], &directory)?.swap_remove(0);

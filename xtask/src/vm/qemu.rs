@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command;
 use crate::guest::{LAST_LINE_FAILURE, LAST_LINE_SUCCESS, STARTED_LINE};
@@ -82,6 +82,9 @@ pub(crate) enum End {
 
 /// Installs QEMU where it is missing.
 pub(crate) fn ensure_installed() -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the guests are of x86_64: run this on such a machine");
+    }
     if command::is_installed(QEMU) {
         return Ok(());
     }

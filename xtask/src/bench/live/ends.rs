@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::process::{Started, command};
 use super::rows::PORT;
-use super::work::READY;
+use crate::bench::sockets::READY;
 
 /// How long all threads of a server may take to wait, of the guest's time.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,52 +1,16 @@
 //! The table that comes of what the guest tells.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
 use super::rows::{ROWS, Row, WAITING_THREADS};
 use super::said::{Figure, Missed, Said, What};
+use crate::bench::spread::Spread;
 use crate::bench::table::Table;
 
-/// Median, least and most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Spread {
-    median: i64,
-    least: i64,
-    most: i64,
-}
-
-impl Spread {
-    fn of_all(figures: &[Figure], of: fn(&Figure) -> u64) -> Option<Self> {
-        let values = figures.iter().map(|figure| of(figure).cast_signed());
-        let mut values: Vec<_> = values.collect();
-        values.sort_unstable();
-        Some(Self {
-            median: *values.get(values.len() / 2)?,
-            least: *values.first()?,
-            most: *values.last()?,
-        })
-    }
-
-    /// How much more than the median of the other.
-    fn above(self, other: Self) -> Self {
-        Self {
-            median: self.median - other.median,
-            least: self.least - other.median,
-            most: self.most - other.median,
-        }
-    }
-}
-
-impl Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            median,
-            least,
-            most,
-        } = self;
-        write!(f, "{median} ({least}..{most})")
-    }
+fn spread(figures: &[Figure], of: fn(&Figure) -> u64) -> Option<Spread> {
+    Spread::of(figures.iter().map(|figure| of(figure) as f64))
 }
 
 /// The table of these rows, and the command lines below it.
@@ -63,8 +27,8 @@ pub(super) fn table(said: &[Said], rows: &[usize]) -> Result<String> {
         &missed,
     ]);
     let none = figures(said, 0);
-    let all = Spread::of_all(&none, |figure| figure.all);
-    let meanwhile = Spread::of_all(&none, |figure| figure.meanwhile);
+    let all = spread(&none, |figure| figure.all);
+    let meanwhile = spread(&none, |figure| figure.meanwhile);
     let untraced = all.zip(meanwhile);
     let untraced = untraced.context("nothing was measured without a tracer")?;
     for &number in rows {
@@ -86,15 +50,15 @@ fn cells(said: &[Said], number: usize, row: &Row, untraced: (Spread, Spread)) ->
     let name = row.name.to_owned();
     let failed = of_row(said, number).find_map(What::failure);
     let figures = figures(said, number);
-    let all = Spread::of_all(&figures, |figure| figure.all);
-    let meanwhile = Spread::of_all(&figures, |figure| figure.meanwhile);
+    let all = spread(&figures, |figure| figure.all);
+    let meanwhile = spread(&figures, |figure| figure.meanwhile);
     let (Some(all), Some(meanwhile)) = (all, meanwhile) else {
         let why = failed.unwrap_or("did not run");
         return vec![name, format!("FAILED: {why}")];
     };
     let (all, meanwhile) = (all.above(untraced.0), meanwhile.above(untraced.1));
-    let ready = Spread::of_all(&figures, |figure| figure.ready);
-    let resident = Spread::of_all(&figures, |figure| figure.resident);
+    let ready = spread(&figures, |figure| figure.ready);
+    let resident = spread(&figures, |figure| figure.resident);
     let told: Vec<_> = figures.iter().filter_map(|figure| figure.told).collect();
     let (all_told, lost) = told
         .iter()
@@ -105,21 +69,15 @@ fn cells(said: &[Said], number: usize, row: &Row, untraced: (Spread, Spread)) ->
             Some(why) => format!("{all}; FAILED: {why}"),
             None => all.to_string(),
         },
-        format!(
-            "{:.1} %",
-            100.0 * all.median as f64 / untraced.0.median as f64
-        ),
+        format!("{:.1} %", 100.0 * all.median / untraced.0.median),
         meanwhile.to_string(),
         ready.map_or(nothing(), |ready| match ready.median {
-            0 => nothing(),
-            median => format!("{:.0}", median as f64 / 1e6),
+            0.0 => nothing(),
+            median => format!("{:.0}", median / 1e6),
         }),
         resident.map_or(nothing(), |resident| match resident.most {
-            0 => nothing(),
-            most => {
-                let mib = |kib: i64| kib as f64 / 1024.0;
-                format!("{:.1}..{:.1}", mib(resident.least), mib(most))
-            }
+            0.0 => nothing(),
+            most => format!("{:.1}..{:.1}", resident.least / 1024.0, most / 1024.0),
         }),
         match all_told + lost {
             0 => nothing(),

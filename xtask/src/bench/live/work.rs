@@ -3,19 +3,13 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, connect, listen, socket_with,
-    sockopt,
-};
+use anyhow::Result;
 
-/// What each says once it is ready.
-pub(super) const READY: &str = "ready";
+use crate::bench::sockets::{READY, accept, connect_until_closed, listener, tcp};
 
 /// Connects or accepts, for the bench
 #[derive(clap::Args)]
@@ -40,32 +34,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn tcp() -> Result<OwnedFd> {
-    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
-    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
-}
-
-fn listener(address: &SocketAddrV4) -> Result<OwnedFd> {
-    let listener = tcp()?;
-    sockopt::set_socket_reuseaddr(&listener, true)?;
-    bind(&listener, address).context("cannot bind")?;
-    listen(&listener, 128)?;
-    Ok(listener)
-}
-
 /// Accepts until it is ended.
 fn serve(address: &SocketAddrV4) -> Result<()> {
     let listener = listener(address)?;
     println!("{READY}");
     loop {
-        accept(&listener)?;
+        drop(accept(&listener)?);
     }
-}
-
-fn accept(listener: &OwnedFd) -> Result<()> {
-    // Servers ask who it is.
-    drop(acceptfrom_with(listener, SocketFlags::CLOEXEC)?);
-    Ok(())
 }
 
 /// Accepts in so many threads until standard input ends.
@@ -96,10 +71,7 @@ fn client(address: &SocketAddrV4) -> Result<()> {
         let start = Instant::now();
         for _ in 0..connections {
             let connection = tcp()?;
-            connect(&connection, address).context("cannot connect")?;
-            // The server has accepted it and closes.
-            let read = rustix::io::read(&connection, &mut [0; 1])?;
-            ensure!(read == 0, "the server sent something");
+            connect_until_closed(&connection, address)?;
         }
         println!("{}", start.elapsed().as_nanos());
         std::io::stdout().flush()?;

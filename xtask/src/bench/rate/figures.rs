@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::rows::ROWS;
 use super::verdict::Lines;
+use crate::bench::spread::Spread;
 use crate::bench::table::Table;
 
 const PREFIX: &str = "rate";
@@ -58,37 +59,6 @@ impl Said {
     }
 }
 
-/// Median, least and most.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_unstable_by(f64::total_cmp);
-        Some(Self {
-            median: *values.get(values.len() / 2)?,
-            least: *values.first()?,
-            most: *values.last()?,
-        })
-    }
-}
-
-impl Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = f.precision().unwrap_or_default();
-        let Self {
-            median,
-            least,
-            most,
-        } = self;
-        write!(f, "{median:.digits$} ({least:.digits$}..{most:.digits$})")
-    }
-}
-
 /// The table, and the command lines below it.
 pub(super) fn table(said: &[Said]) -> Result<String> {
     let mut table = Table::new(&[
@@ -97,7 +67,7 @@ pub(super) fn table(said: &[Said]) -> Result<String> {
         "percent of untraced",
         "lines lost",
     ]);
-    let untraced = Spread::of(said.iter().filter_map(Said::untraced).collect());
+    let untraced = Spread::of(said.iter().filter_map(Said::untraced));
     let untraced = untraced.context("nothing was measured without a tracer")?;
     for (number, row) in ROWS.iter().enumerate().skip(1) {
         let mut cells = vec![row.name.to_owned()];
@@ -116,13 +86,13 @@ fn cells_of(said: &[Said], row: usize) -> Vec<String> {
     let of_row = said.iter().filter(|said| said.row == row);
     let failed = of_row.clone().find_map(|said| said.figure.as_ref().err());
     let figures: Vec<_> = of_row.filter_map(|said| said.figure.clone().ok()).collect();
-    let rates = Spread::of(figures.iter().map(|figure| figure.rate).collect());
+    let rates = Spread::of(figures.iter().map(|figure| figure.rate));
     let rates = match (rates, failed) {
         (_, Some(why)) => return vec![format!("FAILED: {why}")],
         (None, None) => return vec!["FAILED: did not run".to_owned()],
         (Some(rates), None) => rates,
     };
-    let percents = Spread::of(percents(said, row));
+    let percents = Spread::of(percents(said, row).into_iter());
     let sum = |of: fn(&Lines) -> u64| figures.iter().map(|figure| of(&figure.lines)).sum();
     let (wanted, lost): (u64, u64) = (sum(|lines| lines.wanted), sum(|lines| lines.lost));
     vec![

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::figures::{Figure, Said};
 use super::rows::{OUT, PORT, ROWS, Row};
 use super::verdict;
-use super::work::READY;
+use crate::bench::sockets::READY;
 use crate::cases::process::{Lines, Process};
 use crate::cases::tracer::Tracer;
 

@@ -11,18 +11,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, connect, listen, socket_with,
-    sockopt,
-};
+use anyhow::{Result, anyhow};
+use rustix::net::sockopt;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// More than clients, so that no connection is ever refused.
-const BACKLOG: i32 = 128;
-
-/// What each says once it is ready.
-pub(super) const READY: &str = "ready";
+use crate::bench::sockets::{READY, accept, connect_until_closed, listener, tcp};
 
 /// Connects or accepts, for the bench of the highest rate
 #[derive(clap::Args)]
@@ -52,21 +45,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn tcp() -> Result<OwnedFd> {
-    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
-    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
-}
-
 /// Accepts until its standard input ends, then says how many it accepted.
 fn serve(address: &SocketAddrV4, threads: u32) -> Result<()> {
     static ACCEPTED: AtomicU64 = AtomicU64::new(0);
-    let listener = tcp()?;
-    sockopt::set_socket_reuseaddr(&listener, true)?;
-    bind(&listener, address).context("cannot bind")?;
-    listen(&listener, BACKLOG)?;
+    let listener = listener(address)?;
     for _ in 0..threads {
         let listener = listener.try_clone()?;
-        thread::Builder::new().spawn(move || accept(&listener, &ACCEPTED))?;
+        thread::Builder::new().spawn(move || accept_all(&listener, &ACCEPTED))?;
     }
     println!("{READY}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
@@ -75,16 +60,15 @@ fn serve(address: &SocketAddrV4, threads: u32) -> Result<()> {
 }
 
 /// Accepts as long as the process lives, and counts before the client can know of it.
-fn accept(listener: &OwnedFd, accepted: &AtomicU64) {
+fn accept_all(listener: &OwnedFd, accepted: &AtomicU64) {
     loop {
-        // Servers ask who it is.
-        match acceptfrom_with(listener, SocketFlags::CLOEXEC) {
+        match accept(listener) {
             Ok(connection) => {
                 accepted.fetch_add(1, Ordering::SeqCst);
                 drop(connection);
             }
             // The count will be too small, and the bench fail.
-            Err(error) => return eprintln!("cannot accept: {error}"),
+            Err(error) => return eprintln!("cannot accept: {error:#}"),
         }
     }
 }
@@ -122,9 +106,5 @@ fn connect_all(address: &SocketAddrV4, threads: u32, connections: u32) -> Result
 fn connect_once(address: &SocketAddrV4) -> Result<()> {
     let connection = tcp()?;
     sockopt::set_socket_linger(&connection, Some(Duration::ZERO))?;
-    connect(&connection, address).context("cannot connect")?;
-    // The server has accepted it, has counted it, and closes.
-    let read = rustix::io::read(&connection, &mut [0; 1])?;
-    ensure!(read == 0, "the server sent something");
-    Ok(())
+    connect_until_closed(&connection, address)
 }
