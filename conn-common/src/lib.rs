@@ -10,15 +10,43 @@ use bytemuck::{Pod, Zeroable};
 #[cfg(feature = "user")]
 use serde::{Deserialize, Serialize};
 
-/// An IP address: the 16 bytes of an IPv6 address in network order, as four words
+/// An IP address: the 16 bytes of an IPv6 address in network order, as two words
 /// that hold them as they lie in memory.
 ///
 /// An IPv4 address is kept in its IPv4-mapped form, `::ffff:a.b.c.d`, whichever
 /// family the socket has: a client of a dual-stack server is one client.
-pub type Address = [u32; 4];
+pub type Address = [u64; 2];
 
-/// The third word of an IPv4-mapped address: `00 00 ff ff` in memory.
-pub const V4_MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+/// The second word of an IPv4-mapped address, where the IPv4 address is still missing; the first
+/// is 0.
+const V4_MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+
+/// Where the IPv4 address is in that word.
+const V4_SHIFT: u32 = if cfg!(target_endian = "little") {
+    32
+} else {
+    0
+};
+
+/// The IPv4-mapped form of an IPv4 address in network order.
+#[inline(always)]
+#[must_use]
+pub const fn from_v4(address: u32) -> Address {
+    [0, V4_MAPPED | (address as u64) << V4_SHIFT]
+}
+
+/// The IPv4 address, in network order, that this is the IPv4-mapped form of.
+#[inline(always)]
+#[must_use]
+pub const fn to_v4(address: Address) -> Option<u32> {
+    let v4 = (address[1] >> V4_SHIFT) as u32;
+    let [first, second] = from_v4(v4);
+    if address[0] == first && address[1] == second {
+        Some(v4)
+    } else {
+        None
+    }
+}
 
 /// `AF_INET` of `include/linux/socket.h`.
 pub const AF_INET: u16 = 2;
@@ -89,8 +117,7 @@ const _: () = assert!(size_of::<Event>() == 96);
 #[repr(C)]
 pub struct Key {
     /// By [`BY_ADDRESS`] the client's address; by [`BY_PROCESS`] the thread's name as in
-    /// [`Event::comm`]; by [`BY_CGROUP`] the two halves of the cgroup id, in memory order, and
-    /// zeros; by [`BY_USER`] the user id and zeros.
+    /// [`Event::comm`]; by [`BY_CGROUP`] the cgroup id and 0; by [`BY_USER`] the user id and 0.
     pub who: Address,
     /// By [`BY_PROCESS`] the process id, else 0.
     pub pid: u32,
@@ -219,8 +246,8 @@ impl SocketOffsets {
             && fits(self.dport, 2, 2)
             && fits(self.num, 2, 2)
             && fits(self.family, 2, 2)
-            && fits(self.v6_daddr, 16, 4)
-            && fits(self.v6_rcv_saddr, 16, 4)
+            && fits(self.v6_daddr, 16, 8)
+            && fits(self.v6_rcv_saddr, 16, 8)
             && fits(self.net, 8, 8)
     }
 
@@ -248,6 +275,10 @@ impl SocketOffsets {
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Config {
+    /// See [`Self::by_local_address`].
+    pub local_address: Address,
+    /// See [`Self::by_comm`]; padded with NUL.
+    pub comm: [u64; 2],
     /// For each stage a bit, `1 << ` one of the `STAGE_` constants: write an [`Event`] for every
     /// connection at this stage; without it, only count it.
     pub emit: u32,
@@ -256,6 +287,9 @@ pub struct Config {
     /// What to count accepted connections by, one of the `BY_` constants; the stages before
     /// that are always counted by address.
     pub count_by: u32,
+    /// Not 0: one of the filters that follow is set. What is ruled out at once, the verifier need
+    /// not follow filter by filter.
+    pub filters: u32,
     /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
     /// Not 0: look clients up in the trie of networks.
@@ -264,8 +298,6 @@ pub struct Config {
     pub pass_others: u32,
     /// Not 0: only connections to [`Self::local_address`].
     pub by_local_address: u32,
-    /// See [`Self::by_local_address`].
-    pub local_address: Address,
     /// Not 0: only in the network namespace with this inode number.
     pub netns: u32,
     /// Not 0: only those that this process accepts.
@@ -276,30 +308,29 @@ pub struct Config {
     pub uid: u32,
     /// Not 0: only those that a thread named [`Self::comm`] accepts.
     pub by_comm: u32,
-    /// See [`Self::by_comm`]; padded with NUL.
-    pub comm: [u32; 4],
     /// Not 0: only those that are accepted in the cgroup of the map of cgroups, or below it.
     pub by_cgroup: u32,
 }
-const _: () = assert!(size_of::<Config>() == 84);
+const _: () = assert!(size_of::<Config>() == 88);
 
 impl Config {
     /// Report everything, by address.
     pub const EVERYTHING: Self = Self {
+        local_address: [0; 2],
+        comm: [0; 2],
         emit: u32::MAX,
         details: 1,
         count_by: BY_ADDRESS,
+        filters: 0,
         family: 0,
         by_network: 0,
         pass_others: 0,
         by_local_address: 0,
-        local_address: [0; 4],
         netns: 0,
         tgid: 0,
         by_uid: 0,
         uid: 0,
         by_comm: 0,
-        comm: [0; 4],
         by_cgroup: 0,
     };
 }

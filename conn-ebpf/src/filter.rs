@@ -1,16 +1,13 @@
 //! Which connections are wanted, apart from their local port, which comes first of all.
 
-use core::mem::{MaybeUninit, transmute};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        generated::bpf_get_current_comm,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, generated::bpf_get_current_comm},
     macros::map,
     maps::{CgroupArray, LpmTrie, lpm_trie::Key},
 };
-use conn_common::{AF_INET, Address, V4_MAPPED};
+use conn_common::{AF_INET, Address, to_v4};
 
 use crate::{
     config::{is_on, setting},
@@ -34,7 +31,9 @@ const WHOLE: u32 = 128;
 #[must_use]
 pub fn wants_ends(ends: &Ends) -> bool {
     let family = setting(|config| &config.family);
-    if family != 0 && (family == u32::from(AF_INET)) != is_ipv4(&ends.remote_address) {
+    // Whichever family the server's socket has.
+    let is_v4 = to_v4(ends.remote_address).is_some();
+    if family != 0 && (family == u32::from(AF_INET)) != is_v4 {
         return false;
     }
     if is_on(|config| &config.by_local_address)
@@ -55,7 +54,8 @@ pub fn wants_ends(ends: &Ends) -> bool {
 #[inline(always)]
 #[must_use]
 pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
-    wants_ends(ends) && wants_namespace(|| socket.netns()) && wants_task()
+    !is_on(|config| &config.filters)
+        || wants_ends(ends) && wants_namespace(|| socket.netns()) && wants_task()
 }
 
 /// Whether connections in this network namespace are wanted.
@@ -85,7 +85,7 @@ fn wants_task() -> bool {
 
 /// The name of the running thread, padded with NUL.
 #[inline(always)]
-pub(crate) fn comm() -> [u32; 4] {
+pub(crate) fn comm() -> [u64; 2] {
     let mut comm = MaybeUninit::<[u64; 2]>::uninit();
     // SAFETY: both words are set, volatile lest the compiler call memset, since Linux 6.1's helper
     // leaves what is behind the name as it is; it has the 16 bytes that the helper is told of.
@@ -94,24 +94,6 @@ pub(crate) fn comm() -> [u32; 4] {
         words.write_volatile(0);
         words.add(1).write_volatile(0);
         bpf_get_current_comm(words.cast(), 16);
-        transmute::<[u64; 2], [u32; 4]>(comm.assume_init())
+        comm.assume_init()
     }
-}
-
-/// The cgroup v2 id of the running task, its two halves as they lie in memory.
-#[inline(always)]
-pub(crate) fn cgroup() -> [u32; 2] {
-    // SAFETY: it only reads the current task.
-    let id = unsafe { bpf_get_current_cgroup_id() };
-    if cfg!(target_endian = "big") {
-        [(id >> 32) as u32, id as u32]
-    } else {
-        [id as u32, (id >> 32) as u32]
-    }
-}
-
-/// Whether it is an IPv4 address, whichever family the server's socket has.
-#[inline(always)]
-fn is_ipv4(address: &Address) -> bool {
-    address[0] == 0 && address[1] == 0 && address[2] == V4_MAPPED
 }

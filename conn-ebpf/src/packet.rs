@@ -1,12 +1,9 @@
 //! The one place that reads a packet.
 
 use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
-use conn_common::{AF_INET, AF_INET6, Address};
+use conn_common::{AF_INET, AF_INET6, Address, from_v4};
 
-use crate::{
-    config,
-    socket::{Ends, v4_mapped},
-};
+use crate::{config, socket::Ends};
 
 /// `ETH_P_IP` of `include/uapi/linux/if_ether.h`.
 const ETH_P_IP: u16 = 0x0800;
@@ -142,8 +139,8 @@ impl<'a> Packet<'a> {
         let ip: Ipv4 = self.load(0)?;
         let is_later_fragment = ip.fragment & 0x1fff_u16.to_be() != 0;
         (ip.protocol == TCP && !is_later_fragment).then_some(Way {
-            source: v4_mapped(ip.source),
-            destination: v4_mapped(ip.destination),
+            source: from_v4(ip.source),
+            destination: from_v4(ip.destination),
             family: AF_INET,
             tcp: u32::from(ip.version_and_words & 0xf) * 4,
         })

@@ -19,7 +19,7 @@ use conn_common::{
 
 use crate::{
     config, filter,
-    socket::{Ends, Fields, Kind},
+    socket::{Ends, Fields, Protocol},
 };
 
 /// Those who have got further than to ask. The user side sets the size.
@@ -98,10 +98,10 @@ pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
 
 /// Counts a connection that the running task accepts, and reports it.
 #[inline(always)]
-pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, kind: Kind) {
+pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, protocol: Protocol) {
     count(&acceptor(ends), Stage::Accepted);
     // SAFETY: it only reads the clock.
-    let wait_ns = socket.waited(kind, unsafe { bpf_ktime_get_ns() });
+    let wait_ns = socket.waited(protocol, unsafe { bpf_ktime_get_ns() });
     if wait_ns != UNKNOWN_WAIT {
         count_wait(wait_ns);
     }
@@ -206,11 +206,9 @@ fn acceptor(ends: &Ends) -> Key {
             key.who = filter::comm();
             key.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
         }
-        BY_CGROUP => {
-            let [first, second] = filter::cgroup();
-            key.who = [first, second, 0, 0];
-        }
-        BY_USER => key.who = [bpf_get_current_uid_gid() as u32, 0, 0, 0],
+        // SAFETY: it only reads the current task.
+        BY_CGROUP => key.who = [unsafe { bpf_get_current_cgroup_id() }, 0],
+        BY_USER => key.who = [u64::from(bpf_get_current_uid_gid() as u32), 0],
         _ => (),
     }
     key

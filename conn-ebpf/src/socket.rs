@@ -1,10 +1,10 @@
 //! The one place that reads a kernel socket.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{self, generated::bpf_probe_read_kernel};
 use conn_common::{
-    AF_INET, AF_INET6, Address, COMMON_BYTES, UNKNOWN_OFFSET, UNKNOWN_WAIT, V4_MAPPED,
+    AF_INET, AF_INET6, Address, COMMON_BYTES, UNKNOWN_OFFSET, UNKNOWN_WAIT, from_v4,
 };
 
 use crate::config::offset;
@@ -17,9 +17,6 @@ const IPPROTO_MPTCP: u16 = 262;
 
 /// The error of a closed socket on a kernel without BTF.
 pub const NO_PORT: i32 = -1;
-
-/// As much of `struct sock_common` as is read, in words.
-const COMMON_WORDS: usize = COMMON_BYTES / 8;
 
 /// A `struct sock *` of the kernel.
 #[derive(Clone, Copy)]
@@ -34,82 +31,65 @@ pub trait Fields {
     ///
     /// # Errors
     /// The kernel's, when the memory cannot be read.
-    fn protocol(&self, offset: u16) -> Result<u16, i32>;
+    fn protocol_at(&self, offset: u16) -> Result<u16, i32>;
 
     /// The socket itself.
     fn socket(&self) -> Socket;
 
-    /// The local port, host byte order; 0 of a socket that is not of an IP family.
+    /// Whether it is a socket of an IP family.
+    #[inline(always)]
+    fn is_ip(&self) -> bool {
+        let family = self.family();
+        family == AF_INET || family == AF_INET6
+    }
+
+    /// The local port of a socket of an IP family, host byte order.
     ///
     /// # Errors
     /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
     /// be found.
     #[inline(always)]
     fn local_port(&self) -> Result<u16, i32> {
-        let port = self.port_or_error();
-        if port < 0 { Err(port) } else { Ok(port as u16) }
-    }
-
-    /// The port, or a negative error, as the kernel's own functions have it: a Result that
-    /// is passed on from a call to a call has a part that is not set, which the compiler
-    /// may read all the same and the verifier then refuses.
-    #[inline(always)]
-    fn port_or_error(&self) -> i32 {
-        match self.common::<u16>(offset(|at| &at.num)) {
+        match self.common(offset(|at| &at.num)) {
             0 => self.kept_port(),
-            port => i32::from(port),
+            port => Ok(port),
         }
     }
 
     /// A connection that was reset while it waited is accepted all the same, closed already,
     /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
     #[inline(always)]
-    fn kept_port(&self) -> i32 {
-        if !is_ip(self.family()) {
-            return 0;
-        }
+    fn kept_port(&self) -> Result<u16, i32> {
         match offset(|at| &at.sport) {
-            UNKNOWN_OFFSET => NO_PORT,
-            at_sport => match self.socket().read(at_sport) {
-                Ok(port) => i32::from(u16::from_be(port)),
-                Err(error) => error,
-            },
+            UNKNOWN_OFFSET => Err(NO_PORT),
+            at_sport => self.socket().read(at_sport).map(u16::from_be),
         }
     }
 
-    /// What kind of socket it is.
+    /// The protocol of a socket of an IP family.
     ///
     /// # Errors
     /// The kernel's, when the memory cannot be read.
     #[inline(always)]
-    fn kind(&self) -> Result<Kind, i32> {
-        if !is_ip(self.family()) {
-            return Ok(Kind::Other);
+    fn protocol(&self) -> Result<Protocol, i32> {
+        match offset(|at| &at.protocol) {
+            UNKNOWN_OFFSET => Ok(Protocol(IPPROTO_TCP)),
+            at_protocol => self.protocol_at(at_protocol).map(Protocol),
         }
-        let at_protocol = offset(|at| &at.protocol);
-        if at_protocol == UNKNOWN_OFFSET {
-            return Ok(Kind::Tcp);
-        }
-        Ok(match self.protocol(at_protocol)? {
-            IPPROTO_TCP => Kind::Tcp,
-            IPPROTO_MPTCP => Kind::Multipath,
-            _ => Kind::Other,
-        })
     }
 
     /// Both ends of the connection of a socket of an IP family.
     #[inline(always)]
     fn ends(&self, local_port: u16) -> Ends {
-        let family = self.family();
-        let (remote_address, local_address) = if family == AF_INET6 {
+        let (remote_address, local_address) = if self.family() == AF_INET6 {
             (
                 self.common(offset(|at| &at.v6_daddr)),
                 self.common(offset(|at| &at.v6_rcv_saddr)),
             )
         } else {
             (
-                v4_mapped(self.common(offset(|at| &at.daddr))),
-                v4_mapped(self.common(offset(|at| &at.rcv_saddr))),
+                from_v4(self.common(offset(|at| &at.daddr))),
+                from_v4(self.common(offset(|at| &at.rcv_saddr))),
             )
         };
         Ends {
@@ -117,7 +97,9 @@ pub trait Fields {
             local_address,
             remote_port: u16::from_be(self.common(offset(|at| &at.dport))),
             local_port,
-            family,
+            // Read once more: of the value above the verifier knows by now what it is, and would
+            // follow both families to the end.
+            family: self.family(),
         }
     }
 
@@ -137,9 +119,9 @@ pub trait Fields {
     /// [`UNKNOWN_WAIT`] if that cannot be told, as of a Multipath TCP socket, which is no
     /// `struct tcp_sock`.
     #[inline(always)]
-    fn waited(&self, kind: Kind, now_ns: u64) -> u64 {
+    fn waited(&self, protocol: Protocol, now_ns: u64) -> u64 {
         let at_established = offset(|at| &at.established);
-        if kind != Kind::Tcp || at_established == UNKNOWN_OFFSET {
+        if protocol.0 != IPPROTO_TCP || at_established == UNKNOWN_OFFSET {
             return UNKNOWN_WAIT;
         }
         // The kernel has cut the time to microseconds. 0 is before the first connection.
@@ -156,27 +138,34 @@ pub trait Fields {
     }
 }
 
+/// What a socket begins with.
+pub type Common = [u64; COMMON_BYTES / 8];
+
 /// The fields of a socket that a program has only the address of: a copy of what it begins with,
 /// since one call of the helper costs more than to copy all of it does.
-pub struct Copied {
+pub struct Copied<'a> {
     socket: Socket,
-    common: [u64; COMMON_WORDS],
+    common: &'a Common,
 }
 
 /// The fields of a socket that the verifier knows to be one (`PTR_TO_BTF_ID`): they are read where
 /// they are, and the kernel sees to it that nothing happens if they are not there.
 pub struct Direct(Socket);
 
-/// What kind of socket was accepted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// TCP, or on a kernel without BTF any kind.
-    Tcp,
-    /// Multipath TCP.
-    Multipath,
-    /// Any other.
-    Other,
+/// The protocol of a socket, or on a kernel without BTF that of TCP.
+#[derive(Clone, Copy)]
+pub struct Protocol(u16);
+
+impl Protocol {
+    /// Whether it is TCP, or Multipath TCP.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_tcp(self) -> bool {
+        // In one look, since the verifier would follow both protocols to the end.
+        self.0 & !(IPPROTO_TCP ^ IPPROTO_MPTCP) == IPPROTO_TCP
+    }
 }
+const _: () = assert!((IPPROTO_TCP ^ IPPROTO_MPTCP).is_power_of_two());
 
 /// The two ends of a connection, as [`conn_common::Event`] holds them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -201,17 +190,25 @@ impl Socket {
         (!sock.is_null()).then_some(Self(sock))
     }
 
-    /// Copies what it begins with.
+    /// Copies what it begins with to `place`.
     ///
     /// # Errors
     /// The kernel's, when the memory cannot be read.
     #[inline(always)]
-    pub fn copy(self) -> Result<Copied, i32> {
-        let common = self.read(0)?;
-        Ok(Copied {
-            socket: self,
-            common,
-        })
+    pub fn copy(self, place: &mut MaybeUninit<Common>) -> Result<Copied<'_>, i32> {
+        // SAFETY: the place has the bytes that the helper is told of; the helper checks the address
+        // and fails on one that is not mapped.
+        let result = unsafe {
+            bpf_probe_read_kernel(place.as_mut_ptr().cast(), COMMON_BYTES as u32, self.0)
+        };
+        match result {
+            0 => Ok(Copied {
+                socket: self,
+                // SAFETY: the helper has written all of it.
+                common: unsafe { place.assume_init_ref() },
+            }),
+            error => Err(error as i32),
+        }
     }
 
     #[inline(always)]
@@ -219,23 +216,23 @@ impl Socket {
         // SAFETY: the helper checks the address and fails on one that is not mapped;
         // every T used here (integers, words of an address, a pointer that is only
         // read through the helper again) is valid for any bytes.
-        unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
+        unsafe { helpers::bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
     }
 }
 
-impl Fields for Copied {
+impl Fields for Copied<'_> {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
         // SAFETY: the user side gives no offsets but those that SocketOffsets::fit, and every T
         // used here is valid for any bytes.
         unsafe {
             let field = self.common.as_ptr().byte_add(usize::from(offset));
-            field.cast::<T>().read()
+            field.cast::<T>().read_volatile()
         }
     }
 
     #[inline(always)]
-    fn protocol(&self, offset: u16) -> Result<u16, i32> {
+    fn protocol_at(&self, offset: u16) -> Result<u16, i32> {
         self.socket.read(offset)
     }
 
@@ -270,7 +267,7 @@ impl Fields for Direct {
     }
 
     #[inline(always)]
-    fn protocol(&self, offset: u16) -> Result<u16, i32> {
+    fn protocol_at(&self, offset: u16) -> Result<u16, i32> {
         Ok(self.common(offset))
     }
 
@@ -278,15 +275,4 @@ impl Fields for Direct {
     fn socket(&self) -> Socket {
         self.0
     }
-}
-
-#[inline(always)]
-fn is_ip(family: u16) -> bool {
-    family == AF_INET || family == AF_INET6
-}
-
-/// The IPv4-mapped form of an IPv4 address in network byte order.
-#[inline(always)]
-pub(crate) fn v4_mapped(address: u32) -> Address {
-    [0, 0, V4_MAPPED, address]
 }

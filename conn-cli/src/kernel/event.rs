@@ -7,7 +7,7 @@ use std::{
 
 use conn_common::{
     AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
-    HOOK_TRACEPOINT, UNKNOWN_WAIT, V4_MAPPED,
+    HOOK_TRACEPOINT, UNKNOWN_WAIT, to_v4,
 };
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -91,10 +91,9 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
 /// An address as the programs write it.
 #[must_use]
 pub(super) fn host(words: Address) -> Host {
-    Host::Address(match words {
-        // Most are, and word by word it is soon seen.
-        [0, 0, V4_MAPPED, address] => Ipv4Addr::from(u32::from_be(address)).into(),
-        _ => Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(words)).into(),
+    Host::Address(match to_v4(words) {
+        Some(address) => Ipv4Addr::from(u32::from_be(address)).into(),
+        None => Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(words)).into(),
     })
 }
 

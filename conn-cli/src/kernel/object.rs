@@ -162,7 +162,7 @@ impl Reported {
 
 fn config(settings: &Settings, last: Stage) -> Config {
     let Settings { ends, task, .. } = settings;
-    Config {
+    let config = Config {
         emit: settings.reported.bits(last),
         details: settings.details.into(),
         count_by: match settings.by {
@@ -171,6 +171,7 @@ fn config(settings: &Settings, last: Stage) -> Config {
             By::Cgroup => BY_CGROUP,
             By::User => BY_USER,
         },
+        filters: 0,
         family: match ends.family {
             None => 0,
             Some(Family::Ipv4) => AF_INET.into(),
@@ -179,14 +180,25 @@ fn config(settings: &Settings, last: Stage) -> Config {
         by_network: (!ends.networks.is_empty()).into(),
         pass_others: ends.networks.wants_others().into(),
         by_local_address: ends.local.is_some().into(),
-        local_address: ends.local.map_or([0; 4], words),
+        local_address: ends.local.map_or([0; 2], words),
         netns: settings.netns.unwrap_or(0),
         tgid: task.pid.unwrap_or(0),
         by_uid: task.uid.is_some().into(),
         uid: task.uid.unwrap_or(0),
         by_comm: task.comm.is_some().into(),
-        comm: task.comm.map_or([0; 4], |comm| bytemuck::cast(comm.0)),
+        comm: task.comm.map_or([0; 2], |comm| bytemuck::cast(comm.0)),
         by_cgroup: task.cgroup.is_some().into(),
+    };
+    Config {
+        filters: config.family
+            | config.by_network
+            | config.by_local_address
+            | config.netns
+            | config.tgid
+            | config.by_uid
+            | config.by_comm
+            | config.by_cgroup,
+        ..config
     }
 }
 

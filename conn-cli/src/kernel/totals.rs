@@ -158,11 +158,11 @@ fn who(key: &Key, by: By) -> Who {
         By::Address | By::Network(..) | By::Port => Who::Client(host(key.who)),
         By::Process => Who::process(key.pid, &bytemuck::cast(key.who)),
         By::Cgroup => Who::Cgroup {
-            id: bytemuck::cast([key.who[0], key.who[1]]),
+            id: key.who[0],
             name: None,
         },
         By::User => Who::User {
-            uid: key.who[0],
+            uid: key.who[0] as u32,
             name: None,
         },
     }

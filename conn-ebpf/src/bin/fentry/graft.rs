@@ -17,7 +17,7 @@ use aya_log_ebpf::debug;
 use conn_common::HOOK_FENTRY;
 use conn_ebpf::{
     config, filter, record,
-    socket::{Direct, Fields as _, Kind, Socket},
+    socket::{Direct, Fields as _, Socket},
 };
 
 /// The fentry program on `security_sock_graft`.
@@ -25,7 +25,7 @@ use conn_ebpf::{
 pub(crate) fn conn_fentry(ctx: FEntryContext) -> u32 {
     if try_conn_fentry(&ctx).is_err() {
         record::unreadable();
-        debug!(&ctx, "security_sock_graft: unreadable socket");
+        debug!(&ctx, "unreadable socket");
     }
     0
 }
@@ -36,17 +36,20 @@ fn try_conn_fentry(ctx: &FEntryContext) -> Result<(), i32> {
         return Ok(());
     };
     let fields = Direct::new(socket);
+    if !fields.is_ip() {
+        return Ok(());
+    }
     let local_port = fields.local_port()?;
     if !config::watched(local_port) {
         return Ok(());
     }
-    let kind = fields.kind()?;
-    if kind == Kind::Other {
+    let protocol = fields.protocol()?;
+    if !protocol.is_tcp() {
         return Ok(());
     }
     let ends = fields.ends(local_port);
     if filter::wants_accepted(&ends, &fields) {
-        record::accepted(&ends, HOOK_FENTRY, &fields, kind);
+        record::accepted(&ends, HOOK_FENTRY, &fields, protocol);
     }
     Ok(())
 }

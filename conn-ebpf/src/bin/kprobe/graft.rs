@@ -9,14 +9,14 @@
 //! void security_sock_graft(struct sock *sk, struct socket *parent);
 //! ```
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
-use conn_common::{HOOK_KPROBE, HOOK_KRETPROBE};
+use conn_common::HOOK_KPROBE;
 use conn_ebpf::{
     config, filter, record,
-    socket::{Fields as _, Kind, Socket},
+    socket::{Fields as _, Socket},
 };
 
 use crate::seen;
@@ -26,7 +26,7 @@ use crate::seen;
 pub(crate) fn conn_graft(ctx: ProbeContext) -> u32 {
     if try_conn_graft(&ctx).is_err() {
         record::unreadable();
-        debug!(&ctx, "security_sock_graft: unreadable socket");
+        debug!(&ctx, "unreadable socket");
     }
     0
 }
@@ -37,26 +37,29 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         return Ok(());
     };
     // Whatever becomes of this one, the mark is not for the next.
-    let mark = seen::take();
-    let copy = socket.copy()?;
-    let local_port = copy.local_port()?;
+    let Some(mark) = seen::take() else {
+        return Ok(());
+    };
+    let mut common = MaybeUninit::uninit();
+    let fields = socket.copy(&mut common)?;
+    if !fields.is_ip() {
+        return Ok(());
+    }
+    let local_port = fields.local_port()?;
     if !config::watched(local_port) {
         return Ok(());
     }
-    let kind = copy.kind()?;
-    if kind == Kind::Other {
+    let protocol = fields.protocol()?;
+    if !protocol.is_tcp() {
         return Ok(());
     }
-    let ends = copy.ends(local_port);
-    if !filter::wants_accepted(&ends, &copy) {
-        return Ok(());
+    let ends = fields.ends(local_port);
+    if filter::wants_accepted(&ends, &fields) {
+        let hook = mark.hook();
+        record::accepted(&ends, hook, &fields, protocol);
+        if hook == HOOK_KPROBE {
+            record::second_hook_only();
+        }
     }
-    let hook = if mark.is_of_this_thread() {
-        HOOK_KRETPROBE
-    } else {
-        record::second_hook_only();
-        HOOK_KPROBE
-    };
-    record::accepted(&ends, hook, &copy, kind);
     Ok(())
 }

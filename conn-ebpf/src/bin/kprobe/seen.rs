@@ -8,6 +8,7 @@
 //! else.
 
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
+use conn_common::{HOOK_KPROBE, HOOK_KRETPROBE};
 
 /// A power of two. Threads are between the two hooks for microseconds.
 const PLACES: u32 = 4096;
@@ -27,18 +28,16 @@ pub(crate) fn leave() {
     }
 }
 
-/// Takes the mark away that is in this thread's place, whoever has left it, and returns it; 0
-/// if there is none.
+/// Takes the mark away that is in this thread's place, whoever has left it, and returns it.
+/// None is never: each thread has a place.
 #[inline(always)]
-pub(crate) fn take() -> Mark {
-    let Some(mark) = place(bpf_get_current_pid_tgid()) else {
-        return Mark(0);
-    };
+pub(crate) fn take() -> Option<Mark> {
+    let mark = place(bpf_get_current_pid_tgid())?;
     // SAFETY: as above.
     unsafe {
         let left = mark.read_volatile();
         mark.write_volatile(0);
-        Mark(left)
+        Some(Mark(left))
     }
 }
 
@@ -48,12 +47,16 @@ pub(crate) fn take() -> Mark {
 pub(crate) struct Mark(u64);
 
 impl Mark {
-    /// Whether this thread has left it.
+    /// The hook that saw first what this thread accepts.
     #[inline(always)]
-    pub(crate) fn is_of_this_thread(&self) -> bool {
-        self.0 == bpf_get_current_pid_tgid()
+    pub(crate) fn hook(&self) -> u16 {
+        let difference = self.0 ^ bpf_get_current_pid_tgid();
+        // 1 unless there is none, without a branch: the verifier would follow both to the end.
+        let is_anothers = (difference | difference.wrapping_neg()) >> 63;
+        HOOK_KRETPROBE + is_anothers as u16
     }
 }
+const _: () = assert!(HOOK_KPROBE == HOOK_KRETPROBE + 1);
 
 #[inline(always)]
 fn place(thread: u64) -> Option<*mut u64> {

@@ -8,7 +8,10 @@
 //! Not exact: the kernel runs it on no CPU where a program of its kind runs already
 //! (`kernel/trace/bpf_trace.c`, `trace_call_bpf`), and a packet may interrupt one.
 
-use core::{ffi::c_void, mem::offset_of};
+use core::{
+    ffi::c_void,
+    mem::{MaybeUninit, offset_of},
+};
 
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 use conn_common::{Address, HOOK_TRACEPOINT};
@@ -76,7 +79,10 @@ fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
         local_port: record.sport,
         family: record.family,
     };
-    let netns = || socket.copy().map_or(0, |copy| copy.netns());
+    let netns = || {
+        let mut common = MaybeUninit::uninit();
+        socket.copy(&mut common).map_or(0, |copy| copy.netns())
+    };
     if filter::wants_ends(&ends) && filter::wants_namespace(netns) {
         record::established(&ends, HOOK_TRACEPOINT, netns);
     }
