@@ -68,15 +68,13 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let candidates = args.candidates().map_err(|why| anyhow!(why))?;
     // Before attaching: nothing shall end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
-    // Before privileges are given up, and before those who wait are disturbed.
-    let survey = survey(&ports, settings.netns);
+    // Before attaching: what is dropped from now on may be of connections that are counted.
+    let mut survey = survey(&ports, settings.netns);
     let Choice {
         attached: tracer,
         passed_over,
     } = kernel::choose(&candidates, |backend| Tracer::attach(backend, &settings))
         .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
-    kernel::drop_privileges()?;
-    memory::release();
     if let Some(duration) = args.show.duration {
         stop.after(duration);
     }
@@ -87,6 +85,12 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         &settings.offsets,
         &passed_over,
     ));
+    // Meanwhile the ring buffer keeps what comes.
+    if let Some(survey) = &mut survey {
+        survey.find_owners();
+    }
+    kernel::drop_privileges()?;
+    memory::release();
     for line in survey.iter().flat_map(|survey| listening(&ports, survey)) {
         say(line);
     }

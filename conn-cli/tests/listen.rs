@@ -37,7 +37,13 @@ fn server() -> (TcpListener, SocketAddr) {
 }
 
 fn survey(address: SocketAddr) -> Survey {
-    Survey::begin(&ports(address), None).unwrap()
+    with_owners(&ports(address))
+}
+
+fn with_owners(ports: &PortSet) -> Survey {
+    let mut survey = Survey::begin(ports, None).unwrap();
+    survey.find_owners();
+    survey
 }
 
 fn ports(address: SocketAddr) -> PortSet {
@@ -180,7 +186,7 @@ fn threads_that_wait_for_a_listener_are_counted() {
         scope.spawn(|| copy.accept().unwrap_err());
         scope.spawn(|| other.accept().unwrap_err());
         until("three threads in accept, and one", || {
-            let survey = Survey::begin(&both, None).unwrap();
+            let survey = with_owners(&both);
             let here = in_accept(&survey, address)?;
             let there = in_accept(&survey, elsewhere)?;
             assert!(here <= 3 && there <= 1, "{here} and {there}");

@@ -1,8 +1,8 @@
 //! Who listens on the watched ports, in every network namespace, how many connections wait
 //! there to be accepted, and how many the kernel had to drop.
 //!
-//! Looking for servers needs privileges, asking the kernel again does not: [`Survey::begin`]
-//! is for before they are given up, the rest for any time after.
+//! Looking for servers needs privileges, asking the kernel again does not: [`Survey::begin`] and
+//! [`Survey::find_owners`] are for before they are given up, the rest for any time after.
 
 mod counters;
 mod diag;
@@ -57,17 +57,19 @@ impl Survey {
             namespaces.push(namespace);
         }
         at_start.sort_by_key(Listener::order);
-
-        let mut unseen = visited.unseen;
-        let denied = owner::find(&mut at_start);
-        // Whoever hides the descriptors of a process hides its namespace, too.
-        unseen.processes = unseen.processes.max(denied);
         Ok(Self {
             ports: ports.clone(),
             namespaces,
             at_start,
-            unseen,
+            unseen: visited.unseen,
         })
+    }
+
+    /// Looks for the processes that listen, in the open files of all: that takes longest.
+    pub fn find_owners(&mut self) {
+        let denied = owner::find(&mut self.at_start);
+        // Whoever hides the descriptors of a process hides its namespace, too.
+        self.unseen.processes = self.unseen.processes.max(denied);
     }
 
     /// The listeners of the beginning, by port and address.
