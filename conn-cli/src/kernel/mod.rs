@@ -1,6 +1,7 @@
 //! Connections as the running kernel sees them: choosing a hook, loading and attaching its
 //! eBPF programs, reading their events, and at the end their totals.
 
+mod allocation;
 mod attach;
 mod btf;
 mod cgroup;

@@ -14,7 +14,7 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::Place;
+use super::{Place, allocation};
 use crate::{
     connection::{Family, Stage},
     filter::{EndsFilter, Networks, TaskFilter},
@@ -43,6 +43,15 @@ pub(super) enum Object {
     Kprobe,
     /// The fentry program, and the tracepoint and the filter once more; apart because it cannot be loaded without BTF.
     Fentry,
+}
+
+impl Object {
+    pub(super) fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Kprobe => bytes::KPROBE,
+            Self::Fentry => bytes::FENTRY,
+        }
+    }
 }
 
 /// How the programs shall run.
@@ -105,10 +114,11 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     if !settings.verbose {
         loader.map_max_entries("AYA_LOGS", 4096);
     }
-    let bytes = match object {
-        Object::Kprobe => bytes::KPROBE,
-        Object::Fentry => bytes::FENTRY,
-    };
+    let bytes = object.bytes();
+    let changed = allocation::is_one_by_one_safe()
+        .then(|| allocation::one_by_one(bytes))
+        .flatten();
+    let bytes = changed.as_deref().map_or(bytes, bytemuck::cast_slice);
     let mut ebpf = loader.load(bytes).context("cannot create the eBPF maps")?;
     set_networks(&mut ebpf, &settings.ends.networks).context("cannot tell the networks")?;
     Ok(ebpf)

@@ -78,7 +78,7 @@ fn field<'a>(status: &'a str, name: &str) -> Result<&'a str> {
         .with_context(|| format!("/proc/PID/status has no {name}"))
 }
 
-fn kernel_version() -> Result<(u32, u32)> {
+pub(super) fn kernel_version() -> Result<(u32, u32)> {
     let uname = rustix::system::uname();
     let release = uname.release().to_str()?;
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());

@@ -1,5 +1,6 @@
 //! The options that limit a run: how long, how many, of whom, and what is shown.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,6 +8,7 @@ use rustix::process::Signal;
 
 use super::account::Account;
 use super::client::Load;
+use super::dropped::kernel_version;
 use super::flood::end_unread;
 use super::plan::Bench;
 use super::report::Report;
@@ -107,6 +109,7 @@ pub(super) fn max_clients(bench: &Bench) -> Result<String> {
     let mut json = Tracer::start(bench.conn_cli(bench.port).args(limit).arg("--json"))?;
     let mut text = Tracer::start(bench.conn_cli(bench.port).args(limit))?;
     let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
+    check_allocation(json.process.child.id())?;
     Load::v4(bench.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let report = Report::of(&json.finish(Signal::INT, &json_lines)?)?;
@@ -133,4 +136,26 @@ pub(super) fn max_clients(bench: &Bench) -> Result<String> {
         "others {others} in JSON, {said:?} in text"
     );
     Ok(format!("{figures} others={others}"))
+}
+
+/// Room for clients is made one by one where that is safe, which it is since Linux 6.1.
+fn check_allocation(pid: u32) -> Result<()> {
+    const HASH: &str = "map_type:\t1";
+    let flags = match kernel_version()? < (6, 1) {
+        true => "map_flags:\t0x0",
+        false => "map_flags:\t0x1",
+    };
+    let mut maps = 0;
+    for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        let info = fs::read_to_string(file?.path())?;
+        if info.lines().any(|line| line == HASH) {
+            ensure!(
+                info.lines().any(|line| line == flags),
+                "not {flags}: {info}"
+            );
+            maps += 1;
+        }
+    }
+    ensure!(maps == 2, "{maps} hash maps");
+    Ok(())
 }
