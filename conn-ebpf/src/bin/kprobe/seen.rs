@@ -32,27 +32,31 @@ pub(crate) fn leave() {
 /// None is never: each thread has a place.
 #[inline(always)]
 pub(crate) fn take() -> Option<Mark> {
-    let mark = place(bpf_get_current_pid_tgid())?;
+    let thread = bpf_get_current_pid_tgid();
+    let mark = place(thread)?;
     // SAFETY: as above.
-    unsafe {
+    let left = unsafe {
         let left = mark.read_volatile();
         mark.write_volatile(0);
-        Some(Mark(left))
-    }
+        left
+    };
+    Some(Mark {
+        difference: left ^ thread,
+    })
 }
 
 /// What was in a place.
-///
-/// It is looked at late: the verifier follows both ways to the end.
-pub(crate) struct Mark(u64);
+pub(crate) struct Mark {
+    /// 0 if this thread has left it.
+    difference: u64,
+}
 
 impl Mark {
     /// The hook that saw first what this thread accepts.
     #[inline(always)]
     pub(crate) fn hook(&self) -> u16 {
-        let difference = self.0 ^ bpf_get_current_pid_tgid();
-        // 1 unless there is none, without a branch: the verifier would follow both to the end.
-        let is_anothers = (difference | difference.wrapping_neg()) >> 63;
+        // 1 unless there is none, without a branch: the verifier would follow both ways to the end.
+        let is_anothers = (self.difference | self.difference.wrapping_neg()) >> 63;
         HOOK_KRETPROBE + is_anothers as u16
     }
 }
