@@ -16,6 +16,7 @@ use conn_cli::{
 };
 use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use jiff::Timestamp;
 
 /// As many as are handled before signals are looked at again.
 const RECORDS: u32 = 1024;
@@ -75,7 +76,11 @@ fn shown(criterion: &mut Criterion) {
     ] {
         let args = ["conn-cli", "--port", "80", "--utc"];
         let args = Args::parse_from([&args, options].concat());
-        let mut screen = Screen::new(&args.trace.show, Some(&[Stage::Accepted].into()), None);
+        let mut screen = Screen::new(
+            &args.trace.show,
+            Some((&[Stage::Accepted].into(), Timestamp::now())),
+            None,
+        );
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 for_each(&records, |connection| screen.show(connection));

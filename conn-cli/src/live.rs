@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -68,13 +69,15 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let candidates = args.candidates().map_err(|why| anyhow!(why))?;
     // Before attaching: nothing shall end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
-    // Before attaching: what is dropped from now on may be of connections that are counted.
+    // Before attaching: what is dropped from now on may be of connections that are counted. Who has
+    // the listeners open is looked for later, since that takes longest.
     let mut survey = survey(&ports, settings.netns);
     let Choice {
         attached: tracer,
         passed_over,
     } = kernel::choose(&candidates, |backend| Tracer::attach(backend, &settings))
         .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
+    let begun = Timestamp::now();
     if let Some(duration) = args.show.duration {
         stop.after(duration);
     }
@@ -85,7 +88,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         &settings.offsets,
         &passed_over,
     ));
-    // Meanwhile the ring buffer keeps what comes.
+    // With privileges still. Meanwhile the ring buffer keeps what comes, as much as finds room.
     if let Some(survey) = &mut survey {
         survey.find_owners();
     }
@@ -96,7 +99,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     }
 
     let mut tracing = Tracing {
-        screen: Screen::new(&args.show, Some(tracer.stages()), known),
+        screen: Screen::new(&args.show, Some((tracer.stages(), begun)), known),
         tracer,
         survey,
         filters: args.show.filter() != EndsFilter::default() || !args.task().is_empty(),
@@ -275,6 +278,7 @@ impl Tracing {
             backend: self.tracer.backend(),
             elapsed: self.tracer.elapsed(),
             second_hook_only,
+            out_of_memory: totals.out_of_memory,
             beyond_limit: all.saturating_sub(tally.connections()),
             stages: of_each(Tally::connections),
             others: of_each(Tally::other),

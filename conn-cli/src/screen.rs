@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::sleep;
 
 use crate::{
@@ -78,10 +78,15 @@ pub enum End {
 }
 
 impl Screen {
-    /// As `args` say. `stages`: those that are watched, if each connection comes once for each.
-    /// `known`: what [`Known::asked`] has read.
+    /// As `args` say. `live`: for connections as they come, the stages that are watched, and since
+    /// when. `known`: what [`Known::asked`] has read.
     #[must_use]
-    pub fn new(args: &ShowArgs, stages: Option<&BTreeSet<Stage>>, known: Option<Known>) -> Self {
+    pub fn new(
+        args: &ShowArgs,
+        live: Option<(&BTreeSet<Stage>, Timestamp)>,
+        known: Option<Known>,
+    ) -> Self {
+        let (stages, begun) = live.unzip();
         let zone = match args.utc {
             true => TimeZone::UTC,
             false => TimeZone::system(),
@@ -96,8 +101,8 @@ impl Screen {
             known,
             connection_lines: 0,
             left_out: 0,
-            periods: args.interval.map(|length| match stages {
-                Some(_) => Periods::live(length, zone),
+            periods: args.interval.map(|length| match begun {
+                Some(begun) => Periods::live(length, begun, zone),
                 None => Periods::of_records(length, zone),
             }),
             profiles: args.long.then(Profiles::default),
@@ -345,7 +350,11 @@ mod tests {
     fn screen(args: &[&str]) -> Screen {
         let args = Args::parse_from([&["conn-cli", "--utc"], args].concat());
         let known = Known::asked(&args.trace.show).unwrap();
-        Screen::new(&args.trace.show, Some(&[Stage::Accepted].into()), known)
+        Screen::new(
+            &args.trace.show,
+            Some((&[Stage::Accepted].into(), Timestamp::now())),
+            known,
+        )
     }
 
     fn lines(screen: &mut Screen) -> usize {

@@ -91,6 +91,9 @@ pub struct Live {
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
     pub second_hook_only: u64,
+    /// Connections that are with the others, and perhaps not all that their client made, since the
+    /// kernel had no memory for it.
+    pub out_of_memory: u64,
     /// Connections that came after the limit of `--count`, before the probes were detached.
     pub beyond_limit: u64,
     /// How many got to each stage that was watched, all clients together.
@@ -116,6 +119,7 @@ impl Live {
             backend,
             elapsed,
             second_hook_only: 0,
+            out_of_memory: 0,
             beyond_limit: 0,
             stages: BTreeMap::new(),
             others: BTreeMap::new(),

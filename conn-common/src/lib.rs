@@ -172,8 +172,11 @@ pub struct Counters {
     pub unreadable: u64,
     /// The connections, stage by stage, whose [`Key`] found no room in the maps of totals.
     pub other: Stages,
+    /// Those of [`Self::other`], at whatever stage, for whose key the kernel had no memory. The
+    /// next of this client may find some, so their number is missing from its entry.
+    pub out_of_memory: u64,
 }
-const _: () = assert!(size_of::<Counters>() == 80);
+const _: () = assert!(size_of::<Counters>() == 88);
 
 /// In how many equal steps each power of two of a wait is divided: as a power of two.
 pub const WAIT_STEP_BITS: u32 = 3;
@@ -287,8 +290,8 @@ pub struct Config {
     /// What to count accepted connections by, one of the `BY_` constants; the stages before
     /// that are always counted by address.
     pub count_by: u32,
-    /// Not 0: one of the filters that follow is set. What is ruled out at once, the verifier need
-    /// not follow filter by filter.
+    /// Not 0: a filter is set, of those that follow or of those above. For accepts, which have most
+    /// filters, all are passed in one look if none is.
     pub filters: u32,
     /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
     pub family: u32,

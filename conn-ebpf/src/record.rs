@@ -22,7 +22,8 @@ use crate::{
     socket::{Ends, Fields, Protocol},
 };
 
-/// Those who have got further than to ask. The user side sets the size.
+/// Those who have got further than to ask. The user side sets the size, and whether there is room
+/// for all of them from the beginning.
 #[map]
 static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
 
@@ -48,6 +49,10 @@ static LONGEST_WAIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// The events, on their way to be shown. The user side sets the size.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+
+/// The kernel's error for an entry that there is no memory for, which only a map without
+/// preallocation has; `include/uapi/asm-generic/errno-base.h`.
+const ENOMEM: i32 = -12;
 
 /// Whoever was not counted before.
 static NONE: Stages = Stages {
@@ -231,15 +236,18 @@ fn count(key: &Key, stage: Stage) {
     }
 }
 
-/// The entry under this key, a new one if need be; None if there is no room.
+/// The entry under this key, a new one if need be; None if there is no room, or no memory.
 #[inline(always)]
 fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Option<*mut Stages> {
     if let Some(total) = map.get_ptr_mut(key) {
         return Some(total);
     }
-    // If it fails, another processor has been faster, or the map is full.
     let none: &Stages = &NONE;
-    let _ = map.insert(key, none, u64::from(BPF_NOEXIST));
+    if map.insert(key, none, u64::from(BPF_NOEXIST)) == Err(ENOMEM) {
+        add_one(offset_of!(Counters, out_of_memory));
+        return None;
+    }
+    // If it failed otherwise, another processor has been faster, or the map is full.
     map.get_ptr_mut(key)
 }
 

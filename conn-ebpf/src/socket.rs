@@ -2,7 +2,7 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::{self, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use conn_common::{
     AF_INET, AF_INET6, Address, COMMON_BYTES, UNKNOWN_OFFSET, UNKNOWN_WAIT, from_v4,
 };
@@ -199,7 +199,7 @@ impl Socket {
         // SAFETY: the place has the bytes that the helper is told of; the helper checks the address
         // and fails on one that is not mapped.
         let result = unsafe {
-            bpf_probe_read_kernel(place.as_mut_ptr().cast(), COMMON_BYTES as u32, self.0)
+            generated::bpf_probe_read_kernel(place.as_mut_ptr().cast(), COMMON_BYTES as u32, self.0)
         };
         match result {
             0 => Ok(Copied {
@@ -216,7 +216,7 @@ impl Socket {
         // SAFETY: the helper checks the address and fails on one that is not mapped;
         // every T used here (integers, words of an address, a pointer that is only
         // read through the helper again) is valid for any bytes.
-        unsafe { helpers::bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
+        unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
     }
 }
 
@@ -224,7 +224,7 @@ impl Fields for Copied<'_> {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
         // SAFETY: the user side gives no offsets but those that SocketOffsets::fit, and every T
-        // used here is valid for any bytes.
+        // used here is valid for any bytes. Volatile, so that what is read twice is, see `ends`.
         unsafe {
             let field = self.common.as_ptr().byte_add(usize::from(offset));
             field.cast::<T>().read_volatile()

@@ -18,6 +18,7 @@ mod intervals;
 mod leftovers;
 mod limits;
 mod list;
+mod memory;
 pub(crate) mod netns;
 mod newcomers;
 mod no_btf;

@@ -27,10 +27,10 @@ pub struct Periods {
 }
 
 impl Periods {
-    /// Those of a live run that begins now.
+    /// Those of a live run that began then.
     #[must_use]
-    pub fn live(length: Duration, zone: TimeZone) -> Self {
-        let intervals = Intervals::begin(length, Timestamp::now(), zone.clone());
+    pub fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
+        let intervals = Intervals::begin(length, begun, zone.clone());
         Self {
             is_live: true,
             intervals: Some(intervals),

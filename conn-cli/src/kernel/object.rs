@@ -172,7 +172,7 @@ impl Reported {
 
 fn config(settings: &Settings, last: Stage) -> Config {
     let Settings { ends, task, .. } = settings;
-    let config = Config {
+    Config {
         emit: settings.reported.bits(last),
         details: settings.details.into(),
         count_by: match settings.by {
@@ -181,7 +181,8 @@ fn config(settings: &Settings, last: Stage) -> Config {
             By::Cgroup => BY_CGROUP,
             By::User => BY_USER,
         },
-        filters: 0,
+        filters: (*ends != EndsFilter::default() || !task.is_empty() || settings.netns.is_some())
+            .into(),
         family: match ends.family {
             None => 0,
             Some(Family::Ipv4) => AF_INET.into(),
@@ -198,17 +199,6 @@ fn config(settings: &Settings, last: Stage) -> Config {
         by_comm: task.comm.is_some().into(),
         comm: task.comm.map_or([0; 2], |comm| bytemuck::cast(comm.0)),
         by_cgroup: task.cgroup.is_some().into(),
-    };
-    Config {
-        filters: config.family
-            | config.by_network
-            | config.by_local_address
-            | config.netns
-            | config.tgid
-            | config.by_uid
-            | config.by_comm
-            | config.by_cgroup,
-        ..config
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
 /// The kernel's own count.
 #[derive(Clone, Debug)]
 pub struct Totals {
-    /// Connections by client, at each stage that was watched; exact.
+    /// Connections by client, at each stage that was watched; exact, but for `out_of_memory`.
     pub stages: BTreeMap<Stage, Tally>,
     /// SYNs that were sent again, which are in no tally.
     pub repeated: u64,
@@ -38,6 +38,9 @@ pub struct Totals {
     pub lost: BTreeMap<Stage, u64>,
     /// Connections that only the second hook of the pair saw.
     pub second_hook_only: u64,
+    /// Connections that are not with their client but with the others, since the kernel had no
+    /// memory for it at that moment.
+    pub out_of_memory: u64,
     /// What the programs themselves know to be in doubt.
     pub doubts: Doubts,
     /// Times that the kernel did not run the tracepoint, if that counts an earlier stage and the
@@ -105,6 +108,7 @@ pub(super) fn read(
             .map(|stage| (*stage, at(&counters.lost, *stage)))
             .collect(),
         second_hook_only: counters.second_hook_only,
+        out_of_memory: counters.out_of_memory,
         doubts: Doubts {
             unreadable: counters.unreadable,
             missed_runs: missed_runs(ebpf, backend),

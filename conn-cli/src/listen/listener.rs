@@ -25,7 +25,7 @@ pub struct Listener {
     /// that found the queue full, and a client repeats both: this is more than the number of
     /// connections that failed.
     pub drops: Option<u32>,
-    /// The processes that had it open when the survey began: first those that wait in
+    /// The processes that had it open when they were looked for: first those that wait in
     /// accept, then by process id, but process 1 last, which keeps sockets for others. Empty
     /// if none is known.
     pub owners: Vec<Owner>,

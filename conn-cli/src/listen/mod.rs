@@ -41,9 +41,9 @@ impl Survey {
     /// Looks into every network namespace that some process is in, by its first thread, or
     /// only into the one with this inode number.
     ///
-    /// Other namespaces need `CAP_SYS_ADMIN`, and other users' processes `CAP_SYS_PTRACE`:
-    /// without, this finds what it may, and [`Survey::unseen`] says what is missing. The
-    /// thread that calls this stays in its namespace.
+    /// Other namespaces need `CAP_SYS_ADMIN`, and other users' processes `CAP_SYS_PTRACE`, here
+    /// and in [`Survey::find_owners`]: without, what may be found is, and [`Survey::unseen`] says
+    /// what is missing. The thread that calls this stays in its namespace.
     ///
     /// # Errors
     /// Why not even one namespace could be looked into.
@@ -65,14 +65,16 @@ impl Survey {
         })
     }
 
-    /// Looks for the processes that listen, in the open files of all: that takes longest.
+    /// Looks for the owners of the listeners, in the open files of all processes: that takes
+    /// longest.
     pub fn find_owners(&mut self) {
         let denied = owner::find(&mut self.at_start);
         // Whoever hides the descriptors of a process hides its namespace, too.
         self.unseen.processes = self.unseen.processes.max(denied);
     }
 
-    /// The listeners of the beginning, by port and address.
+    /// The listeners of the beginning, by port and address; without owners until these are
+    /// looked for.
     #[must_use]
     pub fn at_start(&self) -> &[Listener] {
         &self.at_start

@@ -73,6 +73,13 @@ fn of_live(live: &Live, line: &mut String, notes: &mut Vec<String>) {
             live.second_hook_only
         );
     }
+    if live.out_of_memory > 0 {
+        let connections = plural(live.out_of_memory, "connection", "connections");
+        notes.push(format!(
+            "warning: {connections} under \"other\" for want of memory in the kernel: they may be missing \
+             from the row of their client"
+        ));
+    }
     if live.beyond_limit > 0 {
         let what = match live.backend.stage() {
             Stage::Accepted => "accepted",
@@ -288,6 +295,21 @@ mod tests {
             [
                 "7 connections from 1 address in 1.5 s; 6 connections of clients beyond --max-clients under \"other\""
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_row_may_lack_is_said() {
+        let live = Live {
+            out_of_memory: 3,
+            ..Live::sample(Backend::Fentry, Duration::from_millis(1500))
+        };
+        let lines = account(&summary(Origin::Kernel(live)), true);
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[1].starts_with("warning: 3 connections under \"other\""),
+            "{}",
+            lines[1]
         );
     }
 

@@ -111,7 +111,7 @@ fn json_has_the_documented_fields() {
     assert_eq!(
         lines.next().unwrap(),
         concat!(
-            r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"#,
+            r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"out_of_memory":0,"#,
             r#""connections":7,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
             r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,
             r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,

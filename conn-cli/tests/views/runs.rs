@@ -48,7 +48,7 @@ const FUNNEL: &str = concat!(
 
 fn summary_of_funnel(lines_shown: u64, connection_lines: u64) -> String {
     object!({
-        "type": "summary", "probe": "fentry", "seconds": 2.0, "second_hook_only": 0,
+        "type": "summary", "probe": "fentry", "seconds": 2.0, "second_hook_only": 0, "out_of_memory": 0,
         "stages": { "syn": 4, "established": 3, "accepted": 3 }, "repeated_syns": 0,
         "connections": 3, "by": "network", "groups": 2, "lines_shown": lines_shown,
         "connection_lines": connection_lines, "lines_not_shown": 6, "unknown_clients": 0,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// A cgroup that goes when the value does; by then all in it must have ended.
+/// A cgroup that goes when the value does; by then all in it must have ended, or left.
 pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -23,6 +23,33 @@ impl Cgroup {
     pub(super) fn take(&self, pid: u32) -> Result<()> {
         fs::write(self.0.join("cgroup.procs"), pid.to_string())
             .with_context(|| format!("cannot move a process to {}", self.0.display()))
+    }
+
+    /// Moves a process to the one that all others are below.
+    pub(super) fn leave(pid: u32) -> Result<()> {
+        Ok(fs::write(
+            Path::new(MOUNT).join("cgroup.procs"),
+            pid.to_string(),
+        )?)
+    }
+
+    /// Has the memory be accounted for of those that are made from now on.
+    pub(super) fn account_for_memory() -> Result<()> {
+        fs::write(Path::new(MOUNT).join("cgroup.subtree_control"), "+memory")
+            .context("memory cannot be accounted for")
+    }
+
+    /// How many bytes it has.
+    pub(super) fn memory(&self) -> Result<u64> {
+        Ok(fs::read_to_string(self.0.join("memory.current"))?
+            .trim()
+            .parse()?)
+    }
+
+    /// Lets it have so many bytes, or as many as it wants.
+    pub(super) fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
+        let limit = bytes.map_or("max".to_owned(), |bytes| bytes.to_string());
+        Ok(fs::write(self.0.join("memory.max"), limit)?)
     }
 
     /// The id of the one that all others are below.

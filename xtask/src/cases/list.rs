@@ -7,7 +7,7 @@ use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
 use super::{
     dropped, filters, flood, forged, funnel, grouping, hostile, intervals, leftovers, limits,
-    newcomers, no_btf, nobody, peers, ports, privileges, resets, signals, steered, streams,
+    memory, newcomers, no_btf, nobody, peers, ports, privileges, resets, signals, steered, streams,
     syn_flood, syns, tasks, text, trouble, waits,
 };
 use crate::vm::Line;
@@ -255,6 +255,7 @@ pub(super) const CASES: &[Case] = &[
     one("new-known", newcomers::newcomers),
     one("bad-known", newcomers::refused_files),
     everywhere_other("max-clients", limits::max_clients),
+    other("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
     everywhere_other("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     other(

@@ -1,5 +1,5 @@
 //! What was read of the kernel's BTF, kept until the machine is started again: to read it anew
-//! takes a third as long as all else until connections are seen.
+//! takes half as long as all else until connections are seen.
 //!
 //! A file that root alone can write to. Without it, or if anything about it is odd, the BTF is
 //! read as if there were none.

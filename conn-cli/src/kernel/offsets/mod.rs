@@ -77,6 +77,10 @@ mod tests {
                 ..SocketOffsets::STABLE
             },
             SocketOffsets {
+                v6_daddr: 52,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
                 family: 88,
                 ..SocketOffsets::STABLE
             },

@@ -51,6 +51,7 @@ enum OriginFields<'a> {
         probe: Backend,
         seconds: f64,
         second_hook_only: u64,
+        out_of_memory: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         stages: Option<&'a BTreeMap<Stage, u64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,6 +201,7 @@ impl<'a> OriginFields<'a> {
             probe: live.backend,
             seconds: rounded(live.elapsed.as_secs_f64()),
             second_hook_only: live.second_hook_only,
+            out_of_memory: live.out_of_memory,
             stages: several.then_some(&live.stages),
             other_stages: several.then_some(&live.others),
             missed_runs_established: live.missed_established,

@@ -57,6 +57,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     if filter::wants_accepted(&ends, &fields) {
         let hook = mark.hook();
         record::accepted(&ends, hook, &fields, protocol);
+        // Last, or the verifier would follow the rest twice. To detach waits for what runs.
         if hook == HOOK_KPROBE {
             record::second_hook_only();
         }

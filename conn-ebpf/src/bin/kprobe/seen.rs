@@ -55,9 +55,10 @@ impl Mark {
     /// The hook that saw first what this thread accepts.
     #[inline(always)]
     pub(crate) fn hook(&self) -> u16 {
-        // 1 unless there is none, without a branch: the verifier would follow both ways to the end.
-        let is_anothers = (self.difference | self.difference.wrapping_neg()) >> 63;
-        HOOK_KRETPROBE + is_anothers as u16
+        // 0 if the difference is 0, else 1: without a branch, since the verifier would follow both
+        // ways to the end.
+        let is_not_ours = (self.difference | self.difference.wrapping_neg()) >> 63;
+        HOOK_KRETPROBE + is_not_ours as u16
     }
 }
 const _: () = assert!(HOOK_KPROBE == HOOK_KRETPROBE + 1);
