@@ -1,6 +1,6 @@
 //! The guest's clock: it counts executed instructions, one nanosecond each, and while nothing
-//! runs it leaps to the next timer. So the time that processes ran is what they executed, and
-//! to wait until all is at rest costs nothing.
+//! runs it leaps to the next timer. So the time that the processor did not sleep is what was
+//! executed, and to wait until all is at rest costs nothing.
 
 use std::fs;
 use std::thread;
@@ -24,11 +24,46 @@ pub(super) fn forget() {
     thread::sleep(FORGOTTEN);
 }
 
-/// What all processes have executed since boot: the time that the processor was not idle, as
-/// far as those tell that do not run now.
+/// What has been executed since boot, by processes and by interrupts, also by those that have
+/// come while the processor slept (`kernel/time/timer_list.c`).
 pub(super) fn executed() -> Result<u64> {
-    let text = fs::read_to_string("/proc/schedstat")?;
-    let line = text.lines().find(|line| line.starts_with("cpu0 "));
-    let field = line.and_then(|line| line.split(' ').nth(7));
-    Ok(field.context("no cpu0 in /proc/schedstat")?.parse()?)
+    let text = fs::read_to_string("/proc/timer_list")?;
+    since_boot(&text).context("/proc/timer_list does not tell how long the processor slept")
+}
+
+fn since_boot(text: &str) -> Option<u64> {
+    let nanoseconds = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        let number = line?.trim_start_matches([' ', ':']);
+        number.strip_suffix(" nsecs")?.parse::<u64>().ok()
+    };
+    let slept = nanoseconds(".idle_sleeptime")? + nanoseconds(".iowait_sleeptime")?;
+    nanoseconds("now at")?.checked_sub(slept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.1 prints it.
+    const TIMERS: &str = "Timer List Version: v0.9
+HRTIMER_MAX_CLOCK_BASES: 8
+now at 61283957020 nsecs
+
+cpu: 0
+ clock 0:
+  .base:       00000000c6b8c5b5
+  .idle_exittime  : 61280085432 nsecs
+  .idle_sleeptime : 57160442716 nsecs
+  .iowait_sleeptime: 1000 nsecs
+";
+
+    #[test]
+    fn what_was_not_slept_was_executed() {
+        assert_eq!(
+            since_boot(TIMERS),
+            Some(61_283_957_020 - 57_160_442_716 - 1000)
+        );
+        assert_eq!(since_boot(""), None);
+    }
 }
