@@ -44,54 +44,31 @@ pub(super) struct Visited {
     pub(super) unseen: Unseen,
 }
 
-/// Goes into each network namespace, or only into this one, and asks who listens.
-///
-/// It is a thread of its own that goes: none of ours may be in another namespace.
+/// Asks who listens in each network namespace, or only in this one.
 pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
-    thread::scope(|scope| {
-        let walk = thread::Builder::new().spawn_scoped(scope, || walk(ports, only))?;
-        walk.join()
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))
-    })
-}
-
-fn walk(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
     let own = inode(&File::open(OWN)?)?;
     let is_wanted = |inode| only.is_none_or(|only| only == inode);
     let mut namespaces = Vec::new();
-    let mut seen = HashSet::from([own]);
     if is_wanted(own) {
         // What fails here would fail in every other namespace.
         namespaces.push(look(own, true, ports)?);
     }
 
-    let mut failed = HashMap::new();
     let mut unseen = Unseen::default();
+    let mut others = Vec::new();
     for pid in processes()? {
-        let (path, there) = match link(pid) {
-            Ok(link) => link,
-            Err(error) => {
-                // Any other error: it has ended.
-                unseen.processes += usize::from(is_denied(&error));
-                continue;
-            }
-        };
-        if !is_wanted(there) || seen.contains(&there) {
-            continue;
+        match link(pid) {
+            Ok((path, there)) if there != own && is_wanted(there) => others.push((path, there)),
+            Ok(_) => (),
+            // Any other error: it has ended.
+            Err(error) => unseen.processes += usize::from(is_denied(&error)),
         }
-        // If it fails, the next process of this namespace may lead there.
-        match enter(&path, ports) {
-            Ok((namespace, listening)) => {
-                failed.remove(&namespace.inode);
-                let is_new = seen.insert(namespace.inode);
-                if is_new && (only.is_some() || !listening.is_empty()) {
-                    namespaces.push((namespace, listening));
-                }
-            }
-            Err(error) => {
-                failed.insert(there, error);
-            }
-        }
+    }
+    let mut failed = HashMap::new();
+    if !others.is_empty() {
+        let entered = enter_each(others, ports, only.is_some())?;
+        namespaces.extend(entered.namespaces);
+        failed = entered.failed;
     }
     unseen.namespaces = failed.len();
     match only {
@@ -100,6 +77,49 @@ fn walk(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
             .unwrap_or_else(|| missing(only, unseen))),
         _ => Ok(Visited { namespaces, unseen }),
     }
+}
+
+/// What has come of going into namespaces.
+#[derive(Default)]
+struct Entered {
+    namespaces: Vec<(Namespace, Vec<Listening>)>,
+    failed: HashMap<u32, io::Error>,
+}
+
+/// Goes into these namespaces, given by a link of each of their processes, and asks who listens.
+/// Where nobody does, the namespace is kept only if `keeps_all`.
+///
+/// It is a thread of its own that goes: none of ours may be in another namespace.
+fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io::Result<Entered> {
+    let walk = || {
+        let mut entered = Entered::default();
+        let mut seen = HashSet::new();
+        for (path, there) in links {
+            if seen.contains(&there) {
+                continue;
+            }
+            // If it fails, the next process of this namespace may lead there.
+            match enter(&path, ports) {
+                Ok((namespace, listening)) => {
+                    entered.failed.remove(&namespace.inode);
+                    let is_new = seen.insert(namespace.inode);
+                    if is_new && (keeps_all || !listening.is_empty()) {
+                        entered.namespaces.push((namespace, listening));
+                    }
+                }
+                Err(error) => {
+                    entered.failed.insert(there, error);
+                }
+            }
+        }
+        entered
+    };
+    thread::scope(|scope| {
+        let walk = thread::Builder::new().spawn_scoped(scope, walk)?;
+        Ok(walk
+            .join()
+            .unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
 }
 
 fn missing(netns: u32, unseen: Unseen) -> io::Error {
