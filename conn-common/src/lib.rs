@@ -172,11 +172,11 @@ pub struct Counters {
     pub unreadable: u64,
     /// The connections, stage by stage, whose [`Key`] found no room in the maps of totals.
     pub other: Stages,
-    /// Those of [`Self::other`], at whatever stage, for whose key the kernel had no memory. The
-    /// next of this client may find some, so their number is missing from its entry.
-    pub out_of_memory: u64,
+    /// Those for whose key the kernel had no memory. The next of this client may find some, and
+    /// then these are missing from its entry.
+    pub out_of_memory: Stages,
 }
-const _: () = assert!(size_of::<Counters>() == 88);
+const _: () = assert!(size_of::<Counters>() == 112);
 
 /// In how many equal steps each power of two of a wait is divided: as a power of two.
 pub const WAIT_STEP_BITS: u32 = 3;

@@ -4,7 +4,7 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
         bpf_ktime_get_boot_ns, bpf_ktime_get_ns, generated::bpf_get_current_comm,
@@ -22,10 +22,10 @@ use crate::{
     socket::{Ends, Fields, Protocol},
 };
 
-/// Those who have got further than to ask. The user side sets the size, and whether there is room
-/// for all of them from the beginning.
+/// Those who have got further than to ask. The user side sets the size, and has room made for all of
+/// them at once where it cannot be made one by one.
 #[map]
-static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
+static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// Those who have only asked, apart: anyone can ask in any number of names, and shall not take
 /// the places of those who are there. The user side sets the size.
@@ -224,31 +224,33 @@ fn count(key: &Key, stage: Stage) {
     let place = stage.place();
     let total = match stage {
         Stage::Asked | Stage::Repeated => match CLIENTS.get_ptr_mut(key) {
-            Some(total) => Some(total),
+            Some(total) => Ok(total),
             None => entry(&ASKERS, key),
         },
         Stage::Established | Stage::Accepted => entry(&CLIENTS, key),
     };
     match total {
         // SAFETY: `place` is that of a u64 in Stages, which the pointer points to.
-        Some(total) => atomic_add_one(unsafe { total.byte_add(place) }.cast()),
-        None => add_one(offset_of!(Counters, other) + place),
+        Ok(total) => atomic_add_one(unsafe { total.byte_add(place) }.cast()),
+        Err(ENOMEM) => add_one(offset_of!(Counters, out_of_memory) + place),
+        Err(_) => add_one(offset_of!(Counters, other) + place),
     }
 }
 
-/// The entry under this key, a new one if need be; None if there is no room, or no memory.
+/// The entry under this key, a new one if need be.
+///
+/// # Errors
+/// The kernel's, when there is no room, or no memory.
 #[inline(always)]
-fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Option<*mut Stages> {
+fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Result<*mut Stages, i32> {
     if let Some(total) = map.get_ptr_mut(key) {
-        return Some(total);
+        return Ok(total);
     }
     let none: &Stages = &NONE;
-    if map.insert(key, none, u64::from(BPF_NOEXIST)) == Err(ENOMEM) {
-        add_one(offset_of!(Counters, out_of_memory));
-        return None;
-    }
-    // If it failed otherwise, another processor has been faster, or the map is full.
+    let inserted = map.insert(key, none, u64::from(BPF_NOEXIST));
+    // It may be there without: another processor has been faster.
     map.get_ptr_mut(key)
+        .ok_or_else(|| inserted.err().unwrap_or(0))
 }
 
 impl Stage {

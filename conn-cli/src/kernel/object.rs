@@ -114,12 +114,15 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     if !settings.verbose {
         loader.map_max_entries("AYA_LOGS", 4096);
     }
-    let bytes = object.bytes();
-    let changed = allocation::is_one_by_one_safe()
-        .then(|| allocation::one_by_one(bytes))
-        .flatten();
-    let bytes = changed.as_deref().map_or(bytes, bytemuck::cast_slice);
-    let mut ebpf = loader.load(bytes).context("cannot create the eBPF maps")?;
+    let loaded = match allocation::is_one_by_one_safe() {
+        true => loader.load(object.bytes()),
+        false => {
+            let object = allocation::all_at_once(object.bytes());
+            let object = object.context("the eBPF object has no map of clients")?;
+            loader.load(bytemuck::cast_slice(&object))
+        }
+    };
+    let mut ebpf = loaded.context("cannot create the eBPF maps")?;
     set_networks(&mut ebpf, &settings.ends.networks).context("cannot tell the networks")?;
     Ok(ebpf)
 }

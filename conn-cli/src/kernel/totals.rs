@@ -101,14 +101,17 @@ pub(super) fn read(
             .iter()
             .map(|stage| (*stage, Tally::default()))
             .collect(),
-        repeated: counters.other.repeated,
+        repeated: counters.other.repeated + counters.out_of_memory.repeated,
         waits: waits(ebpf).context("cannot read the waits")?,
         lost: stages
             .iter()
             .map(|stage| (*stage, at(&counters.lost, *stage)))
             .collect(),
         second_hook_only: counters.second_hook_only,
-        out_of_memory: counters.out_of_memory,
+        out_of_memory: stages
+            .iter()
+            .map(|stage| at(&counters.out_of_memory, *stage))
+            .sum(),
         doubts: Doubts {
             unreadable: counters.unreadable,
             missed_runs: missed_runs(ebpf, backend),
@@ -120,7 +123,7 @@ pub(super) fn read(
         .flatten(),
     };
     for (stage, tally) in &mut totals.stages {
-        tally.add_other(at(&counters.other, *stage));
+        tally.add_other(at(&counters.other, *stage) + at(&counters.out_of_memory, *stage));
     }
     for map in ["CLIENTS", "ASKERS"] {
         add(&mut totals, ebpf, map, by)
