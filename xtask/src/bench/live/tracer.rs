@@ -41,7 +41,10 @@ impl<'a> Tracer<'a> {
     /// Starts it beside a server that runs.
     pub(super) fn beside(row: &'a Row, server: u32) -> Result<Self> {
         let mut tracer = Self::none(row)?;
+        // To ask takes instructions, too.
+        let looked = executed()?;
         let before = executed()?;
+        let look = before - looked;
         match row.kind {
             Kind::Nothing => return Ok(tracer),
             Kind::Rule { .. } => {
@@ -57,7 +60,7 @@ impl<'a> Tracer<'a> {
                 tracer.process = Process::Beside(start(&line, ready)?);
             }
         }
-        tracer.ready = executed()? - before;
+        tracer.ready = executed()? - before - look;
         Ok(tracer)
     }
 
