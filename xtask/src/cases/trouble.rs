@@ -76,7 +76,9 @@ pub(super) fn trouble(bench: &Bench) -> Result<String> {
     let accepted = handshakes - listener.waiting;
     let expected = Stages::of_funnel(bench.hook, [syn, sent.repeated], handshakes, accepted);
     let report = Report::of(&ended)?;
-    report.check_stages(&expected)?;
+    report
+        .check_stages(&expected)
+        .with_context(|| ended.stderr.join(" | "))?;
     let said = Stages::said(&ended)?;
     ensure!(said == expected, "said {said} instead of {expected}");
     let clients = sent.asked_by_address();
