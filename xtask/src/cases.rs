@@ -15,6 +15,7 @@ mod grouping;
 mod hostile;
 mod identity;
 mod intervals;
+mod kernel;
 mod leftovers;
 mod limits;
 mod list;

@@ -85,6 +85,14 @@ pub struct Settings {
     pub verbose: bool,
 }
 
+impl Settings {
+    /// Whether some connections are not wanted, of those in the namespaces that are.
+    #[must_use]
+    pub fn leaves_out(&self) -> bool {
+        self.ends != EndsFilter::default() || !self.task.is_empty()
+    }
+}
+
 /// Creates the maps and prepares the programs, which are not loaded yet. `last`: the last stage
 /// that will be watched.
 ///
@@ -184,8 +192,7 @@ fn config(settings: &Settings, last: Stage) -> Config {
             By::Cgroup => BY_CGROUP,
             By::User => BY_USER,
         },
-        filters: (*ends != EndsFilter::default() || !task.is_empty() || settings.netns.is_some())
-            .into(),
+        filters: (settings.leaves_out() || settings.netns.is_some()).into(),
         family: match ends.family {
             None => 0,
             Some(Family::Ipv4) => AF_INET.into(),

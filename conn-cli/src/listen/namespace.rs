@@ -64,12 +64,9 @@ pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
             Err(error) => unseen.processes += usize::from(is_denied(&error)),
         }
     }
-    let mut failed = HashMap::new();
-    if !others.is_empty() {
-        let entered = enter_each(others, ports, only.is_some())?;
-        namespaces.extend(entered.namespaces);
-        failed = entered.failed;
-    }
+    let mut entered = enter_each(others, ports, only.is_some())?;
+    namespaces.append(&mut entered.namespaces);
+    let mut failed = entered.failed;
     unseen.namespaces = failed.len();
     match only {
         Some(only) if namespaces.is_empty() => Err(failed
@@ -89,8 +86,12 @@ struct Entered {
 /// Goes into these namespaces, given by a link of each of their processes, and asks who listens.
 /// Where nobody does, the namespace is kept only if `keeps_all`.
 ///
-/// It is a thread of its own that goes: none of ours may be in another namespace.
+/// It is a thread of its own that goes, if there is anywhere to go: none of ours may be in another
+/// namespace.
 fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io::Result<Entered> {
+    if links.is_empty() {
+        return Ok(Entered::default());
+    }
     let walk = || {
         let mut entered = Entered::default();
         let mut seen = HashSet::new();

@@ -21,16 +21,12 @@ impl Cgroup {
 
     /// Moves a process there, with all its threads.
     pub(super) fn take(&self, pid: u32) -> Result<()> {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string())
-            .with_context(|| format!("cannot move a process to {}", self.0.display()))
+        put(pid, &self.0)
     }
 
     /// Moves a process to the one that all others are below.
     pub(super) fn leave(pid: u32) -> Result<()> {
-        Ok(fs::write(
-            Path::new(MOUNT).join("cgroup.procs"),
-            pid.to_string(),
-        )?)
+        put(pid, Path::new(MOUNT))
     }
 
     /// Has the memory be accounted for of those that are made from now on.
@@ -60,6 +56,11 @@ impl Cgroup {
     pub(super) fn id(&self) -> Result<u64> {
         Ok(fs::metadata(&self.0)?.ino())
     }
+}
+
+fn put(pid: u32, cgroup: &Path) -> Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), pid.to_string())
+        .with_context(|| format!("cannot move a process to {}", cgroup.display()))
 }
 
 impl Drop for Cgroup {

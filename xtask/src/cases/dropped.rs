@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use super::client::Load;
+use super::kernel;
 use super::plan::Bench;
 use super::process::Lines;
 use super::report::Report;
@@ -50,7 +51,7 @@ pub(super) fn privileges(bench: &Bench) -> Result<String> {
 }
 
 fn check_thread(status: &str) -> Result<()> {
-    let needed = match kernel_version()? < READS_MAPS_FREELY {
+    let needed = match kernel::version()? < READS_MAPS_FREELY {
         true => CAP_BPF,
         false => 0,
     };
@@ -76,14 +77,4 @@ fn field<'a>(status: &'a str, name: &str) -> Result<&'a str> {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim)
         .with_context(|| format!("/proc/PID/status has no {name}"))
-}
-
-pub(super) fn kernel_version() -> Result<(u32, u32)> {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_str()?;
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next()?.parse().ok();
-    next()
-        .zip(next())
-        .with_context(|| format!("no version: {release}"))
 }

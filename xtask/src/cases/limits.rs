@@ -8,9 +8,9 @@ use rustix::process::Signal;
 
 use super::account::Account;
 use super::client::Load;
-use super::dropped::kernel_version;
 use super::exact::Family;
 use super::flood::end_unread;
+use super::kernel;
 use super::plan::Bench;
 use super::report::Report;
 use super::server::{Serve, Server};
@@ -153,7 +153,7 @@ fn check_allocation(pid: u32) -> Result<()> {
         maps += u32::from(has(HASH));
         one_by_one += u32::from(has(HASH) && has(ONE_BY_ONE));
     }
-    let expected = u32::from(kernel_version()? >= (6, 1));
+    let expected = u32::from(kernel::version()? >= (6, 1));
     ensure!(
         (maps, one_by_one) == (2, expected),
         "{maps} hash maps, {one_by_one} without preallocation"

@@ -9,8 +9,8 @@ use rustix::process::Signal;
 
 use super::cgroup::Cgroup;
 use super::client::Load;
-use super::dropped::kernel_version;
 use super::exact::Family;
+use super::kernel;
 use super::plan::Bench;
 use super::report::Report;
 use super::server::{Serve, Server};
@@ -56,7 +56,7 @@ pub(super) fn out_of_memory(bench: &Bench) -> Result<String> {
         figures.connections == figures.server && others == out_of_memory,
         "{figures}, {others} others, {out_of_memory} for want of memory"
     );
-    let is_expected = kernel_version()? >= (6, 1);
+    let is_expected = kernel::version()? >= (6, 1);
     ensure!(
         (out_of_memory > 0) == is_expected,
         "{out_of_memory} connections for want of memory"
