@@ -85,7 +85,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         &ports,
         tracer.backend(),
         &settings.stages,
-        &settings.offsets,
+        &settings.types.offsets,
         &passed_over,
     ));
     // With privileges still. Meanwhile the ring buffer keeps what comes, as much as finds room.
@@ -129,10 +129,10 @@ fn remedy(args: &TraceArgs, refused: &Refused) -> &'static str {
 }
 
 fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
-    let offsets = kernel::offsets();
+    let types = kernel::read_types();
     Ok(Settings {
         ports: ports.bits(),
-        offsets,
+        types,
         stages: args.stages(),
         place: Place {
             interface: args.interface.clone(),
@@ -140,7 +140,7 @@ fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
         },
         ends: args.show.filter(),
         task: task(args)?,
-        netns: netns(args, &offsets)?,
+        netns: netns(args, &types.offsets)?,
         by: args.show.by,
         reported: Screen::wants(&args.show),
         details: Screen::wants_details(&args.show),

@@ -10,6 +10,7 @@ use aya::{
         trace_point::TracePointLink,
     },
 };
+use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
 use super::{
     Backend, Refusal, Settings, cgroup, facts,
@@ -62,7 +63,9 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
         let of_stage = match stage {
             Stage::Syn => filter(&mut ebpf, settings),
             Stage::Established => tracepoint(&mut ebpf),
-            Stage::Accepted if backend == Backend::Fentry => fentry(&mut ebpf),
+            Stage::Accepted if backend == Backend::Fentry => {
+                fentry(&mut ebpf, settings.types.graft_id)
+            }
             Stage::Accepted => kretprobe_pair(&mut ebpf),
         };
         let of_stage = match of_stage {
@@ -110,16 +113,30 @@ fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Res
     Ok(Link::KProbe(program.take_link(link)?))
 }
 
-fn fentry(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
-    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
+    let id = graft_id.with_context(|| format!("cannot find {GRAFT} in the kernel's BTF"))?;
     let program: &mut FEntry = find(ebpf, "conn_fentry")?;
     program
-        .load(GRAFT, &btf)
+        .load(GRAFT, &btf_with_function(GRAFT, id))
         .context("cannot load the program")?;
     let link = program
         .attach()
         .with_context(|| format!("cannot attach to {GRAFT}"))?;
     Ok(vec![Link::FEntry(program.take_link(link)?)])
+}
+
+/// BTF in which the function with this name has this id, and nothing else is. aya wants the
+/// kernel's to look up the id, and to parse that takes longer than all else until connections
+/// are seen.
+fn btf_with_function(name: &str, id: u32) -> Btf {
+    let mut btf = Btf::new();
+    let name = btf.add_string(name);
+    // Id 0, void, is there already.
+    for _ in 1..id {
+        btf.add_type(BtfType::Unknown);
+    }
+    btf.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
+    btf
 }
 
 fn tracepoint(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
@@ -195,6 +212,8 @@ fn is_as_expected(format: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::btf::BtfKind;
+
     use super::*;
 
     /// As Linux 6.1 prints it.
@@ -216,6 +235,15 @@ format:
 \tfield:__u8 saddr_v6[16];\toffset:40;\tsize:16;\tsigned:0;
 \tfield:__u8 daddr_v6[16];\toffset:56;\tsize:16;\tsigned:0;
 ";
+
+    #[test]
+    fn aya_finds_the_id() {
+        for id in [1, 2, 30_000] {
+            let btf = btf_with_function(GRAFT, id);
+            let found = btf.id_by_type_name_kind(GRAFT, BtfKind::Func);
+            assert_eq!(found.unwrap(), id);
+        }
+    }
 
     #[test]
     fn the_known_record_is_accepted_and_another_is_not() {

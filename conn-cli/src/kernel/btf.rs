@@ -1,5 +1,6 @@
 //! The kernel's own description of its types, BTF, read just far enough to tell where the
-//! members of a structure are (`Documentation/bpf/btf.rst`, `include/uapi/linux/btf.h`).
+//! members of a structure are, and which id a function has (`Documentation/bpf/btf.rst`,
+//! `include/uapi/linux/btf.h`).
 //!
 //! aya parses all of it and keeps the members to itself; this walks the types once and
 //! keeps only where they begin.
@@ -14,6 +15,7 @@ const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -67,10 +69,7 @@ impl<'a> Btf<'a> {
     /// through. None if there is no such structure or member, or it is a bit field.
     #[must_use]
     pub(super) fn offset(&self, name: &str, path: &[&str]) -> Option<u16> {
-        let mut at = self.types.iter().map(|&at| at as usize).find(|&at| {
-            word(self.bytes, at + 4).is_some_and(|info| kind(info) == KIND_STRUCT)
-                && word(self.bytes, at).is_some_and(|offset| self.is_named(offset, name))
-        })?;
+        let mut at = self.types[self.find(KIND_STRUCT, name)?] as usize;
         let mut bits = 0;
         for step in path {
             let (offset, id) = self.member(at, step, MAX_DEPTH)?;
@@ -78,6 +77,21 @@ impl<'a> Btf<'a> {
             at = self.type_at(id)?;
         }
         (bits % 8 == 0).then(|| u16::try_from(bits / 8).ok())?
+    }
+
+    /// The id of the function named `name`.
+    #[must_use]
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        u32::try_from(self.find(KIND_FUNC, name)? + 1).ok()
+    }
+
+    /// Which of the types is the first of this kind and name.
+    fn find(&self, wanted: u32, name: &str) -> Option<usize> {
+        self.types.iter().position(|&at| {
+            let at = at as usize;
+            word(self.bytes, at + 4).is_some_and(|info| kind(info) == wanted)
+                && word(self.bytes, at).is_some_and(|offset| self.is_named(offset, name))
+        })
     }
 
     /// The offset in bits, and the type, of a member of the structure or union at `at`.
@@ -242,6 +256,7 @@ mod tests {
         btf.composite("outer", KIND_STRUCT, &[("x", 1, 0), ("inner", 14, 64)]); // 16
         btf.add_reference("endless", KIND_TYPEDEF, 17); // 17
         btf.composite("bad", KIND_STRUCT, &[("endless", 17, 0)]); // 18
+        btf.add_reference("sock", KIND_FUNC, 5); // 19
         btf.build()
     }
 
@@ -249,12 +264,20 @@ mod tests {
     fn members_are_found_through_unnamed_ones() {
         let bytes = sample();
         let btf = Btf::parse(&bytes).unwrap();
-        assert_eq!(btf.types.len(), 18);
+        assert_eq!(btf.types.len(), 19);
         assert_eq!(btf.offset("common", &["daddr"]), Some(0));
         assert_eq!(btf.offset("common", &["dport"]), Some(12));
         assert_eq!(btf.offset("common", &["num"]), Some(14));
         assert_eq!(btf.offset("sock", &["common", "num"]), Some(14));
         assert_eq!(btf.offset("outer", &["inner", "num"]), Some(8 + 14));
+    }
+
+    #[test]
+    fn a_structure_is_not_taken_for_a_function_of_its_name() {
+        let bytes = sample();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.function("sock"), Some(19));
+        assert_eq!(btf.function("common"), None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{
     attach::{ACCEPT, GRAFT},
-    offsets,
     refusal::Facts,
+    types,
 };
 
 /// Looks everything up.
@@ -23,7 +23,7 @@ pub(super) fn gather() -> Facts {
         sysfs: Path::new("/sys/kernel").exists(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
         missing_symbol: missing_symbol(&[ACCEPT, GRAFT]),
-        btf: Path::new(offsets::VMLINUX).exists(),
+        btf: Path::new(types::VMLINUX).exists(),
         memory_lock: memory_lock(),
         perf_paranoid: fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
             .ok()

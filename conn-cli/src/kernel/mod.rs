@@ -9,7 +9,6 @@ mod counters;
 mod event;
 mod facts;
 mod object;
-mod offsets;
 mod privileges;
 mod refusal;
 mod ring;
@@ -17,6 +16,7 @@ mod select;
 mod sockets;
 mod totals;
 mod tracer;
+mod types;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -26,13 +26,13 @@ use serde::Serialize;
 pub use self::{
     event::{WallClock, decode},
     object::{Reported, Settings},
-    offsets::offsets,
     privileges::{drop_privileges, require},
     refusal::Refusal,
     select::{Choice, Refused, candidates, choose},
     sockets::Place,
     totals::{Doubts, Totals},
     tracer::{Batch, Tracer},
+    types::{KernelTypes, read_types},
 };
 use crate::{connection::Stage, ports::PortSet};
 

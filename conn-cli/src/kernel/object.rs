@@ -9,12 +9,12 @@ use aya::{
 };
 use conn_common::{
     AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
-    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, SocketOffsets,
+    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN,
 };
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Place, allocation};
+use super::{KernelTypes, Place, allocation};
 use crate::{
     connection::{Family, Stage},
     filter::{EndsFilter, Networks, TaskFilter},
@@ -59,8 +59,8 @@ impl Object {
 pub struct Settings {
     /// The local ports to watch.
     pub ports: Box<PortBits>,
-    /// Where the kernel keeps the fields of a socket.
-    pub offsets: SocketOffsets,
+    /// What is known of the kernel's types.
+    pub types: KernelTypes,
     /// The stages that are asked for.
     pub stages: BTreeSet<Stage>,
     /// Where to look for SYNs.
@@ -107,7 +107,7 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     };
     let mut loader = loader();
     loader
-        .override_global("OFFSETS", bytemuck::bytes_of(&settings.offsets), true)
+        .override_global("OFFSETS", bytemuck::bytes_of(&settings.types.offsets), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global("PORTS", &settings.ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)

@@ -1,38 +1,65 @@
-//! Where the running kernel keeps the fields of a socket.
+//! What is to be known of the running kernel's types.
 
 mod kept;
 
 use std::{fs, path::Path};
 
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+use serde::{Deserialize, Serialize};
 
-use super::btf::Btf;
+use super::{attach::GRAFT, btf::Btf};
 
 /// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
+/// What is known of the running kernel's types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelTypes {
+    /// Where the kernel keeps the fields of a socket.
+    pub offsets: SocketOffsets,
+    /// The id of [`GRAFT`] in the kernel's BTF, by which an fentry program is attached to it; kept under
+    /// its name.
+    #[serde(rename = "security_sock_graft")]
+    pub(super) graft_id: Option<u32>,
+}
+
+impl KernelTypes {
+    /// What holds without BTF.
+    const WITHOUT_BTF: Self = Self {
+        offsets: SocketOffsets::STABLE,
+        graft_id: None,
+    };
+}
+
 /// From the kernel's BTF, or what holds without it.
 #[must_use]
-pub fn offsets() -> SocketOffsets {
+pub fn read_types() -> KernelTypes {
     if !Path::new(VMLINUX).exists() {
-        return SocketOffsets::STABLE;
+        return KernelTypes::WITHOUT_BTF;
     }
     let path = Path::new(kept::PATH);
-    if let Some(offsets) = kept::read(path) {
-        return offsets;
+    if let Some(types) = kept::read(path) {
+        return types;
     }
     match fs::read(VMLINUX).ok().and_then(|bytes| from_btf(&bytes)) {
-        Some(offsets) => {
-            kept::write(path, offsets);
-            offsets
+        Some(types) => {
+            kept::write(path, types);
+            types
         }
-        None => SocketOffsets::STABLE,
+        None => KernelTypes::WITHOUT_BTF,
     }
 }
 
-/// None if a field that is needed is not there, or not where it can be read.
-fn from_btf(bytes: &[u8]) -> Option<SocketOffsets> {
+fn from_btf(bytes: &[u8]) -> Option<KernelTypes> {
     let btf = Btf::parse(bytes)?;
+    Some(KernelTypes {
+        offsets: offsets(&btf).unwrap_or(SocketOffsets::STABLE),
+        graft_id: btf.function(GRAFT),
+    })
+}
+
+/// None if a field that is needed is not there, or not where it can be read.
+fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
     let common = |member| btf.offset("sock_common", &[member]);
     let protocol = btf.offset("sock", &["sk_protocol"]);
     let offsets = SocketOffsets {

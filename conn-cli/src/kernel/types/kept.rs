@@ -12,15 +12,19 @@ use std::{
     process,
 };
 
-use conn_common::SocketOffsets;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::KernelTypes;
+
 /// Where it is kept: a file system that is empty after each start.
-pub(super) const PATH: &str = "/run/conn-cli/offsets";
+pub(super) const PATH: &str = "/run/conn-cli/types";
 
 /// Larger than it ever is.
 const LONGEST: u64 = 4096;
+
+/// `BTF_MAX_TYPE` of `include/uapi/linux/btf.h`.
+const LARGEST_ID: u32 = 0x000f_ffff;
 
 /// Which start of the machine it is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -31,7 +35,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 struct Kept {
     #[serde(flatten)]
     holds_for: HoldsFor,
-    offsets: SocketOffsets,
+    types: KernelTypes,
 }
 
 /// The boot alone would do, but a container may have another's.
@@ -43,7 +47,7 @@ struct HoldsFor {
 }
 
 /// What was kept since the machine was started, if it was.
-pub(super) fn read(path: &Path) -> Option<SocketOffsets> {
+pub(super) fn read(path: &Path) -> Option<KernelTypes> {
     if !is_trusted(&fs::symlink_metadata(path.parent()?).ok()?) {
         return None;
     }
@@ -68,19 +72,21 @@ fn is_trusted(metadata: &Metadata) -> bool {
     metadata.uid() == 0 && metadata.mode() & 0o022 == 0
 }
 
-fn parse(text: &str, now: &HoldsFor) -> Option<SocketOffsets> {
+fn parse(text: &str, now: &HoldsFor) -> Option<KernelTypes> {
     let kept: Kept = serde_json::from_str(text).ok()?;
-    (kept.holds_for == *now && kept.offsets.fit()).then_some(kept.offsets)
+    let KernelTypes { offsets, graft_id } = kept.types;
+    let is_sound = offsets.fit() && graft_id.is_some_and(|id| (1..=LARGEST_ID).contains(&id));
+    (kept.holds_for == *now && is_sound).then_some(kept.types)
 }
 
 /// Keeps it, if that can be done.
-pub(super) fn write(path: &Path, offsets: SocketOffsets) {
+pub(super) fn write(path: &Path, types: KernelTypes) {
     let Some(holds_for) = HoldsFor::now() else {
         return;
     };
-    let kept = Kept { holds_for, offsets };
+    let kept = Kept { holds_for, types };
     if let Err(error) = try_write(path, &kept) {
-        log::debug!("cannot keep the offsets in {}: {error}", path.display());
+        log::debug!("cannot keep {}: {error}", path.display());
     }
 }
 
@@ -132,13 +138,17 @@ mod tests {
         path::PathBuf,
     };
 
+    use conn_common::SocketOffsets;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
-    const OFFSETS: SocketOffsets = SocketOffsets {
-        protocol: 516,
-        ..SocketOffsets::STABLE
+    const TYPES: KernelTypes = KernelTypes {
+        offsets: SocketOffsets {
+            protocol: 516,
+            ..SocketOffsets::STABLE
+        },
+        graft_id: Some(30_000),
     };
 
     fn holds_for(boot_id: &str) -> HoldsFor {
@@ -154,7 +164,7 @@ mod tests {
         let directory =
             std::env::temp_dir().join(format!("conn-cli-kept-{name}-{}", process::id()));
         let _ = fs::remove_dir_all(&directory);
-        directory.join("offsets")
+        directory.join("types")
     }
 
     fn is_root() -> bool {
@@ -166,10 +176,10 @@ mod tests {
         let now = holds_for("one");
         let kept = Kept {
             holds_for: now.clone(),
-            offsets: OFFSETS,
+            types: TYPES,
         };
         let whole = serde_json::to_string(&kept).unwrap();
-        assert_eq!(parse(&whole, &now), Some(OFFSETS));
+        assert_eq!(parse(&whole, &now), Some(TYPES));
         assert_eq!(parse(&whole, &holds_for("two")), None);
         let another = HoldsFor {
             kernel: "6.1 #2".to_owned(),
@@ -184,6 +194,10 @@ mod tests {
             &whole.replace("\"protocol\":516", "\"protocol\":65536"),
             &whole.replace("\"daddr\":0", "\"daddr\":\"0\""),
             &whole.replace("\"net\":48", "\"net\":480"),
+            &whole.replace(":30000", ":null"),
+            &whole.replace(":30000", ":0"),
+            &whole.replace(":30000", ":4294967295"),
+            &whole.replace("security_sock_graft", "another"),
         ] {
             assert_ne!(text, whole);
             assert_eq!(parse(text, &now), None, "{text}");
@@ -194,11 +208,11 @@ mod tests {
     fn what_is_kept_is_read_if_it_is_roots_alone() {
         let path = file("kept");
         assert_eq!(read(&path), None);
-        write(&path, SocketOffsets::STABLE);
-        write(&path, OFFSETS);
+        write(&path, KernelTypes::WITHOUT_BTF);
+        write(&path, TYPES);
         let directory = path.parent().unwrap();
         assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
-        assert_eq!(read(&path), is_root().then_some(OFFSETS));
+        assert_eq!(read(&path), is_root().then_some(TYPES));
         for (open, shut) in [(&*path, 0o644), (directory, 0o755)] {
             fs::set_permissions(open, Permissions::from_mode(shut | 0o002)).unwrap();
             assert_eq!(read(&path), None, "anyone can write to {}", open.display());
