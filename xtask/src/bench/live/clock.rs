@@ -14,14 +14,28 @@ const REST: Duration = Duration::from_secs(3);
 /// As long as the kernel keeps the ends of connections, among which new ones look for a port.
 const FORGOTTEN: Duration = Duration::from_secs(61);
 
+/// The caches from which the kernel takes its objects (`mm/slub.c`).
+const CACHES: &str = "/sys/kernel/slab";
+
 /// Until nobody has anything to do.
 pub(super) fn rest() {
     thread::sleep(REST);
 }
 
-/// Until the kernel has forgotten earlier connections.
-pub(super) fn forget() {
+/// Until the kernel has forgotten earlier connections, and the memory they had is in order.
+pub(super) fn settle() -> Result<()> {
     thread::sleep(FORGOTTEN);
+    // Gives back empty slabs and sorts the rest. Where several are nearly full, objects are taken
+    // from one and given back to another the slow way (`___slab_alloc`), 600 instructions each.
+    for cache in fs::read_dir(CACHES).context("the kernel does not list its caches")? {
+        let cache = cache?;
+        // A link is another name for a cache.
+        if cache.file_type()?.is_dir() {
+            let path = cache.path().join("shrink");
+            fs::write(&path, "1").with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// What has been executed since boot, by processes and by interrupts, also by those that have

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::clock::{executed, forget, rest};
+use super::clock::{executed, rest, settle};
 use super::ends::{Client, WaitingServer, work};
 use super::plan::Plan;
 use super::process::Started;
@@ -70,7 +70,7 @@ fn turn(row: &Row, plan: &Plan, first: bool, tell: impl Fn(What)) -> Result<()> 
 /// Starts the tracer when many threads of a server wait, and counts what it does not tell of
 /// what they accept. The tracer comes back if it is not to be started once more.
 fn with_threads_waiting(row: &Row, connections: u32) -> Result<(Missed, Option<Tracer<'_>>)> {
-    forget();
+    settle()?;
     let mut server = WaitingServer::start(WAITING_THREADS)?;
     let tracer = Tracer::beside(row, server.id())?;
     rest();
@@ -97,7 +97,7 @@ fn with_one_server<'a>(
     runs: u32,
     running: Option<Tracer<'a>>,
 ) -> Result<Vec<Figure>> {
-    forget();
+    settle()?;
     // The server ends with the value.
     let (_server, tracer) = server_and_tracer(row, running)?;
     let told_before = match row.starts_once() {
@@ -108,7 +108,7 @@ fn with_one_server<'a>(
     let mut figures = Vec::new();
     for run in 0..runs {
         if run > 0 {
-            forget();
+            settle()?;
         }
         rest();
         let mut figure = one_run(&mut client, connections, &tracer)?;
