@@ -2,7 +2,7 @@
 //! (`Documentation/filesystems/proc.rst`).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     os::fd::{AsFd, OwnedFd},
 };
@@ -49,9 +49,25 @@ pub(super) fn find(listeners: &mut [Listener]) -> usize {
     denied
 }
 
-/// The ids of all processes.
+/// The ids of all processes, without the kernel's threads where those can be told: they have
+/// nothing open, and a machine with many processors has thousands of them.
 pub(super) fn processes() -> io::Result<impl Iterator<Item = u32>> {
-    numbers("/proc")
+    let kernel_threads = kernel_threads();
+    Ok(numbers("/proc")?.filter(move |pid| !kernel_threads.contains(pid)))
+}
+
+/// The children of kthreadd, process 2 of the first PID namespace (`kernel/kthread.c`); elsewhere that
+/// is another process, which has a program, or no children. Programs that the kernel starts itself,
+/// such as the one for core dumps, are its children, too (`kernel/umh.c`); they do not listen.
+fn kernel_threads() -> HashSet<u32> {
+    let program = fs::read_link("/proc/2/exe");
+    let is_kthreadd = program.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let children = match is_kthreadd {
+        true => fs::read_to_string("/proc/2/task/2/children").unwrap_or_default(),
+        false => String::new(),
+    };
+    let ids = children.split_ascii_whitespace();
+    ids.filter_map(|id| id.parse().ok()).collect()
 }
 
 /// The ids of all threads of a process.
@@ -180,6 +196,34 @@ mod tests {
         assert_eq!(call(libc::SYS_accept4, rest), Some(31));
         assert_eq!(call(libc::SYS_read, rest), None);
         assert_eq!(call(libc::SYS_accept4, "0xdeadbeef00000003 0x0"), Some(3));
+    }
+
+    #[test]
+    fn kernel_threads_are_what_the_kernel_calls_so() {
+        /// `PF_KTHREAD` of `include/linux/sched.h`.
+        const KTHREAD: u32 = 0x0020_0000;
+        let is_kernels = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name may hold anything.
+            let (_, rest) = stat.rsplit_once(") ")?;
+            let flags: u32 = rest.split(' ').nth(6)?.parse().ok()?;
+            Some(flags & KTHREAD != 0)
+        };
+        let told = kernel_threads();
+        let all: Vec<_> = numbers("/proc").unwrap().collect();
+        for &pid in &all {
+            // One that has just ended, or begun, is not known.
+            if let Some(is_kernels) = is_kernels(pid)
+                && told.contains(&pid)
+            {
+                assert!(is_kernels, "{pid}");
+            }
+        }
+        // A kernel need not list children, and a container does not show these.
+        let can_tell = fs::read_link("/proc/1/exe").is_ok()
+            && fs::exists("/proc/thread-self/children").unwrap()
+            && is_kernels(2) == Some(true);
+        assert!(!can_tell || told.len() > 1, "{told:?} of {all:?}");
     }
 
     #[test]
