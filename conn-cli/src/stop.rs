@@ -1,6 +1,6 @@
 //! What ends a run: a signal, or the time that was set.
 
-use std::{fs, time::Duration};
+use std::{mem::MaybeUninit, ptr, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -88,27 +88,9 @@ async fn reached(deadline: Option<Instant>) {
 }
 
 fn hang_up_is_ignored() -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hang_up(&status))
-}
-
-/// `SigIgn` has bit `n - 1` for signal `n`; SIGHUP is 1.
-fn ignores_hang_up(status: &str) -> bool {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 == 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nohup_is_recognised() {
-        assert!(ignores_hang_up("SigBlk:\t0\nSigIgn:\t0000000000001001\n"));
-        assert!(!ignores_hang_up("SigIgn:\t0000000000001000\n"));
-        assert!(!ignores_hang_up("SigIgn:\tnonsense\n"));
-        assert!(!ignores_hang_up(""));
-    }
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action, sigaction only writes what the present one is.
+    let told = unsafe { libc::sigaction(libc::SIGHUP, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: it has been written if there was no error.
+    told == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
