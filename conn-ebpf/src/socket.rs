@@ -110,9 +110,7 @@ pub trait Fields {
         if at_inum == UNKNOWN_OFFSET {
             return 0;
         }
-        Socket(self.common(offset(|at| &at.net)))
-            .read(at_inum)
-            .unwrap_or(0)
+        Socket(self.common(offset(|at| &at.net))).read_or_zero(at_inum)
     }
 
     /// How long the connection had been established by the time `now_ns` of `CLOCK_MONOTONIC`;
@@ -125,7 +123,7 @@ pub trait Fields {
             return UNKNOWN_WAIT;
         }
         // The kernel has cut the time to microseconds. 0 is before the first connection.
-        match self.socket().read::<u64>(at_established).unwrap_or(0) {
+        match self.socket().read_or_zero::<u64>(at_established) {
             0 => UNKNOWN_WAIT,
             established_us => now_ns.saturating_sub(established_us * 1000),
         }
@@ -217,6 +215,20 @@ impl Socket {
         // every T used here (integers, words of an address, a pointer that is only
         // read through the helper again) is valid for any bytes.
         unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
+    }
+
+    /// The same, and zero if it cannot be read, which the helper writes then
+    /// (`bpf_probe_read_kernel_common`): that takes no branch for the verifier to follow both ways.
+    #[inline(always)]
+    fn read_or_zero<T>(self, offset: u16) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: as in `read`; the helper writes all of `value`, whatever it finds.
+        unsafe {
+            let source = self.0.byte_add(usize::from(offset)).cast();
+            let size = size_of::<T>() as u32;
+            generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, source);
+            value.assume_init()
+        }
     }
 }
 
