@@ -26,7 +26,7 @@ pub(super) fn rest() {
 pub(super) fn settle() -> Result<()> {
     thread::sleep(FORGOTTEN);
     // Gives back empty slabs and sorts the rest. Where several are nearly full, objects are taken
-    // from one and given back to another the slow way (`___slab_alloc`), 600 instructions each.
+    // from one and given back to another the slow way (`___slab_alloc`), 300 instructions each.
     for cache in fs::read_dir(CACHES).context("the kernel does not list its caches")? {
         let cache = cache?;
         // A link is another name for a cache.

@@ -32,17 +32,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Or the kernel makes one for whoever has the memory, now in this run and now in that: two
     // million instructions each.
     fs::write(HUGE_PAGES, "never").context("cannot do without huge pages")?;
-    // All runs of a row one after the other, and conn-cli's are the first rows: what a tracer that
-    // compiles leaves behind can cost those that come later.
+    // All runs of a row one after the other, and conn-cli's are the first rows: what other tracers
+    // leave behind can cost those that come later.
     for number in plan.turns() {
         let row = &ROWS[number];
-        let turns = match row.starts_once() {
-            true => 1,
-            false => plan.runs,
+        let (starts, runs) = match row.starts_once() {
+            true => (1, plan.runs),
+            false => (plan.runs, 1),
         };
-        for run in 0..turns {
+        for start in 0..starts {
             let tell = |what| println!("{}", Said { row: number, what });
-            if let Err(error) = turn(row, &plan, run == 0, tell) {
+            if let Err(error) = turn(row, plan.connections, runs, start == 0, tell) {
                 tell(What::Failed(format!("{error:#}")));
                 break;
             }
@@ -51,19 +51,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// One run of a row, or all; what it misses is counted the first time.
-fn turn(row: &Row, plan: &Plan, first: bool, tell: impl Fn(What)) -> Result<()> {
+/// The runs of a tracer that is started; what it misses is counted the first time.
+fn turn(row: &Row, connections: u32, runs: u32, first: bool, tell: impl Fn(What)) -> Result<()> {
     let mut running = None;
     if first && row.can_miss() {
-        let (missed, tracer) = with_threads_waiting(row, plan.connections)?;
+        let (missed, tracer) = with_threads_waiting(row, connections)?;
         tell(What::Missed(missed));
         running = tracer;
     }
-    let runs = match row.starts_once() {
-        true => plan.runs,
-        false => 1,
-    };
-    for figure in with_one_server(row, plan.connections, runs, running)? {
+    for figure in with_one_server(row, connections, runs, running)? {
         tell(What::Figure(figure));
     }
     Ok(())
