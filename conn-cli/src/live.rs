@@ -41,6 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After how long without a connection it is looked whether some wait to be accepted.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// How long it is until it is looked again, if still none has come: the kernel goes through all its
+/// listening sockets each time.
+const LONG_SILENCE: Duration = Duration::from_secs(10);
+
 /// What is being done.
 struct Tracing {
     tracer: Tracer,
@@ -49,10 +53,10 @@ struct Tracing {
     /// Whether connections are left out: then nothing arrives while others are accepted, and that
     /// some wait at that moment means nothing.
     filters: bool,
-    /// When something arrived last, and whether it has been said that clients wait since.
+    /// When something arrived last.
     last: Instant,
-    /// When it was looked last who waits.
-    looked: Instant,
+    /// When it was looked who waits, since then, and whether it has been said that somebody does.
+    looked: Option<Instant>,
     said_they_wait: bool,
 }
 
@@ -104,7 +108,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         survey,
         filters: settings.leaves_out(),
         last: Instant::now(),
-        looked: Instant::now(),
+        looked: None,
         said_they_wait: false,
     };
     let end = tokio::select! {
@@ -207,6 +211,7 @@ impl Tracing {
             }
             if batch.records > 0 {
                 self.last = Instant::now();
+                self.looked = None;
                 self.said_they_wait = false;
             }
             if batch.more {
@@ -231,11 +236,14 @@ impl Tracing {
     /// accepts.
     fn look_who_waits(&mut self) {
         let reports = self.tracer.reported() != Reported::None;
-        let is_due = self.last.elapsed() >= SILENCE && self.looked.elapsed() >= SILENCE;
+        let is_due = match self.looked {
+            None => self.last.elapsed() >= SILENCE,
+            Some(looked) => looked.elapsed() >= LONG_SILENCE,
+        };
         if self.said_they_wait || self.filters || !reports || !is_due {
             return;
         }
-        self.looked = Instant::now();
+        self.looked = Some(Instant::now());
         let Some(Ok(listeners)) = self.survey.as_mut().map(Survey::now) else {
             return;
         };

@@ -19,8 +19,11 @@ use rustix::io::Errno;
 
 use crate::ports::PortSet;
 
-/// The kernel puts no more into one datagram (`net/netlink/af_netlink.c`, `netlink_recvmsg`).
-const LONGEST_DATAGRAM: usize = 32 << 10;
+/// Room for a datagram. The kernel makes them as long as whoever reads has room for, up to 32 KiB, but
+/// no shorter than what it can put into 8 KiB with its own 320 bytes, where pages are larger than
+/// that (`net/netlink/af_netlink.c`, `netlink_dump`; `NLMSG_GOODSIZE` of `include/linux/netlink.h`).
+/// It clears all the memory for each, however little it writes there.
+const LONGEST_DATAGRAM: usize = (8 << 10) - 320;
 
 /// How often an answer is asked for that sockets came or went in the middle of.
 const TRIES: u32 = 4;

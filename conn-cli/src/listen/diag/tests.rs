@@ -162,3 +162,15 @@ fn an_answer_that_nobody_read_is_not_in_the_way() {
     // Nor is anything left of the new one.
     assert!(diag.receive().is_err());
 }
+
+#[test]
+fn more_listeners_than_find_room_in_a_datagram_are_all_told() {
+    let servers: Vec<_> = (0..2 * LONGEST_DATAGRAM / bytes(&[FULL]).len())
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let found = Diag::open().unwrap().listening(&PortSet::all()).unwrap();
+    for server in servers {
+        let address = server.local_addr().unwrap();
+        assert!(found.iter().any(|listening| listening.address == address));
+    }
+}
