@@ -19,10 +19,10 @@ use rustix::io::Errno;
 
 use crate::ports::PortSet;
 
-/// Room for a datagram. The kernel makes them as long as whoever reads has room for, up to 32 KiB, but
-/// no shorter than what it can put into 8 KiB with its own 320 bytes, where pages are larger than
-/// that (`net/netlink/af_netlink.c`, `netlink_dump`; `NLMSG_GOODSIZE` of `include/linux/netlink.h`).
-/// It clears all the memory for each, however little it writes there.
+/// Room for a datagram. The kernel makes each as long as its reader has room for, up to 32 KiB, but at
+/// least a page, of which it takes 8 KiB at most, and 320 bytes of that are its own (`netlink_dump` of
+/// `net/netlink/af_netlink.c`; `NLMSG_GOODSIZE` of `include/linux/netlink.h`). It clears all of it,
+/// however little it writes there.
 const LONGEST_DATAGRAM: usize = (8 << 10) - 320;
 
 /// How often an answer is asked for that sockets came or went in the middle of.
