@@ -41,9 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// After how long without a connection it is looked whether some wait to be accepted.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How long it is until it is looked again, if still none has come: the kernel goes through all its
-/// listening sockets each time.
-const LONG_SILENCE: Duration = Duration::from_secs(10);
+/// How long it is at most until that is looked again. The kernel goes through all its listening
+/// sockets each time.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// What is being done.
 struct Tracing {
@@ -53,11 +53,11 @@ struct Tracing {
     /// Whether connections are left out: then nothing arrives while others are accepted, and that
     /// some wait at that moment means nothing.
     filters: bool,
-    /// When something arrived last.
+    /// When something arrived last, and whether it has been said that clients wait since.
     last: Instant,
-    /// When it was looked who waits, since then, and whether it has been said that somebody does.
-    looked: Option<Instant>,
     said_they_wait: bool,
+    /// When it is to be looked who waits, unless something arrives.
+    look_at: Instant,
 }
 
 /// Traces as `args` say, until it is stopped, and prints the summary.
@@ -102,14 +102,15 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         say(line);
     }
 
+    let now = Instant::now();
     let mut tracing = Tracing {
         screen: Screen::new(&args.show, Some((tracer.stages(), begun)), known),
         tracer,
         survey,
         filters: settings.leaves_out(),
-        last: Instant::now(),
-        looked: None,
+        last: now,
         said_they_wait: false,
+        look_at: now + SILENCE,
     };
     let end = tokio::select! {
         biased;
@@ -211,17 +212,18 @@ impl Tracing {
             }
             if batch.records > 0 {
                 self.last = Instant::now();
-                self.looked = None;
                 self.said_they_wait = false;
+                self.look_at = self.last + SILENCE;
             }
             if batch.more {
                 tokio::task::yield_now().await;
             } else if batch.records > 0 {
                 sleep(PAUSE).await;
             } else {
+                let until_look = self.look_at.saturating_duration_since(Instant::now());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
-                    () = sleep(self.screen.patience(SILENCE)) => {
+                    () = sleep(self.screen.patience(until_look)) => {
                         if self.screen.stdout.is_closed() {
                             return Ok(End::Output(None));
                         }
@@ -235,15 +237,15 @@ impl Tracing {
     /// Says, if nothing comes, whether that is because nobody connects or because nobody
     /// accepts.
     fn look_who_waits(&mut self) {
-        let reports = self.tracer.reported() != Reported::None;
-        let is_due = match self.looked {
-            None => self.last.elapsed() >= SILENCE,
-            Some(looked) => looked.elapsed() >= LONG_SILENCE,
-        };
-        if self.said_they_wait || self.filters || !reports || !is_due {
+        let now = Instant::now();
+        if now < self.look_at {
             return;
         }
-        self.looked = Some(Instant::now());
+        self.look_at = now + until_next_look(now - self.last);
+        let reports = self.tracer.reported() != Reported::None;
+        if self.said_they_wait || self.filters || !reports {
+            return;
+        }
         let Some(Ok(listeners)) = self.survey.as_mut().map(Survey::now) else {
             return;
         };
@@ -327,5 +329,25 @@ impl Tracing {
             }
             sleep(PAUSE).await;
         }
+    }
+}
+
+/// How long it is to the next look who waits, after one in this silence: until that is twice as long,
+/// but no longer than [`SELDOM`].
+fn until_next_look(silence: Duration) -> Duration {
+    silence.min(SELDOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_less_and_less_often() {
+        let looks = std::iter::successors(Some(SILENCE), |silence| {
+            Some(*silence + until_next_look(*silence))
+        });
+        let seconds: Vec<_> = looks.map(|silence| silence.as_secs()).take(6).collect();
+        assert_eq!(seconds, [2, 4, 8, 16, 26, 36]);
     }
 }

@@ -15,15 +15,9 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
-use rustix::io::Errno;
+use rustix::{io::Errno, param::page_size};
 
 use crate::ports::PortSet;
-
-/// Room for a datagram. The kernel makes each as long as its reader has room for, up to 32 KiB, but at
-/// least a page, of which it takes 8 KiB at most, and 320 bytes of that are its own (`netlink_dump` of
-/// `net/netlink/af_netlink.c`; `NLMSG_GOODSIZE` of `include/linux/netlink.h`). It clears all of it,
-/// however little it writes there.
-const LONGEST_DATAGRAM: usize = (8 << 10) - 320;
 
 /// How often an answer is asked for that sockets came or went in the middle of.
 const TRIES: u32 = 4;
@@ -71,7 +65,7 @@ impl Diag {
         Ok(Self {
             socket,
             sequence: 0,
-            buffer: Vec::with_capacity(LONGEST_DATAGRAM),
+            buffer: Vec::with_capacity(datagram_room()),
         })
     }
 
@@ -131,6 +125,15 @@ impl std::fmt::Debug for Diag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Diag").finish_non_exhaustive()
     }
+}
+
+/// The least room for a datagram that there must be. The kernel makes each as long as its reader had
+/// room for so far, up to 32 KiB, but at least a page, of which it takes 8 KiB at most, and 320 bytes
+/// or more of that are its own (`netlink_dump` of `net/netlink/af_netlink.c`; `NLMSG_GOODSIZE` of
+/// `include/linux/netlink.h`). Where it clears the memory that it takes, as Debian's does, it clears
+/// all of that, however little it writes there.
+fn datagram_room() -> usize {
+    page_size().min(8 << 10) - 320
 }
 
 /// The request for all listening sockets of a family.

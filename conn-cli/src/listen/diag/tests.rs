@@ -165,7 +165,7 @@ fn an_answer_that_nobody_read_is_not_in_the_way() {
 
 #[test]
 fn more_listeners_than_find_room_in_a_datagram_are_all_told() {
-    let servers: Vec<_> = (0..2 * LONGEST_DATAGRAM / bytes(&[FULL]).len())
+    let servers: Vec<_> = (0..2 * datagram_room() / bytes(&[FULL]).len())
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     let found = Diag::open().unwrap().listening(&PortSet::all()).unwrap();
