@@ -332,10 +332,10 @@ impl Tracing {
     }
 }
 
-/// How long it is to the next look who waits, after one in this silence: until that is twice as long,
-/// but no longer than [`SELDOM`].
+/// How long it is to the next look who waits, after one in this silence: half as long again as that
+/// has been, but no longer than [`SELDOM`].
 fn until_next_look(silence: Duration) -> Duration {
-    silence.min(SELDOM)
+    (silence * 3 / 2).min(SELDOM)
 }
 
 #[cfg(test)]
@@ -347,7 +347,7 @@ mod tests {
         let looks = std::iter::successors(Some(SILENCE), |silence| {
             Some(*silence + until_next_look(*silence))
         });
-        let seconds: Vec<_> = looks.map(|silence| silence.as_secs()).take(6).collect();
-        assert_eq!(seconds, [2, 4, 8, 16, 26, 36]);
+        let seconds: Vec<_> = looks.map(|silence| silence.as_secs_f64()).take(5).collect();
+        assert_eq!(seconds, [2.0, 5.0, 12.5, 22.5, 32.5]);
     }
 }
