@@ -2,9 +2,9 @@
 //! packet, the filters, and the recording of a connection.
 //!
 //! The programs themselves are in the two binaries, a file for each hook: `kprobe` (kretprobe
-//! and kprobe) and `fentry`; what both have (tracepoint and socket filter) is in `shared`. `cargo xtask ebpf` compiles them
-//! for the kernel. For the host they compile to nothing of use, so that `cargo check`,
-//! `clippy` and `doc` read this code with plain stable Rust.
+//! and kprobe) and `btf` (LSM and fentry); what both have (tracepoint and socket filter) is in
+//! `shared`. `cargo xtask ebpf` compiles them for the kernel. For the host they compile to nothing
+//! of use, so that `cargo check`, `clippy` and `doc` read this code with plain stable Rust.
 //!
 //! The kernel's verifier follows every path of a program. Hence no formatting, no
 //! division, no slice indexing, and no copies so large that they become a call.

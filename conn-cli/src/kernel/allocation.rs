@@ -50,7 +50,7 @@ mod tests {
     // That it is the right bit, the kernel says in a guest, in the case of --max-clients.
     #[test]
     fn one_bit_is_changed() {
-        for object in [Object::Kprobe, Object::Fentry] {
+        for object in [Object::Kprobe, Object::Btf] {
             let before = object.bytes();
             let after = all_at_once(before).unwrap();
             let after: &[u8] = bytemuck::cast_slice(&after);

@@ -51,7 +51,7 @@ pub(super) struct Attached {
 /// The system's, or a [`Refusal`] that was found on the way.
 pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<Attached> {
     let object = match backend {
-        Backend::Fentry => Object::Fentry,
+        Backend::Fentry => Object::Btf,
         Backend::Kretprobe | Backend::Tracepoint | Backend::Filter => Object::Kprobe,
     };
     let mut ebpf = object::open(object, settings, backend.stage())?;

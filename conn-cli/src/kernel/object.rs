@@ -25,13 +25,13 @@ use crate::{
 mod bytes {
     use super::include_bytes_aligned;
     pub(super) static KPROBE: &[u8] = include_bytes_aligned!("../../ebpf/x86_64/kprobe.o");
-    pub(super) static FENTRY: &[u8] = include_bytes_aligned!("../../ebpf/x86_64/fentry.o");
+    pub(super) static BTF: &[u8] = include_bytes_aligned!("../../ebpf/x86_64/btf.o");
 }
 #[cfg(target_arch = "aarch64")]
 mod bytes {
     use super::include_bytes_aligned;
     pub(super) static KPROBE: &[u8] = include_bytes_aligned!("../../ebpf/aarch64/kprobe.o");
-    pub(super) static FENTRY: &[u8] = include_bytes_aligned!("../../ebpf/aarch64/fentry.o");
+    pub(super) static BTF: &[u8] = include_bytes_aligned!("../../ebpf/aarch64/btf.o");
 }
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
@@ -41,15 +41,16 @@ compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
 pub(super) enum Object {
     /// The kretprobe pair, the tracepoint and the filter.
     Kprobe,
-    /// The fentry program, and the tracepoint and the filter once more; apart because it cannot be loaded without BTF.
-    Fentry,
+    /// The programs that need BTF, and the tracepoint and the filter once more; apart because aya
+    /// loads no program of an object whose BTF the kernel does not take.
+    Btf,
 }
 
 impl Object {
     pub(super) fn bytes(self) -> &'static [u8] {
         match self {
             Self::Kprobe => bytes::KPROBE,
-            Self::Fentry => bytes::FENTRY,
+            Self::Btf => bytes::BTF,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::strip::strip_debug;
 use super::toolchain::{self, Kind, TARGET, Toolchain};
 
 /// The binaries of conn-ebpf.
-const PROGRAMS: [&str; 2] = ["fentry", "kprobe"];
+const PROGRAMS: [&str; 2] = ["btf", "kprobe"];
 
 /// The architectures that conn-cli runs on. They need objects of their own: the
 /// registers that a kprobe reads are theirs.

@@ -1,10 +1,9 @@
-//! The object with the fentry program. It is apart from the others because it cannot be
-//! loaded without BTF, and they can.
+//! The object of the programs that cannot be loaded without BTF.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[path = "../shared/established.rs"]
 mod established;
-mod graft;
+mod fentry;
 #[path = "../shared/syn.rs"]
 mod syn;
 
