@@ -151,6 +151,8 @@ pub enum Hook {
     Kretprobe,
     /// The kprobe on `security_sock_graft`, which stands in for the kretprobe.
     Kprobe,
+    /// The LSM program on `sock_graft`.
+    Lsm,
     /// The fentry program on `security_sock_graft`.
     Fentry,
     /// The tracepoint `sock:inet_sock_set_state`.
@@ -167,7 +169,7 @@ impl Connection {
             Source::Hook(Hook::Filter)
             | Source::Record(Record::KernelLog | Record::Tcpdump | Record::Pcap) => Stage::Syn,
             Source::Hook(Hook::Tracepoint) => Stage::Established,
-            Source::Hook(Hook::Kretprobe | Hook::Kprobe | Hook::Fentry)
+            Source::Hook(Hook::Kretprobe | Hook::Kprobe | Hook::Lsm | Hook::Fentry)
             | Source::Record(Record::Strace) => Stage::Accepted,
         }
     }

@@ -17,7 +17,9 @@ use crate::{
     cli::TraceArgs,
     connection::Stage,
     filter::TaskFilter,
-    kernel::{self, Choice, Doubts, Place, Refused, Reported, Settings, Totals, Tracer},
+    kernel::{
+        self, Choice, Doubts, Place, PreemptionMode, Refused, Reported, Settings, Totals, Tracer,
+    },
     known::Known,
     listen::Survey,
     memory, names,
@@ -25,7 +27,7 @@ use crate::{
     ports::PortSet,
     screen::{End, Screen},
     stop::Stop,
-    summary::{Live, Origin},
+    summary::{Live, Origin, Verdict},
     tally::Tally,
 };
 
@@ -48,6 +50,7 @@ const SELDOM: Duration = Duration::from_secs(10);
 /// What is being done.
 struct Tracing {
     tracer: Tracer,
+    preemption: PreemptionMode,
     screen: Screen,
     survey: Option<Survey>,
     /// Whether connections are left out: then nothing arrives while others are accepted, and that
@@ -60,11 +63,12 @@ struct Tracing {
     look_at: Instant,
 }
 
-/// Traces as `args` say, until it is stopped, and prints the summary.
+/// Traces as `args` say, until it is stopped, and prints the summary. Returns whether the count is to
+/// be trusted.
 ///
 /// # Errors
 /// Why tracing cannot begin, or what the system refused on the way.
-pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
+pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     kernel::require()?;
     memory::save();
     let ports = args.show.port_set();
@@ -76,11 +80,17 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     // Before attaching: what is dropped from now on may be of connections that are counted. Who has
     // the listeners open is looked for later, since that takes longest.
     let mut survey = survey(&ports, settings.netns);
+    let preemption = PreemptionMode::read();
+    let at_start = preemption.at_start();
+    let judge = |backend| kernel::judge(backend, at_start, kernel::counts_misses(backend));
     let Choice {
         attached: tracer,
+        exactness,
         passed_over,
-    } = kernel::choose(&candidates, |backend| Tracer::attach(backend, &settings))
-        .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
+    } = kernel::choose(&candidates, at_start, judge, |backend| {
+        Tracer::attach(backend, &settings)
+    })
+    .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
     let begun = Timestamp::now();
     if let Some(duration) = args.show.duration {
         stop.after(duration);
@@ -90,6 +100,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
         tracer.backend(),
         &settings.stages,
         &settings.types.offsets,
+        &exactness,
         &passed_over,
     ));
     // With privileges still. Meanwhile the ring buffer keeps what comes, as much as finds room.
@@ -106,6 +117,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let mut tracing = Tracing {
         screen: Screen::new(&args.show, Some((tracer.stages(), begun)), known),
         tracer,
+        preemption,
         survey,
         filters: settings.leaves_out(),
         last: now,
@@ -260,8 +272,12 @@ impl Tracing {
     }
 
     /// Reads what is left, then the totals, and prints the summary and the account.
-    async fn finish(&mut self, stop: &mut Stop, end: End) -> anyhow::Result<()> {
+    async fn finish(&mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
+        let backend = self.tracer.backend();
         let mut totals = self.settle().await?;
+        let preemption = (self.preemption.at_start(), self.preemption.now());
+        let exactness = kernel::judge_run(backend, preemption, kernel::counts_misses(backend));
+        totals.doubts.at_least = kernel::is_at_least(&exactness, totals.doubts.missed_runs);
         self.screen.roll(self.tracer.lost());
         let counted = totals.stages.pop_last();
         let tally = counted.map_or_else(Tally::default, |(_, tally)| tally);
@@ -272,7 +288,7 @@ impl Tracing {
             Some(first) => (first.tally, first.earlier, first.second_hook_only, None),
             None => (tally, totals.stages, totals.second_hook_only, waits),
         };
-        let last = (self.tracer.backend().stage(), &tally);
+        let last = (backend.stage(), &tally);
         let stages = || {
             earlier
                 .iter()
@@ -285,7 +301,8 @@ impl Tracing {
                 .collect()
         };
         let live = Live {
-            backend: self.tracer.backend(),
+            backend,
+            exactness,
             elapsed: self.tracer.elapsed(),
             second_hook_only,
             out_of_memory: totals.out_of_memory,

@@ -7,6 +7,7 @@ use conn_cli::{
     live,
     output::say,
     read,
+    summary::Verdict,
 };
 
 fn main() -> ExitCode {
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
         show_diagnostics();
     }
     match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Verdict::Trusted) => ExitCode::SUCCESS,
+        Ok(Verdict::AtLeast) => ExitCode::FAILURE,
         Err(error) => {
             say(format_args!("conn-cli: {error:#}"));
             ExitCode::FAILURE
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &Args) -> anyhow::Result<Verdict> {
     // One thread: it sleeps nearly always, and capabilities are dropped thread by thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -20,7 +20,7 @@ use crate::{
     output::{Printer, Stdout, account, say},
     profile::Profiles,
     stop::Stop,
-    summary::{Listing, Origin, Summary},
+    summary::{Listing, Origin, Summary, Verdict},
     tally::Tally,
 };
 
@@ -222,7 +222,7 @@ impl Screen {
         Summary::new(tally, earlier, profiles, self.listing, doubts, origin)
     }
 
-    /// Prints the summary and says the account.
+    /// Prints the summary and says the account. Returns whether the count is to be trusted.
     ///
     /// # Errors
     /// Why standard output takes no more, unless its reader is gone.
@@ -231,7 +231,7 @@ impl Screen {
         mut summary: Summary,
         stop: &mut Stop,
         end: End,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Verdict> {
         let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
         self.rows(&last);
         let (insisted, end) = match end {
@@ -260,7 +260,7 @@ impl Screen {
             // What waits to be written holds a thread, which only this ends.
             _ if insisted => std::process::exit(130),
             End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
-            End::Output(None) | End::Asked => Ok(()),
+            End::Output(None) | End::Asked => Ok(summary.verdict()),
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use crate::{
     connection::{Host, Stage},
-    kernel::{Backend, Doubts},
+    kernel::{Backend, Doubts, Exactness},
     listen::Queues,
     profile::{Profile, Profiles},
     read::Ledger,
@@ -87,6 +87,8 @@ pub enum Origin {
 pub struct Live {
     /// What counted the last stage.
     pub backend: Backend,
+    /// Whether that is exact on this machine.
+    pub exactness: Exactness,
     /// How long the probes were attached.
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
@@ -117,6 +119,7 @@ impl Live {
     pub(crate) fn sample(backend: Backend, elapsed: Duration) -> Self {
         Self {
             backend,
+            exactness: Exactness::Exact("this kernel does not preempt itself (none)".to_owned()),
             elapsed,
             second_hook_only: 0,
             out_of_memory: 0,
@@ -138,6 +141,15 @@ impl Summary {
         let (listing, doubts) = (Listing::default(), Doubts::default());
         Self::new(tally, BTreeMap::new(), None, listing, doubts, origin)
     }
+}
+
+/// Whether the count of a run is to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is, as far as is known.
+    Trusted,
+    /// Connections are missing from it, or may be and it is not known how many.
+    AtLeast,
 }
 
 /// How to list what was counted.
@@ -214,6 +226,28 @@ impl Summary {
             Origin::Kernel(live) => Some(live),
             Origin::Records(_) => None,
         }
+    }
+
+    /// Whether the count is to be trusted.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if self.doubts.at_least {
+            Verdict::AtLeast
+        } else {
+            Verdict::Trusted
+        }
+    }
+
+    /// The stages at which connections are missing.
+    #[must_use]
+    pub fn stages_at_least(&self) -> BTreeSet<Stage> {
+        let Some(live) = self.live() else {
+            return BTreeSet::new();
+        };
+        let last = (self.verdict() == Verdict::AtLeast).then(|| live.backend.stage());
+        let established =
+            matches!(live.missed_established, Some(1..)).then_some(Stage::Established);
+        last.into_iter().chain(established).collect()
     }
 
     /// The stages before the last that were watched.
@@ -344,6 +378,22 @@ mod tests {
         assert_eq!((summary.rows.len(), summary.groups), (1, 3));
         let left_off = summary.left_off.unwrap();
         assert_eq!((left_off.rows, left_off.connections), (2, 5));
+    }
+
+    #[test]
+    fn the_stages_at_which_connections_are_missing_are_known() {
+        let stages = |at_least, missed_established| {
+            let live = Live {
+                missed_established,
+                ..Live::sample(Backend::Kretprobe, Duration::from_secs(1))
+            };
+            let mut summary = Summary::sample(tally(&[(1, 5)]), Origin::Kernel(live));
+            summary.doubts.at_least = at_least;
+            summary.stages_at_least()
+        };
+        assert_eq!(stages(false, Some(0)), [].into());
+        assert_eq!(stages(true, None), [Stage::Accepted].into());
+        assert_eq!(stages(false, Some(2)), [Stage::Established].into());
     }
 
     #[test]

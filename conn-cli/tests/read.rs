@@ -345,6 +345,30 @@ fn runs_are_merged() {
 }
 
 #[test]
+fn a_run_that_missed_connections_is_not_trusted() {
+    let summary = r#"{"type":"summary","probe":"kretprobe","connections":5,"missed_runs":3,"clients":[{"address":"192.0.2.1","connections":5,"ports":{"80":5}}]}"#;
+    let output = read_from(format!("{summary}\n").as_bytes(), &["-q"]);
+    assert_says(
+        &output,
+        1,
+        "\n=== Summary ===\n192.0.2.1: 5\n",
+        &[
+            "5 connections from 1 address in 1 line",
+            "warning: the count is at least 5: the kernel skipped the probe 3 times",
+        ],
+    );
+    // What it did not tell how often, too; and the sum with another run.
+    let unknown = summary.replace(r#""missed_runs":3"#, r#""at_least":true,"missed_runs":null"#);
+    let whole = summary.replace(r#""missed_runs":3"#, r#""at_least":false,"missed_runs":0"#);
+    let both = format!("{unknown}\n{whole}\n");
+    let output = read_from(both.as_bytes(), &["-q", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains(r#""connections":10,"at_least":true,"#));
+    let output = read_from(format!("{whole}\n").as_bytes(), &["-q", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn a_run_that_was_killed_is_not_lost() {
     let line = |client: &str| {
         format!(

@@ -65,6 +65,8 @@ pub const HOOK_FENTRY: u16 = 3;
 pub const HOOK_TRACEPOINT: u16 = 4;
 /// The event came from the socket filter, which sees SYNs.
 pub const HOOK_FILTER: u16 = 5;
+/// The event came from the LSM program on `sock_graft`.
+pub const HOOK_LSM: u16 = 6;
 
 /// A wait that is not known, see [`Event::wait_ns`].
 pub const UNKNOWN_WAIT: u64 = u64::MAX;

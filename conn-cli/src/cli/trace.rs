@@ -28,7 +28,7 @@ pub struct TraceArgs {
     #[arg(short, long, value_name = "IFACE", help_heading = STAGES)]
     pub interface: Option<String>,
 
-    /// How to see accepts: auto, kretprobe, fentry or tracepoint
+    /// How to see accepts: auto, kretprobe, lsm, fentry or tracepoint
     #[arg(long, value_enum, default_value_t, hide_possible_values = true,
           hide_default_value = true, help_heading = STAGES)]
     pub probe: Probe,
@@ -79,11 +79,13 @@ const LIMITS: &str = "Limits and diagnostics";
 /// What the user wants hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Probe {
-    /// The first of the following that works here
+    /// The first of the following that works here and is exact, or else works
     #[default]
     Auto,
     /// A kretprobe on inet_csk_accept, paired with a kprobe on security_sock_graft
     Kretprobe,
+    /// An LSM program on sock_graft; needs bpf among the security modules, BTF and trampolines
+    Lsm,
     /// An fentry program on security_sock_graft; needs BTF and trampolines
     Fentry,
     /// The tracepoint sock:inet_sock_set_state: counts completed handshakes, not accepts

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use aya::{
     Btf, Ebpf,
     programs::{
-        FEntry, KProbe, SocketFilter, TracePoint, fentry::FEntryLink, kprobe::KProbeLink,
-        trace_point::TracePointLink,
+        FEntry, KProbe, Lsm, SocketFilter, TracePoint, fentry::FEntryLink, kprobe::KProbeLink,
+        lsm::LsmLink, trace_point::TracePointLink,
     },
 };
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
@@ -23,12 +23,17 @@ use crate::connection::Stage;
 pub(super) const ACCEPT: &str = "inet_csk_accept";
 /// The kernel's function that the second hook, or the fentry program, is on.
 pub(super) const GRAFT: &str = "security_sock_graft";
+/// The LSM hook that the LSM program is on, and the kernel's function that it is attached to
+/// (`kernel/bpf/bpf_lsm.c`).
+const LSM_HOOK: &str = "sock_graft";
+pub(super) const LSM_GRAFT: &str = "bpf_lsm_sock_graft";
 
 /// An attached program; dropping it detaches.
 #[derive(Debug)]
 #[expect(dead_code, reason = "the links are held, never read")]
 pub(super) enum Link {
     KProbe(KProbeLink),
+    Lsm(LsmLink),
     FEntry(FEntryLink),
     TracePoint(TracePointLink),
     /// A packet socket, to which a filter belongs until it is closed.
@@ -51,7 +56,7 @@ pub(super) struct Attached {
 /// The system's, or a [`Refusal`] that was found on the way.
 pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<Attached> {
     let object = match backend {
-        Backend::Fentry => Object::Btf,
+        Backend::Lsm | Backend::Fentry => Object::Btf,
         Backend::Kretprobe | Backend::Tracepoint | Backend::Filter => Object::Kprobe,
     };
     let mut ebpf = object::open(object, settings, backend.stage())?;
@@ -63,6 +68,9 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
         let of_stage = match stage {
             Stage::Syn => filter(&mut ebpf, settings),
             Stage::Established => tracepoint(&mut ebpf),
+            Stage::Accepted if backend == Backend::Lsm => {
+                lsm(&mut ebpf, settings.types.lsm_graft_id)
+            }
             Stage::Accepted if backend == Backend::Fentry => {
                 fentry(&mut ebpf, settings.types.graft_id)
             }
@@ -111,6 +119,31 @@ fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Res
         .attach(function, 0)
         .with_context(|| format!("cannot attach to {function}"))?;
     Ok(Link::KProbe(program.take_link(link)?))
+}
+
+fn lsm(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
+    check_bpf_lsm()?;
+    let id = graft_id.ok_or(Refusal::NoSymbol(LSM_GRAFT))?;
+    let program: &mut Lsm = find(ebpf, "conn_lsm")?;
+    program
+        .load(LSM_HOOK, &btf_with_function(LSM_GRAFT, id))
+        .context("cannot load the program")?;
+    let link = program
+        .attach()
+        .with_context(|| format!("cannot attach to {LSM_HOOK}"))?;
+    Ok(vec![Link::Lsm(program.take_link(link)?)])
+}
+
+/// Where the kernel lists its active security modules, separated by commas.
+const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
+
+/// Elsewhere an LSM program attaches all the same, and never runs.
+fn check_bpf_lsm() -> Result<(), Refusal> {
+    let active = fs::read_to_string(ACTIVE_MODULES).map_err(|_| Refusal::NoSecurityfs)?;
+    match active.trim_end().split(',').any(|module| module == "bpf") {
+        true => Ok(()),
+        false => Err(Refusal::NoBpfLsm),
+    }
 }
 
 fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {

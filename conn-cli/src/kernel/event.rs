@@ -7,7 +7,7 @@ use std::{
 
 use conn_common::{
     AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
-    HOOK_TRACEPOINT, UNKNOWN_WAIT, to_v4,
+    HOOK_LSM, HOOK_TRACEPOINT, UNKNOWN_WAIT, to_v4,
 };
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -57,6 +57,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
     let hook = match event.hook {
         HOOK_KRETPROBE => Hook::Kretprobe,
         HOOK_KPROBE => Hook::Kprobe,
+        HOOK_LSM => Hook::Lsm,
         HOOK_FENTRY => Hook::Fentry,
         HOOK_TRACEPOINT => Hook::Tracepoint,
         HOOK_FILTER => Hook::Filter,

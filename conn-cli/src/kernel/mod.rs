@@ -7,8 +7,10 @@ mod btf;
 mod cgroup;
 mod counters;
 mod event;
+mod exactness;
 mod facts;
 mod object;
+mod preemption;
 mod privileges;
 mod refusal;
 mod ring;
@@ -25,12 +27,14 @@ use serde::Serialize;
 
 pub use self::{
     event::{WallClock, decode},
+    exactness::{Exactness, is_at_least, judge, judge_run},
     object::{Reported, Settings},
+    preemption::{Preemption, PreemptionMode},
     privileges::{drop_privileges, require},
     refusal::Refusal,
     select::{Choice, Refused, candidates, choose},
     sockets::Place,
-    totals::{Doubts, Totals},
+    totals::{Doubts, Totals, counts_misses},
     tracer::{Batch, Tracer},
     types::{KernelTypes, read_types},
 };
@@ -42,6 +46,8 @@ use crate::{connection::Stage, ports::PortSet};
 pub enum Backend {
     /// The kretprobe on `inet_csk_accept` with the kprobe on `security_sock_graft`.
     Kretprobe,
+    /// The LSM program on `sock_graft`.
+    Lsm,
     /// The fentry program on `security_sock_graft`.
     Fentry,
     /// The tracepoint `sock:inet_sock_set_state`.
@@ -56,6 +62,7 @@ impl Backend {
     pub fn name(self) -> &'static str {
         match self {
             Self::Kretprobe => "kretprobe",
+            Self::Lsm => "lsm",
             Self::Fentry => "fentry",
             Self::Tracepoint => "tracepoint",
             Self::Filter => "filter",
@@ -66,7 +73,7 @@ impl Backend {
     #[must_use]
     pub fn stage(self) -> Stage {
         match self {
-            Self::Kretprobe | Self::Fentry => Stage::Accepted,
+            Self::Kretprobe | Self::Lsm | Self::Fentry => Stage::Accepted,
             Self::Tracepoint => Stage::Established,
             Self::Filter => Stage::Syn,
         }
@@ -96,6 +103,7 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kretprobe => "kretprobe inet_csk_accept and kprobe security_sock_graft",
+            Self::Lsm => "LSM sock_graft",
             Self::Fentry => "fentry security_sock_graft",
             Self::Tracepoint => "tracepoint sock:inet_sock_set_state",
             Self::Filter => "a socket filter",
@@ -103,14 +111,15 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The line that says that tracing has begun: with what, what that cannot see, and why
-/// nothing better is used.
+/// The line that says that tracing has begun: with what, what that cannot see, why it is not exact
+/// if it is not, and why nothing better is used.
 #[must_use]
 pub fn announcement(
     ports: &PortSet,
     backend: Backend,
     asked: &BTreeSet<Stage>,
     offsets: &SocketOffsets,
+    exactness: &Exactness,
     passed_over: &[(Backend, Refusal)],
 ) -> String {
     let stages = backend.stages(asked);
@@ -119,7 +128,10 @@ pub fn announcement(
         line += &format!(", {}", Backend::of_earlier(stage));
     }
     if backend == Backend::Tracepoint && asked.contains(&Stage::Accepted) {
-        line += " (counts completed handshakes, not accepts, and may miss some; knows no process)";
+        line += " (counts completed handshakes, not accepts; knows no process)";
+    }
+    if !exactness.is_exact() {
+        line += &format!("; not exact: {}", exactness.reason());
     }
     if offsets.protocol == UNKNOWN_OFFSET && backend.stage() == Stage::Accepted {
         line += "; without BTF, SCTP on the same port numbers is counted too, and waits are not \
@@ -156,12 +168,16 @@ mod tests {
         ..SocketOffsets::STABLE
     };
 
+    fn exact() -> Exactness {
+        Exactness::Exact("so it is".to_owned())
+    }
+
     #[test]
     fn the_announcement_names_the_hook_and_what_stood_in_the_way() {
         let ports = "80".parse().unwrap();
         let accepted = [Stage::Accepted].into();
         assert_eq!(
-            announcement(&ports, Backend::Kretprobe, &accepted, &KNOWN, &[]),
+            announcement(&ports, Backend::Kretprobe, &accepted, &KNOWN, &exact(), &[]),
             "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
              security_sock_graft"
         );
@@ -170,14 +186,37 @@ mod tests {
             Backend::Kretprobe,
             &accepted,
             &SocketOffsets::STABLE,
+            &exact(),
             &[],
         );
         assert!(line.contains("without BTF"), "{line}");
+        let passed_over = [(Backend::Kretprobe, Refusal::Preemptible(Preemption::Lazy))];
+        assert_eq!(
+            announcement(
+                &ports,
+                Backend::Lsm,
+                &accepted,
+                &KNOWN,
+                &exact(),
+                &passed_over
+            ),
+            "Tracing TCP connections to port 80 with LSM sock_graft; not kretprobe: this kernel is \
+             preemptible (lazy), so connections would be missed whenever another program reads BPF \
+             maps"
+        );
+        let inexact = Exactness::Inexact("it may be skipped".to_owned());
         let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes)];
         assert_eq!(
-            announcement(&ports, Backend::Tracepoint, &accepted, &KNOWN, &passed_over),
+            announcement(
+                &ports,
+                Backend::Tracepoint,
+                &accepted,
+                &KNOWN,
+                &inexact,
+                &passed_over
+            ),
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
-             completed handshakes, not accepts, and may miss some; knows no process); not \
+             completed handshakes, not accepts; knows no process); not exact: it may be skipped; not \
              kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
         );
     }
@@ -196,7 +235,7 @@ mod tests {
         assert_eq!(Backend::Fentry.stages(&accepted), accepted);
         let ports = "80".parse().unwrap();
         assert_eq!(
-            announcement(&ports, Backend::Fentry, &all, &KNOWN, &[]),
+            announcement(&ports, Backend::Fentry, &all, &KNOWN, &exact(), &[]),
             "Tracing TCP connections to port 80 with fentry security_sock_graft, tracepoint \
              sock:inet_sock_set_state, a socket filter"
         );

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use aya::{maps::MapError, programs::ProgramError};
 
-use super::Backend;
+use super::{Backend, Preemption, exactness::preemptible};
 
 /// The reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub enum Refusal {
     NoBtf,
     /// The kernel cannot attach a trampoline.
     NoTrampolines,
+    /// `bpf` is not among the active security modules.
+    NoBpfLsm,
+    /// Which security modules are active cannot be told, as securityfs is not readable.
+    NoSecurityfs,
+    /// The kernel preempts its own code in this way, which makes it skip the hook.
+    Preemptible(Preemption),
     /// The tracepoint, or tracefs, is not there.
     NoTracepoint,
     /// Only root may read tracefs.
@@ -86,7 +92,7 @@ impl Refusal {
             _ if !facts.sysfs => Self::NoSysfs,
             _ if facts.confidential => Self::Lockdown,
             (Backend::Kretprobe, _) if !facts.kprobes => Self::NoKprobes,
-            (Backend::Fentry, _) if !facts.btf => Self::NoBtf,
+            (Backend::Lsm | Backend::Fentry, _) if !facts.btf => Self::NoBtf,
             (Backend::Kretprobe | Backend::Fentry, Some(symbol)) => Self::NoSymbol(symbol),
             // The verifier speaks in the same error numbers as a lack of privilege.
             _ if is_rejected(error) => Self::Rejected,
@@ -102,13 +108,16 @@ impl Refusal {
                 (Backend::Tracepoint, Some(libc::ENOENT)) => Self::NoTracepoint,
                 // With the privileges that were checked before, these say that the kernel
                 // has no trampolines for this function.
-                (Backend::Fentry, Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP)) => {
-                    Self::NoTrampolines
+                (
+                    Backend::Lsm | Backend::Fentry,
+                    Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
+                ) => Self::NoTrampolines,
+                (Backend::Kretprobe | Backend::Tracepoint, Some(libc::EPERM | libc::EACCES))
+                    if let Some(level) = facts.perf_paranoid =>
+                {
+                    Self::PerfParanoid(level)
                 }
-                (_, Some(libc::EPERM | libc::EACCES)) => match facts.perf_paranoid {
-                    Some(level) if backend != Backend::Fentry => Self::PerfParanoid(level),
-                    _ => Self::NotPermitted,
-                },
+                (_, Some(libc::EPERM | libc::EACCES)) => Self::NotPermitted,
                 _ => Self::Other(format!("{error:#}")),
             },
         }
@@ -176,8 +185,18 @@ impl Refusal {
             Self::NoSymbol(symbol) => format!("this kernel has no function {symbol} to hook"),
             Self::NoBtf => "this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned(),
             Self::NoTrampolines => {
-                "this kernel cannot attach fentry programs (no ftrace with direct calls)".to_owned()
+                "this kernel cannot attach trampolines (no ftrace with direct calls)".to_owned()
             }
+            Self::NoBpfLsm => {
+                "bpf is not among the active security modules (/sys/kernel/security/lsm)".to_owned()
+            }
+            Self::NoSecurityfs => "cannot read which security modules are active \
+                                   (/sys/kernel/security/lsm)"
+                .to_owned(),
+            Self::Preemptible(preemption) => format!(
+                "{}, so connections would be missed whenever another program reads BPF maps",
+                preemptible(*preemption)
+            ),
             Self::NoTracepoint => {
                 "the tracepoint sock:inet_sock_set_state is not to be found in tracefs".to_owned()
             }
@@ -214,8 +233,15 @@ impl Refusal {
             Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
             Self::NoSysfs => "mount it with 'mount -t sysfs sysfs /sys'",
             Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
-            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
+            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint | Self::Preemptible(_) => {
                 "use another --probe, or leave it out"
+            }
+            Self::NoBpfLsm => {
+                "use another --probe, or leave it out, or boot with bpf in the kernel's lsm="
+            }
+            Self::NoSecurityfs => {
+                "use another --probe, or leave it out, or mount it with 'mount -t securityfs \
+                 securityfs /sys/kernel/security'"
             }
             Self::NoTracepoint => {
                 "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \

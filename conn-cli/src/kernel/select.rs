@@ -1,8 +1,9 @@
-//! Which hook to use: decided by what really loads and attaches, not by version numbers.
+//! Which hook to use: the first that is exact on this machine, decided by what really loads and
+//! attaches, not by version numbers.
 
 use std::collections::BTreeSet;
 
-use super::{Backend, Refusal};
+use super::{Backend, Exactness, Preemption, Refusal};
 use crate::{cli::Probe, connection::Stage};
 
 /// The hook that is used, and those that were tried before it.
@@ -10,14 +11,18 @@ use crate::{cli::Probe, connection::Stage};
 pub struct Choice<T> {
     /// What attaching gave.
     pub attached: T,
-    /// Each hook that would have been better, with the reason why it is not used.
+    /// Whether it is exact here.
+    pub exactness: Exactness,
+    /// Each hook that comes before it in the list, or was tried before it, with the reason why it is
+    /// not used.
     pub passed_over: Refused,
 }
 
 /// The hooks that were tried in vain, in order, with the reason of each.
 pub type Refused = Vec<(Backend, Refusal)>;
 
-/// The hooks that see the last of these stages, best first. The tracepoint stands in where
+/// The hooks that see the last of these stages, in the order in which those that are exact are
+/// tried. The tracepoint stands in where
 /// nothing sees accepts, unless it is `of_tasks`: asked who accepts, which it does not know.
 ///
 /// # Errors
@@ -35,9 +40,15 @@ pub fn candidates(
     };
     match (stages.last(), probe) {
         (Some(Stage::Accepted) | None, probe) => Ok(match probe {
-            Probe::Auto if of_tasks => vec![Backend::Kretprobe, Backend::Fentry],
-            Probe::Auto => vec![Backend::Kretprobe, Backend::Fentry, Backend::Tracepoint],
+            Probe::Auto if of_tasks => vec![Backend::Kretprobe, Backend::Lsm, Backend::Fentry],
+            Probe::Auto => vec![
+                Backend::Kretprobe,
+                Backend::Lsm,
+                Backend::Fentry,
+                Backend::Tracepoint,
+            ],
             Probe::Kretprobe => vec![Backend::Kretprobe],
+            Probe::Lsm => vec![Backend::Lsm],
             Probe::Fentry => vec![Backend::Fentry],
             Probe::Tracepoint if of_tasks => {
                 return Err(
@@ -49,6 +60,7 @@ pub fn candidates(
             Probe::Tracepoint => vec![Backend::Tracepoint],
         }),
         (_, Probe::Kretprobe) => only("kretprobe"),
+        (_, Probe::Lsm) => only("lsm"),
         (_, Probe::Fentry) => only("fentry"),
         (Some(Stage::Syn), Probe::Tracepoint) => only("tracepoint"),
         (Some(Stage::Established), _) => Ok(vec![Backend::Tracepoint]),
@@ -56,33 +68,55 @@ pub fn candidates(
     }
 }
 
-/// Tries these hooks until `attach` succeeds.
+/// Tries these hooks until `attach` succeeds: those that `judge` calls exact, then the others, both
+/// in their order.
 ///
 /// # Errors
 /// The refusal of each hook that was tried, in order.
 pub fn choose<T>(
     candidates: &[Backend],
+    preemption: Preemption,
+    judge: impl Fn(Backend) -> Exactness,
     mut attach: impl FnMut(Backend) -> Result<T, Refusal>,
 ) -> Result<Choice<T>, Refused> {
-    let mut passed_over = Vec::new();
-    for &backend in candidates {
+    let judged = candidates.iter().map(|&backend| (backend, judge(backend)));
+    let (exact, inexact): (Vec<_>, Vec<_>) = judged.partition(|(_, judged)| judged.is_exact());
+    for (backend, exactness) in exact.iter().chain(&inexact) {
+        let exact = if exactness.is_exact() {
+            "exact"
+        } else {
+            "not exact"
+        };
+        log::debug!("{} is {exact} here: {}", backend.name(), exactness.reason());
+    }
+    let mut refused = Vec::new();
+    for (backend, exactness) in exact.into_iter().chain(inexact) {
         match attach(backend) {
             Ok(attached) => {
+                let before = candidates.iter().take_while(|&&other| other != backend);
+                let was_tried = |other| refused.iter().any(|(tried, _)| *tried == other);
+                let put_off = before.filter(|&&other| !was_tried(other));
+                let put_off: Refused = put_off
+                    .map(|other| (*other, Refusal::Preemptible(preemption)))
+                    .collect();
                 return Ok(Choice {
                     attached,
-                    passed_over,
+                    exactness,
+                    passed_over: [put_off, refused].concat(),
                 });
             }
             Err(refusal) if refusal.is_final() => return Err(vec![(backend, refusal)]),
-            Err(refusal) => passed_over.push((backend, refusal)),
+            Err(refusal) => refused.push((backend, refusal)),
         }
     }
-    Err(passed_over)
+    Err(refused)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::slice;
+
+    use super::{super::judge, *};
 
     /// Runs `choose` on a machine where only `works` attach; gives also what was tried.
     fn on(
@@ -90,9 +124,19 @@ mod tests {
         works: &[Backend],
         refusal: &Refusal,
     ) -> (Result<Choice<Backend>, Refused>, Vec<Backend>) {
+        with_preemption(Preemption::Voluntary, probe, works, refusal)
+    }
+
+    fn with_preemption(
+        preemption: Preemption,
+        probe: Probe,
+        works: &[Backend],
+        refusal: &Refusal,
+    ) -> (Result<Choice<Backend>, Refused>, Vec<Backend>) {
         let mut tried = Vec::new();
         let candidates = candidates(probe, &[Stage::Accepted].into(), false).unwrap();
-        let result = choose(&candidates, |backend| {
+        let judge = |backend| judge(backend, preemption, true);
+        let result = choose(&candidates, preemption, judge, |backend| {
             tried.push(backend);
             match works.contains(&backend) {
                 true => Ok(backend),
@@ -102,7 +146,39 @@ mod tests {
         (result, tried)
     }
 
-    const ALL: [Backend; 3] = [Backend::Kretprobe, Backend::Fentry, Backend::Tracepoint];
+    const ALL: [Backend; 4] = [
+        Backend::Kretprobe,
+        Backend::Lsm,
+        Backend::Fentry,
+        Backend::Tracepoint,
+    ];
+
+    #[test]
+    fn a_hook_that_is_not_exact_is_tried_after_those_that_are() {
+        let lazy = |works| with_preemption(Preemption::Lazy, Probe::Auto, works, &Refusal::NoBtf);
+        let would_miss = (Backend::Kretprobe, Refusal::Preemptible(Preemption::Lazy));
+        let (result, tried) = lazy(&ALL);
+        let choice = result.unwrap();
+        assert_eq!(choice.attached, Backend::Lsm);
+        assert!(choice.exactness.is_exact());
+        assert_eq!(choice.passed_over, slice::from_ref(&would_miss));
+        assert_eq!(tried, [Backend::Lsm]);
+
+        let (result, _) = lazy(&ALL[2..]);
+        let choice = result.unwrap();
+        assert_eq!(choice.attached, Backend::Fentry);
+        assert_eq!(
+            choice.passed_over,
+            [would_miss, (Backend::Lsm, Refusal::NoBtf)]
+        );
+
+        let (result, tried) = lazy(&[Backend::Kretprobe, Backend::Tracepoint]);
+        let choice = result.unwrap();
+        assert_eq!(choice.attached, Backend::Kretprobe);
+        assert!(!choice.exactness.is_exact());
+        assert_eq!(tried, [Backend::Lsm, Backend::Fentry, Backend::Kretprobe]);
+        assert_eq!(choice.passed_over.len(), 2);
+    }
 
     #[test]
     fn the_pair_is_first_and_nothing_else_is_tried() {
@@ -116,14 +192,15 @@ mod tests {
     #[test]
     fn auto_falls_back_in_order_and_keeps_the_reasons() {
         let (result, _) = on(Probe::Auto, &ALL[1..], &Refusal::NoKprobes);
-        assert_eq!(result.unwrap().attached, Backend::Fentry);
-        let (result, tried) = on(Probe::Auto, &ALL[2..], &Refusal::NoBtf);
+        assert_eq!(result.unwrap().attached, Backend::Lsm);
+        let (result, tried) = on(Probe::Auto, &ALL[3..], &Refusal::NoBtf);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Tracepoint);
         assert_eq!(
             choice.passed_over,
             [
                 (Backend::Kretprobe, Refusal::NoBtf),
+                (Backend::Lsm, Refusal::NoBtf),
                 (Backend::Fentry, Refusal::NoBtf)
             ]
         );
@@ -144,6 +221,7 @@ mod tests {
     fn insisting_tries_one() {
         for (probe, backend) in [
             (Probe::Kretprobe, Backend::Kretprobe),
+            (Probe::Lsm, Backend::Lsm),
             (Probe::Fentry, Backend::Fentry),
             (Probe::Tracepoint, Backend::Tracepoint),
         ] {
@@ -186,7 +264,7 @@ mod tests {
         let accepted = [Stage::Accepted].into();
         assert_eq!(
             candidates(Probe::Auto, &accepted, true),
-            Ok(ALL[..2].to_vec())
+            Ok(ALL[..3].to_vec())
         );
         assert!(candidates(Probe::Tracepoint, &accepted, true).is_err());
     }

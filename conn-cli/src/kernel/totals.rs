@@ -65,9 +65,12 @@ impl Totals {
 /// What could make the total wrong. All zero when all is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doubts {
+    /// Whether the count is only the least that it can be, see [`super::is_at_least`].
+    pub at_least: bool,
     /// Sockets that could not be read.
     pub unreadable: u64,
-    /// Times that the kernel did not run the program; None if it does not tell.
+    /// Times that the kernel did not run the program that makes the count; None if it does not
+    /// tell.
     pub missed_runs: Option<u64>,
     /// Connections of the total that neither arrived nor were counted as lost.
     pub unaccounted: u64,
@@ -76,6 +79,7 @@ pub struct Doubts {
 impl Doubts {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
+        self.at_least |= other.at_least;
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
         self.unaccounted = self.unaccounted.saturating_add(other.unaccounted);
         self.missed_runs = match (self.missed_runs, other.missed_runs) {
@@ -113,6 +117,7 @@ pub(super) fn read(
             .map(|stage| at(&counters.out_of_memory, *stage))
             .sum(),
         doubts: Doubts {
+            at_least: false,
             unreadable: counters.unreadable,
             missed_runs: missed_runs(ebpf, backend),
             unaccounted: 0,
@@ -186,18 +191,34 @@ fn waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
     Ok(Waits::new(steps, Duration::from_nanos(longest)))
 }
 
-/// How often the kernel did not run the program whose missed runs are missed connections. It
-/// says so in `/proc`, since Linux 5.12, but of other programs than fentry's it only counts
-/// them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
-fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
-    let (program, since) = match backend {
-        Backend::Kretprobe => ("conn_graft", (6, 7)),
-        Backend::Fentry => ("conn_fentry", (5, 12)),
-        Backend::Tracepoint => ("conn_state", (6, 7)),
+/// Whether the kernel counts how often it does not run the program that counts connections.
+///
+/// It tells so in `/proc` since Linux 5.12, but of programs without a trampoline it only counts them
+/// since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
+#[must_use]
+pub fn counts_misses(backend: Backend) -> bool {
+    let since = match backend {
+        Backend::Kretprobe | Backend::Tracepoint => (6, 7),
+        Backend::Lsm | Backend::Fentry => (5, 12),
         // Nothing stops a socket filter.
+        Backend::Filter => return true,
+    };
+    facts::kernel_version()
+        .0
+        .is_some_and(|version| version >= since)
+}
+
+/// How often the kernel did not run the program whose missed runs are missed connections. None if
+/// it does not tell.
+fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
+    let program = match backend {
+        Backend::Kretprobe => "conn_graft",
+        Backend::Lsm => "conn_lsm",
+        Backend::Fentry => "conn_fentry",
+        Backend::Tracepoint => "conn_state",
         Backend::Filter => return Some(0),
     };
-    if facts::kernel_version().0? < since {
+    if !counts_misses(backend) {
         return None;
     }
     let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();

@@ -1,14 +1,16 @@
 //! The account on standard error: one line of what was counted, what lies between the stages
 //! of a connection, and a line for each thing that could make the total wrong.
 
+use std::collections::BTreeSet;
+
 use super::brief::{brief, plural};
 use crate::{
     connection::Stage,
-    kernel::{Backend, Doubts},
+    kernel::{Backend, Exactness},
     listen::{Listener, Queues, Survey},
     ports::PortSet,
     read::Ledger,
-    summary::{Live, Origin, Summary},
+    summary::{Live, Origin, Summary, Verdict},
 };
 
 /// Listeners that are named one by one.
@@ -30,7 +32,7 @@ pub fn account(summary: &Summary, wants_lines: bool) -> Vec<String> {
     }
     let mut notes = Vec::new();
     match &summary.origin {
-        Origin::Kernel(live) => of_live(live, &mut line, &mut notes),
+        Origin::Kernel(live) => of_live(live, summary, &mut line, &mut notes),
         Origin::Records(ledger) => records(ledger, &mut line, &mut notes),
     }
     if summary.other_clients > 0 {
@@ -46,7 +48,7 @@ pub fn account(summary: &Summary, wants_lines: bool) -> Vec<String> {
     }
     let mut lines = vec![line];
     lines.append(&mut notes);
-    lines.extend(warnings(&summary.doubts));
+    lines.extend(warnings(summary));
     lines
 }
 
@@ -66,7 +68,7 @@ fn extent(origin: &Origin) -> String {
     }
 }
 
-fn of_live(live: &Live, line: &mut String, notes: &mut Vec<String>) {
+fn of_live(live: &Live, summary: &Summary, line: &mut String, notes: &mut Vec<String>) {
     if live.backend == Backend::Kretprobe {
         *line += &format!(
             "; {} seen only by security_sock_graft",
@@ -92,7 +94,7 @@ fn of_live(live: &Live, line: &mut String, notes: &mut Vec<String>) {
         ));
     }
     if let Some(syns) = live.stages.get(&Stage::Syn) {
-        notes.push(between(live, *syns));
+        notes.push(between(live, *syns, &summary.stages_at_least()));
     }
     if let Some(missed @ 1..) = live.missed_established {
         let times = plural(missed, "time", "times");
@@ -116,20 +118,31 @@ fn of_live(live: &Live, line: &mut String, notes: &mut Vec<String>) {
 }
 
 /// What became of those who asked.
-fn between(live: &Live, syns: u64) -> String {
+fn between(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     let mut text = plural(syns, "SYN", "SYNs");
     if live.repeated > 0 {
         text += &format!(" and {} sent again", live.repeated);
     }
-    let mut before = syns;
+    let (mut before, mut before_is_least) = (syns, false);
     for (stage, what) in [
         (Stage::Established, "never completed"),
         (Stage::Accepted, "not accepted"),
     ] {
         if let Some(connections) = live.stages.get(&stage) {
             let missing = before.saturating_sub(*connections);
-            text += &format!("; {connections} {}, {missing} {what}", stage.name());
-            before = *connections;
+            let is_least = at_least.contains(&stage);
+            let at = if is_least { "at least " } else { "" };
+            let missing_at = match (before_is_least, is_least) {
+                (false, false) => "",
+                (false, true) => "at most ",
+                (true, false) => "at least ",
+                (true, true) => "perhaps ",
+            };
+            text += &format!(
+                "; {at}{connections} {}, {missing_at}{missing} {what}",
+                stage.name()
+            );
+            (before, before_is_least) = (*connections, is_least);
         }
     }
     text
@@ -237,18 +250,14 @@ fn records(ledger: &Ledger, line: &mut String, notes: &mut Vec<String>) {
     }
 }
 
-fn warnings(doubts: &Doubts) -> Vec<String> {
+fn warnings(summary: &Summary) -> Vec<String> {
+    let doubts = &summary.doubts;
     let mut lines = Vec::new();
+    lines.extend(inexact(summary));
     if doubts.unreadable > 0 {
         let sockets = plural(doubts.unreadable, "socket", "sockets");
         lines.push(format!(
             "warning: {sockets} could not be read: so many connections may be missing from the total"
-        ));
-    }
-    if let Some(missed @ 1..) = doubts.missed_runs {
-        let times = plural(missed, "time", "times");
-        lines.push(format!(
-            "warning: the kernel did not run the probe {times}: so many connections may be missing from the total"
         ));
     }
     if doubts.unaccounted > 0 {
@@ -260,12 +269,41 @@ fn warnings(doubts: &Doubts) -> Vec<String> {
     lines
 }
 
+/// How wrong the count can be, if the kernel skipped the probe or may have.
+fn inexact(summary: &Summary) -> Option<String> {
+    let why = summary.live().map(|live| &live.exactness);
+    let why = why.filter(|exactness| !exactness.is_exact());
+    let missed = summary.doubts.missed_runs;
+    let mut line = match (missed, summary.verdict()) {
+        (Some(times @ 1..), _) => format!(
+            "warning: the count is at least {}: the kernel skipped the probe {}",
+            summary.connections,
+            plural(times, "time", "times")
+        ),
+        (_, Verdict::AtLeast) => format!("warning: the count is at least {}", summary.connections),
+        (None, _) => {
+            let reason = why?.reason();
+            return Some(format!("warning: connections may be missing: {reason}"));
+        }
+        (Some(_), _) => return Some(format!("{}; it skipped none in this run", why?.reason())),
+    };
+    if let Some(why) = why.map(Exactness::reason) {
+        line += &format!("; {why}");
+    }
+    Some(line)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{connection::Host, tally::Tally, waits::Quantiles};
+    use crate::{
+        connection::Host,
+        kernel::{Doubts, is_at_least},
+        tally::Tally,
+        waits::Quantiles,
+    };
 
     fn kernel(backend: Backend) -> Origin {
         Origin::Kernel(Live::sample(backend, Duration::from_millis(1500)))
@@ -316,6 +354,7 @@ mod tests {
     #[test]
     fn every_doubt_is_said() {
         let doubts = Doubts {
+            at_least: true,
             unreadable: 1,
             missed_runs: Some(2),
             unaccounted: 3,
@@ -328,9 +367,51 @@ mod tests {
             true,
         );
         assert_eq!(lines.len(), 4);
-        assert!(lines[1].contains("1 socket could not be read"));
-        assert!(lines[2].contains("2 times"));
+        assert_eq!(
+            lines[1],
+            "warning: the count is at least 1: the kernel skipped the probe 2 times"
+        );
+        assert!(lines[2].contains("1 socket could not be read"));
         assert!(lines[3].contains("3 connections"));
+    }
+
+    #[test]
+    fn an_inexact_hook_is_named_at_the_end() {
+        let line = |exactness, missed_runs| {
+            let doubts = Doubts {
+                at_least: is_at_least(&exactness, missed_runs),
+                missed_runs,
+                ..Doubts::default()
+            };
+            let live = Live {
+                exactness,
+                ..Live::sample(Backend::Kretprobe, Duration::from_millis(1500))
+            };
+            let summary = Summary {
+                doubts,
+                ..summary(Origin::Kernel(live))
+            };
+            account(&summary, false)[1..].join("|")
+        };
+        let why = || "this kernel is preemptible (full)".to_owned();
+        assert_eq!(
+            line(Exactness::Inexact(why()), Some(2)),
+            "warning: the count is at least 1: the kernel skipped the probe 2 times; this kernel is \
+             preemptible (full)"
+        );
+        assert_eq!(
+            line(Exactness::Inexact(why()), Some(0)),
+            "this kernel is preemptible (full); it skipped none in this run"
+        );
+        assert_eq!(
+            line(Exactness::Inexact(why()), None),
+            "warning: connections may be missing: this kernel is preemptible (full)"
+        );
+        assert_eq!(
+            line(Exactness::Lost(why()), None),
+            "warning: the count is at least 1; this kernel is preemptible (full)"
+        );
+        assert_eq!(line(Exactness::Exact(why()), None), "");
     }
 
     #[test]
@@ -374,7 +455,7 @@ mod tests {
             }),
             ..Live::sample(Backend::Fentry, ms(1500))
         };
-        let lines = account(&summary(Origin::Kernel(live)), false);
+        let lines = account(&summary(Origin::Kernel(live.clone())), false);
         assert_eq!(
             lines[1..],
             [
@@ -383,6 +464,16 @@ mod tests {
                 "waited to be accepted: half up to 50 ms, 90 % up to 99 ms, 99 % up to 150 ms, \
                  longest 1.2 s",
             ]
+        );
+        let live = Live {
+            missed_established: Some(1),
+            ..live
+        };
+        let lines = account(&summary(Origin::Kernel(live)), false);
+        assert_eq!(
+            lines[1],
+            "200 SYNs and 300 sent again; at least 120 established, at most 80 never completed; 100 \
+             accepted, at least 20 not accepted"
         );
     }
 }

@@ -111,8 +111,10 @@ fn json_has_the_documented_fields() {
     assert_eq!(
         lines.next().unwrap(),
         concat!(
-            r#"{"type":"summary","probe":"kretprobe","seconds":1.235,"second_hook_only":1,"out_of_memory":0,"#,
-            r#""connections":7,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
+            r#"{"type":"summary","probe":"kretprobe","exact":true,"#,
+            r#""exact_reason":"this kernel does not preempt itself (none)","#,
+            r#""seconds":1.235,"second_hook_only":1,"out_of_memory":0,"#,
+            r#""connections":7,"at_least":false,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
             r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,
             r#""clients":[{"address":"192.168.122.1","connections":2,"ports":{"80":2}},"#,
             r#"{"address":"2001:db8::1","connections":1,"ports":{"443":1}}]}"#

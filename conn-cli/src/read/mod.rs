@@ -46,7 +46,7 @@ use crate::{
     output::say,
     screen::{End, Screen, TICK},
     stop::Stop,
-    summary::Origin,
+    summary::{Origin, Verdict},
     tally::Tally,
     who::By,
 };
@@ -66,10 +66,11 @@ struct Reading {
 }
 
 /// Reads records as `args` say, until their end or until it is stopped, and prints the summary.
+/// Returns whether the count is to be trusted.
 ///
 /// # Errors
 /// Why the records cannot be read, or not all of them.
-pub async fn read(args: &ReadArgs) -> anyhow::Result<()> {
+pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
     let inputs = match args.files[..] {
         [] => vec![PathBuf::from("-")],
         _ => args.files.clone(),
@@ -205,7 +206,7 @@ impl Reading {
         Ok(())
     }
 
-    async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<()> {
+    async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         self.progress.end();
         let (tally, doubts, ledger) = self.merge.finish();
         let tally = match self.screen.first_ones() {
@@ -218,9 +219,9 @@ impl Reading {
         };
         let origin = Origin::Records(ledger);
         let summary = self.screen.summary(tally, BTreeMap::new(), doubts, origin);
-        self.screen.conclude(summary, stop, end).await?;
+        let verdict = self.screen.conclude(summary, stop, end).await?;
         match (self.failed, self.inputs) {
-            (0, _) => Ok(()),
+            (0, _) => Ok(verdict),
             (1, 1) => bail!("the input could not be read to its end"),
             (failed, all) => bail!("{failed} of {all} inputs could not be read to their end"),
         }

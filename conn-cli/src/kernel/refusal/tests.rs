@@ -81,6 +81,8 @@ fn what_the_machine_lacks_is_named() {
             Refusal::NoTrampolines,
         ),
         (Backend::Fentry, ENOTSUPP, &able(), Refusal::NoTrampolines),
+        (Backend::Lsm, libc::EINVAL, &able(), Refusal::NoTrampolines),
+        (Backend::Lsm, libc::ENOENT, &no_btf, Refusal::NoBtf),
         (
             Backend::Tracepoint,
             libc::ENOENT,
@@ -155,6 +157,9 @@ fn every_text_is_one_line_with_a_remedy() {
         (Refusal::NoSymbol("x"), "--probe tracepoint"),
         (Refusal::NoBtf, "--probe"),
         (Refusal::NoTrampolines, "--probe"),
+        (Refusal::NoBpfLsm, "lsm="),
+        (Refusal::NoSecurityfs, "mount -t securityfs"),
+        (Refusal::Preemptible(Preemption::Unknown), "--probe"),
         (Refusal::TracefsDenied, "sudo"),
         (Refusal::NoMemory, "--max-clients"),
         (Refusal::NoTracepoint, "mount -t tracefs"),

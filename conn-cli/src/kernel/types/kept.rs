@@ -74,8 +74,14 @@ fn is_trusted(metadata: &Metadata) -> bool {
 
 fn parse(text: &str, now: &HoldsFor) -> Option<KernelTypes> {
     let kept: Kept = serde_json::from_str(text).ok()?;
-    let KernelTypes { offsets, graft_id } = kept.types;
-    let is_sound = offsets.fit() && graft_id.is_some_and(|id| (1..=LARGEST_ID).contains(&id));
+    let KernelTypes {
+        offsets,
+        graft_id,
+        lsm_graft_id,
+    } = kept.types;
+    let is_id = |id| (1..=LARGEST_ID).contains(&id);
+    // Not every kernel has the BPF LSM.
+    let is_sound = offsets.fit() && graft_id.is_some_and(is_id) && lsm_graft_id.is_none_or(is_id);
     (kept.holds_for == *now && is_sound).then_some(kept.types)
 }
 
@@ -149,6 +155,7 @@ mod tests {
             ..SocketOffsets::STABLE
         },
         graft_id: Some(30_000),
+        lsm_graft_id: Some(40_000),
     };
 
     fn holds_for(boot_id: &str) -> HoldsFor {
@@ -198,6 +205,7 @@ mod tests {
             &whole.replace(":30000", ":0"),
             &whole.replace(":30000", ":4294967295"),
             &whole.replace("security_sock_graft", "another"),
+            &whole.replace(":40000", ":0"),
         ] {
             assert_ne!(text, whole);
             assert_eq!(parse(text, &now), None, "{text}");

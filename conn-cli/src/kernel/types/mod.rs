@@ -7,7 +7,10 @@ use std::{fs, path::Path};
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
-use super::{attach::GRAFT, btf::Btf};
+use super::{
+    attach::{GRAFT, LSM_GRAFT},
+    btf::Btf,
+};
 
 /// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -21,6 +24,9 @@ pub struct KernelTypes {
     /// its name.
     #[serde(rename = "security_sock_graft")]
     pub(super) graft_id: Option<u32>,
+    /// The id of [`LSM_GRAFT`], by which an LSM program is attached.
+    #[serde(rename = "bpf_lsm_sock_graft")]
+    pub(super) lsm_graft_id: Option<u32>,
 }
 
 impl KernelTypes {
@@ -28,6 +34,7 @@ impl KernelTypes {
     const WITHOUT_BTF: Self = Self {
         offsets: SocketOffsets::STABLE,
         graft_id: None,
+        lsm_graft_id: None,
     };
 }
 
@@ -55,6 +62,7 @@ fn from_btf(bytes: &[u8]) -> Option<KernelTypes> {
     Some(KernelTypes {
         offsets: offsets(&btf).unwrap_or(SocketOffsets::STABLE),
         graft_id: btf.function(GRAFT),
+        lsm_graft_id: btf.function(LSM_GRAFT),
     })
 }
 

@@ -1,6 +1,9 @@
 //! The last line of a run.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::Serialize;
 
@@ -12,7 +15,7 @@ use crate::{
     output::{Clock, brief::rounded},
     profile::Profile,
     read::Format,
-    summary::{LeftOff, Live, Origin, Row, Summary},
+    summary::{LeftOff, Live, Origin, Row, Summary, Verdict},
     waits::Quantiles,
     who::{By, Who},
 };
@@ -24,6 +27,7 @@ pub(super) struct SummaryLine<'a> {
     #[serde(flatten)]
     origin: OriginFields<'a>,
     connections: u64,
+    at_least: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +53,8 @@ pub(super) struct SummaryLine<'a> {
 enum OriginFields<'a> {
     Kernel {
         probe: Backend,
+        exact: bool,
+        exact_reason: &'a str,
         seconds: f64,
         second_hook_only: u64,
         out_of_memory: u64,
@@ -56,6 +62,8 @@ enum OriginFields<'a> {
         stages: Option<&'a BTreeMap<Stage, u64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         other_stages: Option<&'a BTreeMap<Stage, u64>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stages_at_least: Option<BTreeSet<Stage>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         missed_runs_established: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,8 +163,9 @@ impl<'a> SummaryLine<'a> {
         let by_address = summary.by == By::Address;
         Self {
             r#type: "summary",
-            origin: OriginFields::of(&summary.origin),
+            origin: OriginFields::of(summary),
             connections: summary.connections,
+            at_least: summary.verdict() == Verdict::AtLeast,
             by: (!by_address).then_some(summary.by.nouns().0),
             addresses: by_address.then_some(summary.groups),
             groups: (!by_address).then_some(summary.groups),
@@ -179,9 +188,9 @@ impl<'a> SummaryLine<'a> {
 }
 
 impl<'a> OriginFields<'a> {
-    fn of(origin: &'a Origin) -> Self {
-        match origin {
-            Origin::Kernel(live) => Self::of_live(live),
+    fn of(summary: &'a Summary) -> Self {
+        match &summary.origin {
+            Origin::Kernel(live) => Self::of_live(live, summary.stages_at_least()),
             Origin::Records(ledger) => Self::Records {
                 formats: ledger.formats.iter().copied().collect(),
                 lines: ledger.lines,
@@ -195,15 +204,18 @@ impl<'a> OriginFields<'a> {
         }
     }
 
-    fn of_live(live: &'a Live) -> Self {
+    fn of_live(live: &'a Live, at_least: BTreeSet<Stage>) -> Self {
         let several = live.stages.len() > 1;
         Self::Kernel {
             probe: live.backend,
+            exact: live.exactness.is_exact(),
+            exact_reason: live.exactness.reason(),
             seconds: rounded(live.elapsed.as_secs_f64()),
             second_hook_only: live.second_hook_only,
             out_of_memory: live.out_of_memory,
             stages: several.then_some(&live.stages),
             other_stages: several.then_some(&live.others),
+            stages_at_least: several.then_some(at_least),
             missed_runs_established: live.missed_established,
             repeated_syns: live
                 .stages

@@ -76,6 +76,8 @@ struct SummaryObject {
     unreadable: u64,
     missed_runs: Option<u64>,
     #[serde(default)]
+    at_least: bool,
+    #[serde(default)]
     unaccounted: u64,
     #[serde(default)]
     not_understood: u64,
@@ -226,6 +228,7 @@ impl SummaryObject {
             tally,
             lines_shown: self.connection_lines.unwrap_or(self.lines_shown),
             doubts: Doubts {
+                at_least: self.at_least || self.missed_runs > Some(0),
                 unreadable: self.unreadable,
                 missed_runs: self.missed_runs,
                 unaccounted: self.unaccounted,

@@ -4,6 +4,8 @@
 #[path = "../shared/established.rs"]
 mod established;
 mod fentry;
+mod graft;
+mod lsm;
 #[path = "../shared/syn.rs"]
 mod syn;
 

@@ -1,0 +1,41 @@
+//! What both hooks of `security_sock_graft` do with the socket that is being accepted.
+//!
+//! ```c
+//! // security/security.c
+//! void security_sock_graft(struct sock *sk, struct socket *parent);
+//! ```
+
+use core::ffi::c_void;
+
+use conn_ebpf::{
+    config, filter, record,
+    socket::{Direct, Fields as _, Socket},
+};
+
+/// Counts the connection of `sock`, the first argument of the hook, if it is wanted.
+///
+/// # Errors
+/// The kernel's, when the socket cannot be read.
+#[inline(always)]
+pub(crate) fn grafted(sock: *const c_void, hook: u16) -> Result<(), i32> {
+    let Some(socket) = Socket::new(sock) else {
+        return Ok(());
+    };
+    let fields = Direct::new(socket);
+    if !fields.is_ip() {
+        return Ok(());
+    }
+    let local_port = fields.local_port()?;
+    if !config::watched(local_port) {
+        return Ok(());
+    }
+    let protocol = fields.protocol()?;
+    if !protocol.is_tcp() {
+        return Ok(());
+    }
+    let ends = fields.ends(local_port);
+    if filter::wants_accepted(&ends, &fields) {
+        record::accepted(&ends, hook, &fields, protocol);
+    }
+    Ok(())
+}
