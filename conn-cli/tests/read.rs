@@ -358,7 +358,10 @@ fn a_run_that_missed_connections_is_not_trusted() {
         ],
     );
     // What it did not tell how often, too; and the sum with another run.
-    let unknown = summary.replace(r#""missed_runs":3"#, r#""at_least":true,"missed_runs":null"#);
+    let unknown = summary.replace(
+        r#""missed_runs":3"#,
+        r#""at_least":true,"missed_runs":null"#,
+    );
     let whole = summary.replace(r#""missed_runs":3"#, r#""at_least":false,"missed_runs":0"#);
     let both = format!("{unknown}\n{whole}\n");
     let output = read_from(both.as_bytes(), &["-q", "--json"]);

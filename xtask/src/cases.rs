@@ -3,6 +3,7 @@
 mod accept;
 pub(crate) mod account;
 pub(crate) mod as_user;
+mod bpf;
 mod cgroup;
 mod client;
 mod dropped;
@@ -12,6 +13,7 @@ mod flood;
 mod forged;
 mod funnel;
 mod grouping;
+mod hidden;
 mod hostile;
 mod identity;
 mod intervals;
@@ -19,6 +21,7 @@ mod kernel;
 mod leftovers;
 mod limits;
 mod list;
+pub(crate) mod map_reader;
 mod memory;
 pub(crate) mod netns;
 mod newcomers;
@@ -28,6 +31,7 @@ mod outcome;
 mod peers;
 mod plan;
 mod ports;
+mod preemption;
 mod privileges;
 pub(crate) mod process;
 mod report;
@@ -55,7 +59,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 pub(crate) use outcome::{Id, Ledger, Outcome};
-pub(crate) use plan::{Place, check_names, planned};
+pub(crate) use plan::{Depth, Place, check_names, planned};
 
 /// Runs the cases of a list and says how each ended
 #[derive(clap::Args)]
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_list_survives_its_file() {
-        let ids = planned(Place::LockedDown, &[]);
+        let ids = planned(Place::LockedDown, &[], Depth::Usual);
         assert_eq!(parse_list(&format_list(&ids)).unwrap(), ids);
         assert!(parse_list("kretprobe\n").is_err());
     }

@@ -48,6 +48,8 @@ enum Command {
     #[command(hide = true)]
     Serve(cases::server::Args),
     #[command(hide = true)]
+    ReadMap(cases::map_reader::Args),
+    #[command(hide = true)]
     AsUser(cases::as_user::Args),
     #[command(hide = true)]
     RecordServe(record::serve::Args),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::BenchRateGuest(args) => bench::rate::guest::run(&args),
         Command::BenchRateWork(args) => bench::rate::work::run(&args),
         Command::Serve(args) => cases::server::run(&args),
+        Command::ReadMap(args) => cases::map_reader::run(&args),
         Command::AsUser(args) => cases::as_user::run(&args),
         Command::RecordServe(args) => record::serve::run(&args),
         Command::RecordConnect(args) => record::connect::run(&args),

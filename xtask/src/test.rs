@@ -9,9 +9,13 @@ use crate::{command, vm};
 
 /// Run all tests: of the crates, of the eBPF objects, on this machine, in guests, damaged input
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Run what is too heavy for each change, too
+    #[arg(long)]
+    all: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let mut unit_tests = vm::cargo();
     unit_tests.args(["test", "--workspace"]);
     let mut objects = xtask()?;
@@ -29,7 +33,11 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         report.part(part, || match &built {
             Some(conn_cli) => {
                 let mut cases = xtask()?;
-                command::run(cases.arg(part).arg("--conn-cli").arg(conn_cli))
+                cases.arg(part).arg("--conn-cli").arg(conn_cli);
+                if args.all && part == "vm" {
+                    cases.arg("--all");
+                }
+                command::run(&mut cases)
             }
             None => bail!("did not run: there is no conn-cli to test"),
         });

@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::cases::{Ledger, Outcome, Place, check_names, format_list, planned};
+use crate::cases::{Depth, Ledger, Outcome, Place, check_names, format_list, planned};
 use crate::ebpf::strip::strip_debug;
 use crate::{command, guest, workspace_root};
 use initramfs::Archive;
 use kernels::Kernel;
 pub(crate) use kernels::Line;
-use qemu::{End, Processors};
+use qemu::End;
+pub(crate) use qemu::Processors;
 
 /// How long a guest may take with all its cases.
 const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -45,12 +46,24 @@ pub(crate) struct Args {
     /// A case to run, all by default; may be given several times
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
+    /// Run what is too heavy for each change, too
+    #[arg(long)]
+    all: bool,
     /// A static conn-cli to test, instead of the release build of this tree
     #[arg(long, value_name = "PATH")]
     conn_cli: Option<PathBuf>,
     /// Guests to run at the same time, each on one processor
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
+}
+
+impl Args {
+    fn depth(&self) -> Depth {
+        match self.all {
+            true => Depth::All,
+            false => Depth::Usual,
+        }
+    }
 }
 
 /// Two, where there are two processors; more would want more memory.
@@ -68,6 +81,10 @@ impl Job {
     fn name(&self) -> String {
         match self.place {
             Place::LockedDown => format!("{}+lockdown", self.kernel.release),
+            Place::Preemptible(_, Processors::One) => {
+                format!("{}+preemptible+1cpu", self.kernel.release)
+            }
+            Place::Preemptible(..) => format!("{}+preemptible", self.kernel.release),
             _ => self.kernel.release.clone(),
         }
     }
@@ -75,7 +92,17 @@ impl Job {
     fn arguments(&self) -> &'static str {
         match self.place {
             Place::LockedDown => "lockdown=confidentiality",
+            // It has no other way, and its own is the lazy one.
+            Place::Preemptible(Line::Newest, _) => "",
+            Place::Preemptible(..) => "preempt=full",
             _ => "",
+        }
+    }
+
+    fn processors(&self) -> Processors {
+        match self.place {
+            Place::Preemptible(_, processors) => processors,
+            _ => Processors::Two,
         }
     }
 }
@@ -91,7 +118,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if lines.is_empty() {
         lines.extend(Line::ALL);
     }
-    let jobs = jobs(kernels::obtain(&lines, &directory)?, &args.cases);
+    let jobs = jobs(kernels::obtain(&lines, &directory)?, args);
     let results = run_jobs(jobs, &programs(&conn_cli)?, args, &directory)?;
     summarise(&results)
 }
@@ -123,15 +150,20 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// The boots that have something to run.
-fn jobs(kernels: Vec<Kernel>, cases: &[String]) -> VecDeque<Job> {
+fn jobs(kernels: Vec<Kernel>, args: &Args) -> VecDeque<Job> {
     let mut jobs = VecDeque::new();
     for kernel in kernels {
         let mut places = vec![Place::Guest(kernel.line)];
         if kernel.line == LOCKED_DOWN {
             places.push(Place::LockedDown);
         }
+        if kernel.line != Line::V5_10 {
+            let preemptible = [Processors::One, Processors::Two];
+            places
+                .extend(preemptible.map(|processors| Place::Preemptible(kernel.line, processors)));
+        }
         for place in places {
-            if !planned(place, cases).is_empty() {
+            if !planned(place, &args.cases, args.depth()).is_empty() {
                 let kernel = kernel.clone();
                 jobs.push_back(Job { kernel, place });
             }
@@ -160,7 +192,8 @@ fn init() -> Result<Vec<u8>> {
     strip_debug(&init)
 }
 
-/// Writes what a guest boots from: what all share, what is its own, and its kernel's modules.
+/// Writes what a guest boots from: what all share, what is its own, and its kernel's modules and
+/// configuration.
 pub(crate) fn write_initramfs(
     path: &Path,
     programs: &[u8],
@@ -172,6 +205,9 @@ pub(crate) fn write_initramfs(
     for (name, content) in modules::kept(&kernel.modules)? {
         own.file(&format!("{modules}/{name}"), content)?;
     }
+    own.directory("boot")?;
+    let config = fs::read(&kernel.config).context("cannot read the kernel's configuration")?;
+    own.file(&format!("boot/config-{}", kernel.uname()), config)?;
     fs::write(path, [programs, &own.finish()?].concat())
         .with_context(|| format!("cannot write {}", path.display()))
 }
@@ -221,7 +257,7 @@ fn run_job(
     directory: &Path,
 ) -> Result<(Ledger, Option<String>)> {
     let name = job.name();
-    let ids = planned(job.place, &args.cases);
+    let ids = planned(job.place, &args.cases, args.depth());
     let initramfs = directory.join(format!("{name}.cpio.gz"));
     let mut archive = Archive::new();
     archive.file(guest::CASES.trim_start_matches('/'), format_list(&ids))?;
@@ -230,7 +266,7 @@ fn run_job(
         kernel: &job.kernel.image,
         initramfs: &initramfs,
         arguments: job.arguments(),
-        processors: Processors::Two,
+        processors: job.processors(),
         memory: GUEST_MEMORY,
         brought_back: None,
         log: &directory.join(format!("{name}.log")),

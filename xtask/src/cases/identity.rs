@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::hidden;
 use super::plan::{Bench, Hook};
 use super::report::Report;
 
@@ -33,9 +34,9 @@ impl Identity {
 
     /// Every live line must name the server as far as the hook can tell.
     pub(super) fn check(&self, report: &Report, bench: &Bench) -> Result<()> {
-        let netns = match bench.hide_btf {
-            true => Value::Null,
-            false => self.netns.into(),
+        let netns = match bench.hidden {
+            Some(hidden::BTF) => Value::Null,
+            _ => self.netns.into(),
         };
         report.check_live(&[("netns", netns)])?;
         if bench.hook == Hook::Tracepoint {

@@ -7,12 +7,13 @@ use std::io;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
+use super::bpf::bpf;
 use super::plan::{Bench, Hook};
 use super::process::poll_until;
 use super::tracer::Tracer;
 
 /// `BPF_PROG_GET_NEXT_ID` of `enum bpf_cmd`.
-const PROG_GET_NEXT_ID: libc::c_long = 11;
+const PROG_GET_NEXT_ID: libc::c_int = 11;
 
 const KPROBE_EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
 const KPROBES: &str = "/sys/kernel/debug/kprobes/list";
@@ -56,21 +57,10 @@ fn in_kernel() -> Result<BTreeSet<String>> {
 fn next_program(id: u32) -> io::Result<Option<u32>> {
     // The part of `union bpf_attr` that this command uses: `start_id`, `next_id`, `open_flags`.
     let mut attributes = [id, 0, 0];
-    // SAFETY: the kernel reads and writes within the size it is told.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            PROG_GET_NEXT_ID,
-            attributes.as_mut_ptr(),
-            size_of_val(&attributes),
-        )
-    };
-    if result == 0 {
-        return Ok(Some(attributes[1]));
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::ENOENT) => Ok(None),
-        _ => Err(error),
+    // SAFETY: the attributes have no pointers.
+    match unsafe { bpf(PROG_GET_NEXT_ID, &mut attributes) } {
+        Ok(_) => Ok(Some(attributes[1])),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }

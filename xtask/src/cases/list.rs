@@ -7,10 +7,10 @@ use super::exact::{Count, Family, First, Protocol};
 use super::plan::{Bench, Hook, Place};
 use super::{
     dropped, filters, flood, forged, funnel, grouping, hostile, intervals, leftovers, limits,
-    memory, newcomers, no_btf, nobody, peers, ports, privileges, resets, signals, steered, streams,
-    syn_flood, syns, tasks, text, trouble, waits,
+    map_reader, memory, newcomers, no_btf, nobody, peers, ports, preemption, privileges, resets,
+    signals, steered, streams, syn_flood, syns, tasks, text, trouble, waits,
 };
-use crate::vm::Line;
+use crate::vm::{Line, Processors};
 
 type Run = fn(&Bench) -> Result<String>;
 
@@ -29,26 +29,51 @@ pub(super) struct Case {
 }
 
 /// Each way to see an accepted connection.
-const EACH: &[Hook] = &[Hook::Kretprobe, Hook::Fentry, Hook::Tracepoint];
+const EACH: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint];
 
-fn in_every_guest(place: Place, _: Hook) -> bool {
-    matches!(place, Place::Guest(_))
+/// These, and the one that conn-cli chooses.
+const WITH_AUTO: &[Hook] = &[
+    Hook::Auto,
+    Hook::Kretprobe,
+    Hook::Lsm,
+    Hook::Fentry,
+    Hook::Tracepoint,
+];
+
+/// Those that see who accepts it.
+const ACCEPTS: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry];
+
+/// The kernel of a guest that all cases are run in that are not of a few guests only.
+fn guest(place: Place) -> Option<Line> {
+    match place {
+        Place::Guest(line) | Place::Preemptible(line @ Line::V6_1, Processors::Two) => Some(line),
+        _ => None,
+    }
+}
+
+/// Debian's 5.10 does not have the BPF LSM among its active security modules.
+fn has(line: Line, hook: Hook) -> bool {
+    hook != Hook::Lsm || line != Line::V5_10
+}
+
+fn in_every_guest(place: Place, hook: Hook) -> bool {
+    guest(place).is_some_and(|line| has(line, hook))
 }
 
 /// In the guests, and on the machine itself with what its kernel has.
 fn everywhere(place: Place, hook: Hook) -> bool {
     match place {
-        Place::Guest(_) | Place::Native { has_kprobes: true } => true,
+        // Without tracefs and securityfs mounted there may be no more.
+        Place::Native { has_kprobes: true } => hook != Hook::Lsm,
         Place::Native { has_kprobes: false } => hook == Hook::Tracepoint,
-        Place::LockedDown => false,
+        _ => in_every_guest(place, hook),
     }
 }
 
 /// In the guests with what sees the last stage, too; on the machine itself with what its kernel
 /// has.
 fn with_last_stage(place: Place, hook: Hook) -> bool {
-    let is_guest = matches!(place, Place::Guest(_));
-    everywhere(place, hook) && (hook.sees_accepts() || !is_guest)
+    everywhere(place, hook) && (hook.sees_accepts() || guest(place).is_none())
 }
 
 /// With one hook: what is tested has nothing to do with how connections are seen.
@@ -57,17 +82,39 @@ fn once(place: Place, hook: Hook) -> bool {
         Place::Native { has_kprobes: false } => Hook::Tracepoint,
         _ => Hook::Kretprobe,
     };
-    hook == usual && place != Place::LockedDown
+    hook == usual && everywhere(place, hook)
 }
 
 /// Debian's 5.10 was built without MPTCP.
-fn with_mptcp(place: Place, _: Hook) -> bool {
-    matches!(place, Place::Guest(line) if line != Line::V5_10)
+fn with_mptcp(place: Place, hook: Hook) -> bool {
+    guest(place).is_some_and(|line| line != Line::V5_10 && has(line, hook))
 }
 
 /// Since 5.11 maps are accounted to a cgroup, not to the memory lock limit.
 fn with_memory_lock(place: Place, _: Hook) -> bool {
     place == Place::Guest(Line::V5_10)
+}
+
+/// Where the kernel preempts its own code, with each hook, and elsewhere with the pair.
+fn beside_readers(place: Place, hook: Hook) -> bool {
+    match place {
+        Place::Preemptible(..) | Place::Guest(Line::Newest) => true,
+        Place::Guest(_) => matches!(hook, Hook::Auto | Hook::Kretprobe),
+        _ => false,
+    }
+}
+
+fn in_each_guest(place: Place, _: Hook) -> bool {
+    matches!(place, Place::Guest(_) | Place::Preemptible(..))
+}
+
+/// Kernels that can switch their preemption, and are not preemptible at first.
+fn switchable(place: Place, _: Hook) -> bool {
+    matches!(place, Place::Guest(Line::V6_1 | Line::V6_12))
+}
+
+fn without_bpf_lsm(place: Place, hook: Hook) -> bool {
+    matches!(place, Place::Guest(line) if !has(line, hook))
 }
 
 fn locked_down(place: Place, _: Hook) -> bool {
@@ -126,7 +173,7 @@ const fn one(name: &'static str, run: Run) -> Case {
 
 pub(super) const CASES: &[Case] = &[
     Case {
-        hooks: &[Hook::Auto, Hook::Kretprobe, Hook::Fentry, Hook::Tracepoint],
+        hooks: WITH_AUTO,
         runs: everywhere,
         ..count("ipv4", Count::PLAIN)
     },
@@ -230,25 +277,13 @@ pub(super) const CASES: &[Case] = &[
         ..other("filters", EACH, filters::filters)
     },
     // The tracepoint sees no accepts, so no three stages.
-    other(
-        "stage-filters",
-        &[Hook::Kretprobe, Hook::Fentry],
-        filters::of_stages,
-    ),
+    other("stage-filters", ACCEPTS, filters::of_stages),
     // The tracepoint knows no process.
-    other(
-        "task-filters",
-        &[Hook::Kretprobe, Hook::Fentry],
-        tasks::filters,
-    ),
+    other("task-filters", ACCEPTS, tasks::filters),
     other("netns-filter", &[Hook::Tracepoint], tasks::netns),
     other("wrong-filters", &[Hook::Kretprobe], tasks::wrong),
     // The tracepoint knows no process.
-    other(
-        "grouping-tasks",
-        &[Hook::Kretprobe, Hook::Fentry],
-        grouping::of_tasks,
-    ),
+    other("grouping-tasks", ACCEPTS, grouping::of_tasks),
     one("grouping", grouping::of_ends),
     one("interval", intervals::rows),
     one("interval-flood", intervals::flood),
@@ -258,11 +293,7 @@ pub(super) const CASES: &[Case] = &[
     other("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
     everywhere_other("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
-    other(
-        "steered",
-        &[Hook::Kretprobe, Hook::Fentry],
-        steered::steered,
-    ),
+    other("steered", ACCEPTS, steered::steered),
     one("count", limits::count),
     one("count-not-reached", limits::count_not_reached),
     one("duration", limits::duration),
@@ -275,18 +306,10 @@ pub(super) const CASES: &[Case] = &[
     one("disk-full", streams::disk_full),
     everywhere_other("text", text::text),
     // The tracepoint knows no process.
-    other(
-        "hostile-name",
-        &[Hook::Kretprobe, Hook::Fentry],
-        hostile::name,
-    ),
+    other("hostile-name", ACCEPTS, hostile::name),
     stages("funnel", funnel::funnel),
     // The tracepoint sees nobody accept.
-    other(
-        "slow-accept",
-        &[Hook::Kretprobe, Hook::Fentry],
-        waits::slow_accept,
-    ),
+    other("slow-accept", ACCEPTS, waits::slow_accept),
     stages("trouble", trouble::trouble),
     stages("syn-flood", syn_flood::syn_flood),
     one("nobody-accepts", nobody::nobody_accepts),
@@ -304,11 +327,7 @@ pub(super) const CASES: &[Case] = &[
     other("killed", EACH, leftovers::killed),
     everywhere_other("dropped-privileges", dropped::privileges),
     // The number of a tracepoint is in tracefs, which is root's alone.
-    other(
-        "two-capabilities",
-        &[Hook::Kretprobe, Hook::Fentry],
-        privileges::two_capabilities,
-    ),
+    other("two-capabilities", ACCEPTS, privileges::two_capabilities),
     other(
         "perf-paranoid",
         &[Hook::Kretprobe],
@@ -316,6 +335,38 @@ pub(super) const CASES: &[Case] = &[
     ),
     other("not-root", &[Hook::Auto], privileges::not_root),
     other("bad-port", &[Hook::Auto], privileges::bad_port),
+    Case {
+        runs: in_each_guest,
+        ..other("chosen", &[Hook::Auto], preemption::chosen)
+    },
+    Case {
+        runs: switchable,
+        ..other("preemption-switched", &[Hook::Auto], preemption::switched)
+    },
+    Case {
+        runs: in_each_guest,
+        ..other(
+            "two-at-once",
+            &[Hook::Auto, Hook::Kretprobe],
+            preemption::two_at_once,
+        )
+    },
+    Case {
+        runs: beside_readers,
+        ..other("map-reader-batches", WITH_AUTO, map_reader::batches)
+    },
+    Case {
+        runs: beside_readers,
+        ..other("map-reader-paused", WITH_AUTO, map_reader::paused)
+    },
+    Case {
+        runs: beside_readers,
+        ..other("map-reader-keys", WITH_AUTO, map_reader::keys)
+    },
+    Case {
+        runs: without_bpf_lsm,
+        ..other("no-bpf-lsm", &[Hook::Lsm], privileges::no_bpf_lsm)
+    },
     Case {
         runs: with_memory_lock,
         ..other("memory-lock", &[Hook::Kretprobe], privileges::memory_lock)

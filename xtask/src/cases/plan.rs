@@ -7,22 +7,29 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::as_user;
+use super::hidden;
 use super::list::CASES;
-use super::no_btf;
 use super::outcome::Id;
-use crate::vm::Line;
+use crate::vm::{Line, Processors};
 
 /// What conn-cli is told to attach to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     Auto,
     Kretprobe,
+    Lsm,
     Fentry,
     Tracepoint,
 }
 
 impl Hook {
-    const ALL: [Self; 4] = [Self::Auto, Self::Kretprobe, Self::Fentry, Self::Tracepoint];
+    const ALL: [Self; 5] = [
+        Self::Auto,
+        Self::Kretprobe,
+        Self::Lsm,
+        Self::Fentry,
+        Self::Tracepoint,
+    ];
 
     /// Whether it sees that the server accepts, and not only that a handshake is complete.
     pub(super) fn sees_accepts(self) -> bool {
@@ -35,6 +42,7 @@ impl fmt::Display for Hook {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Kretprobe => "kretprobe",
+            Self::Lsm => "lsm",
             Self::Fentry => "fentry",
             Self::Tracepoint => "tracepoint",
         })
@@ -50,8 +58,8 @@ pub(super) struct Bench {
     pub(super) port: u16,
     /// Run conn-cli as an ordinary user, with these options.
     pub(super) as_user: Option<&'static [&'static str]>,
-    /// Run conn-cli as on a kernel without BTF.
-    pub(super) hide_btf: bool,
+    /// A directory of the kernel that conn-cli does not see.
+    pub(super) hidden: Option<&'static str>,
 }
 
 impl Bench {
@@ -71,8 +79,8 @@ impl Bench {
         if let Some(options) = self.as_user {
             command = as_user::command(options, &command);
         }
-        if self.hide_btf {
-            no_btf::hide(&mut command);
+        if let Some(directory) = self.hidden {
+            hidden::hide(&mut command, directory);
         }
         command
     }
@@ -82,6 +90,9 @@ impl Bench {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Guest(Line),
+    /// A guest whose kernel preempts its own code. Linux 7 always does, so [`Place::Guest`] of it is
+    /// another.
+    Preemptible(Line, Processors),
     /// A guest whose kernel is locked down.
     LockedDown,
     /// The machine itself.
@@ -90,8 +101,31 @@ pub(crate) enum Place {
     },
 }
 
+/// How much is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What each change is tested with.
+    Usual,
+    /// All there is.
+    All,
+}
+
+impl Depth {
+    /// Whether cases are run in a place with a hook.
+    fn includes(self, place: Place, hook: Hook) -> bool {
+        let is_heavy = match place {
+            // The newest kernel runs them.
+            Place::Guest(Line::V6_1 | Line::V6_12) => hook == Hook::Lsm,
+            // One processor is preempted more often.
+            Place::Preemptible(_, processors) => processors != Processors::One,
+            _ => false,
+        };
+        self == Self::All || !is_heavy
+    }
+}
+
 /// What is to run in a place; `only`, if not empty, names the cases wanted.
-pub(crate) fn planned(place: Place, only: &[String]) -> Vec<Id> {
+pub(crate) fn planned(place: Place, only: &[String], depth: Depth) -> Vec<Id> {
     CASES
         .iter()
         .filter(|case| only.is_empty() || only.iter().any(|name| name == case.name))
@@ -99,7 +133,7 @@ pub(crate) fn planned(place: Place, only: &[String]) -> Vec<Id> {
             let hooks = case
                 .hooks
                 .iter()
-                .filter(move |hook| (case.runs)(place, **hook));
+                .filter(move |hook| depth.includes(place, **hook) && (case.runs)(place, **hook));
             hooks.map(|hook| Id {
                 case: case.name.to_owned(),
                 hook: hook.to_string(),
@@ -134,7 +168,7 @@ pub(super) fn run(id: &Id, conn_cli: PathBuf, port: u16) -> Result<String> {
         hook,
         port,
         as_user: None,
-        hide_btf: false,
+        hidden: None,
     })
 }
 
@@ -149,11 +183,13 @@ mod tests {
         }
     }
 
-    const PLACES: [Place; 7] = [
+    const PLACES: [Place; 9] = [
         Place::Guest(Line::V5_10),
         Place::Guest(Line::V6_1),
         Place::Guest(Line::V6_12),
         Place::Guest(Line::Newest),
+        Place::Preemptible(Line::V6_1, Processors::One),
+        Place::Preemptible(Line::V6_1, Processors::Two),
         Place::LockedDown,
         Place::Native { has_kprobes: false },
         Place::Native { has_kprobes: true },
@@ -162,11 +198,16 @@ mod tests {
     #[test]
     fn every_place_has_cases() {
         for place in Line::ALL.map(Place::Guest) {
-            assert!(planned(place, &[]).len() > 70, "{place:?}");
+            assert!(planned(place, &[], Depth::Usual).len() > 70, "{place:?}");
         }
-        assert!(planned(Place::Native { has_kprobes: false }, &[]).len() > 20);
-        assert!(planned(Place::Native { has_kprobes: true }, &[]).len() > 30);
-        assert!(!planned(Place::LockedDown, &[]).is_empty());
+        assert!(planned(Place::Native { has_kprobes: false }, &[], Depth::Usual).len() > 20);
+        assert!(planned(Place::Native { has_kprobes: true }, &[], Depth::Usual).len() > 30);
+        assert!(!planned(Place::LockedDown, &[], Depth::Usual).is_empty());
+        let preemptible = |depth| {
+            let place = Place::Preemptible(Line::V6_1, Processors::Two);
+            planned(place, &[], depth).len()
+        };
+        assert!(preemptible(Depth::All) > 100 && preemptible(Depth::Usual) == 0);
     }
 
     #[test]

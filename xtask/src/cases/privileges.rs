@@ -47,6 +47,15 @@ pub(super) fn lockdown(bench: &Bench) -> Result<String> {
     refused(&mut bench.conn_cli(bench.port), 1, &["lockdown"])
 }
 
+/// An LSM program would attach there, and never run.
+pub(super) fn no_bpf_lsm(bench: &Bench) -> Result<String> {
+    refused(
+        &mut bench.conn_cli(bench.port),
+        1,
+        &["security modules", "lsm="],
+    )
+}
+
 pub(super) fn no_kprobes(bench: &Bench) -> Result<String> {
     refused(&mut bench.conn_cli(bench.port), 1, &["kprobes"])
 }

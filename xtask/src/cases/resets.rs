@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use super::client::Load;
 use super::exact::Family;
+use super::hidden;
 use super::plan::Bench;
 use super::process::poll_until;
 use super::report::Report;
@@ -39,7 +40,7 @@ fn exact(bench: &Bench, family: Family) -> Result<String> {
 /// many that was so.
 pub(super) fn without_btf(bench: &Bench) -> Result<String> {
     let bench = Bench {
-        hide_btf: true,
+        hidden: Some(hidden::BTF),
         ..bench.clone()
     };
     let (ended, served) = reset_early(&bench, Family::V4)?;

@@ -14,8 +14,15 @@ impl Setting {
     pub(super) fn set(path: &'static str, value: &str) -> Result<Self> {
         let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
         fs::write(path, value).with_context(|| format!("cannot write {path}"))?;
+        let before = chosen(&before).to_owned();
         Ok(Self { path, before })
     }
+}
+
+/// Of several words the one in parentheses is the value.
+fn chosen(text: &str) -> &str {
+    let after = text.split_once('(').map_or(text, |(_, after)| after);
+    after.split_once(')').map_or(text, |(value, _)| value)
 }
 
 impl Drop for Setting {

@@ -11,6 +11,8 @@ use clap::ValueEnum;
 use super::apt::{Apt, Package};
 use super::modules;
 
+/// What the names of these kernels end with.
+const FLAVOUR: &str = "-cloud-amd64";
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// A kernel line that guests are run with.
@@ -59,6 +61,8 @@ pub(crate) struct Kernel {
     /// As in `6.1.0-56`.
     pub(crate) release: String,
     pub(crate) image: PathBuf,
+    /// Its configuration, which Debian installs as `/boot/config-RELEASE`.
+    pub(crate) config: PathBuf,
     /// Where its modules are, as [`modules::keep`] left them.
     pub(crate) modules: PathBuf,
 }
@@ -69,12 +73,18 @@ impl Kernel {
             line,
             release,
             image: directory.join("vmlinuz"),
+            config: directory.join("config"),
             modules: directory.join("modules"),
         }
     }
 
+    /// As `uname -r` prints it.
+    pub(crate) fn uname(&self) -> String {
+        format!("{}{FLAVOUR}", self.release)
+    }
+
     fn is_whole(&self) -> bool {
-        self.image.exists() && modules::are_kept(&self.modules)
+        self.image.exists() && self.config.exists() && modules::are_kept(&self.modules)
     }
 }
 
@@ -110,17 +120,19 @@ fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
             fs::remove_dir_all(&unpacked)?;
         }
         apt.unpack(&image, &unpacked)?;
-        // Since 7.x the image and the modules are in packages of their own.
-        for prefix in ["linux-binary-", "linux-modules-"] {
+        // Since 7.x the image, the modules and the configuration are in packages of their own.
+        for prefix in ["linux-binary-", "linux-modules-", "linux-base-"] {
             if let Some(holder) = dependency(&apt, &image, prefix)? {
                 apt.unpack(&holder, &unpacked)?;
             }
         }
         fs::create_dir_all(&directory)?;
         modules::keep(&unpacked, &kernel.modules)?;
-        let found = find_image(&unpacked)?
-            .with_context(|| format!("the package {} has no vmlinuz", image.name))?;
-        fs::rename(found, &kernel.image)?;
+        for (name, place) in [("config", &kernel.config), ("vmlinuz", &kernel.image)] {
+            let found = find(name, &unpacked)?
+                .with_context(|| format!("the package {} has no {name}", image.name))?;
+            fs::rename(found, place)?;
+        }
         fs::remove_dir_all(&unpacked)?;
     }
     Ok(kernel)
@@ -151,7 +163,7 @@ fn dependency(apt: &Apt, package: &Package, prefix: &str) -> Result<Option<Packa
 fn release_of(package: &str) -> Result<String> {
     package
         .strip_prefix("linux-image-")
-        .and_then(|rest| rest.strip_suffix("-cloud-amd64"))
+        .and_then(|rest| rest.strip_suffix(FLAVOUR))
         .map(str::to_owned)
         .with_context(|| format!("cannot tell the kernel of the package {package}"))
 }
@@ -179,16 +191,16 @@ fn cached(line: Line, store: &Path) -> Result<Kernel> {
     Ok(kernel)
 }
 
-/// Looks for `vmlinuz` or `vmlinuz-RELEASE`, which is in `/boot` or with the modules.
-fn find_image(directory: &Path) -> Result<Option<PathBuf>> {
+/// Looks for `NAME` or `NAME-RELEASE`, which is in `/boot` or with the modules.
+fn find(wanted: &str, directory: &Path) -> Result<Option<PathBuf>> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() && !path.is_symlink() {
-            if let Some(found) = find_image(&path)? {
+            if let Some(found) = find(wanted, &path)? {
                 return Ok(Some(found));
             }
-        } else if name == "vmlinuz" || name.starts_with("vmlinuz-") {
+        } else if name == wanted || name.starts_with(&format!("{wanted}-")) {
             return Ok(Some(path));
         }
     }

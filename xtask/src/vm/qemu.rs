@@ -50,8 +50,9 @@ pub(crate) struct Guest<'a> {
 }
 
 /// What a guest runs on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processors {
+    One,
     Two,
     /// One, whose clock counts executed instructions, a nanosecond each, and leaps over the
     /// time in which there is nothing to execute.
@@ -61,6 +62,7 @@ pub(crate) enum Processors {
 impl Processors {
     fn options(self) -> &'static [&'static str] {
         match self {
+            Self::One => &["-smp", "1"],
             Self::Two => &["-smp", "2"],
             Self::CountedOne => &["-smp", "1", "-icount", "shift=0,sleep=off"],
         }

@@ -1,0 +1,338 @@
+//! Another program that reads BPF maps of its own while connections are accepted, as agents and
+//! `bpftool map dump` do. The kernel skips kprobe programs meanwhile (`bpf_disable_instrumentation`,
+//! `include/linux/bpf.h`).
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use serde_json::Value;
+
+use super::bpf::bpf;
+use super::client::Load;
+use super::plan::{Bench, Hook};
+use super::preemption;
+use super::process::{Lines, Process};
+use super::report::Report;
+use super::server::{Counts, Server};
+use super::tracer::{Ended, Tracer};
+
+/// What the reader says once it reads.
+const READY: &str = "reading";
+
+const ENTRIES: u32 = 20_000;
+const PAUSE: Duration = Duration::from_millis(20);
+const CONNECTIONS: u32 = 300;
+
+/// How a map is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum How {
+    /// Many entries at once, again and again.
+    Batches,
+    /// The same every 20 ms.
+    Paused,
+    /// One entry at a time, again and again.
+    Keys,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Batches => "batches",
+            Self::Paused => "paused",
+            Self::Keys => "keys",
+        })
+    }
+}
+
+/// Reads a map of its own until its standard input ends, then says how many times it read all of it.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Args {
+    #[arg(long)]
+    how: How,
+}
+
+/// The reader's own main.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    // Before Linux 5.11 a map counts as locked memory.
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    setrlimit(Resource::Memlock, unlimited)?;
+    let map = Map::filled().context("cannot make a map")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&stop);
+    thread::spawn(move || {
+        // Whatever it reads, it is the end.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        ends.store(true, Ordering::Relaxed);
+    });
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{READY}")?;
+    let mut times = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        match args.how {
+            How::Batches => map.read_batches()?,
+            How::Paused => {
+                map.read_batches()?;
+                thread::sleep(PAUSE);
+            }
+            How::Keys => map.read_keys(&stop)?,
+        }
+        times += 1;
+    }
+    writeln!(stdout, "{times}")?;
+    Ok(())
+}
+
+/// A running reader.
+struct Reader {
+    process: Process,
+    stdout: Lines,
+}
+
+impl Reader {
+    fn start(how: How) -> Result<Self> {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["read-map", "--how", &how.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = Process::spawn("the reader", &mut command)?;
+        let stdout = process.child.stdout.take().context("no pipe")?;
+        let stdout = Lines::of("the reader", stdout);
+        let ready = stdout.next()?;
+        ensure!(ready.as_deref() == Some(READY), "the reader did not start");
+        Ok(Self { process, stdout })
+    }
+
+    /// Ends it, and returns how many times it has read its map.
+    fn finish(mut self) -> Result<u64> {
+        drop(self.process.child.stdin.take());
+        let times = self.stdout.rest()?.join("");
+        self.process.wait()?;
+        times.parse().with_context(|| format!("it said {times:?}"))
+    }
+}
+
+pub(super) fn batches(bench: &Bench) -> Result<String> {
+    beside(bench, How::Batches)
+}
+
+pub(super) fn paused(bench: &Bench) -> Result<String> {
+    beside(bench, How::Paused)
+}
+
+pub(super) fn keys(bench: &Bench) -> Result<String> {
+    beside(bench, How::Keys)
+}
+
+fn beside(bench: &Bench, how: How) -> Result<String> {
+    let server = Server::plain(bench.port)?;
+    let mut tracer = Tracer::start(bench.conn_cli(bench.port).args(["--json", "--quiet"]))?;
+    let stdout = tracer.stdout()?;
+    let reader = Reader::start(how)?;
+    Load::v4(bench.port, CONNECTIONS).run()?;
+    let times = reader.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let served = server.finish()?;
+    ensure!(times > 0, "the test is at fault: the reader read nothing");
+    let told = check(bench, &ended, &served)?;
+    // With one processor the reader is preempted by each connection.
+    let is_alone = thread::available_parallelism()?.get() == 1;
+    let is_sure = how == How::Batches && is_alone && bench.hook == Hook::Kretprobe;
+    ensure!(
+        !is_sure || !preemption::is_preemptible()? || told.connections < told.server,
+        "the test is at fault: the reader did not disturb, {told}"
+    );
+    Ok(format!("{told}, the map read {times} times"))
+}
+
+/// What conn-cli told of a run beside others that read maps.
+pub(super) struct Told {
+    pub(super) server: u64,
+    pub(super) connections: u64,
+    missed_runs: Value,
+    exact: bool,
+    probe: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "server={} conn-cli={} missed_runs={} exact={} with {}",
+            self.server, self.connections, self.missed_runs, self.exact, self.probe
+        )
+    }
+}
+
+/// A hook that calls itself exact must have counted every connection, and another must have said
+/// that it may miss some, and if the kernel tells, how many at most.
+pub(super) fn check(bench: &Bench, ended: &Ended, served: &Counts) -> Result<Told> {
+    let report = Report::of(ended)?;
+    let summary = &report.summary;
+    let told = Told {
+        server: served.values().sum(),
+        connections: report.number("connections")?,
+        missed_runs: summary["missed_runs"].clone(),
+        exact: summary["exact"]
+            .as_bool()
+            .context("not said whether exact")?,
+        probe: summary["probe"].as_str().context("no probe")?.to_owned(),
+    };
+    let said = ended.stderr.join(" | ");
+    ensure!(
+        bench.hook != Hook::Auto || told.exact,
+        "auto chose an inexact hook: {told}; {said}"
+    );
+    ensure!(
+        summary["exact_reason"]
+            .as_str()
+            .is_some_and(|reason| !reason.is_empty()),
+        "no reason: {summary}"
+    );
+    if told.exact {
+        ensure!(
+            ended.status.success(),
+            "ended with {}: {said}",
+            ended.status
+        );
+        report.check_totals(served)?;
+        return Ok(told);
+    }
+    ensure!(
+        ended.stderr[0].contains("; not exact: "),
+        "not announced: {said}"
+    );
+    match told.missed_runs.as_u64() {
+        None => ensure!(
+            said.contains("does not count how often") && said.contains("may be missing"),
+            "not said that it is not told: {said}"
+        ),
+        Some(0) => ensure!(told.connections == told.server, "unseen: {told}; {said}"),
+        Some(missed) => {
+            let at_least = format!("the count is at least {}:", told.connections);
+            ensure!(
+                ended.status.code() == Some(1)
+                    && summary["at_least"] == true
+                    && said.contains(&at_least)
+                    && told.connections + missed >= told.server,
+                "missed, and not said: {told}; {}: {said}",
+                ended.status
+            );
+        }
+    }
+    ensure!(told.connections <= told.server, "too many: {told}");
+    Ok(told)
+}
+
+/// A hash map of [`ENTRIES`], by bpf(2) (`include/uapi/linux/bpf.h`).
+struct Map(OwnedFd);
+
+const MAP_CREATE: libc::c_int = 0;
+const MAP_LOOKUP: libc::c_int = 1;
+const MAP_UPDATE: libc::c_int = 2;
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
+const TYPE_HASH: u32 = 1;
+
+/// The part of `union bpf_attr` for commands of one entry.
+#[repr(C)]
+struct Entry {
+    map: u64,
+    key: u64,
+    /// Of [`MAP_GET_NEXT_KEY`] the next key.
+    value: u64,
+    flags: u64,
+}
+
+/// The part for commands of many.
+#[repr(C)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+impl Map {
+    fn filled() -> io::Result<Self> {
+        let (key_size, value_size) = (size_of::<u32>() as u32, size_of::<u64>() as u32);
+        let mut create = [TYPE_HASH, key_size, value_size, ENTRIES, 0];
+        // SAFETY: the attributes have no pointers.
+        let fd = unsafe { bpf(MAP_CREATE, &mut create) }?;
+        // SAFETY: the kernel has just given it to this process.
+        let map = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        for key in 0..ENTRIES {
+            map.entry(MAP_UPDATE, Some(&key), &mut u64::from(key))?;
+        }
+        Ok(map)
+    }
+
+    fn entry<V>(&self, command: libc::c_int, key: Option<&u32>, value: &mut V) -> io::Result<()> {
+        let mut entry = Entry {
+            map: self.0.as_raw_fd() as u64,
+            key: key.map_or(0, |key| std::ptr::from_ref(key) as u64),
+            value: std::ptr::from_mut(value) as u64,
+            flags: 0,
+        };
+        // SAFETY: both pointers are to values of the map's sizes, which live until it returns.
+        unsafe { bpf(command, &mut entry) }.map(|_| ())
+    }
+
+    /// Reads all entries in as few calls as it takes.
+    fn read_batches(&self) -> io::Result<()> {
+        let (mut keys, mut values) = (vec![0_u32; ENTRIES as usize], vec![0_u64; ENTRIES as usize]);
+        let mut position = 0_u64;
+        let mut is_first = true;
+        loop {
+            let at = std::ptr::from_mut(&mut position) as u64;
+            let mut batch = Batch {
+                in_batch: if is_first { 0 } else { at },
+                out_batch: at,
+                keys: keys.as_mut_ptr() as u64,
+                values: values.as_mut_ptr() as u64,
+                count: ENTRIES,
+                map: self.0.as_raw_fd() as u32,
+                element_flags: 0,
+                flags: 0,
+            };
+            // SAFETY: keys and values have room for `count`, and all live until it returns.
+            match unsafe { bpf(MAP_LOOKUP_BATCH, &mut batch) } {
+                Ok(_) => is_first = false,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads entry by entry, until all are read or it is told to stop.
+    fn read_keys(&self, stop: &AtomicBool) -> io::Result<()> {
+        let mut key = None;
+        while !stop.load(Ordering::Relaxed) {
+            let mut next = 0_u32;
+            match self.entry(MAP_GET_NEXT_KEY, key.as_ref(), &mut next) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
+                Err(error) => return Err(error),
+            }
+            self.entry(MAP_LOOKUP, Some(&next), &mut 0_u64)?;
+            key = Some(next);
+        }
+        Ok(())
+    }
+}
