@@ -53,12 +53,14 @@ impl Account {
         let Some((tracing, rest)) = ended.stderr.split_first() else {
             bail!("conn-cli said nothing");
         };
+        let is_inexact = tracing.contains("; not exact: ");
         // The tracepoint misses runs that need not be connections; see `Report::check_doubts`.
         let may_miss = tracing.contains("tracepoint sock:");
         let is_plain = |line: &String| {
             Self::parse(line).is_some()
                 || is_information(line)
-                || (may_miss && line.starts_with(MISSED_RUNS))
+                || (is_inexact && says_inexact(line))
+                || (may_miss && line.starts_with(AT_LEAST))
         };
         ensure!(
             tracing.starts_with("Tracing ") && rest.iter().all(is_plain),
@@ -80,8 +82,14 @@ fn is_information(line: &str) -> bool {
         || line.ends_with(" no longer listens")
 }
 
+/// Whether a line repeats at the end that the hook may miss connections.
+fn says_inexact(line: &str) -> bool {
+    line.starts_with("warning: connections may be missing: ")
+        || line.ends_with("; it skipped none in this run")
+}
+
 /// How the warning of missed runs begins.
-const MISSED_RUNS: &str = "warning: the kernel did not run the probe";
+pub(super) const AT_LEAST: &str = "warning: the count is at least ";
 
 #[cfg(test)]
 mod tests {
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn only_the_tracepoint_may_miss_runs() {
         let account = "12 connections from 9 addresses in 0.5 s";
-        let missed = "warning: the kernel did not run the probe 2 times";
+        let missed = "warning: the count is at least 12: the kernel skipped the probe 2 times";
         let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
         let tracepoint =
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state";
@@ -125,6 +133,20 @@ mod tests {
         assert!(alone(&[tracepoint, account, missed]));
         assert!(!alone(&[tracepoint, account, "warning: another"]));
         assert!(!alone(&[fentry]));
+    }
+
+    #[test]
+    fn only_an_inexact_hook_may_say_that_it_is() {
+        let account = "12 connections from 9 addresses in 0.5 s";
+        let exact = "Tracing TCP connections to port 80 with kretprobe inet_csk_accept";
+        let inexact = &*format!("{exact}; not exact: this kernel is preemptible (full)");
+        for said in [
+            "warning: connections may be missing: this kernel is preemptible (full)",
+            "this kernel is preemptible (full); it skipped none in this run",
+        ] {
+            assert!(alone(&[inexact, account, said]));
+            assert!(!alone(&[exact, account, said]));
+        }
     }
 
     #[test]

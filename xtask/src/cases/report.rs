@@ -67,13 +67,12 @@ impl Report {
     /// Reads the output of a conn-cli that ended well, or says that its count is too low.
     pub(super) fn of(ended: &Ended) -> Result<Self> {
         let report = Self::parse(ended)?;
+        ended.check_code()?;
         let at_least = &report.summary["at_least"];
-        let expected = i32::from(*at_least == true);
         ensure!(
-            at_least.is_boolean() && ended.status.code() == Some(expected),
-            "conn-cli ended with {} and at_least: {at_least}: {}",
-            ended.status,
-            ended.stderr.join(" | ")
+            *at_least == !ended.status.success(),
+            "conn-cli ended with {} and at_least: {at_least}",
+            ended.status
         );
         Ok(report)
     }
@@ -253,20 +252,55 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
 
+    use super::super::account::AT_LEAST;
     use super::*;
 
-    fn report(not_shown: u64, unreadable: u64) -> Report {
+    fn ended(not_shown: u64, unreadable: u64) -> Ended {
         let connection = r#"{"type":"connection","remote_address":"127.0.0.1"}"#;
         let summary = format!(
-            r#"{{"type":"summary","connections":3,"lines_not_shown":{not_shown},"second_hook_only":1,"other_clients":0,"unreadable":{unreadable},"missed_runs":null,"unaccounted":0,"clients":[{{"address":"127.0.0.1","connections":3}}]}}"#
+            r#"{{"type":"summary","connections":3,"lines_not_shown":{not_shown},"second_hook_only":1,"other_clients":0,"unreadable":{unreadable},"at_least":false,"missed_runs":null,"unaccounted":0,"clients":[{{"address":"127.0.0.1","connections":3}}]}}"#
         );
-        Report::of(&Ended {
-            status: std::process::ExitStatus::from_raw(0),
+        Ended {
+            status: exit(0),
             stdout: vec![connection.to_owned(), connection.to_owned(), summary],
             stderr: Vec::new(),
-        })
-        .unwrap()
+        }
+    }
+
+    fn exit(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
+    }
+
+    fn report(not_shown: u64, unreadable: u64) -> Report {
+        Report::of(&ended(not_shown, unreadable)).unwrap()
+    }
+
+    #[test]
+    fn the_exit_code_must_say_what_the_summary_says() {
+        let says = |at_least: &str, code| {
+            let mut ended = ended(1, 0);
+            let summary = ended.stdout.last_mut().unwrap();
+            *summary = summary.replace(r#""at_least":false"#, at_least);
+            if code > 0 {
+                ended.stderr.push(format!("{AT_LEAST}3"));
+            }
+            Report::of(&Ended {
+                status: exit(code),
+                ..ended
+            })
+        };
+        assert!(says(r#""at_least":false"#, 0).is_ok());
+        assert!(says(r#""at_least":true"#, 1).is_ok());
+        for (at_least, code) in [
+            (r#""at_least":false"#, 1),
+            (r#""at_least":true"#, 0),
+            (r#""at_least":true"#, 2),
+            (r#""other":1"#, 0),
+        ] {
+            assert!(says(at_least, code).is_err(), "{at_least} {code}");
+        }
     }
 
     fn counts(address: &str, connections: u64) -> Counts {

@@ -77,8 +77,13 @@ impl Stages {
     }
 
     /// Reads `200 SYNs and 3 sent again; 120 established, 80 never completed; 100 accepted,
-    /// 20 not accepted`. None, too, if what is missing is not the difference.
+    /// 20 not accepted`. None, too, if what is missing is not the difference. Figures that are the
+    /// least or the most that they can be are taken as they are.
     fn parse(line: &str) -> Option<Self> {
+        let plain = ["at least ", "at most ", "perhaps "]
+            .iter()
+            .fold(line.to_owned(), |line, words| line.replace(words, ""));
+        let line = &*plain;
         let mut parts = line.split("; ");
         let (syns, again) = match parts.next()?.split_once(" and ") {
             None => (line.split("; ").next()?, None),
@@ -189,6 +194,8 @@ mod tests {
             established: Some(120),
             accepted: Some(100),
         };
+        assert_eq!(Stages::parse(line), Some(stages));
+        let line = "200 SYNs and 3 sent again; at least 120 established, at most 80 never completed; 100 accepted, at least 20 not accepted";
         assert_eq!(Stages::parse(line), Some(stages));
         let line = "1 SYN; 1 accepted, 0 not accepted";
         let stages = Stages {

@@ -30,11 +30,7 @@ pub(super) fn reader_closes(bench: &Bench) -> Result<String> {
     Load::v4(bench.port, 500).run()?;
     let ended = tracer.wait(Vec::new())?;
     server.finish()?;
-    ensure!(
-        ended.status.success(),
-        "conn-cli ended with {}",
-        ended.status
-    );
+    ended.check_code()?;
     let account = Account::alone(&ended)?;
     ensure!(
         account.not_shown < Some(account.connections),

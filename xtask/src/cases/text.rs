@@ -48,12 +48,7 @@ pub(super) struct Shown<'a> {
 
 /// Takes the output apart: live lines, an empty line, a heading and the summary.
 pub(super) fn parse(ended: &Ended) -> Result<Shown<'_>> {
-    ensure!(
-        ended.status.success(),
-        "conn-cli ended with {}: {}",
-        ended.status,
-        ended.stderr.join(" | ")
-    );
+    ended.check_code()?;
     let lines = &ended.stdout;
     let heading = lines.iter().position(|line| line == HEADING);
     let heading = heading.with_context(|| format!("no line {HEADING:?} in {lines:?}"))?;

@@ -2,9 +2,10 @@
 
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 
+use super::account::AT_LEAST;
 use super::process::{Lines, Process};
 
 /// How conn-cli's first line to standard error begins: its probes are attached.
@@ -94,6 +95,21 @@ impl Tracer {
             stdout,
             stderr: self.said,
         })
+    }
+}
+
+impl Ended {
+    /// It must have ended well, or with 1 where it says that its count is too low.
+    pub(super) fn check_code(&self) -> Result<()> {
+        let is_at_least = |line: &String| line.starts_with(AT_LEAST);
+        let expected = i32::from(self.stderr.iter().any(is_at_least));
+        ensure!(
+            self.status.code() == Some(expected),
+            "conn-cli ended with {}: {}",
+            self.status,
+            self.stderr.join(" | ")
+        );
+        Ok(())
     }
 }
 

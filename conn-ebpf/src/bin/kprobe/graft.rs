@@ -1,8 +1,10 @@
 //! The second hook of the pair: the entry of `security_sock_graft`, which `inet_accept`
 //! calls in the accepting thread once `inet_csk_accept` has returned.
 //!
-//! It never sleeps, so an entry probe on it misses nobody: it is the one that counts. Sockets of
-//! every family pass here.
+//! It never sleeps, so an entry probe on it needs no free instance and sees the calls of threads that
+//! already waited: it is the one that counts. It is skipped while a task on the same CPU reads a
+//! BPF map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`), which only a preemptible kernel lets
+//! happen during an accept. Sockets of every family pass here.
 //!
 //! ```c
 //! // security/security.c

@@ -5,8 +5,9 @@
 //! A client's end goes from SYN_SENT to ESTABLISHED and is not counted. A further subflow
 //! of a Multipath TCP connection is a handshake of its own.
 //!
-//! Not exact: the kernel runs it on no CPU where a program of its kind runs already
-//! (`kernel/trace/bpf_trace.c`, `trace_call_bpf`), and a packet may interrupt one.
+//! Not exact: the kernel skips it on a CPU where a kprobe or tracepoint program runs already, and
+//! while a task there reads a BPF map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`). A packet may
+//! interrupt either.
 
 use core::{
     ffi::c_void,

@@ -148,6 +148,31 @@ pub(super) const ROWS: &[Row] = &[
         "conn-cli --port 80 --probe fentry --funnel > /tmp/out",
         STAGES,
     ),
+    conn_cli(
+        "conn-cli, lsm",
+        "conn-cli --port 80 --probe lsm > /tmp/out",
+        TEXT,
+    ),
+    conn_cli(
+        "conn-cli, lsm, quiet",
+        "conn-cli --port 80 --probe lsm --quiet > /tmp/out",
+        Told::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, lsm, JSON",
+        "conn-cli --port 80 --probe lsm --json > /tmp/out",
+        JSON,
+    ),
+    conn_cli(
+        "conn-cli, lsm, other port",
+        "conn-cli --port 81 --probe lsm > /tmp/out",
+        Told::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, lsm, funnel",
+        "conn-cli --port 80 --probe lsm --funnel > /tmp/out",
+        STAGES,
+    ),
     Row {
         name: "tcpdump, text",
         line: "tcpdump -Z root -n -l -i any 'dst port 80 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn' > /tmp/out",
