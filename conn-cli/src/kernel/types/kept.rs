@@ -206,6 +206,7 @@ mod tests {
             &whole.replace(":30000", ":4294967295"),
             &whole.replace("security_sock_graft", "another"),
             &whole.replace(":40000", ":0"),
+            &whole.replace(",\"bpf_lsm_sock_graft\":40000", ""),
         ] {
             assert_ne!(text, whole);
             assert_eq!(parse(text, &now), None, "{text}");

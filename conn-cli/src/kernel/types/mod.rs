@@ -25,7 +25,11 @@ pub struct KernelTypes {
     #[serde(rename = "security_sock_graft")]
     pub(super) graft_id: Option<u32>,
     /// The id of [`LSM_GRAFT`], by which an LSM program is attached.
-    #[serde(rename = "bpf_lsm_sock_graft")]
+    #[serde(
+        rename = "bpf_lsm_sock_graft",
+        // Where it is missing the file is another build's: None would be taken for "no BPF LSM".
+        deserialize_with = "Option::deserialize"
+    )]
     pub(super) lsm_graft_id: Option<u32>,
 }
 
