@@ -81,13 +81,15 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     // the listeners open is looked for later, since that takes longest.
     let mut survey = survey(&ports, settings.netns);
     let preemption = PreemptionMode::read();
-    let at_start = preemption.at_start();
-    let judge = |backend| kernel::judge(backend, at_start, kernel::counts_misses(backend));
+    let judge = |backend| {
+        let counts_misses = kernel::counts_misses(backend);
+        kernel::judge(backend, preemption.at_start(), counts_misses)
+    };
     let Choice {
         attached: tracer,
         exactness,
         passed_over,
-    } = kernel::choose(&candidates, at_start, judge, |backend| {
+    } = kernel::choose(&candidates, judge, |backend| {
         Tracer::attach(backend, &settings)
     })
     .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;

@@ -119,7 +119,7 @@ impl Live {
     pub(crate) fn sample(backend: Backend, elapsed: Duration) -> Self {
         Self {
             backend,
-            exactness: Exactness::Exact("this kernel does not preempt itself (none)".to_owned()),
+            exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
             elapsed,
             second_hook_only: 0,
             out_of_memory: 0,
@@ -148,7 +148,7 @@ impl Summary {
 pub enum Verdict {
     /// It is, as far as is known.
     Trusted,
-    /// Connections are missing from it, or may be and it is not known how many.
+    /// It is a lower bound, see [`crate::kernel::is_at_least`].
     AtLeast,
 }
 
@@ -244,7 +244,7 @@ impl Summary {
         let Some(live) = self.live() else {
             return BTreeSet::new();
         };
-        let last = (self.verdict() == Verdict::AtLeast).then(|| live.backend.stage());
+        let last = self.doubts.at_least.then(|| live.backend.stage());
         let established =
             matches!(live.missed_established, Some(1..)).then_some(Stage::Established);
         last.into_iter().chain(established).collect()

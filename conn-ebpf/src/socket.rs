@@ -255,7 +255,7 @@ impl Fields for Copied<'_> {
 }
 
 impl Direct {
-    /// The fields of the socket that the kernel has passed to an fentry program. Of any other
+    /// The fields of the socket that the kernel has passed to an LSM or fentry program. Of any other
     /// pointer the verifier refuses the program.
     #[inline(always)]
     #[must_use]

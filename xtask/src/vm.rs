@@ -158,9 +158,11 @@ fn jobs(kernels: Vec<Kernel>, args: &Args) -> VecDeque<Job> {
             places.push(Place::LockedDown);
         }
         if kernel.line != Line::V5_10 {
-            let preemptible = [Processors::One, Processors::Two];
-            places
-                .extend(preemptible.map(|processors| Place::Preemptible(kernel.line, processors)));
+            places.push(Place::Preemptible(kernel.line, Processors::One));
+        }
+        // The newest one is preemptible as it is.
+        if matches!(kernel.line, Line::V6_1 | Line::V6_12) {
+            places.push(Place::Preemptible(kernel.line, Processors::Two));
         }
         for place in places {
             if !planned(place, &args.cases, args.depth()).is_empty() {

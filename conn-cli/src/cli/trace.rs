@@ -79,7 +79,7 @@ const LIMITS: &str = "Limits and diagnostics";
 /// What the user wants hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Probe {
-    /// The first of the following that works here and is exact, or else works
+    /// The first of the following that is exact here, else the first that works
     #[default]
     Auto,
     /// A kretprobe on inet_csk_accept, paired with a kprobe on security_sock_graft

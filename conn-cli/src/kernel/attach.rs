@@ -123,7 +123,7 @@ fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Res
 
 fn lsm(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
     check_bpf_lsm()?;
-    let id = graft_id.ok_or(Refusal::NoSymbol(LSM_GRAFT))?;
+    let id = id_of(LSM_GRAFT, graft_id)?;
     let program: &mut Lsm = find(ebpf, "conn_lsm")?;
     program
         .load(LSM_HOOK, &btf_with_function(LSM_GRAFT, id))
@@ -147,7 +147,7 @@ fn check_bpf_lsm() -> Result<(), Refusal> {
 }
 
 fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
-    let id = graft_id.with_context(|| format!("cannot find {GRAFT} in the kernel's BTF"))?;
+    let id = id_of(GRAFT, graft_id)?;
     let program: &mut FEntry = find(ebpf, "conn_fentry")?;
     program
         .load(GRAFT, &btf_with_function(GRAFT, id))
@@ -156,6 +156,10 @@ fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
         .attach()
         .with_context(|| format!("cannot attach to {GRAFT}"))?;
     Ok(vec![Link::FEntry(program.take_link(link)?)])
+}
+
+fn id_of(function: &str, id: Option<u32>) -> anyhow::Result<u32> {
+    id.with_context(|| format!("cannot find {function} in the kernel's BTF"))
 }
 
 /// BTF in which the function with this name has this id, and nothing else is. aya wants the

@@ -30,6 +30,9 @@ impl Exactness {
 
 /// Judges a hook on a kernel with this preemption. `counts_misses`: whether the kernel counts how
 /// often it skips the hook's program.
+///
+/// Of the pair on a preemptible kernel before Linux 5.11 it is cautious: there the reader of a map
+/// is not preempted (`migrate_disable` was `preempt_disable`).
 #[must_use]
 pub fn judge(backend: Backend, preemption: Preemption, counts_misses: bool) -> Exactness {
     let exact = |reason: &str| Exactness::Exact(reason.to_owned());
@@ -40,10 +43,8 @@ pub fn judge(backend: Backend, preemption: Preemption, counts_misses: bool) -> E
         Backend::Kretprobe if preemption.is_preemptible() => {
             inexact(&format!("{}, so {MISSED}", preemptible(preemption)))
         }
-        Backend::Kretprobe => exact(&format!(
-            "this kernel does not preempt itself ({preemption})"
-        )),
-        Backend::Lsm => exact("nothing makes the kernel skip an LSM program"),
+        Backend::Kretprobe => exact(&format!("this kernel is not preemptible ({preemption})")),
+        Backend::Lsm => exact("no other program makes the kernel skip an LSM program"),
         Backend::Fentry => exact("no other program makes the kernel skip an fentry program"),
         Backend::Tracepoint => inexact(
             "the kernel skips the tracepoint where it interrupts or preempts another eBPF program \
@@ -82,11 +83,11 @@ pub fn is_at_least(exactness: &Exactness, missed_runs: Option<u64>) -> bool {
     }
 }
 
-const MISSED: &str = "connections are missed whenever another program reads BPF maps";
+const MISSED: &str = "connections would be missed whenever another program reads BPF maps";
 const UNCOUNTED: &str = ", and the kernel does not count how often";
 
 /// Says that the kernel is preemptible, or may be.
-pub(super) fn preemptible(preemption: Preemption) -> String {
+fn preemptible(preemption: Preemption) -> String {
     match preemption {
         Preemption::Unknown => "this kernel may be preemptible (it does not tell)".to_owned(),
         known => format!("this kernel is preemptible ({known})"),
@@ -134,8 +135,8 @@ mod tests {
         };
         assert_eq!(
             reason(true),
-            "this kernel is preemptible (lazy), so connections are missed whenever another program \
-             reads BPF maps"
+            "this kernel is preemptible (lazy), so connections would be missed whenever another \
+             program reads BPF maps"
         );
         assert!(reason(false).ends_with("and the kernel does not count how often"));
     }

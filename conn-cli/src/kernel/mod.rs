@@ -120,12 +120,16 @@ pub fn announcement(
     asked: &BTreeSet<Stage>,
     offsets: &SocketOffsets,
     exactness: &Exactness,
-    passed_over: &[(Backend, Refusal)],
+    passed_over: &[(Backend, String)],
 ) -> String {
     let stages = backend.stages(asked);
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
     for stage in stages.into_iter().rev().skip(1) {
-        line += &format!(", {}", Backend::of_earlier(stage));
+        let earlier = Backend::of_earlier(stage);
+        line += &format!(", {earlier}");
+        if earlier == Backend::Tracepoint {
+            line += " (may miss some)";
+        }
     }
     if backend == Backend::Tracepoint && asked.contains(&Stage::Accepted) {
         line += " (counts completed handshakes, not accepts; knows no process)";
@@ -137,8 +141,8 @@ pub fn announcement(
         line += "; without BTF, SCTP on the same port numbers is counted too, and waits are not \
                  known";
     }
-    for (better, refusal) in passed_over {
-        line += &format!("; not {}: {}", better.name(), refusal.reason());
+    for (other, reason) in passed_over {
+        line += &format!("; not {}: {reason}", other.name());
     }
     line
 }
@@ -190,7 +194,7 @@ mod tests {
             &[],
         );
         assert!(line.contains("without BTF"), "{line}");
-        let passed_over = [(Backend::Kretprobe, Refusal::Preemptible(Preemption::Lazy))];
+        let passed_over = [(Backend::Kretprobe, "it is preemptible".to_owned())];
         assert_eq!(
             announcement(
                 &ports,
@@ -200,12 +204,10 @@ mod tests {
                 &exact(),
                 &passed_over
             ),
-            "Tracing TCP connections to port 80 with LSM sock_graft; not kretprobe: this kernel is \
-             preemptible (lazy), so connections would be missed whenever another program reads BPF \
-             maps"
+            "Tracing TCP connections to port 80 with LSM sock_graft; not kretprobe: it is preemptible"
         );
         let inexact = Exactness::Inexact("it may be skipped".to_owned());
-        let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes)];
+        let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes.reason())];
         assert_eq!(
             announcement(
                 &ports,
@@ -237,7 +239,7 @@ mod tests {
         assert_eq!(
             announcement(&ports, Backend::Fentry, &all, &KNOWN, &exact(), &[]),
             "Tracing TCP connections to port 80 with fentry security_sock_graft, tracepoint \
-             sock:inet_sock_set_state, a socket filter"
+             sock:inet_sock_set_state (may miss some), a socket filter"
         );
     }
 

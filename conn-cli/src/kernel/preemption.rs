@@ -41,14 +41,14 @@ impl Preemption {
 
     /// By the name of a mode, as the command line and debugfs have it (`kernel/sched/core.c`,
     /// `sched_dynamic_mode`).
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
+    fn named(name: &str) -> Self {
+        match name {
             "none" => Self::None,
             "voluntary" => Self::Voluntary,
             "full" => Self::Full,
             "lazy" => Self::Lazy,
-            _ => return None,
-        })
+            _ => Self::Unknown,
+        }
     }
 }
 
@@ -82,11 +82,11 @@ impl PreemptionMode {
     #[must_use]
     pub fn read() -> Self {
         let debugfs = File::open(DEBUGFS).ok();
-        let at_start = debugfs.as_ref().and_then(from_debugfs);
-        Self {
-            debugfs: debugfs.filter(|_| at_start.is_some()),
-            at_start: at_start.unwrap_or_else(|| from_build(&Build::read())),
-        }
+        let at_start = match &debugfs {
+            Some(file) => from_debugfs(file),
+            None => from_build(&Build::read()),
+        };
+        Self { debugfs, at_start }
     }
 
     /// What it was when it was read first.
@@ -99,22 +99,22 @@ impl PreemptionMode {
     #[must_use]
     pub fn now(&self) -> Preemption {
         match &self.debugfs {
-            Some(file) => from_debugfs(file).unwrap_or(Preemption::Unknown),
+            Some(file) => from_debugfs(file),
             None => self.at_start,
         }
     }
 }
 
-fn from_debugfs(file: &File) -> Option<Preemption> {
+fn from_debugfs(file: &File) -> Preemption {
     let mut text = [0; 128];
-    let length = file.read_at(&mut text, 0).ok()?;
-    active(str::from_utf8(&text[..length]).ok()?)
+    let length = file.read_at(&mut text, 0).unwrap_or(0);
+    active(&String::from_utf8_lossy(&text[..length]))
 }
 
 /// The mode in parentheses: `none voluntary (full)`.
-fn active(modes: &str) -> Option<Preemption> {
-    let (_, rest) = modes.split_once('(')?;
-    let (name, _) = rest.split_once(')')?;
+fn active(modes: &str) -> Preemption {
+    let after = modes.split_once('(').map_or("", |(_, after)| after);
+    let name = after.split_once(')').map_or("", |(name, _)| name);
     Preemption::named(name)
 }
 
@@ -185,19 +185,29 @@ fn from_build(build: &Build) -> Preemption {
 /// The mode of a kernel that has several: the last that its command line names, or the one that it
 /// was built with.
 fn dynamic(build: &Build) -> Preemption {
-    let named = build
-        .command_line
-        .split_ascii_whitespace()
-        .filter_map(|word| Preemption::named(word.strip_prefix("preempt=")?))
-        .next_back();
+    let built_in = configured(build);
+    let Some(named) = named(&build.command_line) else {
+        return built_in.unwrap_or(Preemption::Unknown);
+    };
     // Linux 7 has lazy preemption and no longer knows "none" and "voluntary": it ignores them. A
     // kernel without lazy preemption does as it is told.
-    let is_obeyed = || build.has("CONFIG_ARCH_HAS_PREEMPT_LAZY") == Some(false);
-    match named {
-        Some(mode) if mode.is_preemptible() || is_obeyed() => mode,
-        Some(_) => Preemption::Unknown,
-        None => configured(build).unwrap_or(Preemption::Unknown),
+    let is_obeyed = built_in.is_some() && build.has("CONFIG_ARCH_HAS_PREEMPT_LAZY") == Some(false);
+    if named.is_preemptible() || is_obeyed {
+        named
+    } else {
+        Preemption::Unknown
     }
+}
+
+/// The mode that the command line names last, before what is for init (`kernel/params.c`,
+/// `parse_args`; words may be quoted).
+fn named(command_line: &str) -> Option<Preemption> {
+    let words = command_line.split_ascii_whitespace();
+    words
+        .map(|word| word.replace('"', ""))
+        .take_while(|word| word != "--")
+        .filter_map(|word| word.strip_prefix("preempt=").map(Preemption::named))
+        .last()
 }
 
 /// The mode that it was built with, if the configuration is known (`kernel/Kconfig.preempt`).
@@ -219,13 +229,17 @@ mod tests {
 
     #[test]
     fn debugfs_has_the_active_mode_in_parentheses() {
-        assert_eq!(
-            active("none (voluntary) full \n"),
-            Some(Preemption::Voluntary)
-        );
-        assert_eq!(active("full (lazy)\n"), Some(Preemption::Lazy));
-        for text in ["", "none voluntary full", "(", "none (some) full", ")full("] {
-            assert_eq!(active(text), None, "{text}");
+        assert_eq!(active("none (voluntary) full \n"), Preemption::Voluntary);
+        assert_eq!(active("full (lazy)\n"), Preemption::Lazy);
+        // A mode that comes with a later kernel is not guessed.
+        for text in [
+            "",
+            "none voluntary full",
+            "(",
+            "none (laziest) full",
+            ")full(",
+        ] {
+            assert_eq!(active(text), Preemption::Unknown, "{text}");
         }
     }
 
@@ -270,7 +284,11 @@ mod tests {
         assert_eq!(dynamic(""), Preemption::Voluntary);
         assert_eq!(dynamic("preempt=full"), Preemption::Full);
         assert_eq!(dynamic("preempt=full preempt=none"), Preemption::None);
-        assert_eq!(dynamic("preempt=some"), Preemption::Voluntary);
+        assert_eq!(dynamic("preempt=some"), Preemption::Unknown);
+        assert_eq!(dynamic("\"preempt=full\""), Preemption::Full);
+        assert_eq!(dynamic("preempt=\"full\" quiet"), Preemption::Full);
+        assert_eq!(dynamic("preempt=full -- preempt=none"), Preemption::Full);
+        assert_eq!(dynamic("rcu.preempt=full"), Preemption::Voluntary);
         assert_eq!(
             mode("PREEMPT_DYNAMIC", "preempt=full", None),
             Preemption::Full
@@ -290,10 +308,10 @@ mod tests {
         assert_eq!(dynamic(""), Preemption::Lazy);
         assert_eq!(dynamic("preempt=full"), Preemption::Full);
         assert_eq!(dynamic("preempt=voluntary"), Preemption::Unknown);
-        assert_eq!(
-            mode("PREEMPT_DYNAMIC", "preempt=none", None),
-            Preemption::Unknown
-        );
+        for config in [None, Some(&[][..])] {
+            let mode = mode("PREEMPT_DYNAMIC", "preempt=none", config);
+            assert_eq!(mode, Preemption::Unknown);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use aya::{maps::MapError, programs::ProgramError};
 
-use super::{Backend, Preemption, exactness::preemptible};
+use super::Backend;
 
 /// The reason of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,6 @@ pub enum Refusal {
     NoBpfLsm,
     /// Which security modules are active cannot be told, as securityfs is not readable.
     NoSecurityfs,
-    /// The kernel preempts its own code in this way, which makes it skip the hook.
-    Preemptible(Preemption),
     /// The tracepoint, or tracefs, is not there.
     NoTracepoint,
     /// Only root may read tracefs.
@@ -193,10 +191,6 @@ impl Refusal {
             Self::NoSecurityfs => "cannot read which security modules are active \
                                    (/sys/kernel/security/lsm)"
                 .to_owned(),
-            Self::Preemptible(preemption) => format!(
-                "{}, so connections would be missed whenever another program reads BPF maps",
-                preemptible(*preemption)
-            ),
             Self::NoTracepoint => {
                 "the tracepoint sock:inet_sock_set_state is not to be found in tracefs".to_owned()
             }
@@ -233,7 +227,7 @@ impl Refusal {
             Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
             Self::NoSysfs => "mount it with 'mount -t sysfs sysfs /sys'",
             Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
-            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint | Self::Preemptible(_) => {
+            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
                 "use another --probe, or leave it out"
             }
             Self::NoBpfLsm => {

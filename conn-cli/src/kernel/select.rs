@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Backend, Exactness, Preemption, Refusal};
+use super::{Backend, Exactness, Refusal};
 use crate::{cli::Probe, connection::Stage};
 
 /// The hook that is used, and those that were tried before it.
@@ -15,7 +15,7 @@ pub struct Choice<T> {
     pub exactness: Exactness,
     /// Each hook that comes before it in the list, or was tried before it, with the reason why it is
     /// not used.
-    pub passed_over: Refused,
+    pub passed_over: Vec<(Backend, String)>,
 }
 
 /// The hooks that were tried in vain, in order, with the reason of each.
@@ -75,7 +75,6 @@ pub fn candidates(
 /// The refusal of each hook that was tried, in order.
 pub fn choose<T>(
     candidates: &[Backend],
-    preemption: Preemption,
     judge: impl Fn(Backend) -> Exactness,
     mut attach: impl FnMut(Backend) -> Result<T, Refusal>,
 ) -> Result<Choice<T>, Refused> {
@@ -89,20 +88,25 @@ pub fn choose<T>(
         };
         log::debug!("{} is {exact} here: {}", backend.name(), exactness.reason());
     }
-    let mut refused = Vec::new();
+    // Those that come before an exact one, which is used in their place.
+    let put_off: Vec<_> = inexact
+        .iter()
+        .map(|(backend, exactness)| (*backend, exactness.reason().to_owned()))
+        .collect();
+    let place = |of: Backend| candidates.iter().position(|&backend| backend == of);
+    let mut refused = Refused::new();
     for (backend, exactness) in exact.into_iter().chain(inexact) {
         match attach(backend) {
             Ok(attached) => {
-                let before = candidates.iter().take_while(|&&other| other != backend);
-                let was_tried = |other| refused.iter().any(|(tried, _)| *tried == other);
-                let put_off = before.filter(|&&other| !was_tried(other));
-                let put_off: Refused = put_off
-                    .map(|other| (*other, Refusal::Preemptible(preemption)))
-                    .collect();
+                let is_before = |other: Backend| place(other) < place(backend);
+                let put_off = put_off
+                    .into_iter()
+                    .filter(|(other, _)| exactness.is_exact() && is_before(*other));
+                let refused = refused.iter().map(|(other, why)| (*other, why.reason()));
                 return Ok(Choice {
                     attached,
+                    passed_over: put_off.chain(refused).collect(),
                     exactness,
-                    passed_over: [put_off, refused].concat(),
                 });
             }
             Err(refusal) if refusal.is_final() => return Err(vec![(backend, refusal)]),
@@ -116,7 +120,10 @@ pub fn choose<T>(
 mod tests {
     use std::slice;
 
-    use super::{super::judge, *};
+    use super::{
+        super::{Preemption, judge},
+        *,
+    };
 
     /// Runs `choose` on a machine where only `works` attach; gives also what was tried.
     fn on(
@@ -136,7 +143,7 @@ mod tests {
         let mut tried = Vec::new();
         let candidates = candidates(probe, &[Stage::Accepted].into(), false).unwrap();
         let judge = |backend| judge(backend, preemption, true);
-        let result = choose(&candidates, preemption, judge, |backend| {
+        let result = choose(&candidates, judge, |backend| {
             tried.push(backend);
             match works.contains(&backend) {
                 true => Ok(backend),
@@ -156,7 +163,8 @@ mod tests {
     #[test]
     fn a_hook_that_is_not_exact_is_tried_after_those_that_are() {
         let lazy = |works| with_preemption(Preemption::Lazy, Probe::Auto, works, &Refusal::NoBtf);
-        let would_miss = (Backend::Kretprobe, Refusal::Preemptible(Preemption::Lazy));
+        let reason = judge(Backend::Kretprobe, Preemption::Lazy, true);
+        let would_miss = (Backend::Kretprobe, reason.reason().to_owned());
         let (result, tried) = lazy(&ALL);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Lsm);
@@ -169,7 +177,7 @@ mod tests {
         assert_eq!(choice.attached, Backend::Fentry);
         assert_eq!(
             choice.passed_over,
-            [would_miss, (Backend::Lsm, Refusal::NoBtf)]
+            [would_miss, (Backend::Lsm, Refusal::NoBtf.reason())]
         );
 
         let (result, tried) = lazy(&[Backend::Kretprobe, Backend::Tracepoint]);
@@ -199,9 +207,9 @@ mod tests {
         assert_eq!(
             choice.passed_over,
             [
-                (Backend::Kretprobe, Refusal::NoBtf),
-                (Backend::Lsm, Refusal::NoBtf),
-                (Backend::Fentry, Refusal::NoBtf)
+                (Backend::Kretprobe, Refusal::NoBtf.reason()),
+                (Backend::Lsm, Refusal::NoBtf.reason()),
+                (Backend::Fentry, Refusal::NoBtf.reason())
             ]
         );
         assert_eq!(tried, ALL);

@@ -218,13 +218,12 @@ fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
         Backend::Tracepoint => "conn_state",
         Backend::Filter => return Some(0),
     };
-    if !counts_misses(backend) {
-        return None;
-    }
     let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let misses = info
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))?;
-    misses.trim().parse().ok()
+    let misses = misses.trim().parse().ok()?;
+    // Where it does not count them, it says 0.
+    (misses > 0 || counts_misses(backend)).then_some(misses)
 }

@@ -10,7 +10,7 @@ use crate::{
     listen::{Listener, Queues, Survey},
     ports::PortSet,
     read::Ledger,
-    summary::{Live, Origin, Summary, Verdict},
+    summary::{Live, Origin, Summary},
 };
 
 /// Listeners that are named one by one.
@@ -274,13 +274,13 @@ fn inexact(summary: &Summary) -> Option<String> {
     let why = summary.live().map(|live| &live.exactness);
     let why = why.filter(|exactness| !exactness.is_exact());
     let missed = summary.doubts.missed_runs;
-    let mut line = match (missed, summary.verdict()) {
+    let mut line = match (missed, summary.doubts.at_least) {
         (Some(times @ 1..), _) => format!(
             "warning: the count is at least {}: the kernel skipped the probe {}",
             summary.connections,
             plural(times, "time", "times")
         ),
-        (_, Verdict::AtLeast) => format!("warning: the count is at least {}", summary.connections),
+        (_, true) => format!("warning: the count is at least {}", summary.connections),
         (None, _) => {
             let reason = why?.reason();
             return Some(format!("warning: connections may be missing: {reason}"));

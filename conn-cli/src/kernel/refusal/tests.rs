@@ -159,7 +159,6 @@ fn every_text_is_one_line_with_a_remedy() {
         (Refusal::NoTrampolines, "--probe"),
         (Refusal::NoBpfLsm, "lsm="),
         (Refusal::NoSecurityfs, "mount -t securityfs"),
-        (Refusal::Preemptible(Preemption::Unknown), "--probe"),
         (Refusal::TracefsDenied, "sudo"),
         (Refusal::NoMemory, "--max-clients"),
         (Refusal::NoTracepoint, "mount -t tracefs"),

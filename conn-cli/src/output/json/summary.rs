@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::{address, name, seconds};
 use crate::{
     connection::Stage,
-    kernel::Backend,
+    kernel::{Backend, Exactness},
     listen::Listener,
     output::{Clock, brief::rounded},
     profile::Profile,
     read::Format,
-    summary::{LeftOff, Live, Origin, Row, Summary, Verdict},
+    summary::{LeftOff, Live, Origin, Row, Summary},
     waits::Quantiles,
     who::{By, Who},
 };
@@ -165,7 +165,7 @@ impl<'a> SummaryLine<'a> {
             r#type: "summary",
             origin: OriginFields::of(summary),
             connections: summary.connections,
-            at_least: summary.verdict() == Verdict::AtLeast,
+            at_least: summary.doubts.at_least,
             by: (!by_address).then_some(summary.by.nouns().0),
             addresses: by_address.then_some(summary.groups),
             groups: (!by_address).then_some(summary.groups),
@@ -190,7 +190,7 @@ impl<'a> SummaryLine<'a> {
 impl<'a> OriginFields<'a> {
     fn of(summary: &'a Summary) -> Self {
         match &summary.origin {
-            Origin::Kernel(live) => Self::of_live(live, summary.stages_at_least()),
+            Origin::Kernel(live) => Self::of_live(live, summary),
             Origin::Records(ledger) => Self::Records {
                 formats: ledger.formats.iter().copied().collect(),
                 lines: ledger.lines,
@@ -204,18 +204,21 @@ impl<'a> OriginFields<'a> {
         }
     }
 
-    fn of_live(live: &'a Live, at_least: BTreeSet<Stage>) -> Self {
+    fn of_live(live: &'a Live, summary: &'a Summary) -> Self {
         let several = live.stages.len() > 1;
         Self::Kernel {
             probe: live.backend,
-            exact: live.exactness.is_exact(),
-            exact_reason: live.exactness.reason(),
+            exact: live.exactness.is_exact() && !summary.doubts.at_least,
+            exact_reason: match (&live.exactness, summary.doubts.at_least) {
+                (Exactness::Exact(_), true) => "the kernel skipped the program that counts",
+                (exactness, _) => exactness.reason(),
+            },
             seconds: rounded(live.elapsed.as_secs_f64()),
             second_hook_only: live.second_hook_only,
             out_of_memory: live.out_of_memory,
             stages: several.then_some(&live.stages),
             other_stages: several.then_some(&live.others),
-            stages_at_least: several.then_some(at_least),
+            stages_at_least: several.then(|| summary.stages_at_least()),
             missed_runs_established: live.missed_established,
             repeated_syns: live
                 .stages
