@@ -9,10 +9,10 @@ use clap::Parser as _;
 use conn_cli::{
     cli::Args,
     connection::{Connection, Stage},
+    group::GroupBy,
     kernel::{WallClock, decode},
-    screen::Screen,
     tally::Tally,
-    who::By,
+    view::View,
 };
 use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -76,15 +76,15 @@ fn shown(criterion: &mut Criterion) {
     ] {
         let args = ["conn-cli", "--port", "80", "--utc"];
         let args = Args::parse_from([&args, options].concat());
-        let mut screen = Screen::new(
+        let mut view = View::new(
             &args.trace.show,
             Some((&[Stage::Accepted].into(), Timestamp::now())),
             None,
         );
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                for_each(&records, |connection| screen.show(connection));
-                black_box(screen.stdout.buffer()).clear();
+                for_each(&records, |connection| view.show(connection));
+                black_box(view.stdout.buffer()).clear();
             });
         });
     }
@@ -100,7 +100,7 @@ fn tallied(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut tally = Tally::default();
             for_each(&records, |connection| {
-                tally.add_who(By::Address.who(connection), connection.local_port, 1);
+                tally.add_key(GroupBy::Address.key(connection), connection.local_port, 1);
             });
             tally
         });

@@ -23,7 +23,7 @@ const CGROUP2: FsWord = 0x6367_7270;
 const MOUNTS: &str = "/proc/self/mounts";
 
 /// Cgroups that are looked at. Whoever may make cgroups can make many.
-const MOST: usize = 65_536;
+const MAX_CGROUPS: usize = 65_536;
 
 /// The paths of the cgroups that there are, by id, as in `/proc/PID/cgroup`:
 /// `/system.slice/nginx.service`. They are not safe to show: their parts may be any bytes, of
@@ -50,7 +50,7 @@ fn paths_below(mount: &Path) -> HashMap<u64, Box<str>> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            if paths.len() >= MOST {
+            if paths.len() >= MAX_CGROUPS {
                 return paths;
             }
             let path = parent.join(entry.file_name());

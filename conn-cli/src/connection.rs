@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Of a host's name, in bytes (RFC 1035).
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_LEN: usize = 255;
 
 /// One new connection to a server, or an attempt at one, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Connection {
     pub local_port: Option<u16>,
     /// The family of the server's socket.
     pub family: Option<Family>,
-    /// Who accepted it.
+    /// GroupKey accepted it.
     pub process: Option<Process>,
     /// The inode number of the network namespace.
     pub netns: Option<u32>,
@@ -193,7 +193,7 @@ impl Host {
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.iter().all(is_plain) {
+        if name.is_empty() || name.len() > MAX_NAME_LEN || !name.iter().all(is_plain) {
             return None;
         }
         Some(Self::Name(str::from_utf8(name).ok()?.into()))

@@ -11,7 +11,7 @@ const ID: usize = 64;
 const SHORT_ID: usize = 12;
 
 /// Bytes of a name that are shown.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_LEN: usize = 64;
 
 /// What is before the id in the name of a cgroup: `docker-<id>.scope`. The process that watches
 /// a container has a cgroup whose name begins alike, `libpod-conmon-`, `crio-conmon-`. It is no
@@ -64,7 +64,7 @@ pub enum Runtime {
     Unknown,
 }
 
-/// The container that a cgroup is, or is in: the innermost one. Who may make cgroups in a
+/// The container that a cgroup is, or is in: the innermost one. GroupKey may make cgroups in a
 /// container, which few are allowed to, can choose what is found in it.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {
@@ -180,7 +180,7 @@ fn unescaped(name: &str) -> Vec<u8> {
 /// A name, safe to show; None if it is empty.
 fn shown(name: impl AsRef<[u8]>) -> Option<String> {
     let name = name.as_ref();
-    (!name.is_empty()).then(|| escaped(&name[..name.len().min(LONGEST_NAME)]))
+    (!name.is_empty()).then(|| escaped(&name[..name.len().min(MAX_NAME_LEN)]))
 }
 
 impl fmt::Display for Runtime {
@@ -197,7 +197,7 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// `docker:1234567890ab`, `kubernetes:<uid of the pod>/containerd:1234567890ab`
+/// `docker:1234567890ab`, `kubernetes:<uid new the pod>/containerd:1234567890ab`
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(pod) = &self.pod {
@@ -381,6 +381,6 @@ mod tests {
             assert_eq!(shown_of(path).as_deref(), Some(expected), "{path}");
         }
         let long = shown_of(&format!("/lxc.payload.{}", "a".repeat(255))).unwrap();
-        assert_eq!(long.len(), "lxc:".len() + LONGEST_NAME);
+        assert_eq!(long.len(), "lxc:".len() + MAX_NAME_LEN);
     }
 }

@@ -18,17 +18,18 @@ use crate::{
     connection::Stage,
     filter::TaskFilter,
     kernel::{
-        self, Choice, Doubts, Place, PreemptionMode, Refused, Reported, Settings, Totals, Tracer,
+        self, Choice, Discrepancies, PreemptionMode, Refused, Reported, Settings, SynScope, Totals,
+        Tracer,
     },
     known::Known,
     listen::Survey,
     memory, names,
     output::{listening, say},
     ports::PortSet,
-    screen::{End, Screen},
     stop::Stop,
     summary::{Live, Origin, Verdict},
     tally::Tally,
+    view::{End, View},
 };
 
 /// Records handled before signals are looked at again.
@@ -38,20 +39,20 @@ const BATCH: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long records that were begun before the end are waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// After how long without a connection it is looked whether some wait to be accepted.
-const SILENCE: Duration = Duration::from_secs(2);
+const FIRST_LOOK_AFTER: Duration = Duration::from_secs(2);
 
 /// How long it is at most until that is looked again. The kernel goes through all its listening
 /// sockets each time.
-const SELDOM: Duration = Duration::from_secs(10);
+const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is being done.
 struct Tracing {
     tracer: Tracer,
     preemption: PreemptionMode,
-    screen: Screen,
+    view: View,
     survey: Option<Survey>,
     /// Whether connections are left out: then nothing arrives while others are accepted, and that
     /// some wait at that moment means nothing.
@@ -73,11 +74,11 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     memory::save();
     let ports = args.show.port_set();
     let settings = settings(args, &ports)?;
-    let known = Known::asked(&args.show)?;
+    let known = Known::from_args(&args.show)?;
     let candidates = args.candidates().map_err(|why| anyhow!(why))?;
     // Before attaching: nothing shall end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
-    // Before attaching: what is dropped from now on may be of connections that are counted. Who has
+    // Before attaching: what is dropped from now on may be of connections that are counted. GroupKey has
     // the listeners open is looked for later, since that takes longest.
     let mut survey = survey(&ports, settings.netns);
     let preemption = PreemptionMode::read();
@@ -117,18 +118,18 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
 
     let now = Instant::now();
     let mut tracing = Tracing {
-        screen: Screen::new(&args.show, Some((tracer.stages(), begun)), known),
+        view: View::new(&args.show, Some((tracer.stages(), begun)), known),
         tracer,
         preemption,
         survey,
         filters: settings.leaves_out(),
         last: now,
         said_they_wait: false,
-        look_at: now + SILENCE,
+        look_at: now + FIRST_LOOK_AFTER,
     };
     let end = tokio::select! {
         biased;
-        () = stop.wait() => End::Asked,
+        () = stop.wait() => End::Done,
         end = tracing.follow() => end?,
     };
     tracing.tracer.detach();
@@ -138,7 +139,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
 /// What to do where the tracepoint was not tried, since it does not know who accepts.
 fn remedy(args: &TraceArgs, refused: &Refused) -> &'static str {
     let would_be_tried = refused.iter().all(|(_, why)| !why.is_final());
-    match args.is_of_tasks() && would_be_tried {
+    match args.needs_task() && would_be_tried {
         true => {
             "\nconn-cli: who accepts cannot be told here: leave out --pid, --comm, --uid, --cgroup, and \
              --by process, cgroup or user"
@@ -153,7 +154,7 @@ fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
         ports: ports.bits(),
         types,
         stages: args.stages(),
-        place: Place {
+        syn_scope: SynScope {
             interface: args.interface.clone(),
             netns: args.netns.as_ref().map(|netns| netns.path().to_owned()),
         },
@@ -161,15 +162,15 @@ fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
         task: task(args)?,
         netns: netns(args, &types.offsets)?,
         by: args.show.by,
-        reported: Screen::wants(&args.show),
-        details: Screen::wants_details(&args.show),
+        reported: View::wants(&args.show),
+        details: View::wants_details(&args.show),
         max_clients: args.max_clients,
         buffer_size: args.buffer_size,
         verbose: args.verbose,
     })
 }
 
-/// Who is to accept, a cgroup with the path of its directory.
+/// GroupKey is to accept, a cgroup with the path of its directory.
 fn task(args: &TraceArgs) -> anyhow::Result<TaskFilter> {
     let mut task = args.task();
     if let Some(path) = &mut task.cgroup {
@@ -202,7 +203,7 @@ fn netns(args: &TraceArgs, offsets: &SocketOffsets) -> anyhow::Result<Option<u32
 /// Of `include/uapi/linux/nsfs.h`: what kind of namespace a file is.
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
-/// Who listens; without, connections are counted all the same.
+/// GroupKey listens; without, connections are counted all the same.
 fn survey(ports: &PortSet, netns: Option<u32>) -> Option<Survey> {
     Survey::begin(ports, netns)
         .inspect_err(|error| say(format_args!("who listens cannot be told: {error:#}")))
@@ -213,21 +214,19 @@ impl Tracing {
     /// Shows connections as they come, until the limit is reached or nobody reads.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
-            let screen = &mut self.screen;
-            let batch = self
-                .tracer
-                .read(BATCH, |connection| screen.show(connection));
-            self.screen.roll(self.tracer.lost());
-            if let Err(error) = self.screen.stdout.send().await {
+            let view = &mut self.view;
+            let batch = self.tracer.read(BATCH, |connection| view.show(connection));
+            self.view.roll(self.tracer.lost());
+            if let Err(error) = self.view.stdout.send().await {
                 return Ok(End::output(error));
             }
-            if self.screen.is_full() {
-                return Ok(End::Asked);
+            if self.view.is_full() {
+                return Ok(End::Done);
             }
             if batch.records > 0 {
                 self.last = Instant::now();
                 self.said_they_wait = false;
-                self.look_at = self.last + SILENCE;
+                self.look_at = self.last + FIRST_LOOK_AFTER;
             }
             if batch.more {
                 tokio::task::yield_now().await;
@@ -237,8 +236,8 @@ impl Tracing {
                 let until_look = self.look_at.saturating_duration_since(Instant::now());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
-                    () = sleep(self.screen.patience(until_look)) => {
-                        if self.screen.stdout.is_closed() {
+                    () = sleep(self.view.patience(until_look)) => {
+                        if self.view.stdout.is_closed() {
                             return Ok(End::Output(None));
                         }
                         self.look_who_waits();
@@ -279,13 +278,14 @@ impl Tracing {
         let mut totals = self.settle().await?;
         let preemption = (self.preemption.at_start(), self.preemption.now());
         let exactness = kernel::judge_run(backend, preemption, kernel::counts_misses(backend));
-        totals.doubts.at_least = kernel::is_at_least(&exactness, totals.doubts.missed_runs);
-        self.screen.roll(self.tracer.lost());
+        totals.discrepancies.at_least =
+            kernel::is_at_least(&exactness, totals.discrepancies.missed_runs);
+        self.view.roll(self.tracer.lost());
         let counted = totals.stages.pop_last();
         let tally = counted.map_or_else(Tally::default, |(_, tally)| tally);
         let all = tally.connections();
         let waits = totals.waits.quantiles();
-        let (tally, earlier, second_hook_only, waits) = match self.screen.first_ones() {
+        let (tally, earlier, second_hook_only, waits) = match self.view.first_ones() {
             // The histogram is of all.
             Some(first) => (first.tally, first.earlier, first.second_hook_only, None),
             None => (tally, totals.stages, totals.second_hook_only, waits),
@@ -316,11 +316,11 @@ impl Tracing {
             waits,
             queues: self.survey.as_mut().and_then(|survey| survey.queues().ok()),
         };
-        let mut summary = self
-            .screen
-            .summary(tally, earlier, totals.doubts, Origin::Kernel(live));
+        let mut summary =
+            self.view
+                .summary(tally, earlier, totals.discrepancies, Origin::Kernel(live));
         names::add(&mut summary);
-        self.screen.conclude(summary, stop, end).await
+        self.view.conclude(summary, stop, end).await
     }
 
     /// Reads the ring until all that was counted has arrived or is known to be lost. A program
@@ -329,8 +329,8 @@ impl Tracing {
         let begun = Instant::now();
         loop {
             loop {
-                let screen = &mut self.screen;
-                let show = |connection: &_| screen.show(connection);
+                let view = &mut self.view;
+                let show = |connection: &_| view.show(connection);
                 if !self.tracer.read(BATCH, show).more {
                     break;
                 }
@@ -338,13 +338,16 @@ impl Tracing {
             }
             let totals = self.tracer.totals()?;
             let reported = totals.reported(self.tracer.reported());
-            let unaccounted = reported.saturating_sub(self.screen.arrived);
-            if unaccounted == 0 || begun.elapsed() > PATIENCE {
-                let doubts = Doubts {
+            let unaccounted = reported.saturating_sub(self.view.arrived);
+            if unaccounted == 0 || begun.elapsed() > DRAIN_TIMEOUT {
+                let discrepancies = Discrepancies {
                     unaccounted,
-                    ..totals.doubts
+                    ..totals.discrepancies
                 };
-                return Ok(Totals { doubts, ..totals });
+                return Ok(Totals {
+                    discrepancies,
+                    ..totals
+                });
             }
             sleep(PAUSE).await;
         }
@@ -352,9 +355,9 @@ impl Tracing {
 }
 
 /// How long it is to the next look who waits, after one in this silence: half as long again as that
-/// has been, but no longer than [`SELDOM`].
+/// has been, but no longer than [`MAX_LOOK_INTERVAL`].
 fn until_next_look(silence: Duration) -> Duration {
-    (silence * 3 / 2).min(SELDOM)
+    (silence * 3 / 2).min(MAX_LOOK_INTERVAL)
 }
 
 #[cfg(test)]
@@ -363,7 +366,7 @@ mod tests {
 
     #[test]
     fn it_is_looked_less_and_less_often() {
-        let looks = std::iter::successors(Some(SILENCE), |silence| {
+        let looks = std::iter::successors(Some(FIRST_LOOK_AFTER), |silence| {
             Some(*silence + until_next_look(*silence))
         });
         let seconds: Vec<_> = looks.map(|silence| silence.as_secs_f64()).take(5).collect();

@@ -11,7 +11,7 @@ use conn_cli::{
 };
 
 fn main() -> ExitCode {
-    let args = Args::of_process();
+    let args = Args::from_env();
     if args.trace.verbose {
         show_diagnostics();
     }

@@ -4,31 +4,31 @@ use crate::{
     cgroups,
     connection::escaped,
     container::container,
+    group::{GroupBy, GroupKey},
     summary::Summary,
     users::Users,
-    who::{By, Who},
 };
 
 /// Gives the cgroups and users in a summary their names, as far as they have some.
 pub fn add(summary: &mut Summary) {
     match summary.by {
-        By::Cgroup => {
+        GroupBy::Cgroup => {
             let paths = cgroups::paths();
             for row in &mut summary.rows {
-                if let Who::Cgroup { id, name } = &mut row.who {
+                if let GroupKey::Cgroup { id, name } = &mut row.key {
                     *name = paths.get(id).map(|path| cgroup(path).into());
                 }
             }
         }
-        By::User => {
+        GroupBy::User => {
             let users = Users::read();
             for row in &mut summary.rows {
-                if let Who::User { uid, name } = &mut row.who {
+                if let GroupKey::User { uid, name } = &mut row.key {
                     *name = users.name(*uid).map(Into::into);
                 }
             }
         }
-        By::Address | By::Network(..) | By::Port | By::Process => (),
+        GroupBy::Address | GroupBy::Network(..) | GroupBy::Port | GroupBy::Process => (),
     }
 }
 

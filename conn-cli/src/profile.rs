@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     connection::{Connection, When},
-    who::{By, Who},
+    group::{GroupBy, GroupKey},
 };
 
 /// When a client connected, and how long it waited.
@@ -27,25 +27,25 @@ pub struct Profile {
 }
 
 /// Clients that have a profile, at most: a flood comes from any number.
-const MOST: usize = 1 << 18;
+const MAX_CLIENTS: usize = 1 << 18;
 
 /// The profiles of all clients.
 #[derive(Clone, Debug, Default)]
-pub struct Profiles(HashMap<Who, Profile>);
+pub struct Profiles(HashMap<GroupKey, Profile>);
 
 impl Profiles {
     /// Adds a connection. Connections come in the order of their times, or a peak may be missed.
-    pub fn add(&mut self, by: By, connection: &Connection) {
-        let who = by.who(connection);
-        if self.0.len() < MOST || self.0.contains_key(&who) {
-            self.0.entry(who).or_default().add(connection);
+    pub fn add(&mut self, by: GroupBy, connection: &Connection) {
+        let key = by.key(connection);
+        if self.0.len() < MAX_CLIENTS || self.0.contains_key(&key) {
+            self.0.entry(key).or_default().add(connection);
         }
     }
 
     /// That of one client.
     #[must_use]
-    pub fn get(&self, who: &Who) -> Profile {
-        self.0.get(who).cloned().unwrap_or_default()
+    pub fn get(&self, key: &GroupKey) -> Profile {
+        self.0.get(key).cloned().unwrap_or_default()
     }
 }
 
@@ -106,15 +106,15 @@ mod tests {
             (2000, None),
             (5000, None),
         ] {
-            profiles.add(By::Address, &connection(at, wait));
+            profiles.add(GroupBy::Address, &connection(at, wait));
         }
-        let profile = profiles.get(&Who::Client(Host::at([192, 0, 2, 1])));
+        let profile = profiles.get(&GroupKey::Client(Host::at([192, 0, 2, 1])));
         assert_eq!(profile.peak, 3);
         let (first, last) = profile.seen.unwrap();
         assert_eq!((first.as_second(), last.as_second()), (1, 5));
         assert_eq!(profile.mean_wait(), Some(Duration::from_millis(30)));
         assert_eq!(profile.longest_wait, Duration::from_millis(50));
-        let nobody = profiles.get(&Who::Client(Host::Unknown));
+        let nobody = profiles.get(&GroupKey::Client(Host::Unknown));
         assert_eq!((nobody.seen, nobody.mean_wait()), (None, None));
     }
 }

@@ -8,20 +8,20 @@ use std::{
 
 use crate::{
     connection::{Host, Stage},
-    kernel::{Backend, Doubts, Exactness},
+    group::{GroupBy, GroupKey},
+    kernel::{Backend, Discrepancies, Exactness},
     listen::Queues,
     profile::{Profile, Profiles},
-    read::Ledger,
+    read::ReadStats,
     tally::{Client, Tally},
     waits::Quantiles,
-    who::{By, Who},
 };
 
 /// What is known at the end.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// What it is counted by.
-    pub by: By,
+    pub by: GroupBy,
     /// All connections that got to the last stage: the sum of all rows, of `left_off`, of
     /// `unknown_clients` and of `other_clients`.
     pub connections: u64,
@@ -42,7 +42,7 @@ pub struct Summary {
     /// Connections that have no line of their own though one was asked for.
     pub lines_not_shown: u64,
     /// What could make the total wrong.
-    pub doubts: Doubts,
+    pub discrepancies: Discrepancies,
     /// Where it was counted.
     pub origin: Origin,
 }
@@ -50,8 +50,8 @@ pub struct Summary {
 /// One client, or one of what else is counted by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Who it is.
-    pub who: Who,
+    /// GroupKey it is.
+    pub key: GroupKey,
     /// Its connections.
     pub connections: u64,
     /// Those to each local port that is known, ascending.
@@ -79,7 +79,7 @@ pub enum Origin {
     /// In the kernel.
     Kernel(Live),
     /// In the records of other programs.
-    Records(Ledger),
+    Records(ReadStats),
 }
 
 /// What else is known of a live run.
@@ -138,8 +138,8 @@ impl Live {
 impl Summary {
     /// One of a tally of which nothing else is known.
     pub(crate) fn sample(tally: Tally, origin: Origin) -> Self {
-        let (listing, doubts) = (Listing::default(), Doubts::default());
-        Self::new(tally, BTreeMap::new(), None, listing, doubts, origin)
+        let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
+        Self::new(tally, BTreeMap::new(), None, listing, discrepancies, origin)
     }
 }
 
@@ -156,7 +156,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listing {
     /// What it is counted by.
-    pub by: By,
+    pub by: GroupBy,
     /// How many rows at most.
     pub top: Option<usize>,
 }
@@ -170,19 +170,19 @@ impl Summary {
         earlier: BTreeMap<Stage, Tally>,
         profiles: Option<&Profiles>,
         listing: Listing,
-        doubts: Doubts,
+        discrepancies: Discrepancies,
         origin: Origin,
     ) -> Self {
         let connections = tally.connections();
         let other_clients = tally.other();
         let stages: Vec<Stage> = earlier.keys().copied().collect();
-        let mut rows: Vec<Row> = tally.ranked().into_iter().map(Row::of).collect();
+        let mut rows: Vec<Row> = tally.ranked().into_iter().map(Row::new).collect();
         add_earlier(&mut rows, earlier);
         rows.sort_by_cached_key(|row| {
             let earlier: Vec<_> = row.earlier.values().rev().copied().map(Reverse).collect();
-            (Reverse(row.connections), earlier, row.who.clone())
+            (Reverse(row.connections), earlier, row.key.clone())
         });
-        let unknown_clients = match rows.iter().position(|row| row.who == UNKNOWN) {
+        let unknown_clients = match rows.iter().position(|row| row.key == UNKNOWN) {
             Some(at) => rows.remove(at).connections,
             None => 0,
         };
@@ -192,7 +192,7 @@ impl Summary {
             LeftOff::sum(&rest, &stages)
         });
         for row in &mut rows {
-            row.profile = profiles.map(|profiles| profiles.get(&row.who));
+            row.profile = profiles.map(|profiles| profiles.get(&row.key));
         }
         Self {
             by: listing.by,
@@ -205,7 +205,7 @@ impl Summary {
             lines_shown: 0,
             connection_lines: None,
             lines_not_shown: 0,
-            doubts,
+            discrepancies,
             origin,
         }
     }
@@ -231,7 +231,7 @@ impl Summary {
     /// Whether the count is to be trusted.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        if self.doubts.at_least {
+        if self.discrepancies.at_least {
             Verdict::AtLeast
         } else {
             Verdict::Trusted
@@ -244,7 +244,7 @@ impl Summary {
         let Some(live) = self.live() else {
             return BTreeSet::new();
         };
-        let last = self.doubts.at_least.then(|| live.backend.stage());
+        let last = self.discrepancies.at_least.then(|| live.backend.stage());
         let established =
             matches!(live.missed_established, Some(1..)).then_some(Stage::Established);
         last.into_iter().chain(established).collect()
@@ -259,24 +259,24 @@ impl Summary {
     }
 }
 
-const UNKNOWN: Who = Who::Client(Host::Unknown);
+const UNKNOWN: GroupKey = GroupKey::Client(Host::Unknown);
 
 /// Adds what was counted at earlier stages, of those too who got no further.
 fn add_earlier(rows: &mut Vec<Row>, earlier: BTreeMap<Stage, Tally>) {
     if earlier.is_empty() {
         return;
     }
-    let place = |(at, row): (usize, &Row)| (row.who.clone(), at);
-    let mut places: HashMap<Who, usize> = rows.iter().enumerate().map(place).collect();
+    let place = |(at, row): (usize, &Row)| (row.key.clone(), at);
+    let mut places: HashMap<GroupKey, usize> = rows.iter().enumerate().map(place).collect();
     let none: BTreeMap<Stage, u64> = earlier.keys().map(|stage| (*stage, 0)).collect();
     for row in rows.iter_mut() {
         row.earlier.clone_from(&none);
     }
     for (stage, tally) in earlier {
         for client in tally.ranked() {
-            let at = *places.entry(client.who.clone()).or_insert_with(|| {
+            let at = *places.entry(client.key.clone()).or_insert_with(|| {
                 rows.push(Row {
-                    who: client.who,
+                    key: client.key,
                     connections: 0,
                     ports: BTreeMap::new(),
                     earlier: none.clone(),
@@ -290,9 +290,9 @@ fn add_earlier(rows: &mut Vec<Row>, earlier: BTreeMap<Stage, Tally>) {
 }
 
 impl Row {
-    fn of(client: Client) -> Self {
+    fn new(client: Client) -> Self {
         Self {
-            who: client.who,
+            key: client.key,
             connections: client.connections,
             ports: client.ports,
             earlier: BTreeMap::new(),
@@ -336,8 +336,8 @@ mod tests {
                 top,
                 ..Listing::default()
             },
-            Doubts::default(),
-            Origin::Records(Ledger::default()),
+            Discrepancies::default(),
+            Origin::Records(ReadStats::default()),
         )
     }
 
@@ -353,7 +353,7 @@ mod tests {
             .iter()
             .map(|row| {
                 let earlier: Vec<u64> = row.earlier.values().copied().collect();
-                (row.who.to_string(), earlier, row.connections)
+                (row.key.to_string(), earlier, row.connections)
             })
             .collect();
         assert_eq!(
@@ -388,7 +388,7 @@ mod tests {
                 ..Live::sample(Backend::Kretprobe, Duration::from_secs(1))
             };
             let mut summary = Summary::sample(tally(&[(1, 5)]), Origin::Kernel(live));
-            summary.doubts.at_least = at_least;
+            summary.discrepancies.at_least = at_least;
             summary.stages_at_least()
         };
         assert_eq!(stages(false, Some(0)), [].into());

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::{connection::Host, ports::PortSet, who::Who};
+use crate::{connection::Host, group::GroupKey, ports::PortSet};
 
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,13 +18,13 @@ pub struct Tally {
 }
 
 /// A client and the local port that it connected to, if that is known.
-type Pair = (Who, Option<u16>);
+type Pair = (GroupKey, Option<u16>);
 
 /// One client's part of a [`Tally`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The client.
-    pub who: Who,
+    pub key: GroupKey,
     /// All its connections.
     pub connections: u64,
     /// Its connections to each local port that is known, ascending.
@@ -41,20 +41,20 @@ impl Tally {
                     connections,
                 );
             }
-            _ => self.add_who(Who::Client(client.clone()), local_port, connections),
+            _ => self.add_key(GroupKey::Client(client.clone()), local_port, connections),
         }
     }
 
     /// Adds connections of whatever is counted by.
-    pub fn add_who(&mut self, who: Who, local_port: Option<u16>, connections: u64) {
-        match who {
-            Who::Client(Host::Address(IpAddr::V4(_))) => {
-                if let Who::Client(client) = &who {
+    pub fn add_key(&mut self, key: GroupKey, local_port: Option<u16>, connections: u64) {
+        match key {
+            GroupKey::Client(Host::Address(IpAddr::V4(_))) => {
+                if let GroupKey::Client(client) = &key {
                     self.add(client, local_port, connections);
                 }
             }
             _ => add(
-                self.counts.entry((who, local_port)).or_default(),
+                self.counts.entry((key, local_port)).or_default(),
                 connections,
             ),
         }
@@ -62,21 +62,21 @@ impl Tally {
 
     /// The same connections, counted by what `name` makes of each client and port.
     #[must_use]
-    pub fn regrouped(self, name: impl Fn(Who, Option<u16>) -> Who) -> Self {
+    pub fn regrouped(self, name: impl Fn(GroupKey, Option<u16>) -> GroupKey) -> Self {
         let mut grouped = Self::default();
         grouped.add_other(self.other);
-        for ((who, port), connections) in self.pairs() {
-            grouped.add_who(name(who, port), port, connections);
+        for ((key, port), connections) in self.pairs() {
+            grouped.add_key(name(key, port), port, connections);
         }
         grouped
     }
 
     /// Leaves out the connections of clients that are not wanted, and gives how many there are
     /// of which that cannot be told.
-    pub fn retain(&mut self, wanted: impl Fn(&Who) -> Option<bool>) -> u64 {
+    pub fn retain(&mut self, wanted: impl Fn(&GroupKey) -> Option<bool>) -> u64 {
         let mut unknown = std::mem::take(&mut self.other);
-        let mut is_wanted = |who: &Who, connections: u64| {
-            let wanted = wanted(who);
+        let mut is_wanted = |key: &GroupKey, connections: u64| {
+            let wanted = wanted(key);
             if wanted.is_none() {
                 add(&mut unknown, connections);
             }
@@ -117,15 +117,15 @@ impl Tally {
             return (self, 0);
         }
         let mut unknown = std::mem::take(&mut self.other);
-        let mut is_asked = |port: Option<u16>, connections: u64| {
+        let mut is_wanted = |port: Option<u16>, connections: u64| {
             if port.is_none() {
                 add(&mut unknown, connections);
             }
             port.is_some_and(|port| ports.contains(port))
         };
         self.ipv4
-            .retain(|&packed, count| is_asked(unpacked(packed).1, *count));
-        self.counts.retain(|pair, count| is_asked(pair.1, *count));
+            .retain(|&packed, count| is_wanted(unpacked(packed).1, *count));
+        self.counts.retain(|pair, count| is_wanted(pair.1, *count));
         (self, unknown)
     }
 
@@ -165,10 +165,10 @@ impl Tally {
         let mut pairs: Vec<_> = self.pairs().collect();
         pairs.sort_unstable();
         let mut clients: Vec<Client> = Vec::new();
-        for ((who, port), connections) in pairs {
-            if clients.last().is_none_or(|last| last.who != who) {
+        for ((key, port), connections) in pairs {
+            if clients.last().is_none_or(|last| last.key != key) {
                 clients.push(Client {
-                    who,
+                    key,
                     connections: 0,
                     ports: BTreeMap::new(),
                 });
@@ -200,7 +200,7 @@ fn packed(address: Ipv4Addr, port: Option<u16>) -> u64 {
 fn unpacked(packed: u64) -> Pair {
     let address = Ipv4Addr::from_bits((packed >> 32) as u32);
     let port = (packed & 1 << 16 != 0).then_some(packed as u16);
-    (Who::Client(Host::Address(address.into())), port)
+    (GroupKey::Client(Host::Address(address.into())), port)
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(ranked[0].ports, [(80, 2), (443, 3)].into());
         let lines: Vec<_> = ranked
             .iter()
-            .map(|client| format!("{}: {}", client.who, client.connections))
+            .map(|client| format!("{}: {}", client.key, client.connections))
             .collect();
         assert_eq!(
             lines,
@@ -245,7 +245,7 @@ mod tests {
             for port in [None, Some(0), Some(80), Some(65535)] {
                 assert_eq!(
                     unpacked(packed(address.into(), port)),
-                    (Who::Client(Host::at(address)), port)
+                    (GroupKey::Client(Host::at(address)), port)
                 );
             }
         }
@@ -262,10 +262,10 @@ mod tests {
             tally.add(&host(address), port, connections);
         }
         tally.add_other(4);
-        let by_port = tally.regrouped(|_, port| Who::Port(port));
+        let by_port = tally.regrouped(|_, port| GroupKey::Port(port));
         assert_eq!(by_port.connections(), 14);
         let ranked = by_port.ranked();
-        assert_eq!(ranked[0].who, Who::Port(Some(80)));
+        assert_eq!(ranked[0].key, GroupKey::Port(Some(80)));
         assert_eq!((ranked[0].connections, ranked[1].connections), (8, 2));
     }
 

@@ -7,10 +7,10 @@ use crate::connection::escaped;
 const PASSWD: &str = "/etc/passwd";
 
 /// Of the file, in bytes: room for some hundred thousand users.
-const LARGEST: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Of a name, in bytes. useradd takes 32, other programs up to 256.
-const LONGEST_NAME: usize = 256;
+const MAX_NAME_LEN: usize = 256;
 
 /// The fields of a line: name, password, uid, gid, comment, home and shell.
 const FIELDS: usize = 7;
@@ -31,7 +31,7 @@ impl Users {
     #[must_use]
     pub fn read() -> Self {
         let mut passwd = Vec::new();
-        let file = File::open(PASSWD).map(|file| file.take(LARGEST));
+        let file = File::open(PASSWD).map(|file| file.take(MAX_BYTES));
         match file.and_then(|mut file| file.read_to_end(&mut passwd)) {
             Ok(_) => Self::parse(&passwd),
             Err(_) => Self::default(),
@@ -89,7 +89,7 @@ fn user(line: &[u8]) -> Option<(&[u8], u32)> {
     let (name, _password, uid) = (fields.next()?, fields.next()?, fields.next()?);
     let is_name = !matches!(name.first(), None | Some(b'+' | b'-' | b'#'));
     let is_line = fields.count() == FIELDS - 3;
-    if !is_name || !is_line || name.len() > LONGEST_NAME {
+    if !is_name || !is_line || name.len() > MAX_NAME_LEN {
         return None;
     }
     Some((name, number(uid)?))
@@ -179,7 +179,7 @@ mod tests {
             "-a:x:1:1::/:",
             "+::::::",
             ":::::::::::::::::::::",
-            &format!("{}:x:1:1::/:", "a".repeat(LONGEST_NAME + 1)),
+            &format!("{}:x:1:1::/:", "a".repeat(MAX_NAME_LEN + 1)),
         ];
         for line in lines {
             let users = Users::parse(line.as_bytes());

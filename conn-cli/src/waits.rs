@@ -107,9 +107,9 @@ mod tests {
         ((exponent as usize) << 3) + eighth as usize
     }
 
-    fn waits(of: &[(u64, u64)]) -> Waits {
+    fn waits(new: &[(u64, u64)]) -> Waits {
         let mut waits = Waits::default();
-        for &(ms, count) in of {
+        for &(ms, count) in new {
             let wait = Duration::from_millis(ms);
             waits.steps[step(wait)] += count;
             waits.longest = waits.longest.max(wait);

@@ -180,7 +180,7 @@ fn threads_that_wait_for_a_listener_are_counted() {
     };
     thread::scope(|scope| {
         let _end = [Awaited(&server), Awaited(&other)];
-        // By both calls, and by two descriptors.
+        // GroupBy both calls, and by two descriptors.
         scope.spawn(|| accept(&server).unwrap_err());
         scope.spawn(|| server.accept().unwrap_err());
         scope.spawn(|| copy.accept().unwrap_err());

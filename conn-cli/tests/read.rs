@@ -87,8 +87,8 @@ fn lines_and_summary() {
 #[test]
 fn nothing_to_read() {
     let output = read_from(b"", &["--quiet"]);
-    let account = "0 connections from 0 addresses in 0 lines";
-    assert_says(&output, 0, "\n=== Summary ===\n", &[account]);
+    let diagnostics = "0 connections from 0 addresses in 0 lines";
+    assert_says(&output, 0, "\n=== Summary ===\n", &[diagnostics]);
 }
 
 #[test]

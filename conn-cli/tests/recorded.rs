@@ -13,9 +13,9 @@ use std::{
 use conn_cli::{
     ports::PortSet,
     read::{
-        Ledger,
-        merge::{Asked, Merge},
-        reader::Trouble,
+        ReadStats,
+        merge::{Merge, MergeOptions},
+        reader::ReadError,
         summarise,
     },
 };
@@ -78,8 +78,8 @@ fn truth() -> Truth {
     truth
 }
 
-fn asked(ports: &str, every_packet: bool) -> Asked {
-    Asked {
+fn options(ports: &str, every_packet: bool) -> MergeOptions {
+    MergeOptions {
         ports: match ports {
             "" => PortSet::all(),
             ports => ports.parse().unwrap(),
@@ -92,13 +92,13 @@ fn asked(ports: &str, every_packet: bool) -> Asked {
 }
 
 /// What was counted of an input, with addresses in place of names.
-fn counted(truth: &Truth, input: impl Read, asked: Asked) -> (Counts, Ledger) {
-    let (findings, end) = summarise(input, None, asked);
-    end.unwrap_or_else(|trouble| panic!("{trouble:?}"));
-    let (tally, _, ledger) = findings.unwrap();
+fn counted(truth: &Truth, input: impl Read, options: MergeOptions) -> (Counts, ReadStats) {
+    let (findings, end) = summarise(input, None, options);
+    end.unwrap_or_else(|read_error| panic!("{read_error:?}"));
+    let (tally, _, stats) = findings.unwrap();
     let mut counts = Counts::new();
     for client in tally.ranked() {
-        let name = client.who.to_string();
+        let name = client.key.to_string();
         let name = truth.names.get(&name).unwrap_or(&name);
         let known: u64 = client.ports.values().sum();
         let unknown = (0, client.connections - known);
@@ -112,7 +112,7 @@ fn counted(truth: &Truth, input: impl Read, asked: Asked) -> (Counts, Ledger) {
             }
         }
     }
-    (counts, ledger)
+    (counts, stats)
 }
 
 /// The same without the ports, for records that do not have them.
@@ -129,8 +129,8 @@ fn strace_tells_what_the_server_accepted() {
     let truth = truth();
     for recording in truth.recordings.iter().filter(|one| one.format == "strace") {
         let file = &recording.file;
-        let (counts, ledger) = counted(&truth, recording.open(), asked("", false));
-        assert_eq!(ledger.first_not_understood, None, "{file}");
+        let (counts, stats) = counted(&truth, recording.open(), options("", false));
+        assert_eq!(stats.first_not_understood, None, "{file}");
         let shows_ports = recording.command.contains("-yy");
         match shows_ports {
             // There the addresses are shown that the server did not ask for.
@@ -150,7 +150,7 @@ fn strace_tells_what_the_server_accepted() {
                 "{file}"
             ),
         }
-        let (findings, _) = summarise(recording.open(), None, asked("8080", false));
+        let (findings, _) = summarise(recording.open(), None, options("8080", false));
         match findings {
             Ok((tally, ..)) if shows_ports => {
                 let expected: u64 = recording.connections[&8080].values().sum();
@@ -173,12 +173,12 @@ fn every_syn_is_counted_as_a_packet() {
             continue;
         }
         let file = &recording.file;
-        let (counts, ledger) = counted(&truth, recording.open(), asked("", true));
+        let (counts, stats) = counted(&truth, recording.open(), options("", true));
         assert_eq!(counts, recording.packets(), "{file}");
         // Whatever is too short to be understood is no IPv4 packet; and of what was seen more
         // than once, something has a header that tcpdump cannot read either.
         if recording.only.is_none() && recording.copies.is_none() {
-            assert_eq!(ledger.first_not_understood, None, "{file}");
+            assert_eq!(stats.first_not_understood, None, "{file}");
         }
     }
 }
@@ -192,7 +192,7 @@ fn a_syn_that_was_sent_or_seen_again_is_one_connection() {
         if recording.has_no_flags() || recording.format == "kernel-log" {
             continue;
         }
-        let (mut counts, ledger) = counted(&truth, recording.open(), asked("", false));
+        let (mut counts, stats) = counted(&truth, recording.open(), options("", false));
         for (port, clients) in &recording.connections {
             for (client, expected) in clients {
                 let got = counts
@@ -205,7 +205,7 @@ fn a_syn_that_was_sent_or_seen_again_is_one_connection() {
         let attempts = counts.values().flat_map(BTreeMap::values).sum::<u64>();
         let accepted: u64 = by_client(&recording.connections).values().sum();
         let packets: u64 = by_client(&recording.packets()).values().sum();
-        assert_eq!(accepted + attempts + ledger.repeated, packets, "{file}");
+        assert_eq!(accepted + attempts + stats.repeated, packets, "{file}");
     }
 }
 
@@ -216,7 +216,7 @@ fn the_port_is_that_of_the_server() {
         if recording.has_no_flags() {
             continue;
         }
-        let (counts, _) = counted(&truth, recording.open(), asked("8080", true));
+        let (counts, _) = counted(&truth, recording.open(), options("8080", true));
         let mut packets = recording.packets();
         packets.retain(|&port, _| port == 8080);
         assert_eq!(counts, packets, "{}", recording.file);
@@ -233,9 +233,9 @@ fn what_has_no_flags_is_not_understood() {
         .peekable();
     assert!(all.peek().is_some());
     for recording in all {
-        let (counts, ledger) = counted(&truth, recording.open(), asked("", false));
+        let (counts, stats) = counted(&truth, recording.open(), options("", false));
         assert_eq!(counts, Counts::new(), "{}", recording.file);
-        let first = ledger.first_not_understood.unwrap();
+        let first = stats.first_not_understood.unwrap();
         assert!(
             first.contains("-q prints no flags"),
             "{}: {first}",
@@ -249,7 +249,7 @@ fn it_does_not_matter_how_an_input_arrives() {
     let truth = truth();
     for recording in &truth.recordings {
         let bytes = fs::read(directory().join(&recording.file)).unwrap();
-        let whole = counted(&truth, &bytes[..], asked("", false));
+        let whole = counted(&truth, &bytes[..], options("", false));
         for most in [3, 1000] {
             let parts = counted(
                 &truth,
@@ -257,7 +257,7 @@ fn it_does_not_matter_how_an_input_arrives() {
                     bytes: &bytes,
                     most,
                 },
-                asked("", false),
+                options("", false),
             );
             assert_eq!(parts, whole, "{} in parts of {most}", recording.file);
         }
@@ -269,16 +269,16 @@ fn a_file_that_is_cut_anywhere_is_no_disaster() {
     let truth = truth();
     for recording in &truth.recordings {
         let bytes = fs::read(directory().join(&recording.file)).unwrap();
-        let (whole, _) = counted(&truth, &bytes[..], asked("", false));
+        let (whole, _) = counted(&truth, &bytes[..], options("", false));
         let whole = by_client(&whole);
         for end in (0..bytes.len()).step_by(bytes.len() / 31 + 1) {
-            let (findings, end_of_it) = summarise(&bytes[..end], None, asked("", false));
+            let (findings, end_of_it) = summarise(&bytes[..end], None, options("", false));
             match end_of_it {
-                Ok(()) | Err(Trouble::UnknownFormat | Trouble::Io(_)) => (),
-                Err(trouble) => panic!("{}: {trouble:?}", recording.file),
+                Ok(()) | Err(ReadError::UnknownFormat | ReadError::Io(_)) => (),
+                Err(read_error) => panic!("{}: {read_error:?}", recording.file),
             }
             for client in findings.unwrap().0.ranked() {
-                let name = client.who.to_string();
+                let name = client.key.to_string();
                 let name = truth.names.get(&name).unwrap_or(&name);
                 let all = whole.get(name.as_str()).copied().unwrap_or(0);
                 // A call that did not ask for the address, if its result is cut.
@@ -305,7 +305,7 @@ fn parts_make_the_whole() {
             continue;
         }
         let bytes = fs::read(directory().join(&recording.file)).unwrap();
-        let (findings, _) = summarise(&bytes[..], None, asked("", true));
+        let (findings, _) = summarise(&bytes[..], None, options("", true));
         let (whole, ..) = findings.unwrap();
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let third = bytes.len() / 3;
@@ -314,7 +314,7 @@ fn parts_make_the_whole() {
         };
         // In two files one after the other, as rotated logs are.
         let format = conn_cli::read::Format::recognise(&bytes, true);
-        let mut merge = Merge::new(asked("", true));
+        let mut merge = Merge::new(options("", true));
         for part in [&bytes[..=end], &bytes[end + 1..]] {
             merge.begin("part");
             conn_cli::read::reader::read(part, format, &mpsc::channel().1, &mut |piece| {

@@ -120,7 +120,7 @@ const _: () = assert!(size_of::<Event>() == 96);
 pub struct Key {
     /// By [`BY_ADDRESS`] the client's address; by [`BY_PROCESS`] the thread's name as in
     /// [`Event::comm`]; by [`BY_CGROUP`] the cgroup id and 0; by [`BY_USER`] the user id and 0.
-    pub who: Address,
+    pub group: Address,
     /// By [`BY_PROCESS`] the process id, else 0.
     pub pid: u32,
     /// The server's port, host byte order.
@@ -150,7 +150,7 @@ pub const STAGE_ACCEPTED: u32 = 2;
 #[repr(C)]
 pub struct Stages {
     /// SYNs that came for the first time.
-    pub asked: u64,
+    pub syn: u64,
     /// SYNs that were sent again.
     pub repeated: u64,
     /// Completed handshakes.

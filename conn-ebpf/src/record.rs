@@ -30,7 +30,7 @@ static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, BPF_F_NO_PRE
 /// Those who have only asked, apart: anyone can ask in any number of names, and shall not take
 /// the places of those who are there. The user side sets the size.
 #[map]
-static ASKERS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
+static SYN_CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
 
 /// What is counted apart, in one entry, which the user side maps into its memory: reading it
 /// by system call would stop programs meanwhile.
@@ -56,7 +56,7 @@ const ENOMEM: i32 = -12;
 
 /// Whoever was not counted before.
 static NONE: Stages = Stages {
-    asked: 0,
+    syn: 0,
     repeated: 0,
     established: 0,
     accepted: 0,
@@ -66,7 +66,7 @@ static NONE: Stages = Stages {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A SYN has come.
-    Asked,
+    Syn,
     /// A SYN has come again.
     Repeated,
     /// The handshake is complete.
@@ -77,18 +77,18 @@ pub enum Stage {
 
 /// Counts a SYN, and reports it.
 #[inline(always)]
-pub fn asked(ends: &Ends, hook: u16) {
-    count(&client(ends), Stage::Asked);
+pub fn syn(ends: &Ends, hook: u16) {
+    count(&client(ends), Stage::Syn);
     if is_reported(STAGE_SYN) {
         // The packet sockets are in one network namespace, if only one is wanted in that one.
         let netns = || config::setting(|config| &config.netns);
-        report(ends, hook, Stage::Asked, netns, UNKNOWN_WAIT);
+        report(ends, hook, Stage::Syn, netns, UNKNOWN_WAIT);
     }
 }
 
 /// Counts a SYN that was sent again.
 #[inline(always)]
-pub fn asked_again(ends: &Ends) {
+pub fn syn_again(ends: &Ends) {
     count(&client(ends), Stage::Repeated);
 }
 
@@ -196,7 +196,7 @@ unsafe fn write_task(event: *mut Event, is_told: bool) {
 #[inline(always)]
 fn client(ends: &Ends) -> Key {
     Key {
-        who: ends.remote_address,
+        group: ends.remote_address,
         pid: 0,
         local_port: u32::from(ends.local_port),
     }
@@ -208,12 +208,12 @@ fn acceptor(ends: &Ends) -> Key {
     let mut key = client(ends);
     match config::setting(|config| &config.count_by) {
         BY_PROCESS => {
-            key.who = filter::comm();
+            key.group = filter::comm();
             key.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
         }
         // SAFETY: it only reads the current task.
-        BY_CGROUP => key.who = [unsafe { bpf_get_current_cgroup_id() }, 0],
-        BY_USER => key.who = [u64::from(bpf_get_current_uid_gid() as u32), 0],
+        BY_CGROUP => key.group = [unsafe { bpf_get_current_cgroup_id() }, 0],
+        BY_USER => key.group = [u64::from(bpf_get_current_uid_gid() as u32), 0],
         _ => (),
     }
     key
@@ -223,9 +223,9 @@ fn acceptor(ends: &Ends) -> Key {
 fn count(key: &Key, stage: Stage) {
     let place = stage.place();
     let total = match stage {
-        Stage::Asked | Stage::Repeated => match CLIENTS.get_ptr_mut(key) {
+        Stage::Syn | Stage::Repeated => match CLIENTS.get_ptr_mut(key) {
             Some(total) => Ok(total),
-            None => entry(&ASKERS, key),
+            None => entry(&SYN_CLIENTS, key),
         },
         Stage::Established | Stage::Accepted => entry(&CLIENTS, key),
     };
@@ -257,7 +257,7 @@ impl Stage {
     #[inline(always)]
     fn place(self) -> usize {
         match self {
-            Self::Asked => offset_of!(Stages, asked),
+            Self::Syn => offset_of!(Stages, syn),
             Self::Repeated => offset_of!(Stages, repeated),
             Self::Established => offset_of!(Stages, established),
             Self::Accepted => offset_of!(Stages, accepted),

@@ -1,11 +1,11 @@
 //! The cases: real servers, clients and conn-cli on one machine, guest or not.
 
 mod accept;
-pub(crate) mod account;
 pub(crate) mod as_user;
 mod bpf;
 mod cgroup;
 mod client;
+pub(crate) mod diagnostics;
 mod dropped;
 mod exact;
 mod filters;
@@ -58,8 +58,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use outcome::{Id, Ledger, Outcome};
-pub(crate) use plan::{Depth, Place, check_names, planned};
+pub(crate) use outcome::{Id, Outcome, Results};
+pub(crate) use plan::{Depth, Machine, check_names, planned};
 
 /// Runs the cases of a list and says how each ended
 #[derive(clap::Args)]
@@ -77,14 +77,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let list = std::fs::read_to_string(&args.list)
         .with_context(|| format!("cannot read {}", args.list.display()))?;
     let ids = parse_list(&list)?;
-    let mut ledger = Ledger::new(ids.clone());
+    let mut results = Results::new(ids.clone());
     for id in &ids {
         let outcome = run_one(id, &args.conn_cli, args.port);
         println!("{}", outcome.line());
-        ledger.record(outcome);
+        results.record(outcome);
     }
-    if !ledger.all_passed() {
-        bail!("{ledger}");
+    if !results.all_passed() {
+        bail!("{results}");
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
 /// Whether connections may be missing since the kernel does not always run the tracepoint (README,
 /// Limitations). It is so seldom that it does not come twice, and the outcome tells.
 fn may_be_skipped(id: &Id, error: &anyhow::Error) -> bool {
-    id.hook == plan::Hook::Tracepoint.to_string() && error.is::<report::Fewer>()
+    id.hook == plan::Hook::Tracepoint.to_string() && error.is::<report::MissingConnections>()
 }
 
 /// The list as [`parse_list`] reads it.
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_list_survives_its_file() {
-        let ids = planned(Place::LockedDown, &[], Depth::Usual);
+        let ids = planned(Machine::LockedDown, &[], Depth::Usual);
         assert_eq!(parse_list(&format_list(&ids)).unwrap(), ids);
         assert!(parse_list("kretprobe\n").is_err());
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cases::{Depth, Ledger, Place, planned, run_one};
+use crate::cases::{Depth, Machine, Results, planned, run_one};
 use crate::command;
 use crate::vm::{self, tools};
 
@@ -29,15 +29,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return command::run(as_root.arg("native").arg("--conn-cli").arg(conn_cli));
     }
     let has_kprobes = Path::new(KPROBE_PMU).exists();
-    let ids = planned(Place::Native { has_kprobes }, &[], Depth::Usual);
-    let mut ledger = Ledger::new(ids.clone());
+    let ids = planned(Machine::Native { has_kprobes }, &[], Depth::Usual);
+    let mut results = Results::new(ids.clone());
     for id in &ids {
         let outcome = run_one(id, &conn_cli, free_port()?);
         println!("native {outcome}");
-        ledger.record(outcome);
+        results.record(outcome);
     }
-    println!("native: {ledger}");
-    if !ledger.all_passed() {
+    println!("native: {results}");
+    if !results.all_passed() {
         bail!("not every case ran and passed on this machine");
     }
     Ok(())

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::cases::{Depth, Ledger, Outcome, Place, check_names, format_list, planned};
+use crate::cases::{Depth, Machine, Outcome, Results, check_names, format_list, planned};
 use crate::ebpf::strip::strip_debug;
 use crate::{command, guest, workspace_root};
 use initramfs::Archive;
@@ -74,34 +74,34 @@ fn default_jobs() -> usize {
 /// One boot of one kernel.
 struct Job {
     kernel: Kernel,
-    place: Place,
+    machine: Machine,
 }
 
 impl Job {
     fn name(&self) -> String {
-        match self.place {
-            Place::LockedDown => format!("{}+lockdown", self.kernel.release),
-            Place::Preemptible(_, Processors::One) => {
+        match self.machine {
+            Machine::LockedDown => format!("{}+lockdown", self.kernel.release),
+            Machine::Preemptible(_, Processors::One) => {
                 format!("{}+preemptible+1cpu", self.kernel.release)
             }
-            Place::Preemptible(..) => format!("{}+preemptible", self.kernel.release),
+            Machine::Preemptible(..) => format!("{}+preemptible", self.kernel.release),
             _ => self.kernel.release.clone(),
         }
     }
 
     fn arguments(&self) -> &'static str {
-        match self.place {
-            Place::LockedDown => "lockdown=confidentiality",
+        match self.machine {
+            Machine::LockedDown => "lockdown=confidentiality",
             // It has no other way, and its own is the lazy one.
-            Place::Preemptible(Line::Newest, _) => "",
-            Place::Preemptible(..) => "preempt=full",
+            Machine::Preemptible(Line::Newest, _) => "",
+            Machine::Preemptible(..) => "preempt=full",
             _ => "",
         }
     }
 
     fn processors(&self) -> Processors {
-        match self.place {
-            Place::Preemptible(_, processors) => processors,
+        match self.machine {
+            Machine::Preemptible(_, processors) => processors,
             _ => Processors::Two,
         }
     }
@@ -153,21 +153,21 @@ pub(crate) fn cargo() -> Command {
 fn jobs(kernels: Vec<Kernel>, args: &Args) -> VecDeque<Job> {
     let mut jobs = VecDeque::new();
     for kernel in kernels {
-        let mut places = vec![Place::Guest(kernel.line)];
+        let mut machines = vec![Machine::Guest(kernel.line)];
         if kernel.line == LOCKED_DOWN {
-            places.push(Place::LockedDown);
+            machines.push(Machine::LockedDown);
         }
         if kernel.line != Line::V5_10 {
-            places.push(Place::Preemptible(kernel.line, Processors::One));
+            machines.push(Machine::Preemptible(kernel.line, Processors::One));
         }
         // The newest one is preemptible as it is.
         if matches!(kernel.line, Line::V6_1 | Line::V6_12) {
-            places.push(Place::Preemptible(kernel.line, Processors::Two));
+            machines.push(Machine::Preemptible(kernel.line, Processors::Two));
         }
-        for place in places {
-            if !planned(place, &args.cases, args.depth()).is_empty() {
+        for machine in machines {
+            if !planned(machine, &args.cases, args.depth()).is_empty() {
                 let kernel = kernel.clone();
-                jobs.push_back(Job { kernel, place });
+                jobs.push_back(Job { kernel, machine });
             }
         }
     }
@@ -220,9 +220,9 @@ fn run_jobs(
     programs: &[u8],
     args: &Args,
     directory: &Path,
-) -> Result<Vec<(String, Ledger, Option<String>)>> {
+) -> Result<Vec<(String, Results, Option<String>)>> {
     let queue = Mutex::new(jobs);
-    let results = Mutex::new(Vec::new());
+    let finished = Mutex::new(Vec::new());
     let next = || {
         queue
             .lock()
@@ -234,11 +234,11 @@ fn run_jobs(
             .map(|_| {
                 scope.spawn(|| -> Result<()> {
                     while let Some(job) = next() {
-                        let (ledger, trouble) = run_job(&job, programs, args, directory)?;
-                        results
+                        let (results, trouble) = run_job(&job, programs, args, directory)?;
+                        finished
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
-                            .push((job.name(), ledger, trouble));
+                            .push((job.name(), results, trouble));
                     }
                     Ok(())
                 })
@@ -248,7 +248,9 @@ fn run_jobs(
             .into_iter()
             .try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker panicked"))?)
     })?;
-    Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(finished
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Boots one guest, once more if it never reached PID 1, and collects what it tells.
@@ -257,9 +259,9 @@ fn run_job(
     programs: &[u8],
     args: &Args,
     directory: &Path,
-) -> Result<(Ledger, Option<String>)> {
+) -> Result<(Results, Option<String>)> {
     let name = job.name();
-    let ids = planned(job.place, &args.cases, args.depth());
+    let ids = planned(job.machine, &args.cases, args.depth());
     let initramfs = directory.join(format!("{name}.cpio.gz"));
     let mut archive = Archive::new();
     archive.file(guest::CASES.trim_start_matches('/'), format_list(&ids))?;
@@ -274,12 +276,12 @@ fn run_job(
         log: &directory.join(format!("{name}.log")),
         limit: GUEST_LIMIT,
     };
-    let mut ledger = Ledger::new(ids);
+    let mut results = Results::new(ids);
     let mut boot = || {
         qemu::boot(&guest, |line| {
             if let Some(outcome) = Outcome::parse(line) {
                 println!("{name} {outcome}");
-                ledger.record(outcome);
+                results.record(outcome);
             }
         })
     };
@@ -297,22 +299,22 @@ fn run_job(
         End::NoInit => Some(format!("never reached PID 1; see {log}")),
         End::Died(why) => Some(format!("{why}; see {log}")),
     };
-    Ok((ledger, trouble))
+    Ok((results, trouble))
 }
 
 /// Tells how each guest fared; an error unless every case of each ran and passed.
-fn summarise(results: &[(String, Ledger, Option<String>)]) -> Result<()> {
+fn summarise(results: &[(String, Results, Option<String>)]) -> Result<()> {
     let mut all_passed = !results.is_empty();
     println!();
-    for (name, ledger, trouble) in results {
-        println!("{name}: {ledger}");
-        for id in ledger.did_not_run() {
+    for (name, results, trouble) in results {
+        println!("{name}: {results}");
+        for id in results.did_not_run() {
             println!("{name} {id} DID NOT RUN");
         }
         if let Some(trouble) = trouble {
             println!("{name}: {trouble}");
         }
-        all_passed &= ledger.all_passed() && trouble.is_none();
+        all_passed &= results.all_passed() && trouble.is_none();
     }
     if !all_passed {
         bail!("not every case ran and passed in every guest");

@@ -6,7 +6,7 @@ use conn_cli::{
     connection::Family,
     filter::EndsFilter,
     ports::PortSet,
-    read::{Format, merge::Asked, reader::Trouble, summarise},
+    read::{Format, merge::MergeOptions, reader::ReadError, summarise},
 };
 
 /// Reads `data` at once and in small parts: nothing panics, and the result is the same.
@@ -36,7 +36,7 @@ enum End {
 /// What was found, as text that can be compared.
 fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End) {
     let is_set = |bit: u8| flags >> bit & 1 == 1;
-    let asked = Asked {
+    let options = MergeOptions {
         ports: match is_set(0) {
             true => "80,8080".parse().expect("these are ports"),
             false => PortSet::all(),
@@ -50,17 +50,17 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
         every_packet: is_set(3),
         lines_only: is_set(4) && is_set(5),
     };
-    let (findings, end) = summarise(input, format, asked);
+    let (findings, end) = summarise(input, format, options);
     let end = match end {
         Ok(()) => End::Whole,
-        Err(Trouble::Stopped) => End::Refused,
-        Err(Trouble::UnknownFormat) => End::Unknown,
-        Err(Trouble::Io(_)) => End::Damaged,
+        Err(ReadError::Stopped) => End::Refused,
+        Err(ReadError::UnknownFormat) => End::Unknown,
+        Err(ReadError::Io(_)) => End::Damaged,
     };
     let findings = match findings {
-        Ok((tally, doubts, ledger)) => {
+        Ok((tally, discrepancies, stats)) => {
             let connections = tally.connections();
-            format!("{connections} {:?} {doubts:?} {ledger:?}", tally.ranked())
+            format!("{connections} {:?} {discrepancies:?} {stats:?}", tally.ranked())
         }
         Err(error) => format!("{error:#}"),
     };

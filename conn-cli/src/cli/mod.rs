@@ -59,7 +59,7 @@ pub enum Command {
 impl Args {
     /// The arguments of this process; with wrong ones it ends.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub fn from_env() -> Self {
         let args = Self::parse();
         if let Err(why) = args.check() {
             let error = Self::command().error(ErrorKind::ArgumentConflict, why);

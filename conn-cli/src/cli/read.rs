@@ -108,7 +108,7 @@ impl ReadArgs {
         if self.live_only.verbose {
             return Err(format!("--verbose: {NO_KERNEL}"));
         }
-        if self.show.by.is_of_task() {
+        if self.show.by.needs_task() {
             return Err(format!(
                 "--by {}: records do not tell, or only in part, who accepted; only live tracing \
                  knows",

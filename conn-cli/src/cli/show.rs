@@ -7,11 +7,11 @@ use jiff::SignedDuration;
 use crate::{
     connection::Family,
     filter::{EndsFilter, Network, Networks},
-    interval::SHORTEST,
+    group::GroupBy,
+    interval::MIN_INTERVAL,
     output::TimeFormat,
     ports::PortSet,
     summary::Listing,
-    who::By,
 };
 
 /// Which connections to show, how, and until when.
@@ -74,7 +74,7 @@ pub struct ShowArgs {
     /// Count by address, network[/24,/64] or port; live also process, cgroup or user
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
-    pub by: By,
+    pub by: GroupBy,
 
     /// Only the first N, and the sum of the others
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
@@ -148,7 +148,7 @@ impl ShowArgs {
 
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
-    if interval < SHORTEST || interval.subsec_nanos() % 1_000_000 != 0 {
+    if interval < MIN_INTERVAL || interval.subsec_nanos() % 1_000_000 != 0 {
         return Err("give 100ms or more, in whole milliseconds".to_owned());
     }
     Ok(interval)

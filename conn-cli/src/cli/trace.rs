@@ -119,13 +119,13 @@ impl TraceArgs {
     /// # Errors
     /// What does not go together.
     pub fn candidates(&self) -> Result<Vec<Backend>, String> {
-        candidates(self.probe, &self.stages(), self.is_of_tasks())
+        candidates(self.probe, &self.stages(), self.needs_task())
     }
 
     /// Whether it matters who accepts.
     #[must_use]
-    pub fn is_of_tasks(&self) -> bool {
-        self.show.by.is_of_task() || !self.task().is_empty()
+    pub fn needs_task(&self) -> bool {
+        self.show.by.needs_task() || !self.task().is_empty()
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -138,7 +138,7 @@ impl TraceArgs {
                     .to_owned(),
             );
         }
-        if !only_accepted && self.show.by.is_of_task() {
+        if !only_accepted && self.show.by.needs_task() {
             return Err(format!(
                 "--by {} is about who accepts, which is not known at the other stages: leave \
                  out --event and --funnel",

@@ -11,14 +11,14 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use self::grid::{Grid, millis, moment};
 pub use self::periods::Periods;
-use crate::{connection::Host, tally::Tally, who::Who};
+use crate::{connection::Host, group::GroupKey, tally::Tally};
 
 /// The shortest interval: connections arrive some 20 ms after they were made.
-pub const SHORTEST: Duration = Duration::from_millis(100);
+pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Intervals without a connection that have a row of their own. If the time makes a leap of
 /// years, as it may in a file, one row stands for the rest of them.
-const MOST_EMPTY: usize = 10_000;
+const MAX_EMPTY_ROWS: usize = 10_000;
 
 /// What was counted in one interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Interval {
 
 impl Intervals {
     /// Begins now, so in the middle of an interval: the first one will be partial. The length
-    /// is a whole number of milliseconds and not less than [`SHORTEST`].
+    /// is a whole number of milliseconds and not less than [`MIN_INTERVAL`].
     #[must_use]
     pub fn begin(length: Duration, now: Timestamp, zone: TimeZone) -> Self {
         let mut begun = Self::around(length, now, zone);
@@ -138,7 +138,7 @@ impl Intervals {
         let mut over = Vec::new();
         while now >= self.end {
             let is_empty = self.current.connections() == 0 && self.next.connections() == 0;
-            if is_empty && over.len() > MOST_EMPTY {
+            if is_empty && over.len() > MAX_EMPTY_ROWS {
                 let (start, _) = self.grid.around(now);
                 if start > self.end {
                     over.push(self.skip_to(start));
@@ -184,9 +184,9 @@ impl Intervals {
         let (connections, lost) = (tally.connections(), tally.other());
         let ranked = tally.ranked().into_iter();
         let clients: Vec<_> = ranked
-            .filter_map(|client| match client.who {
-                Who::Client(Host::Unknown) => None,
-                Who::Client(host) => Some((host, client.connections)),
+            .filter_map(|client| match client.key {
+                GroupKey::Client(Host::Unknown) => None,
+                GroupKey::Client(host) => Some((host, client.connections)),
                 _ => None,
             })
             .collect();

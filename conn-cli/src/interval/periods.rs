@@ -8,7 +8,7 @@ use super::{Interval, Intervals};
 use crate::connection::{Connection, When};
 
 /// How late a connection may arrive and still be in its interval.
-const LATENESS: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Where `--interval` counts.
 #[derive(Clone, Debug)]
@@ -34,13 +34,13 @@ impl Periods {
         Self {
             is_live: true,
             intervals: Some(intervals),
-            ..Self::of_records(length, zone)
+            ..Self::for_records(length, zone)
         }
     }
 
     /// Those of records.
     #[must_use]
-    pub fn of_records(length: Duration, zone: TimeZone) -> Self {
+    pub fn for_records(length: Duration, zone: TimeZone) -> Self {
         Self {
             length,
             zone,
@@ -53,7 +53,7 @@ impl Periods {
     }
 
     /// What is wrong with the intervals.
-    pub fn doubts(&self) -> impl Iterator<Item = String> {
+    pub fn discrepancies(&self) -> impl Iterator<Item = String> {
         let undated = (self.undated > 0).then(|| {
             format!(
                 "{} of them are in no interval, since their times are no moments",
@@ -81,7 +81,7 @@ impl Periods {
         let over = match self.is_live {
             // Also live: many come at once when output had stalled.
             true => time
-                .checked_sub(LATENESS)
+                .checked_sub(GRACE)
                 .map_or(Vec::new(), |time| intervals.roll(time)),
             false => intervals.roll(time),
         };
@@ -95,7 +95,7 @@ impl Periods {
     pub fn left(&self) -> Option<Duration> {
         let end = self.intervals.as_ref().filter(|_| self.is_live)?.end();
         let left = end.duration_since(Timestamp::now());
-        Some(Duration::try_from(left).unwrap_or_default() + LATENESS)
+        Some(Duration::try_from(left).unwrap_or_default() + GRACE)
     }
 
     /// The intervals of a live run that are over. `lost`: how many connections the kernel has
@@ -106,7 +106,7 @@ impl Periods {
         };
         intervals.add_lost(lost.saturating_sub(self.lost));
         self.lost = lost;
-        match Timestamp::now().checked_sub(LATENESS) {
+        match Timestamp::now().checked_sub(GRACE) {
             Ok(now) => intervals.roll(now),
             Err(_) => Vec::new(),
         }

@@ -79,7 +79,7 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
         let of_stage = match of_stage {
             // It is not the backend's fault.
             Err(error) if stage < backend.stage() => {
-                let culprit = Backend::of_earlier(stage);
+                let culprit = Backend::for_earlier_stage(stage);
                 let why = Refusal::explain(culprit, &error, &facts::gather());
                 return Err(Refusal::Earlier(culprit, why.into()).into());
             }
@@ -91,7 +91,7 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
 }
 
 fn filter(ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
-    let sockets = sockets::open(&settings.place)?;
+    let sockets = sockets::open(&settings.syn_scope)?;
     let program: &mut SocketFilter = find(ebpf, "conn_syn")?;
     program.load().context("cannot load the program")?;
     let attach = |socket: sockets::Socket| {

@@ -23,7 +23,7 @@ impl Live {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn of(ebpf: &Ebpf) -> anyhow::Result<Self> {
+    pub(super) fn new(ebpf: &Ebpf) -> anyhow::Result<Self> {
         let map = map(ebpf)?.fd().as_fd();
         // SAFETY: a new mapping, which nothing else knows of.
         let memory = unsafe {
@@ -50,7 +50,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // SAFETY: it is the mapping that `of` has made, and nobody has a reference into it.
+        // SAFETY: it is the mapping that `new` has made, and nobody has a reference into it.
         let _ = unsafe { munmap(self.0.cast_mut().cast(), LENGTH) };
     }
 }

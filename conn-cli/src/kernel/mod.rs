@@ -33,8 +33,8 @@ pub use self::{
     privileges::{drop_privileges, require},
     refusal::Refusal,
     select::{Choice, Refused, candidates, choose},
-    sockets::Place,
-    totals::{Doubts, Totals, counts_misses},
+    sockets::SynScope,
+    totals::{Discrepancies, Totals, counts_misses},
     tracer::{Batch, Tracer},
     types::{KernelTypes, read_types},
 };
@@ -81,7 +81,7 @@ impl Backend {
 
     /// What sees a stage that is not the last one.
     #[must_use]
-    pub(super) fn of_earlier(stage: Stage) -> Self {
+    pub(super) fn for_earlier_stage(stage: Stage) -> Self {
         match stage {
             Stage::Syn => Self::Filter,
             Stage::Established | Stage::Accepted => Self::Tracepoint,
@@ -91,9 +91,9 @@ impl Backend {
     /// The stages that are seen with it when these are asked for: without a hook that sees
     /// accepts, completed handshakes stand in for them.
     #[must_use]
-    pub fn stages(self, asked: &BTreeSet<Stage>) -> BTreeSet<Stage> {
+    pub fn stages(self, requested: &BTreeSet<Stage>) -> BTreeSet<Stage> {
         let seen = |stage: &Stage| *stage < self.stage();
-        let before = asked.iter().copied().filter(seen);
+        let before = requested.iter().copied().filter(seen);
         before.chain([self.stage()]).collect()
     }
 }
@@ -117,21 +117,21 @@ impl fmt::Display for Backend {
 pub fn announcement(
     ports: &PortSet,
     backend: Backend,
-    asked: &BTreeSet<Stage>,
+    requested: &BTreeSet<Stage>,
     offsets: &SocketOffsets,
     exactness: &Exactness,
     passed_over: &[(Backend, String)],
 ) -> String {
-    let stages = backend.stages(asked);
+    let stages = backend.stages(requested);
     let mut line = format!("Tracing TCP connections to {ports} with {backend}");
     for stage in stages.into_iter().rev().skip(1) {
-        let earlier = Backend::of_earlier(stage);
+        let earlier = Backend::for_earlier_stage(stage);
         line += &format!(", {earlier}");
         if earlier == Backend::Tracepoint {
             line += " (may miss some)";
         }
     }
-    if backend == Backend::Tracepoint && asked.contains(&Stage::Accepted) {
+    if backend == Backend::Tracepoint && requested.contains(&Stage::Accepted) {
         line += " (counts completed handshakes, not accepts; knows no process)";
     }
     if !exactness.is_exact() {

@@ -14,11 +14,11 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{KernelTypes, Place, allocation};
+use super::{KernelTypes, SynScope, allocation};
 use crate::{
     connection::{Family, Stage},
     filter::{EndsFilter, Networks, TaskFilter},
-    who::By,
+    group::GroupBy,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -65,7 +65,7 @@ pub struct Settings {
     /// The stages that are asked for.
     pub stages: BTreeSet<Stage>,
     /// Where to look for SYNs.
-    pub place: Place,
+    pub syn_scope: SynScope,
     /// Which connections are wanted.
     pub ends: EndsFilter,
     /// Which of those that are accepted are wanted.
@@ -73,7 +73,7 @@ pub struct Settings {
     /// The inode number of the network namespace, if only one is wanted.
     pub netns: Option<u32>,
     /// What to count by.
-    pub by: By,
+    pub by: GroupBy,
     /// The stages at which connections are to be reported, not only counted.
     pub reported: Reported,
     /// Whether reports are to tell which task accepts, and in which network namespace.
@@ -117,8 +117,8 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
         .map_max_entries("NETWORKS", settings.ends.networks.rules().len() as u32 + 1);
     if settings.stages.contains(&Stage::Syn) {
         loader
-            .map_max_entries("ASKERS", settings.max_clients)
-            .map_max_entries("SYNS", settings.max_clients.max(FEWEST_SYNS));
+            .map_max_entries("SYN_CLIENTS", settings.max_clients)
+            .map_max_entries("SYNS", settings.max_clients.max(MIN_SYNS));
     }
     if !settings.verbose {
         loader.map_max_entries("AYA_LOGS", 4096);
@@ -156,7 +156,7 @@ fn loader<'a>() -> EbpfLoader<'a> {
 }
 
 /// SYNs that are remembered at least, so that those that are sent again are known.
-const FEWEST_SYNS: u32 = 4096;
+const MIN_SYNS: u32 = 4096;
 
 /// Which connections are to be reported one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,10 +188,10 @@ fn config(settings: &Settings, last: Stage) -> Config {
         emit: settings.reported.bits(last),
         details: settings.details.into(),
         count_by: match settings.by {
-            By::Address | By::Network(..) | By::Port => BY_ADDRESS,
-            By::Process => BY_PROCESS,
-            By::Cgroup => BY_CGROUP,
-            By::User => BY_USER,
+            GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => BY_ADDRESS,
+            GroupBy::Process => BY_PROCESS,
+            GroupBy::Cgroup => BY_CGROUP,
+            GroupBy::User => BY_USER,
         },
         filters: (settings.leaves_out() || settings.netns.is_some()).into(),
         family: match ends.family {
@@ -296,14 +296,14 @@ mod tests {
         .map(|text| text.parse().unwrap());
         // Every way to have each network wanted, unwanted, or not named.
         for choice in 0..3_u32.pow(networks.len() as u32) {
-            let of = |what: u32| -> Vec<Network> {
+            let new = |what: u32| -> Vec<Network> {
                 let chosen = |at: &usize| choice / 3_u32.pow(*at as u32) % 3 == what;
                 (0..networks.len())
                     .filter(chosen)
                     .map(|at| networks[at])
                     .collect()
             };
-            let networks = Networks::new(&of(1), &of(2));
+            let networks = Networks::new(&new(1), &new(2));
             let filter = EndsFilter {
                 networks: networks.clone(),
                 ..EndsFilter::default()

@@ -39,7 +39,7 @@ impl Preemption {
         !matches!(self, Self::None | Self::Voluntary)
     }
 
-    /// By the name of a mode, as the command line and debugfs have it (`kernel/sched/core.c`,
+    /// GroupBy the name of a mode, as the command line and debugfs have it (`kernel/sched/core.c`,
     /// `sched_dynamic_mode`).
     fn named(name: &str) -> Self {
         match name {
@@ -148,12 +148,12 @@ impl Build {
 }
 
 /// Larger than any configuration.
-const LONGEST_CONFIG: u64 = 4 << 20;
+const MAX_CONFIG_LEN: u64 = 4 << 20;
 
 fn read_config(release: &str) -> Option<String> {
     let mut config = String::new();
     if let Ok(file) = File::open("/proc/config.gz") {
-        let mut text = MultiGzDecoder::new(BufReader::new(file)).take(LONGEST_CONFIG);
+        let mut text = MultiGzDecoder::new(BufReader::new(file)).take(MAX_CONFIG_LEN);
         return text.read_to_string(&mut config).ok().map(|_| config);
     }
     let places = [
@@ -161,7 +161,7 @@ fn read_config(release: &str) -> Option<String> {
         format!("/lib/modules/{release}/config"),
     ];
     let file = places.iter().find_map(|place| File::open(place).ok())?;
-    file.take(LONGEST_CONFIG).read_to_string(&mut config).ok()?;
+    file.take(MAX_CONFIG_LEN).read_to_string(&mut config).ok()?;
     Some(config)
 }
 

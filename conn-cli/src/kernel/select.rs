@@ -93,7 +93,7 @@ pub fn choose<T>(
         .iter()
         .map(|(backend, exactness)| (*backend, exactness.reason().to_owned()))
         .collect();
-    let place = |of: Backend| candidates.iter().position(|&backend| backend == of);
+    let place = |new: Backend| candidates.iter().position(|&backend| backend == new);
     let mut refused = Refused::new();
     for (backend, exactness) in exact.into_iter().chain(inexact) {
         match attach(backend) {

@@ -22,7 +22,7 @@ const PROTOCOLS: [u16; 2] = [0x0800, 0x86dd];
 
 /// Where to look for SYNs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct SynScope {
     /// The interface; all without.
     pub interface: Option<String>,
     /// The file of the network namespace; conn-cli's own without.
@@ -33,19 +33,19 @@ pub struct Place {
 ///
 /// # Errors
 /// What is missing, or the system's.
-pub(super) fn open(place: &Place) -> anyhow::Result<Vec<Socket>> {
-    let opened = match &place.netns {
-        None => open_here(place.interface.as_deref()),
+pub(super) fn open(scope: &SynScope) -> anyhow::Result<Vec<Socket>> {
+    let opened = match &scope.netns {
+        None => open_here(scope.interface.as_deref()),
         Some(path) => {
             let namespace = File::open(path).map_err(|error| no_namespace(path, &error))?;
             // A thread of its own, since it cannot go back.
-            std::thread::scope(|scope| {
+            std::thread::scope(|threads| {
                 let inside = || {
                     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
                         .map_err(|error| no_namespace(path, &error.into()))?;
-                    open_here(place.interface.as_deref())
+                    open_here(scope.interface.as_deref())
                 };
-                scope.spawn(inside).join().expect("it does not panic")
+                threads.spawn(inside).join().expect("it does not panic")
             })
         }
     };

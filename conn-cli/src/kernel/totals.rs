@@ -20,9 +20,9 @@ use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 use super::{Backend, Reported, event::host, facts};
 use crate::{
     connection::Stage,
+    group::{GroupBy, GroupKey},
     tally::Tally,
     waits::Waits,
-    who::{By, Who},
 };
 
 /// The kernel's own count.
@@ -42,7 +42,7 @@ pub struct Totals {
     /// memory for it at that moment.
     pub out_of_memory: u64,
     /// What the programs themselves know to be in doubt.
-    pub doubts: Doubts,
+    pub discrepancies: Discrepancies,
     /// Times that the kernel did not run the tracepoint, if that counts an earlier stage and the
     /// kernel tells. Few of them are handshakes.
     pub missed_established: Option<u64>,
@@ -64,7 +64,7 @@ impl Totals {
 
 /// What could make the total wrong. All zero when all is well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Doubts {
+pub struct Discrepancies {
     /// Whether the count is only the least that it can be, see [`super::is_at_least`].
     pub at_least: bool,
     /// Sockets that could not be read.
@@ -76,7 +76,7 @@ pub struct Doubts {
     pub unaccounted: u64,
 }
 
-impl Doubts {
+impl Discrepancies {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
         self.at_least |= other.at_least;
@@ -97,7 +97,7 @@ pub(super) fn read(
     ebpf: &Ebpf,
     backend: Backend,
     stages: &BTreeSet<Stage>,
-    by: By,
+    by: GroupBy,
     counters: Counters,
 ) -> anyhow::Result<Totals> {
     let mut totals = Totals {
@@ -116,7 +116,7 @@ pub(super) fn read(
             .iter()
             .map(|stage| at(&counters.out_of_memory, *stage))
             .sum(),
-        doubts: Doubts {
+        discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,
             missed_runs: missed_runs(ebpf, backend),
@@ -130,14 +130,14 @@ pub(super) fn read(
     for (stage, tally) in &mut totals.stages {
         tally.add_other(at(&counters.other, *stage) + at(&counters.out_of_memory, *stage));
     }
-    for map in ["CLIENTS", "ASKERS"] {
+    for map in ["CLIENTS", "SYN_CLIENTS"] {
         add(&mut totals, ebpf, map, by)
             .with_context(|| format!("cannot read the totals, {map}"))?;
     }
     Ok(totals)
 }
 
-fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: By) -> anyhow::Result<()> {
+fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: GroupBy) -> anyhow::Result<()> {
     let map = ebpf.map(map).context("no such map")?;
     let map =
         HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
@@ -149,7 +149,11 @@ fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: By) -> anyhow::Result<()
         for (stage, tally) in &mut totals.stages {
             let connections = at(&counted, *stage);
             if connections > 0 {
-                tally.add_who(by.group(who(&key, by), Some(port)), Some(port), connections);
+                tally.add_key(
+                    by.group(group_key(&key, by), Some(port)),
+                    Some(port),
+                    connections,
+                );
             }
         }
     }
@@ -158,23 +162,25 @@ fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: By) -> anyhow::Result<()
 
 pub(super) fn at(stages: &Stages, stage: Stage) -> u64 {
     match stage {
-        Stage::Syn => stages.asked,
+        Stage::Syn => stages.syn,
         Stage::Established => stages.established,
         Stage::Accepted => stages.accepted,
     }
 }
 
 /// Of whom the programs counted under a key.
-fn who(key: &Key, by: By) -> Who {
+fn group_key(key: &Key, by: GroupBy) -> GroupKey {
     match by {
-        By::Address | By::Network(..) | By::Port => Who::Client(host(key.who)),
-        By::Process => Who::process(key.pid, &bytemuck::cast(key.who)),
-        By::Cgroup => Who::Cgroup {
-            id: key.who[0],
+        GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => {
+            GroupKey::Client(host(key.group))
+        }
+        GroupBy::Process => GroupKey::process(key.pid, &bytemuck::cast(key.group)),
+        GroupBy::Cgroup => GroupKey::Cgroup {
+            id: key.group[0],
             name: None,
         },
-        By::User => Who::User {
-            uid: key.who[0] as u32,
+        GroupBy::User => GroupKey::User {
+            uid: key.group[0] as u32,
             name: None,
         },
     }

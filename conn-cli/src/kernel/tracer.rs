@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{
     connection::{Connection, Stage},
-    who::By,
+    group::GroupBy,
 };
 
 /// Attached hooks.
 pub struct Tracer {
     backend: Backend,
     stages: BTreeSet<Stage>,
-    by: By,
+    by: GroupBy,
     attached: Attached,
     ring: Ring,
     counters: counters::Live,
@@ -75,7 +75,7 @@ impl Tracer {
             backend,
             stages: backend.stages(&settings.stages),
             by: settings.by,
-            counters: counters::Live::of(&attached.ebpf)?,
+            counters: counters::Live::new(&attached.ebpf)?,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?),
             reported: settings.reported,

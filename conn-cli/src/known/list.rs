@@ -16,7 +16,7 @@ use crate::{
 
 /// Of a line, in bytes: twice the longest name with room for a comment. A file without line
 /// ends is none of addresses.
-const LONGEST_LINE: u64 = 1024;
+const MAX_LINE_LEN: u64 = 1024;
 
 /// How much of a line that is not understood is shown.
 const SHOWN: usize = 80;
@@ -40,15 +40,15 @@ pub(super) fn read(mut reader: impl BufRead, name: &str) -> anyhow::Result<Known
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
-        let limited = &mut reader.by_ref().take(LONGEST_LINE + 1);
+        let limited = &mut reader.by_ref().take(MAX_LINE_LEN + 1);
         let length = limited
             .read_until(b'\n', &mut line)
             .with_context(|| format!("cannot read {name}"))?;
         if length == 0 {
             break;
         }
-        let entry = match length as u64 > LONGEST_LINE {
-            true => Err(anyhow!("the line is longer than {LONGEST_LINE} bytes")),
+        let entry = match length as u64 > MAX_LINE_LEN {
+            true => Err(anyhow!("the line is longer than {MAX_LINE_LEN} bytes")),
             false => entry(&line, number == 1),
         };
         match entry.with_context(|| format!("{name}, line {number}"))? {
@@ -76,25 +76,25 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
         return Ok(Entry::Nothing);
     }
     // An address has colons of its own, but no blank.
-    let who = match text.rsplit_once(':') {
-        Some((who, count)) if count.starts_with(is_blank) => {
+    let key = match text.rsplit_once(':') {
+        Some((key, count)) if count.starts_with(is_blank) => {
             let count = count.trim_ascii();
             let is_count = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-            is_count.then(|| who.trim_ascii_end())
+            is_count.then(|| key.trim_ascii_end())
         }
         _ => None,
     };
-    let is_nobody = |who: &str| NO_CLIENTS.contains(&who) || is_left_off(who);
-    if who.is_some_and(is_nobody) {
+    let is_nobody = |key: &str| NO_CLIENTS.contains(&key) || is_left_off(key);
+    if key.is_some_and(is_nobody) {
         return Ok(Entry::Nothing);
     }
-    if let Ok(address) = who.unwrap_or(text).parse::<IpAddr>() {
+    if let Ok(address) = key.unwrap_or(text).parse::<IpAddr>() {
         return Ok(Entry::Host(Host::at(address)));
     }
-    if let Some(name) = who.and_then(|who| Host::named(who.as_bytes())) {
+    if let Some(name) = key.and_then(|key| Host::named(key.as_bytes())) {
         return Ok(Entry::Host(name));
     }
-    if let Ok(Network(network)) = who.unwrap_or(text).parse() {
+    if let Ok(Network(network)) = key.unwrap_or(text).parse() {
         return Ok(Entry::Network(network));
     }
     bail!(
@@ -104,8 +104,8 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
 }
 
 /// What `--top` has left off: `5 more`.
-fn is_left_off(who: &str) -> bool {
-    let number = who.strip_suffix(" more");
+fn is_left_off(key: &str) -> bool {
+    let number = key.strip_suffix(" more");
     number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -186,7 +186,7 @@ mod tests {
         }
         tally.add(&Host::Unknown, None, 2);
         tally.add_other(1);
-        let origin = Origin::Records(crate::read::Ledger::default());
+        let origin = Origin::Records(crate::read::ReadStats::default());
         let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
         let summary = Summary::sample(tally, origin);
         let mut text = Vec::new();

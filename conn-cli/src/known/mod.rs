@@ -48,7 +48,7 @@ impl Known {
     ///
     /// # Errors
     /// Why the file of known clients cannot be used.
-    pub fn asked(args: &ShowArgs) -> anyhow::Result<Option<Self>> {
+    pub fn from_args(args: &ShowArgs) -> anyhow::Result<Option<Self>> {
         match &args.known {
             Some(file) => Self::read(file).map(Some),
             None => Ok(args.new.then(Self::default)),

@@ -69,7 +69,7 @@ impl Listener {
     }
 
     /// The listener in one line:
-    /// `0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, queue 0 of 511`.
+    /// `0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, queue 0 new 511`.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut line = self.name();

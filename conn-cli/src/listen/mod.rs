@@ -1,4 +1,4 @@
-//! Who listens on the watched ports, in every network namespace, how many connections wait
+//! GroupKey listens on the watched ports, in every network namespace, how many connections wait
 //! there to be accepted, and how many the kernel had to drop.
 //!
 //! Looking for servers needs privileges, asking the kernel again does not: [`Survey::begin`] and

@@ -1,8 +1,8 @@
 //! What is printed: text or JSON on standard output, the account on standard error.
 
-mod account;
 mod brief;
 mod clock;
+mod diagnostics;
 mod interval;
 mod json;
 mod quick;
@@ -21,8 +21,8 @@ use std::{
 use jiff::tz::TimeZone;
 
 pub use self::{
-    account::{account, listening},
     clock::{Clock, TimeFormat},
+    diagnostics::{diagnostics, listening},
     interval::{RowStyle, Rows},
     json::Json,
     stderr::say,
@@ -59,7 +59,7 @@ impl Printer {
         if args.json {
             let json = Json::new(clock);
             return Self::Json(match several.and_then(|stages| stages.last()) {
-                Some(counted) => json.of_stages(*counted),
+                Some(counted) => json.with_stages(*counted),
                 None => json,
             });
         }

@@ -161,15 +161,15 @@ impl Text {
     fn list(&self, out: &mut Vec<u8>, summary: &Summary) {
         let address = self.style(ADDRESS);
         for row in &summary.rows {
-            let (who, connections) = (&row.who, row.connections);
+            let (key, connections) = (&row.key, row.connections);
             put(
                 out,
-                format_args!("{address}{who}{address:#}: {connections}\n"),
+                format_args!("{address}{key}{address:#}: {connections}\n"),
             );
         }
-        for (who, counts) in rest(summary, &[]) {
+        for (key, counts) in rest(summary, &[]) {
             let connections: u64 = counts.iter().sum();
-            put(out, format_args!("{who}: {connections}\n"));
+            put(out, format_args!("{key}: {connections}\n"));
         }
     }
 
@@ -197,7 +197,7 @@ impl Text {
         let mut table = Table::new(titles);
         for row in &summary.rows {
             let counts = counts(&stages, Some(&row.earlier), row.connections);
-            let mut cells = vec![row.who.to_string()];
+            let mut cells = vec![row.key.to_string()];
             cells.extend(counts.iter().map(u64::to_string));
             if self.look.long {
                 cells.extend(self.details(row, summary.connections));
@@ -208,8 +208,8 @@ impl Text {
         let total = counts(&stages, total, summary.connections);
         let is_counted = total.iter().any(|count| *count > 0);
         let total = is_counted.then(|| ("total".to_owned(), total));
-        for (who, counts) in rest(summary, &stages).into_iter().chain(total) {
-            let mut cells = vec![who];
+        for (key, counts) in rest(summary, &stages).into_iter().chain(total) {
+            let mut cells = vec![key];
             cells.extend(counts.iter().map(u64::to_string));
             cells.resize(columns, String::new());
             table.row(cells);
@@ -270,12 +270,12 @@ fn rest(summary: &Summary, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
         rest.push((format!("{} more", left_off.rows), counts));
     }
     let others = summary.live().map(|live| &live.others);
-    for (who, counts) in [
+    for (key, counts) in [
         ("unknown", counts(stages, None, summary.unknown_clients)),
         ("other", counts(stages, others, summary.other_clients)),
     ] {
         if counts.iter().any(|count| *count > 0) {
-            rest.push((who.to_owned(), counts));
+            rest.push((key.to_owned(), counts));
         }
     }
     rest

@@ -1,9 +1,9 @@
 //! What is parsed, piece by piece: the only thing that passes between the threads.
 
-use super::{Format, Ledger, capture::Packets};
+use super::{Format, ReadStats, capture::Packets};
 use crate::{
     connection::{Connection, Host},
-    kernel::Doubts,
+    kernel::Discrepancies,
     tally::Tally,
 };
 
@@ -32,22 +32,22 @@ pub struct Batch {
     /// How many of these were not understood.
     pub not_understood: u64,
     /// The first one.
-    pub first_not_understood: Option<FirstMisfit>,
+    pub first_not_understood: Option<FirstParseError>,
 }
 
 /// The first record of a batch that is not understood.
 #[derive(Clone, Copy, Debug)]
-pub struct FirstMisfit {
+pub struct FirstParseError {
     /// Its number in the batch, from 0.
     pub at: u64,
     /// What is wrong with it.
-    pub misfit: Misfit,
+    pub parse_error: ParseError,
     /// How many events came before it.
     pub events_before: usize,
 }
 
 /// Why a record is not understood. Begins with a small letter, ends without a stop.
-pub type Misfit = &'static str;
+pub type ParseError = &'static str;
 
 /// Something that counts.
 #[derive(Debug)]
@@ -89,9 +89,9 @@ pub struct Run {
     /// How many of them have a line.
     pub lines_shown: u64,
     /// What could make its total wrong.
-    pub doubts: Doubts,
+    pub discrepancies: Discrepancies,
     /// What it had left out, if it had itself read records.
-    pub ledger: Ledger,
+    pub stats: ReadStats,
 }
 
 impl Batch {
@@ -109,23 +109,23 @@ impl Batch {
     }
 
     /// Adds a line: what `parsed` says of it has already gone to [`Self::events`].
-    pub fn count_line(&mut self, parsed: Result<(), Misfit>) {
+    pub fn count_line(&mut self, parsed: Result<(), ParseError>) {
         self.note(self.lines, parsed);
         self.lines += 1;
     }
 
     /// Adds a packet, likewise.
-    pub fn count_packet(&mut self, parsed: Result<(), Misfit>) {
+    pub fn count_packet(&mut self, parsed: Result<(), ParseError>) {
         self.note(self.packets, parsed);
         self.packets += 1;
     }
 
-    fn note(&mut self, at: u64, parsed: Result<(), Misfit>) {
-        if let Err(misfit) = parsed {
+    fn note(&mut self, at: u64, parsed: Result<(), ParseError>) {
+        if let Err(parse_error) = parsed {
             self.not_understood += 1;
-            self.first_not_understood.get_or_insert(FirstMisfit {
+            self.first_not_understood.get_or_insert(FirstParseError {
                 at,
-                misfit,
+                parse_error,
                 events_before: self.events.len(),
             });
         }

@@ -21,7 +21,7 @@ use super::{
     cut::Used,
     input,
     parse::{Wanted, parse},
-    reader::{self, Stopped, Trouble},
+    reader::{self, ReadError, Stopped},
 };
 
 /// What comes out, in this order.
@@ -51,7 +51,7 @@ pub struct Feed {
 const READ_AHEAD: usize = 2;
 
 /// A larger buffer than this is not kept for the next piece.
-const LARGEST_KEPT: usize = 1024 * 1024;
+const MAX_KEPT: usize = 1024 * 1024;
 
 #[derive(Debug)]
 enum Read {
@@ -119,7 +119,7 @@ impl Feed {
         let parse = move |piece| {
             let batch = parse(&piece, wanted);
             if let Piece::Lines(_, buffer) = piece
-                && buffer.capacity() <= LARGEST_KEPT
+                && buffer.capacity() <= MAX_KEPT
             {
                 // The reader may be done.
                 let _ = used.send(buffer);
@@ -139,7 +139,7 @@ impl Feed {
 }
 
 fn is_large(piece: &Piece) -> bool {
-    matches!(piece, Piece::Lines(_, lines) if lines.len() > LARGEST_KEPT)
+    matches!(piece, Piece::Lines(_, lines) if lines.len() > MAX_KEPT)
 }
 
 /// Waits for the first of the queue and takes it out.
@@ -175,7 +175,7 @@ impl Reader {
     fn read_one(&self, path: &Path) -> Result<(), Stopped> {
         let name = input::name(path);
         self.send(Read::Begin(name.clone()))?;
-        let read = input::open(path).map_err(Trouble::Io).and_then(|input| {
+        let read = input::open(path).map_err(ReadError::Io).and_then(|input| {
             let input = self.progress.wrap_read(input);
             reader::read(input, self.format, &self.used, &mut |piece| {
                 self.send(Read::Piece(piece))
@@ -183,11 +183,11 @@ impl Reader {
         });
         let failed = match read {
             Ok(()) => return Ok(()),
-            Err(Trouble::Stopped) => return Err(Stopped),
-            Err(Trouble::UnknownFormat) => {
+            Err(ReadError::Stopped) => return Err(Stopped),
+            Err(ReadError::UnknownFormat) => {
                 format!("cannot tell what {name} is: say it with --format")
             }
-            Err(Trouble::Io(error)) => input::explain(path, &error),
+            Err(ReadError::Io(error)) => input::explain(path, &error),
         };
         self.send(Read::Failed(failed))
     }

@@ -26,7 +26,7 @@ pub const HEAD: usize = 64 * 1024;
 
 /// Whether a line is one of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Likeness {
+pub enum Confidence {
     /// It is what this format is read for, or only this format has such lines.
     Certain,
     /// It may be, if nothing speaks against it.
@@ -45,11 +45,11 @@ impl Format {
         }
         let mut possible = None;
         for line in whole_lines(head, is_all) {
-            for (format, likeness) in Self::TEXT.map(|format| (format, format.likeness(line))) {
-                match likeness {
-                    Likeness::Certain => return Some(format),
-                    Likeness::Possible => possible = possible.or(Some(format)),
-                    Likeness::None => (),
+            for (format, confidence) in Self::TEXT.map(|format| (format, format.confidence(line))) {
+                match confidence {
+                    Confidence::Certain => return Some(format),
+                    Confidence::Possible => possible = possible.or(Some(format)),
+                    Confidence::None => (),
                 }
             }
         }
@@ -59,13 +59,13 @@ impl Format {
     /// The formats of lines, in the order in which they are asked.
     const TEXT: [Self; 4] = [Self::Json, Self::KernelLog, Self::Tcpdump, Self::Strace];
 
-    fn likeness(self, line: &[u8]) -> Likeness {
+    fn confidence(self, line: &[u8]) -> Confidence {
         match self {
-            Self::KernelLog => parse::kernel_log::likeness(line),
-            Self::Tcpdump => parse::tcpdump::likeness(line),
-            Self::Strace => parse::strace::likeness(line),
-            Self::Json => parse::json::likeness(line),
-            Self::Pcap => Likeness::None,
+            Self::KernelLog => parse::kernel_log::confidence(line),
+            Self::Tcpdump => parse::tcpdump::confidence(line),
+            Self::Strace => parse::strace::confidence(line),
+            Self::Json => parse::json::confidence(line),
+            Self::Pcap => Confidence::None,
         }
     }
 }

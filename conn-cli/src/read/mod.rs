@@ -33,33 +33,33 @@ use tokio::time::timeout;
 
 use self::{
     feed::{Fed, Feed},
-    merge::{Asked, Merge},
+    merge::{Merge, MergeOptions},
     parse::Wanted,
     progress::Progress,
-    reader::{Stopped, Trouble},
+    reader::{ReadError, Stopped},
 };
-pub use self::{format::Format, merge::Ledger};
+pub use self::{format::Format, merge::ReadStats};
 use crate::{
     cli::ReadArgs,
-    kernel::Doubts,
+    group::GroupBy,
+    kernel::Discrepancies,
     known::Known,
     output::say,
-    screen::{End, Screen, TICK},
     stop::Stop,
     summary::{Origin, Verdict},
     tally::Tally,
-    who::By,
+    view::{End, TICK, View},
 };
 
 /// How long the rest of a pipe is waited for after Ctrl-C, which its writer gets too.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PIPE_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is being done.
 struct Reading {
     feed: Feed,
     merge: Merge,
-    screen: Screen,
-    by: By,
+    view: View,
+    by: GroupBy,
     progress: Progress,
     inputs: usize,
     failed: usize,
@@ -94,7 +94,7 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
         // The rest of the pipeline ends, too.
         None if comes_live && stop.was_interrupted() => tokio::select! {
             () = stop.insisted() => None,
-            end = timeout(PATIENCE, reading.follow()) => end.ok().transpose()?,
+            end = timeout(PIPE_END_TIMEOUT, reading.follow()) => end.ok().transpose()?,
         },
         ended => ended,
     };
@@ -104,21 +104,21 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
         if stop.was_interrupted() || !comes_live {
             say("stopped before the end of the records");
         }
-        End::Asked
+        End::Done
     });
     reading.conclude(&mut stop, end).await
 }
 
 /// What was counted, what could make that wrong, and what else there was.
-pub type Findings = (Tally, Doubts, Ledger);
+pub type Findings = (Tally, Discrepancies, ReadStats);
 
 /// Reads one input to its end, in this thread and without showing anything; and how it ended.
 pub fn summarise(
     input: impl Read,
     format: Option<Format>,
-    asked: Asked,
-) -> (anyhow::Result<Findings>, Result<(), Trouble>) {
-    let mut merge = Merge::new(asked);
+    options: MergeOptions,
+) -> (anyhow::Result<Findings>, Result<(), ReadError>) {
+    let mut merge = Merge::new(options);
     let mut taken = Ok(());
     let (_, used) = mpsc::channel();
     let end = reader::read(input, format, &used, &mut |piece| {
@@ -143,9 +143,9 @@ impl Reading {
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
         Ok(Self {
-            screen: Screen::new(show, None, Known::asked(show)?),
+            view: View::new(show, None, Known::from_args(show)?),
             by: show.by,
-            merge: Merge::new(Asked {
+            merge: Merge::new(MergeOptions {
                 ports,
                 filter: show.filter(),
                 strict: args.strict,
@@ -164,24 +164,24 @@ impl Reading {
     /// reads. May be dropped at any time and called again.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
-            if let Err(error) = self.screen.stdout.send().await {
+            if let Err(error) = self.view.stdout.send().await {
                 return Ok(End::output(error));
             }
-            if self.screen.is_full() {
-                return Ok(End::Asked);
+            if self.view.is_full() {
+                return Ok(End::Done);
             }
             self.progress.show_if_long();
             match timeout(TICK, self.feed.next()).await {
-                Ok(None) => return Ok(End::Asked),
+                Ok(None) => return Ok(End::Done),
                 Ok(Some(fed)) => {
                     if let Err(error) = self.take(fed) {
                         // What was shown before it is shown.
                         self.progress.end();
-                        let _ = self.screen.stdout.send().await;
+                        let _ = self.view.stdout.send().await;
                         return Err(error);
                     }
                 }
-                Err(_) if self.screen.stdout.is_closed() => return Ok(End::Output(None)),
+                Err(_) if self.view.stdout.is_closed() => return Ok(End::Output(None)),
                 Err(_) => (),
             }
         }
@@ -191,10 +191,10 @@ impl Reading {
         match fed {
             Fed::Begin(name) => self.merge.begin(&name),
             Fed::Batch(batch) => {
-                let screen = &mut self.screen;
+                let view = &mut self.view;
                 self.merge.take(batch, &mut |connection| {
-                    screen.show(connection);
-                    !screen.is_full()
+                    view.show(connection);
+                    !view.is_full()
                 })?;
             }
             Fed::Failed(why) => {
@@ -208,18 +208,20 @@ impl Reading {
 
     async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         self.progress.end();
-        let (tally, doubts, ledger) = self.merge.finish();
-        let tally = match self.screen.first_ones() {
+        let (tally, discrepancies, stats) = self.merge.finish();
+        let tally = match self.view.first_ones() {
             Some(first) => first.tally,
             None => tally,
         };
         let tally = match self.by {
-            By::Address => tally,
-            by => tally.regrouped(|who, port| by.group(who, port)),
+            GroupBy::Address => tally,
+            by => tally.regrouped(|key, port| by.group(key, port)),
         };
-        let origin = Origin::Records(ledger);
-        let summary = self.screen.summary(tally, BTreeMap::new(), doubts, origin);
-        let verdict = self.screen.conclude(summary, stop, end).await?;
+        let origin = Origin::Records(stats);
+        let summary = self
+            .view
+            .summary(tally, BTreeMap::new(), discrepancies, origin);
+        let verdict = self.view.conclude(summary, stop, end).await?;
         match (self.failed, self.inputs) {
             (0, _) => Ok(verdict),
             (1, 1) => bail!("the input could not be read to its end"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Reading that is done sooner needs no bar.
-const LONG: Duration = Duration::from_secs(1);
+const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 /// A bar on standard error, if that is a terminal.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Progress {
 
     /// Shows the bar, once it takes long.
     pub fn show_if_long(&mut self) {
-        if !self.is_shown && self.begun.elapsed() > LONG {
+        if !self.is_shown && self.begun.elapsed() > SHOW_AFTER {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.is_shown = true;
         }

@@ -18,7 +18,7 @@ pub struct Stopped;
 
 /// Why an input was not read to its end.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum ReadError {
     /// Nobody wants the rest.
     Stopped,
     /// It cannot be told what it is.
@@ -37,7 +37,7 @@ pub fn read(
     format: Option<Format>,
     used: &Used,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
-) -> Result<(), Trouble> {
+) -> Result<(), ReadError> {
     let mut head = Vec::new();
     while head.len() < unpack::MAGIC && read_some(&mut input, &mut head, unpack::MAGIC)? {}
     let mut input = unpack::unpack(head, input)?;
@@ -56,9 +56,9 @@ pub fn read(
             }
         }
         None => match error {
-            Some(error) => Err(Trouble::Io(error)),
+            Some(error) => Err(ReadError::Io(error)),
             None if head.is_empty() => Ok(()),
-            None => Err(Trouble::UnknownFormat),
+            None => Err(ReadError::UnknownFormat),
         },
     }
 }
@@ -96,13 +96,13 @@ fn cut_lines(
     mut input: impl Read,
     used: &Used,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
-) -> Result<(), Trouble> {
+) -> Result<(), ReadError> {
     let mut cutter = Cutter::new(format, used);
     let end = loop {
         match read_once(&mut input, cutter.room()) {
             Ok(0) => break Ok(()),
             Ok(read) => cutter.push(read, emit)?,
-            Err(error) => break Err(Trouble::Io(error)),
+            Err(error) => break Err(ReadError::Io(error)),
         }
     };
     cutter.end(emit)?;
@@ -131,13 +131,13 @@ pub fn read_once(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> 
     }
 }
 
-impl From<Stopped> for Trouble {
+impl From<Stopped> for ReadError {
     fn from(_: Stopped) -> Self {
         Self::Stopped
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }

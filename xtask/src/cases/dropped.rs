@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::client::Load;
 use super::kernel;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::Lines;
 use super::report::Report;
 use super::server::Server;
@@ -24,15 +24,15 @@ const READS_MAPS_FREELY: (u32, u32) = (6, 1);
 const SETS: [&str; 5] = ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"];
 
 /// Every thread, that which writes too, has given up everything but what the end needs.
-pub(super) fn privileges(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
+pub(super) fn privileges(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
     // Into a socket a thread of its own writes, which has capabilities of its own.
     let (ours, theirs) = UnixStream::pair()?;
-    let mut command = bench.conn_cli(bench.port);
+    let mut command = context.conn_cli(context.port);
     let tracer = Tracer::start_onto(command.arg("--json"), OwnedFd::from(theirs))?;
     drop(command);
     let stdout = Lines::of("conn-cli", ours);
-    Load::v4(bench.port, 1).run()?;
+    Load::v4(context.port, 1).run()?;
     let mut lines = stdout.take(1)?;
     let tasks = format!("/proc/{}/task", tracer.process.child.id());
     let mut threads = 0;

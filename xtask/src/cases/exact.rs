@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use super::accept::Accept;
-use super::account::Account;
 use super::client::Load;
+use super::diagnostics::CountLine;
 use super::identity::Identity;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::{Figures, Report};
 use super::server::{Counts, Serve, Server};
 use super::tracer::{Ended, Tracer};
@@ -97,14 +97,14 @@ impl Count {
         }
     }
 
-    pub(super) fn run(&self, bench: &Bench) -> Result<String> {
-        Ok(self.trace(bench)?.0.to_string())
+    pub(super) fn run(&self, context: &Context) -> Result<String> {
+        Ok(self.trace(context)?.0.to_string())
     }
 
     /// Counts, checks everything that conn-cli wrote, and returns it.
-    pub(super) fn trace(&self, bench: &Bench) -> Result<(Figures, Ended)> {
-        let start_tracer = || Tracer::start(bench.conn_cli(bench.port).arg("--json"));
-        let start_server = || Server::start(self.serve(), bench.port);
+    pub(super) fn trace(&self, context: &Context) -> Result<(Figures, Ended)> {
+        let start_tracer = || Tracer::start(context.conn_cli(context.port).arg("--json"));
+        let start_server = || Server::start(self.serve(), context.port);
         let (server, mut tracer) = match self.first {
             First::Server => {
                 let server = start_server()?;
@@ -117,29 +117,32 @@ impl Count {
         };
         let stdout = tracer.stdout()?;
         let identity = Identity::of(server.pid())?;
-        let served = self.connect(bench, server)?;
+        let served = self.connect(context, server)?;
         let ended = tracer.finish(Signal::INT, &stdout)?;
         let report = Report::of(&ended)?;
         let figures = report.check(&served)?;
-        report.check_live(&[("local_port", bench.port.into())])?;
-        identity.check(&report, bench)?;
-        let expected = Account {
+        report.check_live(&[("local_port", context.port.into())])?;
+        identity.check(&report, context)?;
+        let expected = CountLine {
             connections: figures.server,
             addresses: served.len() as u64,
             not_shown: Some(figures.not_shown),
         };
-        let account = Account::alone(&ended)?;
-        ensure!(account == expected, "{account:?} instead of {expected:?}");
+        let diagnostics = CountLine::alone(&ended)?;
+        ensure!(
+            diagnostics == expected,
+            "{diagnostics:?} instead of {expected:?}"
+        );
         Ok((figures, ended))
     }
 
     /// Makes the connections; what the server counted must be what the clients made.
-    fn connect(&self, bench: &Bench, server: Server) -> Result<Counts> {
+    fn connect(&self, context: &Context, server: Server) -> Result<Counts> {
         let load = Load {
             from: self.family.clients(),
             from_port: 0,
             to: None,
-            port: bench.port,
+            port: context.port,
             connections: CONNECTIONS,
             threads: CLIENT_THREADS,
             mptcp: self.protocol == Protocol::Mptcp,
@@ -147,7 +150,7 @@ impl Count {
         };
         let mptcp_before = mptcp_connections()?;
         let made = if self.other_port {
-            self.connect_beside_another(bench, &load)?
+            self.connect_beside_another(context, &load)?
         } else {
             load.run()?
         };
@@ -167,8 +170,8 @@ impl Count {
     }
 
     /// Makes as many connections to another port at the same time.
-    fn connect_beside_another(&self, bench: &Bench, load: &Load) -> Result<Counts> {
-        let port = bench.port + OTHER_PORT_OFFSET;
+    fn connect_beside_another(&self, context: &Context, load: &Load) -> Result<Counts> {
+        let port = context.port + OTHER_PORT_OFFSET;
         let other = Server::start(self.serve(), port)?;
         let elsewhere = Load {
             port,

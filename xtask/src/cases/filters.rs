@@ -7,10 +7,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::account::Account;
 use super::client::Load;
+use super::diagnostics::CountLine;
 use super::exact::Family;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::report::Report;
 use super::server::{Counts, Serve, Server};
 use super::several::Several;
@@ -60,11 +60,11 @@ const FILTERS: &[Filter] = &[
     ("--to 127.0.0.77", &ITS_CLIENTS),
 ];
 
-pub(super) fn filters(bench: &Bench) -> Result<String> {
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
-    let command = || json(bench.conn_cli(bench.port));
+pub(super) fn filters(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
+    let command = || json(context.conn_cli(context.port));
     let several = Several::start(command, FILTERS.iter().map(|(options, _)| options))?;
-    let served = connect(bench, server)?;
+    let served = connect(context, server)?;
     let mut filters = FILTERS.iter();
     several.finish(|_, ended| {
         let (_, clients) = filters.next().context("no filter")?;
@@ -79,24 +79,24 @@ pub(super) fn filters(bench: &Bench) -> Result<String> {
 }
 
 /// Filters at every stage: who never gets to `accept` must be left out as well.
-pub(super) fn of_stages(bench: &Bench) -> Result<String> {
+pub(super) fn of_stages(context: &Context) -> Result<String> {
     const FROM: Filter = (
         "--from 127.0.0.0/30 --from ::1",
         &["127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"],
     );
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
-    let with_accepts = || json(bench.conn_cli(bench.port));
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
+    let with_accepts = || json(context.conn_cli(context.port));
     let accepted = Several::start(with_accepts, [format!("--funnel {}", FROM.0)])?;
     // What sees the last of these stages cannot be chosen.
     let without_accepts = || {
-        let mut command = Command::new(&bench.conn_cli);
-        command.args(["--port", &bench.port.to_string()]);
+        let mut command = Command::new(&context.conn_cli);
+        command.args(["--port", &context.port.to_string()]);
         json(command)
     };
     let options = format!("--event syn,established {}", FROM.0);
-    let options = (bench.hook == Hook::Kretprobe).then_some(options);
+    let options = (context.hook == Hook::Kretprobe).then_some(options);
     let established = Several::start(without_accepts, options)?;
-    let served = connect(bench, server)?;
+    let served = connect(context, server)?;
     let wanted = part(&served, FROM.1)?;
     accepted
         .finish(|_, ended| check_stages(ended, &wanted, &["syn", "established"], "accepted"))?;
@@ -110,16 +110,16 @@ fn json(mut command: Command) -> Command {
 }
 
 /// Makes the connections, to both of the server's addresses; what it counted is returned.
-fn connect(bench: &Bench, server: Server) -> Result<Counts> {
+fn connect(context: &Context, server: Server) -> Result<Counts> {
     let mut made = Load {
         from: Family::Dual.clients(),
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     }
     .run()?;
     let others = Load {
         from: addresses(&ITS_CLIENTS)?,
         to: Some(OTHER_ADDRESS.parse()?),
-        ..Load::v4(bench.port, TO_OTHER_ADDRESS)
+        ..Load::v4(context.port, TO_OTHER_ADDRESS)
     };
     // No client connects to both: what the server counted for it is of one address.
     made.extend(others.run()?);
@@ -150,13 +150,16 @@ fn part(served: &Counts, clients: &[&str]) -> Result<Counts> {
 /// Totals, lines and account must be of these connections, and none be without a line.
 pub(super) fn check(ended: &Ended, wanted: &Counts) -> Result<()> {
     let figures = Report::of(ended)?.check(wanted)?;
-    let expected = Account {
+    let expected = CountLine {
         connections: figures.server,
         addresses: wanted.len() as u64,
         not_shown: Some(0),
     };
-    let account = Account::alone(ended)?;
-    ensure!(account == expected, "{account:?} instead of {expected:?}");
+    let diagnostics = CountLine::alone(ended)?;
+    ensure!(
+        diagnostics == expected,
+        "{diagnostics:?} instead of {expected:?}"
+    );
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::{Lines, poll_until};
 use super::report::Report;
 use super::server::{Counts, Serve, Server};
@@ -23,26 +23,26 @@ const MORE_THAN_TIME_FOR: u32 = 200_000;
 /// The smallest ring buffer: one page.
 const SMALLEST_RING: &str = "4096";
 
-fn server(bench: &Bench) -> Result<Server> {
+fn server(context: &Context) -> Result<Server> {
     let serve = Serve::threads(THREADS, Family::V4.listen());
-    Server::start(serve, bench.port)
+    Server::start(serve, context.port)
 }
 
-fn load(bench: &Bench, connections: u32) -> Load {
+fn load(context: &Context, connections: u32) -> Load {
     Load {
         threads: THREADS,
-        ..Load::v4(bench.port, connections)
+        ..Load::v4(context.port, connections)
     }
 }
 
 /// Nobody reads conn-cli's output before the end.
-pub(super) fn unread(bench: &Bench) -> Result<String> {
-    let server = server(bench)?;
-    let mut command = bench.conn_cli(bench.port);
+pub(super) fn unread(context: &Context) -> Result<String> {
+    let server = server(context)?;
+    let mut command = context.conn_cli(context.port);
     command.args(["--json", "--buffer-size", SMALLEST_RING]);
     let mut tracer = Tracer::start(&mut command)?;
     let stdout = tracer.take_stdout()?;
-    let made = load(bench, CONNECTIONS).run()?;
+    let made = load(context, CONNECTIONS).run()?;
     let served = server.finish()?;
     ensure!(
         served == made,
@@ -64,11 +64,11 @@ pub(super) fn end_unread(tracer: Tracer, stdout: ChildStdout, served: &Counts) -
 }
 
 /// SIGTERM while connections come.
-pub(super) fn terminated(bench: &Bench) -> Result<String> {
-    let server = server(bench)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+pub(super) fn terminated(context: &Context) -> Result<String> {
+    let server = server(context)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
-    let clients = load(bench, MORE_THAN_TIME_FOR).start()?;
+    let clients = load(context, MORE_THAN_TIME_FOR).start()?;
     poll_until("a thousand connections", || Ok(clients.made() >= 1000))?;
     let ended = tracer.finish(Signal::TERM, &stdout);
     clients.stop();

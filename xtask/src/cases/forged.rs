@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::peers::tcpdump::Tcpdump;
-use super::plan::Bench;
+use super::plan::Context;
 use super::server::{Serve, Server};
 use super::wire::{Extension, Link, Sources, Syns};
 
 const CLIENTS: u32 = 300;
 
 /// Of both families, with and without extension headers, each sent twice.
-pub(super) fn syns(bench: &Bench) -> Result<String> {
+pub(super) fn syns(context: &Context) -> Result<String> {
     let link = Link::new()?;
     let mut told = Vec::new();
     for (sources, extension) in [
@@ -26,7 +26,7 @@ pub(super) fn syns(bench: &Bench) -> Result<String> {
         let syns = Syns {
             copies: 2,
             extension,
-            ..Syns::new(bench.port, sources, CLIENTS)
+            ..Syns::new(context.port, sources, CLIENTS)
         };
         let answered = all_arrive(&link, &syns)
             .with_context(|| format!("SYNs of {sources:?} with {extension:?}"))?;
@@ -36,10 +36,10 @@ pub(super) fn syns(bench: &Bench) -> Result<String> {
 }
 
 /// With the tag of a VLAN, and from a network that only a guest is sure not to have.
-pub(super) fn syns_in_vlan(bench: &Bench) -> Result<String> {
+pub(super) fn syns_in_vlan(context: &Context) -> Result<String> {
     let link = Link::with_vlan(7)?;
-    let v4 = all_arrive(&link, &Syns::new(bench.port, Sources::Private, CLIENTS))?;
-    let v6 = all_arrive(&link, &Syns::new(bench.port, Sources::V6, CLIENTS))?;
+    let v4 = all_arrive(&link, &Syns::new(context.port, Sources::Private, CLIENTS))?;
+    let v6 = all_arrive(&link, &Syns::new(context.port, Sources::V6, CLIENTS))?;
     Ok(format!("{v4}; {v6}"))
 }
 

@@ -9,7 +9,7 @@ use super::client::Load;
 use super::exact::Family;
 use super::peers::handshakes::{Handshakes, by_address};
 use super::peers::tcpdump::Tcpdump;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Counts, Serve, Server};
 use super::stages::Stages;
@@ -22,18 +22,18 @@ const THREADS: u32 = 4;
 const FROM_WATCHED_PORT: u32 = 20;
 
 /// Clients of both families, none of which fails: as many connections at each stage.
-pub(super) fn funnel(bench: &Bench) -> Result<String> {
-    let server = Server::start(Serve::threads(THREADS, Family::Dual.listen()), bench.port)?;
-    let from_port = bench.port + 1;
-    let mut command = bench.conn_cli(bench.port);
+pub(super) fn funnel(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(THREADS, Family::Dual.listen()), context.port)?;
+    let from_port = context.port + 1;
+    let mut command = context.conn_cli(context.port);
     command.args(["--port", &from_port.to_string(), "--funnel", "--json"]);
     let mut tracer = Tracer::start(&mut command)?;
     let stdout = tracer.stdout()?;
-    let tcpdump = Tcpdump::start("lo", &Handshakes::filter(bench.port))?;
+    let tcpdump = Tcpdump::start("lo", &Handshakes::filter(context.port))?;
     let many = Load {
         from: Family::Dual.clients(),
         threads: THREADS,
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     many.run()?;
     let from_watched_port = Load {
@@ -43,7 +43,7 @@ pub(super) fn funnel(bench: &Bench) -> Result<String> {
         ..many
     };
     from_watched_port.run()?;
-    let sent = Handshakes::of(&tcpdump.finish()?, bench.port)?;
+    let sent = Handshakes::of(&tcpdump.finish()?, context.port)?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     ensure!(
@@ -54,7 +54,7 @@ pub(super) fn funnel(bench: &Bench) -> Result<String> {
     );
     let connections = served.values().sum();
     let expected = Stages::of_funnel(
-        bench.hook,
+        context.hook,
         [connections, sent.repeated],
         connections,
         connections,
@@ -63,17 +63,17 @@ pub(super) fn funnel(bench: &Bench) -> Result<String> {
     let not_shown = report.check_stages(&expected)?;
     let said = Stages::said(&ended)?;
     ensure!(said == expected, "said {said} instead of {expected}");
-    check_clients(bench, &report, &served)?;
+    check_clients(context, &report, &served)?;
     if not_shown == 0 {
-        check_lines(bench, &report, sent.asked())?;
+        check_lines(context, &report, sent.asked())?;
     }
     Ok(format!("{expected} not_shown={not_shown}"))
 }
 
 /// Every address must have the server's count at every stage.
-fn check_clients(bench: &Bench, report: &Report, served: &Counts) -> Result<()> {
+fn check_clients(context: &Context, report: &Report, served: &Counts) -> Result<()> {
     let mut names = vec!["syn", "connections"];
-    if bench.hook.sees_accepts() {
+    if context.hook.sees_accepts() {
         names.push("established");
     }
     for name in names {
@@ -87,8 +87,8 @@ fn check_clients(bench: &Bench, report: &Report, served: &Counts) -> Result<()> 
 }
 
 /// Every client must have its line at every stage.
-fn check_lines(bench: &Bench, report: &Report, clients: &[SocketAddr]) -> Result<()> {
-    let accepted = bench.hook.sees_accepts().then_some("accepted");
+fn check_lines(context: &Context, report: &Report, clients: &[SocketAddr]) -> Result<()> {
+    let accepted = context.hook.sees_accepts().then_some("accepted");
     for stage in ["syn", "established"].into_iter().chain(accepted) {
         let shown = report.clients_at(stage)?;
         ensure!(

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::account::Account;
 use super::as_user::USER;
 use super::cgroup::Cgroup;
 use super::client::Load;
+use super::diagnostics::CountLine;
 use super::exact::Family;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::report::Report;
 use super::rfc3339;
 use super::server::{Serve, Server};
@@ -127,17 +127,17 @@ fn network(client: IpAddr, numbers: usize, length: &str) -> (String, Value) {
 }
 
 /// By what only the kernel knows; in JSON, and with one hook in text too.
-pub(super) fn of_tasks(bench: &Bench) -> Result<String> {
+pub(super) fn of_tasks(context: &Context) -> Result<String> {
     let kinds = ["process", "user", "cgroup"];
     let cgroup = Cgroup::new(CGROUP)?;
     let json = kinds.map(|by| format!("--by {by} --json"));
     let text = kinds.map(|by| format!("--by {by}"));
-    let text = text.into_iter().filter(|_| bench.hook == Hook::Kretprobe);
-    count(bench, Some(&cgroup), json.into_iter().chain(text))
+    let text = text.into_iter().filter(|_| context.hook == Hook::Kretprobe);
+    count(context, Some(&cgroup), json.into_iter().chain(text))
 }
 
 /// By what the ends of a connection tell, and what else the summary can be told to have.
-pub(super) fn of_ends(bench: &Bench) -> Result<String> {
+pub(super) fn of_ends(context: &Context) -> Result<String> {
     let options = [
         "--by network",
         "--by network/16 --json",
@@ -148,13 +148,13 @@ pub(super) fn of_ends(bench: &Bench) -> Result<String> {
         "--by address --long --json",
         "--by address --long --time iso",
     ];
-    count(bench, None, options.map(str::to_owned))
+    count(context, None, options.map(str::to_owned))
 }
 
 /// Has a conn-cli with each of these options count what two servers accept, the second of them
 /// as an ordinary user and, if there is one, in the cgroup.
 fn count(
-    bench: &Bench,
+    context: &Context,
     cgroup: Option<&Cgroup>,
     options: impl IntoIterator<Item = String>,
 ) -> Result<String> {
@@ -168,27 +168,33 @@ fn count(
         ..serve
     };
     let servers = [
-        Server::start(serve, bench.port)?,
-        Server::start(second, bench.port + 1)?,
+        Server::start(serve, context.port)?,
+        Server::start(second, context.port + 1)?,
     ];
     if let Some(cgroup) = cgroup {
         cgroup.take(servers[1].pid())?;
     }
     let command = || {
-        let mut command = bench.conn_cli(bench.port);
-        command.args(["--quiet", "--utc", "--port", &(bench.port + 1).to_string()]);
+        let mut command = context.conn_cli(context.port);
+        command.args([
+            "--quiet",
+            "--utc",
+            "--port",
+            &(context.port + 1).to_string(),
+        ]);
         command
     };
     let begun = now()?;
     let several = Several::start(command, options)?;
-    let served = connect(bench, servers)?;
+    let served = connect(context, servers)?;
     several.finish(|options, ended| {
         let words: Vec<_> = options.split(' ').collect();
-        let groups = served.expected(words[1], bench.port, cgroup)?;
-        let account = Account::alone(ended)?;
+        let groups = served.expected(words[1], context.port, cgroup)?;
+        let diagnostics = CountLine::alone(ended)?;
         ensure!(
-            (account.connections, account.addresses) == (served.total(), groups.len() as u64),
-            "{account:?}"
+            (diagnostics.connections, diagnostics.addresses)
+                == (served.total(), groups.len() as u64),
+            "{diagnostics:?}"
         );
         match words[2..] {
             [] => check_text(ended, &groups, None),
@@ -202,7 +208,7 @@ fn count(
     Ok(format!("server={}", served.total()))
 }
 
-fn connect(bench: &Bench, servers: [Server; 2]) -> Result<Served> {
+fn connect(context: &Context, servers: [Server; 2]) -> Result<Served> {
     let pids = [servers[0].pid(), servers[1].pid()];
     let mut counts = BTreeMap::new();
     for (index, server) in servers.into_iter().enumerate() {
@@ -211,7 +217,7 @@ fn connect(bench: &Bench, servers: [Server; 2]) -> Result<Served> {
             let connections = [connections, place][index];
             let load = Load {
                 from: vec![client.parse()?],
-                ..Load::v4(bench.port + u16::try_from(index)?, connections)
+                ..Load::v4(context.port + u16::try_from(index)?, connections)
             };
             made.extend(load.run()?);
         }

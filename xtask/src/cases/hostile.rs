@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Serve, Server};
 use super::tracer::{Ended, Tracer};
@@ -18,15 +18,15 @@ const CONNECTIONS: u32 = 10;
 /// The server's name as conn-cli may show it, the JSON undone.
 const ESCAPED: &str = r#"\u{1b}[2J"\\\xff\n"#;
 
-pub(super) fn name(bench: &Bench) -> Result<String> {
+pub(super) fn name(context: &Context) -> Result<String> {
     let serve = Serve {
         hostile_name: true,
         ..Serve::threads(1, Family::V4.listen())
     };
-    let server = Server::start(serve, bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+    let server = Server::start(serve, context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let mut stdout = tracer.take_stdout()?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     tracer.process.signal(Signal::INT)?;
     let ended = tracer.wait(Vec::new())?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::hidden;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::report::Report;
 
 /// What `/proc` tells of a running server.
@@ -33,13 +33,13 @@ impl Identity {
     }
 
     /// Every live line must name the server as far as the hook can tell.
-    pub(super) fn check(&self, report: &Report, bench: &Bench) -> Result<()> {
-        let netns = match bench.hidden {
+    pub(super) fn check(&self, report: &Report, context: &Context) -> Result<()> {
+        let netns = match context.hidden {
             Some(hidden::BTF) => Value::Null,
             _ => self.netns.into(),
         };
         report.check_live(&[("netns", netns)])?;
-        if bench.hook == Hook::Tracepoint {
+        if context.hook == Hook::Tracepoint {
             // It runs in whatever task the packet interrupts.
             let unknown = ["pid", "tid", "comm", "uid", "cgroup"].map(|key| (key, Value::Null));
             return report.check_live(&unknown);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::{Lines, poll_until};
 use super::report::Report;
 use super::rfc3339;
@@ -30,10 +30,10 @@ const ATTEMPTS: u32 = 10;
 /// Many more than a page has room for.
 const FLOOD: u32 = 400;
 
-pub(super) fn rows(bench: &Bench) -> Result<String> {
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
+pub(super) fn rows(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
     let command = || {
-        let mut command = bench.conn_cli(bench.port);
+        let mut command = context.conn_cli(context.port);
         command.args(["--interval", "1s", "--utc"]);
         command
     };
@@ -41,7 +41,7 @@ pub(super) fn rows(bench: &Bench) -> Result<String> {
     let mut text = Tracer::start(&mut command())?;
     let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
     let mut shown = Vec::new();
-    let (busy, made) = in_one_second(bench, &json_lines, &mut shown)?;
+    let (busy, made) = in_one_second(context, &json_lines, &mut shown)?;
     // Seconds in which nothing happens.
     for _ in 0..2 {
         shown.push(row(&json_lines)?);
@@ -76,14 +76,14 @@ pub(super) fn rows(bench: &Bench) -> Result<String> {
 
 /// More than fits into the buffer while conn-cli is stopped and nobody reads its rows: what is
 /// not known one by one is in them all the same.
-pub(super) fn flood(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+pub(super) fn flood(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     command.args(["--interval", "1s", "--utc", "--json"]);
     let mut tracer = Tracer::start(command.args(["--buffer-size", "4096"]))?;
     let stdout = tracer.take_stdout()?;
     stop(&tracer)?;
-    Load::v4(bench.port, FLOOD).run()?;
+    Load::v4(context.port, FLOOD).run()?;
     let served = server.finish()?;
     tracer.process.signal(Signal::CONT)?;
     tracer.process.signal(Signal::INT)?;
@@ -117,13 +117,13 @@ fn stop(tracer: &Tracer) -> Result<()> {
 /// Makes connections at the beginning of a second, until it was one. Returns that second, and
 /// what was made in it.
 fn in_one_second(
-    bench: &Bench,
+    context: &Context,
     rows: &Lines,
     shown: &mut Vec<String>,
 ) -> Result<(Duration, Counts)> {
     let load = Load {
         from: Family::Dual.clients()[..9].to_vec(),
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     for _ in 0..ATTEMPTS {
         // The row of a second comes when the second is over.

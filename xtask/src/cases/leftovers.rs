@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use super::bpf::bpf;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::process::poll_until;
 use super::tracer::Tracer;
 
@@ -18,16 +18,16 @@ const PROG_GET_NEXT_ID: libc::c_int = 11;
 const KPROBE_EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
 const KPROBES: &str = "/sys/kernel/debug/kprobes/list";
 
-pub(super) fn killed(bench: &Bench) -> Result<String> {
+pub(super) fn killed(context: &Context) -> Result<String> {
     let before = in_kernel()?;
-    let mut tracer = Tracer::start(&mut bench.conn_cli(bench.port))?;
+    let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
     let during: BTreeSet<_> = in_kernel()?.difference(&before).cloned().collect();
     ensure!(
         during.iter().any(|thing| thing.starts_with("program")),
         "the test is at fault: no program is seen while conn-cli runs"
     );
     ensure!(
-        bench.hook != Hook::Kretprobe || during.iter().any(|thing| thing.starts_with(KPROBES)),
+        context.hook != Hook::Kretprobe || during.iter().any(|thing| thing.starts_with(KPROBES)),
         "the test is at fault: no kprobe is seen while conn-cli runs"
     );
     tracer.process.signal(Signal::KILL)?;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::account::Account;
 use super::client::Load;
+use super::diagnostics::CountLine;
 use super::exact::Family;
 use super::flood::end_unread;
 use super::kernel;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Serve, Server};
 use super::text;
@@ -20,22 +20,22 @@ use super::tracer::Tracer;
 const CONNECTIONS: u32 = 50;
 
 /// `--count`: the first ones are shown and summed up, and no other.
-pub(super) fn count(bench: &Bench) -> Result<String> {
+pub(super) fn count(context: &Context) -> Result<String> {
     const COUNT: u32 = 10;
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     let mut tracer = Tracer::start(command.args(["--json", "--count", &COUNT.to_string()]))?;
     let stdout = tracer.stdout()?;
-    let load = Load::v4(bench.port, CONNECTIONS);
+    let load = Load::v4(context.port, CONNECTIONS);
     load.run()?;
     let ended = tracer.wait(stdout.rest()?)?;
     server.finish()?;
     let report = Report::of(&ended)?;
     let figures = report.check(&load.first(COUNT))?;
     ensure!(figures.not_shown == 0, "not every line: {figures}");
-    let account = Account::of(&ended)?;
+    let diagnostics = CountLine::of(&ended)?;
     ensure!(
-        account.connections == u64::from(COUNT),
+        diagnostics.connections == u64::from(COUNT),
         "the account is not of the summary: {}",
         ended.stderr.join(" | ")
     );
@@ -43,17 +43,17 @@ pub(super) fn count(bench: &Bench) -> Result<String> {
 }
 
 /// `--count` that is not reached, while more comes than can be shown.
-pub(super) fn count_not_reached(bench: &Bench) -> Result<String> {
+pub(super) fn count_not_reached(context: &Context) -> Result<String> {
     const CONNECTIONS: u32 = 3000;
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     command.args(["--json", "--count", "100000", "--buffer-size", "4096"]);
     let mut tracer = Tracer::start(&mut command)?;
     // Nobody reads it before the end.
     let stdout = tracer.take_stdout()?;
     let load = Load {
         threads: 4,
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     load.run()?;
     let served = server.finish()?;
@@ -61,13 +61,13 @@ pub(super) fn count_not_reached(bench: &Bench) -> Result<String> {
 }
 
 /// `--duration` ends it without a signal.
-pub(super) fn duration(bench: &Bench) -> Result<String> {
+pub(super) fn duration(context: &Context) -> Result<String> {
     const SECONDS: f64 = 2.0;
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     let mut tracer = Tracer::start(command.args(["--json", "--duration", "2s"]))?;
     let stdout = tracer.stdout()?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     ensure!(
         tracer.process.outlives(Duration::ZERO)?,
         "the test is at fault: the time was over before the connections were made"
@@ -81,12 +81,12 @@ pub(super) fn duration(bench: &Bench) -> Result<String> {
 }
 
 /// `--quiet`: nothing but the summary.
-pub(super) fn quiet(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+pub(super) fn quiet(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     let mut tracer = Tracer::start(command.args(["--json", "--quiet"]))?;
     let stdout = tracer.stdout()?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     let figures = Report::of(&ended)?.check_totals(&served)?;
@@ -94,25 +94,25 @@ pub(super) fn quiet(bench: &Bench) -> Result<String> {
         figures.shown == 0 && figures.not_shown == 0,
         "lines where none was asked for: {figures}"
     );
-    let account = Account::alone(&ended)?;
+    let diagnostics = CountLine::alone(&ended)?;
     ensure!(
-        account.not_shown.is_none(),
-        "an account of lines: {account:?}"
+        diagnostics.not_shown.is_none(),
+        "an account of lines: {diagnostics:?}"
     );
     Ok(figures.to_string())
 }
 
 /// `--max-clients`: the connections of all further clients are added up.
-pub(super) fn max_clients(bench: &Bench) -> Result<String> {
+pub(super) fn max_clients(context: &Context) -> Result<String> {
     const MAX_CLIENTS: usize = 2;
     // One thread: on several processors at once, one client more may find room.
-    let server = Server::start(Serve::threads(1, Family::V4.listen()), bench.port)?;
+    let server = Server::start(Serve::threads(1, Family::V4.listen()), context.port)?;
     let limit = ["--max-clients", &MAX_CLIENTS.to_string()];
-    let mut json = Tracer::start(bench.conn_cli(bench.port).args(limit).arg("--json"))?;
-    let mut text = Tracer::start(bench.conn_cli(bench.port).args(limit))?;
+    let mut json = Tracer::start(context.conn_cli(context.port).args(limit).arg("--json"))?;
+    let mut text = Tracer::start(context.conn_cli(context.port).args(limit))?;
     let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
     check_allocation(json.process.child.id())?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let report = Report::of(&json.finish(Signal::INT, &json_lines)?)?;
     let figures = report.figures(&served)?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::accept::Accept;
 use super::exact::{Count, Family, First, Protocol};
-use super::plan::{Bench, Hook, Place};
+use super::plan::{Context, Hook, Machine};
 use super::{
     dropped, filters, flood, forged, funnel, grouping, hostile, intervals, leftovers, limits,
     map_reader, memory, newcomers, no_btf, nobody, peers, ports, preemption, privileges, resets,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::vm::{Line, Processors};
 
-type Run = fn(&Bench) -> Result<String>;
+type Run = fn(&Context) -> Result<String>;
 
 enum Body {
     Count(Count),
@@ -24,7 +24,7 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) hooks: &'static [Hook],
     /// Whether it is run in a place with a hook.
-    pub(super) runs: fn(Place, Hook) -> bool,
+    pub(super) runs: fn(Machine, Hook) -> bool,
     body: Body,
 }
 
@@ -44,9 +44,11 @@ const WITH_AUTO: &[Hook] = &[
 const ACCEPTS: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry];
 
 /// The kernel of a guest that all cases are run in that are not of a few guests only.
-fn guest(place: Place) -> Option<Line> {
-    match place {
-        Place::Guest(line) | Place::Preemptible(line @ Line::V6_1, Processors::Two) => Some(line),
+fn guest(machine: Machine) -> Option<Line> {
+    match machine {
+        Machine::Guest(line) | Machine::Preemptible(line @ Line::V6_1, Processors::Two) => {
+            Some(line)
+        }
         _ => None,
     }
 }
@@ -56,73 +58,73 @@ fn has(line: Line, hook: Hook) -> bool {
     hook != Hook::Lsm || line != Line::V5_10
 }
 
-fn in_every_guest(place: Place, hook: Hook) -> bool {
-    guest(place).is_some_and(|line| has(line, hook))
+fn in_every_guest(machine: Machine, hook: Hook) -> bool {
+    guest(machine).is_some_and(|line| has(line, hook))
 }
 
 /// In the guests, and on the machine itself with what its kernel has.
-fn everywhere(place: Place, hook: Hook) -> bool {
-    match place {
+fn everywhere(machine: Machine, hook: Hook) -> bool {
+    match machine {
         // Without tracefs and securityfs mounted there may be no more.
-        Place::Native { has_kprobes: true } => hook != Hook::Lsm,
-        Place::Native { has_kprobes: false } => hook == Hook::Tracepoint,
-        _ => in_every_guest(place, hook),
+        Machine::Native { has_kprobes: true } => hook != Hook::Lsm,
+        Machine::Native { has_kprobes: false } => hook == Hook::Tracepoint,
+        _ => in_every_guest(machine, hook),
     }
 }
 
 /// In the guests with what sees the last stage, too; on the machine itself with what its kernel
 /// has.
-fn with_last_stage(place: Place, hook: Hook) -> bool {
-    everywhere(place, hook) && (hook.sees_accepts() || guest(place).is_none())
+fn with_last_stage(machine: Machine, hook: Hook) -> bool {
+    everywhere(machine, hook) && (hook.sees_accepts() || guest(machine).is_none())
 }
 
 /// With one hook: what is tested has nothing to do with how connections are seen.
-fn once(place: Place, hook: Hook) -> bool {
-    let usual = match place {
-        Place::Native { has_kprobes: false } => Hook::Tracepoint,
+fn once(machine: Machine, hook: Hook) -> bool {
+    let usual = match machine {
+        Machine::Native { has_kprobes: false } => Hook::Tracepoint,
         _ => Hook::Kretprobe,
     };
-    hook == usual && everywhere(place, hook)
+    hook == usual && everywhere(machine, hook)
 }
 
 /// Debian's 5.10 was built without MPTCP.
-fn with_mptcp(place: Place, hook: Hook) -> bool {
-    guest(place).is_some_and(|line| line != Line::V5_10 && has(line, hook))
+fn with_mptcp(machine: Machine, hook: Hook) -> bool {
+    guest(machine).is_some_and(|line| line != Line::V5_10 && has(line, hook))
 }
 
 /// Since 5.11 maps are accounted to a cgroup, not to the memory lock limit.
-fn with_memory_lock(place: Place, _: Hook) -> bool {
-    place == Place::Guest(Line::V5_10)
+fn with_memory_lock(machine: Machine, _: Hook) -> bool {
+    machine == Machine::Guest(Line::V5_10)
 }
 
 /// Where the kernel preempts its own code, with each hook, and elsewhere with the pair.
-fn beside_readers(place: Place, hook: Hook) -> bool {
-    match place {
-        Place::Preemptible(..) | Place::Guest(Line::Newest) => true,
-        Place::Guest(_) => matches!(hook, Hook::Auto | Hook::Kretprobe),
+fn beside_readers(machine: Machine, hook: Hook) -> bool {
+    match machine {
+        Machine::Preemptible(..) | Machine::Guest(Line::Newest) => true,
+        Machine::Guest(_) => matches!(hook, Hook::Auto | Hook::Kretprobe),
         _ => false,
     }
 }
 
-fn in_each_guest(place: Place, _: Hook) -> bool {
-    matches!(place, Place::Guest(_) | Place::Preemptible(..))
+fn in_each_guest(machine: Machine, _: Hook) -> bool {
+    matches!(machine, Machine::Guest(_) | Machine::Preemptible(..))
 }
 
 /// Kernels that can switch their preemption, and are not preemptible at first.
-fn switchable(place: Place, _: Hook) -> bool {
-    matches!(place, Place::Guest(Line::V6_1 | Line::V6_12))
+fn switchable(machine: Machine, _: Hook) -> bool {
+    matches!(machine, Machine::Guest(Line::V6_1 | Line::V6_12))
 }
 
-fn without_bpf_lsm(place: Place, hook: Hook) -> bool {
-    matches!(place, Place::Guest(line) if !has(line, hook))
+fn without_bpf_lsm(machine: Machine, hook: Hook) -> bool {
+    matches!(machine, Machine::Guest(line) if !has(line, hook))
 }
 
-fn locked_down(place: Place, _: Hook) -> bool {
-    place == Place::LockedDown
+fn locked_down(machine: Machine, _: Hook) -> bool {
+    machine == Machine::LockedDown
 }
 
-fn without_kprobes(place: Place, _: Hook) -> bool {
-    place == Place::Native { has_kprobes: false }
+fn without_kprobes(machine: Machine, _: Hook) -> bool {
+    machine == Machine::Native { has_kprobes: false }
 }
 
 const fn count(name: &'static str, count: Count) -> Case {
@@ -382,10 +384,10 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 impl Case {
-    pub(super) fn run(&self, bench: &Bench) -> Result<String> {
+    pub(super) fn run(&self, context: &Context) -> Result<String> {
         match &self.body {
-            Body::Count(count) => count.run(bench),
-            Body::Other(run) => run(bench),
+            Body::Count(count) => count.run(context),
+            Body::Other(run) => run(context),
         }
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::bpf::bpf;
 use super::client::Load;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::preemption;
 use super::process::{Lines, Process};
 use super::report::Report;
@@ -124,30 +124,30 @@ impl Reader {
     }
 }
 
-pub(super) fn batches(bench: &Bench) -> Result<String> {
-    beside(bench, How::Batches)
+pub(super) fn batches(context: &Context) -> Result<String> {
+    beside(context, How::Batches)
 }
 
-pub(super) fn paused(bench: &Bench) -> Result<String> {
-    beside(bench, How::Paused)
+pub(super) fn paused(context: &Context) -> Result<String> {
+    beside(context, How::Paused)
 }
 
-pub(super) fn keys(bench: &Bench) -> Result<String> {
-    beside(bench, How::Keys)
+pub(super) fn keys(context: &Context) -> Result<String> {
+    beside(context, How::Keys)
 }
 
-fn beside(bench: &Bench, how: How) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).args(["--json", "--quiet"]))?;
+fn beside(context: &Context, how: How) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]))?;
     let stdout = tracer.stdout()?;
     let reader = Reader::start(how)?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let times = reader.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     let served = server.finish()?;
     ensure!(times > 0, "the test is at fault: the reader read nothing");
-    let told = check(bench, &ended, &served)?;
-    let is_sure = how == How::Batches && preemption::misses_surely(bench)?;
+    let told = check(context, &ended, &served)?;
+    let is_sure = how == How::Batches && preemption::misses_surely(context)?;
     ensure!(
         told.connections < told.server || !is_sure,
         "the test is at fault: the reader did not disturb, {told}"
@@ -176,7 +176,7 @@ impl fmt::Display for Told {
 
 /// A hook that calls itself exact must have counted every connection, and another must have said
 /// that it may miss some, and if the kernel tells, how many at most.
-pub(super) fn check(bench: &Bench, ended: &Ended, served: &Counts) -> Result<Told> {
+pub(super) fn check(context: &Context, ended: &Ended, served: &Counts) -> Result<Told> {
     let report = Report::of(ended)?;
     let summary = &report.summary;
     let told = Told {
@@ -190,7 +190,7 @@ pub(super) fn check(bench: &Bench, ended: &Ended, served: &Counts) -> Result<Tol
     };
     let said = ended.stderr.join(" | ");
     ensure!(
-        bench.hook != Hook::Auto || told.exact,
+        context.hook != Hook::Auto || told.exact,
         "auto chose an inexact hook: {told}; {said}"
     );
     ensure!(

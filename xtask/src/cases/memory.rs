@@ -11,7 +11,7 @@ use super::cgroup::Cgroup;
 use super::client::Load;
 use super::exact::Family;
 use super::kernel;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Serve, Server};
 use super::tracer::Tracer;
@@ -21,13 +21,13 @@ use super::tracer::Tracer;
 const CLIENTS: u16 = 6000;
 
 /// Each client connects once. Before Linux 6.1 there is room for all from the beginning.
-pub(super) fn out_of_memory(bench: &Bench) -> Result<String> {
-    let server = Server::start(Serve::threads(4, Family::V4.listen()), bench.port)?;
+pub(super) fn out_of_memory(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(4, Family::V4.listen()), context.port)?;
     Cgroup::account_for_memory()?;
     let cgroup = Cgroup::new("conn-cli-memory")?;
     // It is the cgroup in which a map was made that is charged for it, wherever its process goes.
     cgroup.take(process::id())?;
-    let tracer = Tracer::start(bench.conn_cli(bench.port).args(["--json", "--quiet"]));
+    let tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]));
     Cgroup::leave(process::id())?;
     let mut tracer = tracer?;
     let stdout = tracer.stdout()?;
@@ -39,7 +39,7 @@ pub(super) fn out_of_memory(bench: &Bench) -> Result<String> {
     let load = Load {
         from: (0..CLIENTS).map(client).collect(),
         threads: 4,
-        ..Load::v4(bench.port, CLIENTS.into())
+        ..Load::v4(context.port, CLIENTS.into())
     };
     load.run()?;
     cgroup.limit_memory(None)?;

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::account::Account;
 use super::client::Load;
+use super::diagnostics::CountLine;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::privileges::refused;
 use super::report::Report;
 use super::server::{Counts, Serve, Server};
@@ -46,19 +46,19 @@ impl Drop for File {
     }
 }
 
-pub(super) fn newcomers(bench: &Bench) -> Result<String> {
-    let known = File::with("known", &format!("{}{BY_HAND}", summary_before(bench)?))?;
+pub(super) fn newcomers(context: &Context) -> Result<String> {
+    let known = File::with("known", &format!("{}{BY_HAND}", summary_before(context)?))?;
     let known = format!("--known {}", known.0.display());
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
     let options = [
         "--new --json".into(),
         format!("{known} --json"),
         known.clone(),
     ];
-    let several = Several::start(|| bench.conn_cli(bench.port), options)?;
+    let several = Several::start(|| context.conn_cli(context.port), options)?;
     let load = Load {
         from: Family::Dual.clients(),
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     let made = load.run()?;
     let served = server.finish()?;
@@ -78,13 +78,13 @@ pub(super) fn newcomers(bench: &Bench) -> Result<String> {
 }
 
 /// What conn-cli writes of a run in which some of the clients connect.
-fn summary_before(bench: &Bench) -> Result<String> {
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--quiet"))?;
+fn summary_before(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--quiet"))?;
     let stdout = tracer.stdout()?;
     let load = Load {
         from: addresses(&BEFORE)?.into_iter().collect(),
-        ..Load::v4(bench.port, 7)
+        ..Load::v4(context.port, 7)
     };
     load.run()?;
     server.finish()?;
@@ -125,22 +125,25 @@ fn once(lines: &Counts, new: &BTreeSet<IpAddr>) -> Result<()> {
 }
 
 fn check_account(ended: &Ended, served: &Counts) -> Result<()> {
-    let expected = Account {
+    let expected = CountLine {
         connections: served.values().sum(),
         addresses: served.len() as u64,
         not_shown: Some(0),
     };
-    let account = Account::alone(ended)?;
-    ensure!(account == expected, "{account:?} instead of {expected:?}");
+    let diagnostics = CountLine::alone(ended)?;
+    ensure!(
+        diagnostics == expected,
+        "{diagnostics:?} instead of {expected:?}"
+    );
     Ok(())
 }
 
 /// A file that cannot be used: conn-cli says so and nothing else, not that it traces.
-pub(super) fn refused_files(bench: &Bench) -> Result<String> {
+pub(super) fn refused_files(context: &Context) -> Result<String> {
     let bad = File::with("bad-known", "127.0.0.1\n10.0.0.0/33\n")?;
     let name = bad.0.to_str().context("not UTF-8")?.to_owned();
     let with = |file: &str| {
-        let mut command = bench.conn_cli(bench.port);
+        let mut command = context.conn_cli(context.port);
         command.args(["--known", file]);
         command
     };

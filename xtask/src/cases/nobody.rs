@@ -5,7 +5,7 @@ use rustix::process::Signal;
 
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Serve, Server};
 use super::tracer::Tracer;
@@ -14,12 +14,13 @@ const CLIENTS: u32 = 3;
 const THREADS: u32 = 64;
 
 /// A server that has not begun to accept, and what is said of other servers at the beginning.
-pub(super) fn nobody_accepts(bench: &Bench) -> Result<String> {
-    let nobody = said_at_the_beginning(bench, &format!("Nobody listens on port {}", bench.port))?;
-    let busy = Server::start(Serve::threads(THREADS, Family::V4.listen()), bench.port)?;
-    let listening = said_at_the_beginning(bench, "Listening: ")?;
+pub(super) fn nobody_accepts(context: &Context) -> Result<String> {
+    let nobody =
+        said_at_the_beginning(context, &format!("Nobody listens on port {}", context.port))?;
+    let busy = Server::start(Serve::threads(THREADS, Family::V4.listen()), context.port)?;
+    let listening = said_at_the_beginning(context, "Listening: ")?;
     let expected = [
-        format!("127.0.0.1:{} ", bench.port),
+        format!("127.0.0.1:{} ", context.port),
         format!("(pid {})", busy.pid()),
         format!(", {THREADS} threads waiting in accept, queue 0 of "),
     ];
@@ -28,13 +29,13 @@ pub(super) fn nobody_accepts(bench: &Bench) -> Result<String> {
         "not {expected:?}: {listening}"
     );
     busy.finish()?;
-    let waiting = some_wait(bench)?;
+    let waiting = some_wait(context)?;
     Ok(format!("{nobody} | {listening} | {waiting}"))
 }
 
 /// The line that contains this, of a conn-cli that sees no connection.
-fn said_at_the_beginning(bench: &Bench, text: &str) -> Result<String> {
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+fn said_at_the_beginning(context: &Context, text: &str) -> Result<String> {
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
     let line = tracer.wait_for(text)?;
     let report = Report::of(&tracer.finish(Signal::INT, &stdout)?)?;
@@ -47,15 +48,15 @@ fn said_at_the_beginning(bench: &Bench, text: &str) -> Result<String> {
 }
 
 /// Some clients connect and are not accepted; once they are, they are counted.
-fn some_wait(bench: &Bench) -> Result<String> {
+fn some_wait(context: &Context) -> Result<String> {
     let serve = Serve {
         hold: true,
         ..Serve::threads(1, Family::V4.listen())
     };
-    let mut server = Server::start(serve, bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+    let mut server = Server::start(serve, context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
-    let load = Load::v4(bench.port, CLIENTS);
+    let load = Load::v4(context.port, CLIENTS);
     let waiting = (0..CLIENTS)
         .map(|ticket| load.open(ticket))
         .collect::<Result<Vec<_>>>()?;

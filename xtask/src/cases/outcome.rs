@@ -62,12 +62,12 @@ impl Outcome {
 
 /// Holds the outcomes against the list of what was to run.
 #[derive(Clone, Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Results {
     expected: Vec<Id>,
     outcomes: Vec<Outcome>,
 }
 
-impl Ledger {
+impl Results {
     pub(crate) fn new(expected: Vec<Id>) -> Self {
         Self {
             expected,
@@ -102,7 +102,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Display for Ledger {
+impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -150,18 +150,18 @@ mod tests {
 
     #[test]
     fn all_passed_needs_every_expected_case() {
-        let mut ledger = Ledger::new(vec![id("ipv4"), id("ipv6")]);
-        ledger.record(outcome("ipv4", true));
-        assert!(!ledger.all_passed());
-        assert_eq!(ledger.did_not_run(), [&id("ipv6")]);
-        ledger.record(outcome("ipv6", true));
-        assert!(ledger.all_passed());
-        ledger.record(outcome("ipv6", false));
-        assert!(!ledger.all_passed());
+        let mut results = Results::new(vec![id("ipv4"), id("ipv6")]);
+        results.record(outcome("ipv4", true));
+        assert!(!results.all_passed());
+        assert_eq!(results.did_not_run(), [&id("ipv6")]);
+        results.record(outcome("ipv6", true));
+        assert!(results.all_passed());
+        results.record(outcome("ipv6", false));
+        assert!(!results.all_passed());
     }
 
     #[test]
     fn an_empty_list_is_no_pass() {
-        assert!(!Ledger::new(Vec::new()).all_passed());
+        assert!(!Results::new(Vec::new()).all_passed());
     }
 }

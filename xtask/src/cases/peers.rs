@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::poll_until;
 use super::server::{Serve, Server};
 use crate::command;
@@ -28,9 +28,9 @@ fn program(name: &str) -> Result<PathBuf> {
 }
 
 /// Each SYN has a line of tcpdump's, and a server in trouble is seen by ss and nstat.
-pub(super) fn peers(bench: &Bench) -> Result<String> {
-    let syns = syns_are_shown(bench)?;
-    let (listener, counted) = trouble_is_shown(bench)?;
+pub(super) fn peers(context: &Context) -> Result<String> {
+    let syns = syns_are_shown(context)?;
+    let (listener, counted) = trouble_is_shown(context)?;
     Ok(format!(
         "syns={syns} waiting={} backlog={} drops={} overflows={} listen_drops={}",
         listener.waiting,
@@ -41,13 +41,13 @@ pub(super) fn peers(bench: &Bench) -> Result<String> {
     ))
 }
 
-fn syns_are_shown(bench: &Bench) -> Result<usize> {
-    let server = Server::plain(bench.port)?;
+fn syns_are_shown(context: &Context) -> Result<usize> {
+    let server = Server::plain(context.port)?;
     let syn = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn";
-    let tcpdump = Tcpdump::start("lo", &format!("dst port {} and {syn}", bench.port))?;
+    let tcpdump = Tcpdump::start("lo", &format!("dst port {} and {syn}", context.port))?;
     let load = Load {
         threads: 4,
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     load.run()?;
     let served: u64 = server.finish()?.values().sum();
@@ -62,7 +62,7 @@ fn syns_are_shown(bench: &Bench) -> Result<usize> {
 
 /// Fills the queue of a server that accepts nothing yet, so that the next client's SYN is
 /// dropped, and sent again once there is room.
-fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
+fn trouble_is_shown(context: &Context) -> Result<(Listener, Counters)> {
     const DELAY: u32 = 10;
     let names = [LISTEN_OVERFLOWS, LISTEN_DROPS];
     let serve = Serve {
@@ -70,13 +70,13 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
         ..Serve::slowly(DELAY, Family::V4.listen())
     };
     let room = u32::from(serve.backlog) + 1;
-    let mut server = Server::start(serve, bench.port)?;
+    let mut server = Server::start(serve, context.port)?;
     let before = Counters::read(&names)?;
-    let clients = Load::v4(bench.port, 1);
+    let clients = Load::v4(context.port, 1);
     let waiting = (0..room)
         .map(|ticket| clients.open(ticket))
         .collect::<Result<Vec<_>>>()?;
-    let full = sockets::only_one(bench.port)?;
+    let full = sockets::only_one(context.port)?;
     ensure!(
         full.waiting == u64::from(room)
             && full.backlog == u64::from(serve.backlog)
@@ -84,7 +84,7 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
         "not a full queue without a drop: {full:?}"
     );
     let too_many = clients.start()?;
-    let dropped_any = || Ok(sockets::only_one(bench.port)?.drops > 0);
+    let dropped_any = || Ok(sockets::only_one(context.port)?.drops > 0);
     poll_until("the server dropped a SYN", dropped_any)?;
     server.release()?;
     for connection in waiting {
@@ -92,7 +92,7 @@ fn trouble_is_shown(bench: &Bench) -> Result<(Listener, Counters)> {
     }
     too_many.finish()?;
     let counted = Counters::read(&names)?.since(&before)?;
-    let after = sockets::only_one(bench.port)?;
+    let after = sockets::only_one(context.port)?;
     let served: u64 = server.finish()?.values().sum();
     ensure!(
         served == u64::from(room) + 1,

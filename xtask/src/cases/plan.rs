@@ -51,7 +51,7 @@ impl fmt::Display for Hook {
 
 /// What a case is run with.
 #[derive(Clone, Debug)]
-pub(super) struct Bench {
+pub(super) struct Context {
     pub(super) conn_cli: PathBuf,
     pub(super) hook: Hook,
     /// The server's port; the next one is free too.
@@ -62,7 +62,7 @@ pub(super) struct Bench {
     pub(super) hidden: Option<&'static str>,
 }
 
-impl Bench {
+impl Context {
     /// conn-cli that watches `port` with this bench's hook.
     pub(super) fn conn_cli(&self, port: u16) -> Command {
         self.with(port, &["--probe", &self.hook.to_string()])
@@ -88,9 +88,9 @@ impl Bench {
 
 /// Where a case is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Machine {
     Guest(Line),
-    /// A guest whose kernel preempts its own code. Linux 7 always does, so [`Place::Guest`] of it is
+    /// A guest whose kernel preempts its own code. Linux 7 always does, so [`Machine::Guest`] of it is
     /// another.
     Preemptible(Line, Processors),
     /// A guest whose kernel is locked down.
@@ -112,12 +112,12 @@ pub(crate) enum Depth {
 
 impl Depth {
     /// Whether cases are run in a place with a hook.
-    fn includes(self, place: Place, hook: Hook) -> bool {
-        let is_heavy = match place {
+    fn includes(self, machine: Machine, hook: Hook) -> bool {
+        let is_heavy = match machine {
             // The newest kernel runs them.
-            Place::Guest(Line::V6_1 | Line::V6_12) => hook == Hook::Lsm,
+            Machine::Guest(Line::V6_1 | Line::V6_12) => hook == Hook::Lsm,
             // One processor is preempted more often.
-            Place::Preemptible(_, processors) => processors != Processors::One,
+            Machine::Preemptible(_, processors) => processors != Processors::One,
             _ => false,
         };
         self == Self::All || !is_heavy
@@ -125,15 +125,14 @@ impl Depth {
 }
 
 /// What is to run in a place; `only`, if not empty, names the cases wanted.
-pub(crate) fn planned(place: Place, only: &[String], depth: Depth) -> Vec<Id> {
+pub(crate) fn planned(machine: Machine, only: &[String], depth: Depth) -> Vec<Id> {
     CASES
         .iter()
         .filter(|case| only.is_empty() || only.iter().any(|name| name == case.name))
         .flat_map(|case| {
-            let hooks = case
-                .hooks
-                .iter()
-                .filter(move |hook| depth.includes(place, **hook) && (case.runs)(place, **hook));
+            let hooks = case.hooks.iter().filter(move |hook| {
+                depth.includes(machine, **hook) && (case.runs)(machine, **hook)
+            });
             hooks.map(|hook| Id {
                 case: case.name.to_owned(),
                 hook: hook.to_string(),
@@ -163,7 +162,7 @@ pub(super) fn run(id: &Id, conn_cli: PathBuf, port: u16) -> Result<String> {
         .into_iter()
         .find(|hook| hook.to_string() == id.hook)
         .with_context(|| format!("no hook {}", id.hook))?;
-    case.run(&Bench {
+    case.run(&Context {
         conn_cli,
         hook,
         port,
@@ -183,29 +182,32 @@ mod tests {
         }
     }
 
-    const PLACES: [Place; 9] = [
-        Place::Guest(Line::V5_10),
-        Place::Guest(Line::V6_1),
-        Place::Guest(Line::V6_12),
-        Place::Guest(Line::Newest),
-        Place::Preemptible(Line::V6_1, Processors::One),
-        Place::Preemptible(Line::V6_1, Processors::Two),
-        Place::LockedDown,
-        Place::Native { has_kprobes: false },
-        Place::Native { has_kprobes: true },
+    const MACHINES: [Machine; 9] = [
+        Machine::Guest(Line::V5_10),
+        Machine::Guest(Line::V6_1),
+        Machine::Guest(Line::V6_12),
+        Machine::Guest(Line::Newest),
+        Machine::Preemptible(Line::V6_1, Processors::One),
+        Machine::Preemptible(Line::V6_1, Processors::Two),
+        Machine::LockedDown,
+        Machine::Native { has_kprobes: false },
+        Machine::Native { has_kprobes: true },
     ];
 
     #[test]
     fn every_place_has_cases() {
-        for place in Line::ALL.map(Place::Guest) {
-            assert!(planned(place, &[], Depth::Usual).len() > 70, "{place:?}");
+        for machine in Line::ALL.map(Machine::Guest) {
+            assert!(
+                planned(machine, &[], Depth::Usual).len() > 70,
+                "{machine:?}"
+            );
         }
-        assert!(planned(Place::Native { has_kprobes: false }, &[], Depth::Usual).len() > 20);
-        assert!(planned(Place::Native { has_kprobes: true }, &[], Depth::Usual).len() > 30);
-        assert!(!planned(Place::LockedDown, &[], Depth::Usual).is_empty());
+        assert!(planned(Machine::Native { has_kprobes: false }, &[], Depth::Usual).len() > 20);
+        assert!(planned(Machine::Native { has_kprobes: true }, &[], Depth::Usual).len() > 30);
+        assert!(!planned(Machine::LockedDown, &[], Depth::Usual).is_empty());
         let preemptible = |depth| {
-            let place = Place::Preemptible(Line::V6_1, Processors::Two);
-            planned(place, &[], depth).len()
+            let machine = Machine::Preemptible(Line::V6_1, Processors::Two);
+            planned(machine, &[], depth).len()
         };
         assert!(preemptible(Depth::All) > 100 && preemptible(Depth::Usual) == 0);
     }
@@ -214,8 +216,8 @@ mod tests {
     fn every_case_is_run_somewhere_with_each_of_its_hooks() {
         for case in CASES {
             for hook in case.hooks {
-                let runs = |place: &Place| (case.runs)(*place, *hook);
-                assert!(PLACES.iter().any(runs), "{hook} {}", case.name);
+                let runs = |machine: &Machine| (case.runs)(*machine, *hook);
+                assert!(MACHINES.iter().any(runs), "{hook} {}", case.name);
             }
         }
     }

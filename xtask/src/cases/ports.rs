@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use super::client::Load;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::Server;
 use super::text;
@@ -24,12 +24,12 @@ const NOT_WATCHED: [u16; 2] = [1, 5];
 /// The fewest connections to a port: more than there are addresses.
 const CONNECTIONS: u32 = 10;
 
-pub(super) fn list(bench: &Bench) -> Result<String> {
-    let first = free_ports(bench.port)?;
+pub(super) fn list(context: &Context) -> Result<String> {
+    let first = free_ports(context.port)?;
     let list = format!("{first},{}-{}", first + 2, first + 4);
     let options = ["--port", &list];
-    let mut json = Tracer::start(bench.conn_cli(first + 6).args(options).arg("--json"))?;
-    let mut text = Tracer::start(bench.conn_cli(first + 6).args(options))?;
+    let mut json = Tracer::start(context.conn_cli(first + 6).args(options).arg("--json"))?;
+    let mut text = Tracer::start(context.conn_cli(first + 6).args(options))?;
     let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
     let mut served = PortCounts::new();
     for offset in WATCHED.into_iter().chain(NOT_WATCHED) {

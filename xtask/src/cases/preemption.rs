@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::client::Load;
 use super::exact::Count;
 use super::map_reader::check;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::report::Report;
 use super::server::Server;
 use super::setting::Setting;
@@ -27,9 +27,9 @@ pub(super) fn is_preemptible() -> Result<bool> {
 
 /// Whether a program that reads many entries of a map surely makes the hook miss connections: one
 /// processor is preempted by each of them.
-pub(super) fn misses_surely(bench: &Bench) -> Result<bool> {
+pub(super) fn misses_surely(context: &Context) -> Result<bool> {
     let is_alone = thread::available_parallelism()?.get() == 1;
-    Ok(is_alone && bench.hook == Hook::Kretprobe && is_preemptible()?)
+    Ok(is_alone && context.hook == Hook::Kretprobe && is_preemptible()?)
 }
 
 /// The hook that `auto` must have, and whether the announcement must say why it is not the pair.
@@ -41,21 +41,21 @@ fn expected() -> Result<(&'static str, bool)> {
 }
 
 /// Without debugfs the version, the command line and the configuration tell the preemption.
-pub(super) fn chosen(bench: &Bench) -> Result<String> {
+pub(super) fn chosen(context: &Context) -> Result<String> {
     let mut chosen = Vec::new();
     for hidden in [None, Some(hidden::DEBUGFS)] {
-        let bench = Bench {
+        let context = Context {
             hidden,
-            ..bench.clone()
+            ..context.clone()
         };
-        chosen.push(choose(&bench).with_context(|| format!("without {hidden:?}"))?);
+        chosen.push(choose(&context).with_context(|| format!("without {hidden:?}"))?);
     }
     let one: BTreeSet<_> = chosen.into_iter().collect();
     Ok(Vec::from_iter(one).join(" | "))
 }
 
-fn choose(bench: &Bench) -> Result<String> {
-    let (_, ended) = Count::PLAIN.trace(bench)?;
+fn choose(context: &Context) -> Result<String> {
+    let (_, ended) = Count::PLAIN.trace(context)?;
     let (hook, says_why) = expected()?;
     let announced = &ended.stderr[0];
     let summary = &Report::of(&ended)?.summary;
@@ -74,12 +74,12 @@ fn choose(bench: &Bench) -> Result<String> {
 const PREEMPT: &str = "/sys/kernel/debug/sched/preempt";
 
 /// The preemption is switched while the pair counts.
-pub(super) fn switched(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).args(["--json", "--quiet"]))?;
+pub(super) fn switched(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]))?;
     let stdout = tracer.stdout()?;
     let _full = Setting::set(PREEMPT, "full")?;
-    Load::v4(bench.port, 20).run()?;
+    Load::v4(context.port, 20).run()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     let served = server.finish()?;
     let said = ended.stderr.join(" | ");
@@ -110,25 +110,25 @@ const ROUNDS: u32 = 5;
 const CLIENTS: u32 = 1000;
 
 /// Two conn-cli, of which one ends again and again while connections are accepted.
-pub(super) fn two_at_once(bench: &Bench) -> Result<String> {
-    let other = bench.port + 1;
-    let servers = [Server::plain(bench.port)?, Server::plain(other)?];
+pub(super) fn two_at_once(context: &Context) -> Result<String> {
+    let other = context.port + 1;
+    let servers = [Server::plain(context.port)?, Server::plain(other)?];
     let options = ["--json", "--quiet"];
-    let mut long = Tracer::start(bench.conn_cli(other).args(options))?;
+    let mut long = Tracer::start(context.conn_cli(other).args(options))?;
     let stdout = long.stdout()?;
     // The one that ends is as users run it, and must be exact beside the other, too.
-    let auto = Bench {
+    let auto = Context {
         hook: Hook::Auto,
-        ..bench.clone()
+        ..context.clone()
     };
     let beside = Load::v4(other, u32::MAX).start()?;
     let address = |number: u32| IpAddr::from(Ipv4Addr::from(0x7f01_0000 + number));
     let load = Load {
         from: (1..=CLIENTS).map(address).collect(),
-        ..Load::v4(bench.port, CLIENTS)
+        ..Load::v4(context.port, CLIENTS)
     };
     for round in 0..ROUNDS {
-        let mut short = Tracer::start(auto.conn_cli(bench.port).args(options))?;
+        let mut short = Tracer::start(auto.conn_cli(context.port).args(options))?;
         let stdout = short.stdout()?;
         let made = load.run()?;
         let ended = short.finish(Signal::INT, &stdout)?;
@@ -142,9 +142,9 @@ pub(super) fn two_at_once(bench: &Bench) -> Result<String> {
     let ended: Ended = long.finish(Signal::INT, &stdout)?;
     let [server, other] = servers;
     server.finish()?;
-    let told = check(bench, &ended, &other.finish()?)?;
+    let told = check(context, &ended, &other.finish()?)?;
     ensure!(
-        told.connections < told.server || !misses_surely(bench)?,
+        told.connections < told.server || !misses_surely(context)?,
         "the test is at fault: nothing was missed, {told}"
     );
     Ok(format!("{ROUNDS} short runs exact; {told}"))

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::as_user;
 use super::exact::Count;
-use super::plan::Bench;
+use super::plan::Context;
 use super::setting::Setting;
 use super::tracer::run_to_end;
 
@@ -16,53 +16,53 @@ const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 const SMALL_MEMORY_LOCK: &str = "65536";
 
 /// An ordinary user needs two capabilities, and then counts as well as root does.
-pub(super) fn two_capabilities(bench: &Bench) -> Result<String> {
+pub(super) fn two_capabilities(context: &Context) -> Result<String> {
     let _paranoid = Setting::set(PERF_PARANOID, "2")?;
-    let as_user = Bench {
+    let as_user = Context {
         as_user: Some(&["--bpf-and-perfmon"]),
-        ..bench.clone()
+        ..context.clone()
     };
     Count::PLAIN.run(&as_user)
 }
 
 /// Debian's and Ubuntu's kernels can keep perf events, which kprobes hang on, for root.
-pub(super) fn perf_paranoid(bench: &Bench) -> Result<String> {
+pub(super) fn perf_paranoid(context: &Context) -> Result<String> {
     let _paranoid = Setting::set(PERF_PARANOID, "3")?;
-    let mut command = as_user::command(&["--bpf-and-perfmon"], &bench.conn_cli(bench.port));
+    let mut command = as_user::command(&["--bpf-and-perfmon"], &context.conn_cli(context.port));
     refused(&mut command, 1, &["perf_event_paranoid"])
 }
 
-pub(super) fn not_root(bench: &Bench) -> Result<String> {
-    let mut command = as_user::command(&[], &bench.conn_cli(bench.port));
+pub(super) fn not_root(context: &Context) -> Result<String> {
+    let mut command = as_user::command(&[], &context.conn_cli(context.port));
     refused(&mut command, 1, &["cap_bpf", "cap_perfmon", "sudo"])
 }
 
-pub(super) fn memory_lock(bench: &Bench) -> Result<String> {
+pub(super) fn memory_lock(context: &Context) -> Result<String> {
     let options = ["--bpf-and-perfmon", "--memory-lock", SMALL_MEMORY_LOCK];
-    let mut command = as_user::command(&options, &bench.conn_cli(bench.port));
+    let mut command = as_user::command(&options, &context.conn_cli(context.port));
     refused(&mut command, 1, &["memory lock limit"])
 }
 
-pub(super) fn lockdown(bench: &Bench) -> Result<String> {
-    refused(&mut bench.conn_cli(bench.port), 1, &["lockdown"])
+pub(super) fn lockdown(context: &Context) -> Result<String> {
+    refused(&mut context.conn_cli(context.port), 1, &["lockdown"])
 }
 
 /// An LSM program would attach there, and never run.
-pub(super) fn no_bpf_lsm(bench: &Bench) -> Result<String> {
+pub(super) fn no_bpf_lsm(context: &Context) -> Result<String> {
     refused(
-        &mut bench.conn_cli(bench.port),
+        &mut context.conn_cli(context.port),
         1,
         &["security modules", "lsm="],
     )
 }
 
-pub(super) fn no_kprobes(bench: &Bench) -> Result<String> {
-    refused(&mut bench.conn_cli(bench.port), 1, &["kprobes"])
+pub(super) fn no_kprobes(context: &Context) -> Result<String> {
+    refused(&mut context.conn_cli(context.port), 1, &["kprobes"])
 }
 
-pub(super) fn bad_port(bench: &Bench) -> Result<String> {
+pub(super) fn bad_port(context: &Context) -> Result<String> {
     refused(
-        bench.conn_cli(bench.port).args(["--port", "65536"]),
+        context.conn_cli(context.port).args(["--port", "65536"]),
         2,
         &["65536"],
     )

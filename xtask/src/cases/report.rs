@@ -42,15 +42,15 @@ impl fmt::Display for Figures {
 
 /// Connections are missing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fewer(Figures);
+pub(super) struct MissingConnections(Figures);
 
-impl fmt::Display for Fewer {
+impl fmt::Display for MissingConnections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not the server's count: {}", self.0)
     }
 }
 
-impl std::error::Error for Fewer {}
+impl std::error::Error for MissingConnections {}
 
 impl Figures {
     /// A connection has a line or is counted as one without.
@@ -143,7 +143,7 @@ impl Report {
     pub(super) fn check_totals(&self, server: &Counts) -> Result<Figures> {
         let figures = self.figures(server)?;
         if figures.connections < figures.server {
-            bail!(Fewer(figures));
+            bail!(MissingConnections(figures));
         }
         ensure!(
             figures.connections == figures.server,
@@ -254,7 +254,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::ExitStatus;
 
-    use super::super::account::AT_LEAST;
+    use super::super::diagnostics::AT_LEAST;
     use super::*;
 
     fn ended(not_shown: u64, unreadable: u64) -> Ended {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::client::Load;
 use super::exact::Family;
 use super::hidden;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::poll_until;
 use super::report::Report;
 use super::server::{Counts, Serve, Server};
@@ -20,30 +20,30 @@ const CONNECTIONS: u32 = 40;
 /// `TCP_ESTABLISHED` as `/proc/net/tcp` writes it.
 const ESTABLISHED: &str = "01";
 
-pub(super) fn ipv4(bench: &Bench) -> Result<String> {
-    exact(bench, Family::V4)
+pub(super) fn ipv4(context: &Context) -> Result<String> {
+    exact(context, Family::V4)
 }
 
-pub(super) fn dual_stack(bench: &Bench) -> Result<String> {
-    exact(bench, Family::Dual)
+pub(super) fn dual_stack(context: &Context) -> Result<String> {
+    exact(context, Family::Dual)
 }
 
-fn exact(bench: &Bench, family: Family) -> Result<String> {
-    let (ended, served) = reset_early(bench, family)?;
+fn exact(context: &Context, family: Family) -> Result<String> {
+    let (ended, served) = reset_early(context, family)?;
     let report = Report::of(&ended)?;
     let figures = report.check(&served)?;
-    report.check_live(&[("local_port", bench.port.into())])?;
+    report.check_live(&[("local_port", context.port.into())])?;
     Ok(figures.to_string())
 }
 
 /// Without BTF the port of a reset socket is not to be found, and conn-cli says of how
 /// many that was so.
-pub(super) fn without_btf(bench: &Bench) -> Result<String> {
-    let bench = Bench {
+pub(super) fn without_btf(context: &Context) -> Result<String> {
+    let context = Context {
         hidden: Some(hidden::BTF),
-        ..bench.clone()
+        ..context.clone()
     };
-    let (ended, served) = reset_early(&bench, Family::V4)?;
+    let (ended, served) = reset_early(&context, Family::V4)?;
     let report = Report::of(&ended)?;
     let figures = report.figures(&served)?;
     let reset = u64::from(CONNECTIONS / 2);
@@ -62,17 +62,17 @@ pub(super) fn without_btf(bench: &Bench) -> Result<String> {
 
 /// The server accepts nothing until all clients are connected and every other one has
 /// gone. Returns what conn-cli wrote and what the server accepted: all of them.
-fn reset_early(bench: &Bench, family: Family) -> Result<(Ended, Counts)> {
+fn reset_early(context: &Context, family: Family) -> Result<(Ended, Counts)> {
     let serve = Serve {
         hold: true,
         ..Serve::threads(1, family.listen())
     };
-    let mut server = Server::start(serve, bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+    let mut server = Server::start(serve, context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
     let clients = Load {
         from: family.clients(),
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     let (mut staying, mut leaving) = (Vec::new(), Vec::new());
     for ticket in 0..CONNECTIONS {
@@ -83,9 +83,9 @@ fn reset_early(bench: &Bench, family: Family) -> Result<(Ended, Counts)> {
         };
         half.push(clients.open(ticket)?);
     }
-    wait_until_established(bench.port, staying.len() + leaving.len())?;
+    wait_until_established(context.port, staying.len() + leaving.len())?;
     drop(leaving);
-    wait_until_established(bench.port, staying.len())?;
+    wait_until_established(context.port, staying.len())?;
     server.release()?;
     // The last one stays, and the server accepts in order: it has accepted all after this.
     for connection in staying {

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
-use super::account::Account;
 use super::client::Load;
-use super::plan::Bench;
+use super::diagnostics::CountLine;
+use super::plan::Context;
 use super::process::{Lines, Process, poll_until};
 use super::report::Report;
 use super::server::{Counts, Server};
@@ -29,25 +29,25 @@ const WATCHED: Duration = Duration::from_millis(500);
 /// How long it may take to end at once, on an emulated machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-pub(super) fn hang_up(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).arg("--json"))?;
+pub(super) fn hang_up(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::HUP, &stdout)?;
     Ok(Report::of(&ended)?.check(&served)?.to_string())
 }
 
 /// What is started by `nohup` goes on.
-pub(super) fn nohup(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+pub(super) fn nohup(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     ignore_hang_up(command.arg("--json"));
     let mut tracer = Tracer::start(&mut command)?;
     let stdout = tracer.stdout()?;
     tracer.process.signal(Signal::HUP)?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let mut lines = stdout.take(CONNECTIONS)?;
     let served = server.finish()?;
     tracer.process.signal(Signal::TERM)?;
@@ -70,8 +70,8 @@ fn ignore_hang_up(command: &mut Command) {
 }
 
 /// A second SIGTERM, which service managers send, loses nothing.
-pub(super) fn two_terms(bench: &Bench) -> Result<String> {
-    let mut stalled = Stalled::start(bench)?;
+pub(super) fn two_terms(context: &Context) -> Result<String> {
+    let mut stalled = Stalled::start(context)?;
     stalled.begin_to_end(Signal::TERM)?;
     stalled.tracer.process.signal(Signal::TERM)?;
     stalled.ensure_it_waits()?;
@@ -85,8 +85,8 @@ pub(super) fn two_terms(bench: &Bench) -> Result<String> {
 }
 
 /// A second SIGINT is somebody who has lost patience.
-pub(super) fn second_interrupt(bench: &Bench) -> Result<String> {
-    let stalled = Stalled::start(bench)?;
+pub(super) fn second_interrupt(context: &Context) -> Result<String> {
+    let stalled = Stalled::start(context)?;
     stalled.begin_to_end(Signal::INT)?;
     stalled.ensure_it_waits()?;
     let start = Instant::now();
@@ -100,9 +100,9 @@ pub(super) fn second_interrupt(bench: &Bench) -> Result<String> {
         ended.status
     );
     let served: u64 = stalled.served.values().sum();
-    let account = Account::alone(&ended)?;
+    let diagnostics = CountLine::alone(&ended)?;
     ensure!(
-        account.connections == served && account.not_shown == Some(served),
+        diagnostics.connections == served && diagnostics.not_shown == Some(served),
         "not an account of {served} connections and no line: {said}"
     );
     Ok(format!("said: {said}"))
@@ -116,11 +116,11 @@ struct Stalled {
 }
 
 impl Stalled {
-    fn start(bench: &Bench) -> Result<Self> {
-        let server = Server::plain(bench.port)?;
+    fn start(context: &Context) -> Result<Self> {
+        let server = Server::plain(context.port)?;
         let (stdout, writer) = full_pipe()?;
-        let tracer = Tracer::start_onto(bench.conn_cli(bench.port).arg("--json"), writer)?;
-        Load::v4(bench.port, CONNECTIONS).run()?;
+        let tracer = Tracer::start_onto(context.conn_cli(context.port).arg("--json"), writer)?;
+        Load::v4(context.port, CONNECTIONS).run()?;
         let served = server.finish()?;
         Ok(Self {
             tracer,

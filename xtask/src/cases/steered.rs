@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Serve, Server};
 use super::setting::Setting;
@@ -18,15 +18,15 @@ const RECEIVERS: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";
 const CONNECTIONS: u32 = 3000;
 const THREADS: u32 = 8;
 
-pub(super) fn steered(bench: &Bench) -> Result<String> {
+pub(super) fn steered(context: &Context) -> Result<String> {
     let _steered = Setting::set(RECEIVERS, "3")?;
     let serve = Serve::threads(THREADS, Family::V4.listen());
-    let server = Server::start(serve, bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).args(["--json", "--quiet"]))?;
+    let server = Server::start(serve, context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]))?;
     let stdout = tracer.stdout()?;
     let load = Load {
         threads: THREADS,
-        ..Load::v4(bench.port, CONNECTIONS)
+        ..Load::v4(context.port, CONNECTIONS)
     };
     let made = load.run()?;
     let served = server.finish()?;

@@ -5,9 +5,9 @@ use std::fs::File;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::account::Account;
 use super::client::Load;
-use super::plan::Bench;
+use super::diagnostics::CountLine;
+use super::plan::Context;
 use super::process::{Lines, Process, first_line};
 use super::report::Report;
 use super::server::Server;
@@ -16,39 +16,39 @@ use super::tracer::{Ended, Tracer, piped};
 const CONNECTIONS: u32 = 20;
 
 /// Whoever reads conn-cli's output has enough after one line, as `head -1` has.
-pub(super) fn reader_closes(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut tracer = Tracer::start(&mut bench.conn_cli(bench.port))?;
+pub(super) fn reader_closes(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
     let stdout = tracer.take_stdout()?;
-    Load::v4(bench.port, 10).run()?;
+    Load::v4(context.port, 10).run()?;
     let line = first_line(stdout)?;
     ensure!(
         line.contains(" New connection from 127.0.0."),
         "not a line of a connection: {line:?}"
     );
     // It may notice at once or at its next line.
-    Load::v4(bench.port, 500).run()?;
+    Load::v4(context.port, 500).run()?;
     let ended = tracer.wait(Vec::new())?;
     server.finish()?;
     ended.check_code()?;
-    let account = Account::alone(&ended)?;
+    let diagnostics = CountLine::alone(&ended)?;
     ensure!(
-        account.not_shown < Some(account.connections),
-        "a line was shown, and conn-cli says that none was: {account:?}"
+        diagnostics.not_shown < Some(diagnostics.connections),
+        "a line was shown, and conn-cli says that none was: {diagnostics:?}"
     );
-    Ok(format!("{account:?}"))
+    Ok(format!("{diagnostics:?}"))
 }
 
 /// Nobody reads standard error any more: standard output is complete all the same.
-pub(super) fn stderr_closed(bench: &Bench) -> Result<String> {
-    let server = Server::plain(bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+pub(super) fn stderr_closed(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
     let mut process = Process::spawn("conn-cli", piped(command.arg("--json")))?;
     let stdout = process.child.stdout.take().context("no pipe")?;
     let stdout = Lines::of("conn-cli", stdout);
     let tracing = first_line(process.child.stderr.take().context("no pipe")?)?;
     ensure!(tracing.starts_with("Tracing"), "it said: {tracing}");
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     process.signal(Signal::INT)?;
     let ended = Ended {
@@ -60,29 +60,29 @@ pub(super) fn stderr_closed(bench: &Bench) -> Result<String> {
 }
 
 /// The disk is full at the first line, or at the summary.
-pub(super) fn disk_full(bench: &Bench) -> Result<String> {
-    let at_lines = on_full_disk(bench, &[], None)?;
-    let at_summary = on_full_disk(bench, &["--quiet"], Some(Signal::INT))?;
-    let account = Account::of(&at_lines)?;
+pub(super) fn disk_full(context: &Context) -> Result<String> {
+    let at_lines = on_full_disk(context, &[], None)?;
+    let at_summary = on_full_disk(context, &["--quiet"], Some(Signal::INT))?;
+    let diagnostics = CountLine::of(&at_lines)?;
     ensure!(
-        (1..=u64::from(CONNECTIONS)).contains(&account.connections)
-            && account.not_shown == Some(account.connections),
-        "no line was written: {account:?}"
+        (1..=u64::from(CONNECTIONS)).contains(&diagnostics.connections)
+            && diagnostics.not_shown == Some(diagnostics.connections),
+        "no line was written: {diagnostics:?}"
     );
-    let account = Account::of(&at_summary)?;
+    let diagnostics = CountLine::of(&at_summary)?;
     ensure!(
-        account.connections == u64::from(CONNECTIONS),
-        "not {CONNECTIONS} connections: {account:?}"
+        diagnostics.connections == u64::from(CONNECTIONS),
+        "not {CONNECTIONS} connections: {diagnostics:?}"
     );
     Ok(format!("said: {}", at_lines.stderr.join(" | ")))
 }
 
 /// Ends by `signal`, or of itself; it must fail and say why.
-fn on_full_disk(bench: &Bench, options: &[&str], signal: Option<Signal>) -> Result<Ended> {
-    let server = Server::plain(bench.port)?;
+fn on_full_disk(context: &Context, options: &[&str], signal: Option<Signal>) -> Result<Ended> {
+    let server = Server::plain(context.port)?;
     let full = File::options().write(true).open("/dev/full")?;
-    let tracer = Tracer::start_onto(bench.conn_cli(bench.port).args(options), full)?;
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    let tracer = Tracer::start_onto(context.conn_cli(context.port).args(options), full)?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     server.finish()?;
     if let Some(signal) = signal {
         tracer.process.signal(signal)?;

@@ -8,7 +8,7 @@ use super::client::Load;
 use super::exact::Family;
 use super::peers::handshakes::Handshakes;
 use super::peers::tcpdump::Tcpdump;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::{Lines, poll_until};
 use super::report::Report;
 use super::server::{Counts, Serve, Server};
@@ -33,15 +33,15 @@ const CONNECTIONS: u32 = 45;
 /// More than there is time for.
 const MEANWHILE: u32 = 1_000_000;
 
-pub(super) fn syn_flood(bench: &Bench) -> Result<String> {
+pub(super) fn syn_flood(context: &Context) -> Result<String> {
     let link = Link::new()?;
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
-    let lines = Run::start(bench, &["--json"])?;
-    let quiet = Run::start(bench, &["--json", "--quiet"])?;
-    let text = Run::start(bench, &["--quiet"])?;
-    let tcpdump = Tcpdump::start("lo", &Handshakes::filter(bench.port))?;
-    let forged = flood(bench, &link)?;
-    let genuine = Handshakes::of(&tcpdump.finish()?, bench.port)?;
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
+    let lines = Run::start(context, &["--json"])?;
+    let quiet = Run::start(context, &["--json", "--quiet"])?;
+    let text = Run::start(context, &["--quiet"])?;
+    let tcpdump = Tcpdump::start("lo", &Handshakes::filter(context.port))?;
+    let forged = flood(context, &link)?;
+    let genuine = Handshakes::of(&tcpdump.finish()?, context.port)?;
     let served = server.finish()?;
     let resident = lines.resident_kib()?.max(quiet.resident_kib()?);
     ensure!(
@@ -55,8 +55,8 @@ pub(super) fn syn_flood(bench: &Bench) -> Result<String> {
         "the test is at fault: of {asked} connections, the server accepted {connections}"
     );
     let expected = Stages {
-        established: (!bench.hook.sees_accepts()).then_some(connections),
-        accepted: bench.hook.sees_accepts().then_some(connections),
+        established: (!context.hook.sees_accepts()).then_some(connections),
+        accepted: context.hook.sees_accepts().then_some(connections),
         syn: forged + asked,
         repeated: genuine.repeated,
     };
@@ -70,12 +70,12 @@ pub(super) fn syn_flood(bench: &Bench) -> Result<String> {
 
 /// Sends the flood, and returns how much that was. Others connect before, meanwhile and
 /// after.
-fn flood(bench: &Bench, link: &Link) -> Result<u64> {
-    let forged = match bench.hook.sees_accepts() {
+fn flood(context: &Context, link: &Link) -> Result<u64> {
+    let forged = match context.hook.sees_accepts() {
         true => FORGED_WITH_ACCEPTS,
         false => FORGED,
     };
-    let load = Load::v4(bench.port, CONNECTIONS);
+    let load = Load::v4(context.port, CONNECTIONS);
     load.run()?;
     let meanwhile = Load {
         connections: MEANWHILE,
@@ -84,7 +84,7 @@ fn flood(bench: &Bench, link: &Link) -> Result<u64> {
     .start()?;
     poll_until("a client has connected", || Ok(meanwhile.made() > 0))?;
     let before = meanwhile.made();
-    let sent = link.send(&Syns::new(bench.port, Sources::Benchmark, forged));
+    let sent = link.send(&Syns::new(context.port, Sources::Benchmark, forged));
     let after = meanwhile.made();
     meanwhile.stop();
     meanwhile.finish()?;
@@ -100,9 +100,9 @@ fn flood(bench: &Bench, link: &Link) -> Result<u64> {
 struct Run(Tracer, Lines);
 
 impl Run {
-    fn start(bench: &Bench, options: &[&str]) -> Result<Self> {
+    fn start(context: &Context, options: &[&str]) -> Result<Self> {
         let max_clients = MAX_CLIENTS.to_string();
-        let mut command = bench.conn_cli(bench.port);
+        let mut command = context.conn_cli(context.port);
         command
             .args(["--event", "syn,accepted", "--max-clients", &max_clients])
             .args(options);

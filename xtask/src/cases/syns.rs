@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::Lines;
 use super::report::Report;
 use super::server::Counts;
@@ -17,14 +17,14 @@ use super::wire::{Extension, Link, Sources, Syns};
 const CLIENTS: u32 = 300;
 
 /// SYNs of both families, with and without extension headers, some of them sent again.
-pub(super) fn repeats(bench: &Bench) -> Result<String> {
-    let no_interface = no_interface(bench)?;
-    let v4 = Syns::new(bench.port, Sources::Benchmark, CLIENTS);
+pub(super) fn repeats(context: &Context) -> Result<String> {
+    let no_interface = no_interface(context)?;
+    let v4 = Syns::new(context.port, Sources::Benchmark, CLIENTS);
     let v6 = |first, extension| Syns {
         first,
         copies: 2,
         extension,
-        ..Syns::new(bench.port, Sources::V6, CLIENTS)
+        ..Syns::new(context.port, Sources::V6, CLIENTS)
     };
     let all = [
         Syns { copies: 3, ..v4 },
@@ -38,29 +38,29 @@ pub(super) fn repeats(bench: &Bench) -> Result<String> {
             ..v4
         },
     ];
-    let counted = counted(bench, &Link::new()?, &all)?;
+    let counted = counted(context, &Link::new()?, &all)?;
     Ok(format!("{counted}; {no_interface}"))
 }
 
 /// The same with the tag of a VLAN: a packet goes through two interfaces.
-pub(super) fn repeats_in_vlan(bench: &Bench) -> Result<String> {
+pub(super) fn repeats_in_vlan(context: &Context) -> Result<String> {
     let of = |sources| Syns {
         copies: 2,
-        ..Syns::new(bench.port, sources, CLIENTS)
+        ..Syns::new(context.port, sources, CLIENTS)
     };
     let all = [Sources::Benchmark, Sources::V6, Sources::Benchmark].map(of);
-    Ok(counted(bench, &Link::with_vlan(7)?, &all)?.to_string())
+    Ok(counted(context, &Link::with_vlan(7)?, &all)?.to_string())
 }
 
 /// Sends these and sees that everyone counts what was sent: a conn-cli that looks at all
 /// interfaces, one that looks at the one that they come by, with the VLAN and without, and not
 /// one that looks at another.
-fn counted(bench: &Bench, link: &Link, all: &[Syns]) -> Result<Stages> {
+fn counted(context: &Context, link: &Link, all: &[Syns]) -> Result<Stages> {
     let near = link.near();
-    let everywhere = Looking::start(&mut bench.conn_cli_of_syns(bench.port))?;
-    let there = Looking::start(&mut of_interface(bench, &near))?;
-    let cable = Looking::start(&mut of_interface(bench, link.cable()))?;
-    let elsewhere = Looking::start(&mut of_interface(bench, "lo"))?;
+    let everywhere = Looking::start(&mut context.conn_cli_of_syns(context.port))?;
+    let there = Looking::start(&mut of_interface(context, &near))?;
+    let cable = Looking::start(&mut of_interface(context, link.cable()))?;
+    let elsewhere = Looking::start(&mut of_interface(context, "lo"))?;
     let mut clients = Counts::new();
     let mut packets = 0;
     for syns in all {
@@ -92,8 +92,8 @@ fn counted(bench: &Bench, link: &Link, all: &[Syns]) -> Result<Stages> {
     Ok(expected)
 }
 
-fn of_interface(bench: &Bench, interface: &str) -> Command {
-    let mut command = bench.conn_cli_of_syns(bench.port);
+fn of_interface(context: &Context, interface: &str) -> Command {
+    let mut command = context.conn_cli_of_syns(context.port);
     command.args(["--interface", interface]);
     command
 }
@@ -128,9 +128,9 @@ impl Looking {
 }
 
 /// An interface that is not there is refused, by its name.
-fn no_interface(bench: &Bench) -> Result<String> {
+fn no_interface(context: &Context) -> Result<String> {
     const NAME: &str = "conn-none";
-    let ended = run_to_end(&mut of_interface(bench, NAME))?;
+    let ended = run_to_end(&mut of_interface(context, NAME))?;
     let said = ended.stderr.join(" | ");
     ensure!(
         ended.status.code() == Some(1) && said.contains(NAME) && ended.stdout.is_empty(),

@@ -11,7 +11,7 @@ use super::cgroup::Cgroup;
 use super::client::Load;
 use super::exact::Family;
 use super::filters::check;
-use super::plan::{Bench, Hook};
+use super::plan::{Context, Hook};
 use super::privileges::refused;
 use super::server::{Counts, Serve, Server};
 use super::several::Several;
@@ -31,12 +31,12 @@ type Wanted = &'static [usize];
 /// other cgroup, with a network namespace of its own.
 struct Servers {
     all: Vec<Server>,
-    bench: Bench,
+    context: Context,
     _cgroups: [Cgroup; 2],
 }
 
 impl Servers {
-    fn start(bench: &Bench) -> Result<Self> {
+    fn start(context: &Context) -> Result<Self> {
         let outer = Cgroup::new(CGROUP)?;
         let inner = Cgroup::new(BELOW)?;
         let plain = Serve::threads(2, Family::V4.listen());
@@ -55,16 +55,16 @@ impl Servers {
             ..plain
         };
         let all = vec![
-            Server::start(root, bench.port)?,
-            Server::start(nobody, bench.port + 1)?,
+            Server::start(root, context.port)?,
+            Server::start(nobody, context.port + 1)?,
             // In another namespace the port is free.
-            Server::start(apart, bench.port)?,
+            Server::start(apart, context.port)?,
         ];
         inner.take(all[1].pid())?;
         outer.take(all[2].pid())?;
         Ok(Self {
             all,
-            bench: bench.clone(),
+            context: context.clone(),
             // The inner one goes first.
             _cgroups: [inner, outer],
         })
@@ -81,7 +81,10 @@ impl Servers {
         for (index, server) in self.all.into_iter().enumerate() {
             let load = Load {
                 netns_of: (server.pid() == apart).then_some(apart),
-                ..Load::v4(self.bench.port + u16::from(index == 1), CONNECTIONS[index])
+                ..Load::v4(
+                    self.context.port + u16::from(index == 1),
+                    CONNECTIONS[index],
+                )
             };
             let made = load.run()?;
             let counts = server.finish()?;
@@ -92,8 +95,8 @@ impl Servers {
     }
 }
 
-pub(super) fn filters(bench: &Bench) -> Result<String> {
-    let servers = Servers::start(bench)?;
+pub(super) fn filters(context: &Context) -> Result<String> {
+    let servers = Servers::start(context)?;
     let (first, second, third) = (servers.pid(0), servers.pid(1), servers.pid(2));
     let mut filters: Vec<(String, Wanted)> = vec![
         (format!("--pid {first}"), &[0]),
@@ -103,7 +106,7 @@ pub(super) fn filters(bench: &Bench) -> Result<String> {
         (format!("--netns {third}"), &[2]),
     ];
     // Other words for the same.
-    if bench.hook == Hook::Kretprobe {
+    if context.hook == Hook::Kretprobe {
         let others: [(String, Wanted); 3] = [
             ("--uid nobody --comm second".to_owned(), &[1]),
             (format!("--cgroup {BELOW}"), &[1]),
@@ -111,23 +114,23 @@ pub(super) fn filters(bench: &Bench) -> Result<String> {
         ];
         filters.extend(others);
     }
-    count(bench, servers, &filters)
+    count(context, servers, &filters)
 }
 
 /// Of all of these, the tracepoint knows only the network namespace.
-pub(super) fn netns(bench: &Bench) -> Result<String> {
-    let servers = Servers::start(bench)?;
+pub(super) fn netns(context: &Context) -> Result<String> {
+    let servers = Servers::start(context)?;
     let filters: Vec<(String, Wanted)> = vec![
         (format!("--netns {}", servers.pid(2)), &[2]),
         (format!("--netns /proc/{}/ns/net", servers.pid(0)), &[0, 1]),
     ];
-    count(bench, servers, &filters)
+    count(context, servers, &filters)
 }
 
-fn count(bench: &Bench, servers: Servers, filters: &[(String, Wanted)]) -> Result<String> {
+fn count(context: &Context, servers: Servers, filters: &[(String, Wanted)]) -> Result<String> {
     let command = || {
-        let mut command = bench.conn_cli(bench.port);
-        command.args(["--json", "--port", &(bench.port + 1).to_string()]);
+        let mut command = context.conn_cli(context.port);
+        command.args(["--json", "--port", &(context.port + 1).to_string()]);
         command
     };
     let several = Several::start(command, filters.iter().map(|(options, _)| options))?;
@@ -149,7 +152,7 @@ fn check_sum<'a>(ended: &Ended, servers: impl Iterator<Item = &'a Counts>) -> Re
 }
 
 /// What is not there is refused, before anything is counted.
-pub(super) fn wrong(bench: &Bench) -> Result<String> {
+pub(super) fn wrong(context: &Context) -> Result<String> {
     for (options, code, word) in [
         ("--cgroup /conn-cli-none", 1, "there is no cgroup"),
         ("--cgroup /tmp", 1, "not a directory of a cgroup"),
@@ -162,7 +165,7 @@ pub(super) fn wrong(bench: &Bench) -> Result<String> {
         ("--by user --funnel", 2, "who accepts"),
         ("--uid no-such-user", 2, "there is no user"),
     ] {
-        let mut command = bench.conn_cli(bench.port);
+        let mut command = context.conn_cli(context.port);
         refused(command.args(options.split(' ')), code, &[word])
             .with_context(|| format!("with {options}"))?;
     }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::account::Account;
 use super::client::Load;
+use super::diagnostics::CountLine;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::ports::PortCounts;
 use super::server::{Counts, Serve, Server};
 use super::tracer::{Ended, Tracer};
@@ -17,13 +17,13 @@ const HEADING: &str = "=== Summary ===";
 
 /// Every connection has a line, and every address a line in the summary, the most
 /// frequent first.
-pub(super) fn text(bench: &Bench) -> Result<String> {
-    let server = Server::start(Serve::threads(4, Family::Dual.listen()), bench.port)?;
-    let mut tracer = Tracer::start(&mut bench.conn_cli(bench.port))?;
+pub(super) fn text(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
+    let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
     let stdout = tracer.stdout()?;
     let clients = Load {
         from: Family::Dual.clients(),
-        ..Load::v4(bench.port, 105)
+        ..Load::v4(context.port, 105)
     };
     clients.run()?;
     let served = server.finish()?;
@@ -36,7 +36,7 @@ pub(super) fn text(bench: &Bench) -> Result<String> {
         "not the server's summary: {:?}",
         shown.summary
     );
-    Account::alone(&ended)?;
+    CountLine::alone(&ended)?;
     Ok(format!("said: {}", ended.stderr.join(" | ")))
 }
 

@@ -5,7 +5,7 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 
-use super::account::AT_LEAST;
+use super::diagnostics::AT_LEAST;
 use super::process::{Lines, Process};
 
 /// How conn-cli's first line to standard error begins: its probes are attached.

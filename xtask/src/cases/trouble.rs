@@ -14,7 +14,7 @@ use super::peers::counters::{Counters, LISTEN_DROPS, LISTEN_OVERFLOWS};
 use super::peers::handshakes::Handshakes;
 use super::peers::sockets::{self, Listener};
 use super::peers::tcpdump::Tcpdump;
-use super::plan::Bench;
+use super::plan::Context;
 use super::process::poll_until;
 use super::report::Report;
 use super::server::{Serve, Server};
@@ -35,29 +35,29 @@ const LAST_CLIENTS: u32 = 5;
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Two may wait, and the kernel lets one more, rarely two; most clients do not get in.
-pub(super) fn trouble(bench: &Bench) -> Result<String> {
+pub(super) fn trouble(context: &Context) -> Result<String> {
     let serve = Serve::slowly(DELAY, Family::V4.listen());
-    let server = Server::start(serve, bench.port)?;
-    let mut tracer = Tracer::start(bench.conn_cli(bench.port).args(["--funnel", "--json"]))?;
+    let server = Server::start(serve, context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--funnel", "--json"]))?;
     let stdout = tracer.stdout()?;
     let names = [LISTEN_OVERFLOWS, LISTEN_DROPS];
-    let before = (sockets::only_one(bench.port)?, Counters::read(&names)?);
-    let resets = format!("dst port {} and tcp[tcpflags] & tcp-rst != 0", bench.port);
-    let filter = format!("{} or ({resets})", Handshakes::filter(bench.port));
+    let before = (sockets::only_one(context.port)?, Counters::read(&names)?);
+    let resets = format!("dst port {} and tcp[tcpflags] & tcp-rst != 0", context.port);
+    let filter = format!("{} or ({resets})", Handshakes::filter(context.port));
     let tcpdump = Tcpdump::start("lo", &filter)?;
-    connect(bench, CLIENTS, PATIENCE)?;
+    connect(context, CLIENTS, PATIENCE)?;
     server.stop()?;
-    connect(bench, LAST_CLIENTS, LAST_PATIENCE)?;
+    connect(context, LAST_CLIENTS, LAST_PATIENCE)?;
     // From now on nothing moves.
     let is_reset = |line: &String| line.contains("Flags [R");
     let (resets, lines): (Vec<_>, Vec<_>) = tcpdump.finish()?.into_iter().partition(is_reset);
-    let sent = Handshakes::of(&lines, bench.port)?;
-    let listener = sockets::only_one(bench.port)?;
+    let sent = Handshakes::of(&lines, context.port)?;
+    let listener = sockets::only_one(context.port)?;
     let counted = Counters::read(&names)?.since(&before.1)?;
     let is_alone = sockets::all()? == 1;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     ensure!(
-        listener == sockets::only_one(bench.port)?,
+        listener == sockets::only_one(context.port)?,
         "the test is at fault: {listener:?} has moved on"
     );
     let dropped = listener.drops - before.0.drops;
@@ -68,14 +68,14 @@ pub(super) fn trouble(bench: &Bench) -> Result<String> {
     );
     // Those that waited are accepted now, and the server counts them with the others.
     server.resume()?;
-    let nobody_waits = || Ok(sockets::only_one(bench.port)?.waiting == 0);
+    let nobody_waits = || Ok(sockets::only_one(context.port)?.waiting == 0);
     poll_until("the server has accepted all", nobody_waits)?;
-    Load::v4(bench.port, 1).run()?;
+    Load::v4(context.port, 1).run()?;
     let handshakes = server.finish()?.values().sum::<u64>() - 1;
     let syn = sent.asked().len() as u64;
     let accepted = handshakes - listener.waiting;
     let report = Report::of(&ended)?;
-    let all = Stages::of_funnel(bench.hook, [syn, sent.repeated], handshakes, accepted);
+    let all = Stages::of_funnel(context.hook, [syn, sent.repeated], handshakes, accepted);
     let expected = all.less_missed(&report)?;
     report
         .check_stages(&expected)
@@ -88,7 +88,7 @@ pub(super) fn trouble(bench: &Bench) -> Result<String> {
         asked == clients,
         "{asked:?} asked, where tcpdump shows {clients:?}"
     );
-    check_listener(bench, &report, &ended, &listener, dropped)?;
+    check_listener(context, &report, &ended, &listener, dropped)?;
     check_counters(&counted, dropped, resets.len() as u64, is_alone)?;
     Ok(format!(
         "{expected} handshakes={handshakes} waiting={} dropped={dropped} resets={} overflows={} drops={}",
@@ -101,8 +101,8 @@ pub(super) fn trouble(bench: &Bench) -> Result<String> {
 
 /// So many clients at the same time, from several addresses, each of which gives up after a
 /// while, whether it asks or waits.
-fn connect(bench: &Bench, clients: u32, patience: Duration) -> Result<()> {
-    let load = Load::v4(bench.port, clients);
+fn connect(context: &Context, clients: u32, patience: Duration) -> Result<()> {
+    let load = Load::v4(context.port, clients);
     let start = Barrier::new(clients as usize);
     thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -125,7 +125,7 @@ fn connect(bench: &Bench, clients: u32, patience: Duration) -> Result<()> {
 
 /// Who listens must be told as ss tells it, in the summary and in words.
 fn check_listener(
-    bench: &Bench,
+    context: &Context,
     report: &Report,
     ended: &Ended,
     listener: &Listener,
@@ -140,7 +140,7 @@ fn check_listener(
     let address: IpAddr = told["address"].as_str().context("no address")?.parse()?;
     ensure!(
         address == Family::V4.listen()
-            && told["port"] == bench.port
+            && told["port"] == context.port
             && told["waiting"] == listener.waiting
             && told["limit"] == listener.backlog
             && told["dropped"] == dropped,
@@ -150,7 +150,7 @@ fn check_listener(
         "{} waiting of {} that may, {dropped} packets dropped",
         listener.waiting, listener.backlog
     );
-    let begins = format!("{address}:{} ", bench.port);
+    let begins = format!("{address}:{} ", context.port);
     ensure!(
         ended
             .stderr

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::accept::Accept;
 use super::client::Load;
 use super::exact::Family;
-use super::plan::Bench;
+use super::plan::Context;
 use super::report::Report;
 use super::server::{Serve, Server};
 use super::stages::client;
@@ -30,18 +30,18 @@ const PRECISION: f64 = 0.07;
 const AGREEMENT: f64 = 0.02;
 
 /// Each connection waits as long as the server sleeps, and a little more.
-pub(super) fn slow_accept(bench: &Bench) -> Result<String> {
+pub(super) fn slow_accept(context: &Context) -> Result<String> {
     let serve = Serve {
         accept: Accept::Slow(DELAY_MS),
         ..Serve::threads(1, Family::V4.listen())
     };
-    let server = Server::start(serve, bench.port)?;
-    let mut command = bench.conn_cli(bench.port);
+    let server = Server::start(serve, context.port)?;
+    let mut command = context.conn_cli(context.port);
     command.args(["--event", "established,accepted", "--json", "--utc"]);
     let mut tracer = Tracer::start(&mut command)?;
     let stdout = tracer.stdout()?;
     // One client at a time: none waits for another.
-    Load::v4(bench.port, CONNECTIONS).run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let report = Report::of(&tracer.finish(Signal::INT, &stdout)?)?;
     let count = report.number("connections")?;

@@ -1,6 +1,6 @@
 //! What is to be known of the running kernel's types.
 
-mod kept;
+mod cache;
 
 use std::{fs, path::Path};
 
@@ -48,13 +48,13 @@ pub fn read_types() -> KernelTypes {
     if !Path::new(VMLINUX).exists() {
         return KernelTypes::WITHOUT_BTF;
     }
-    let path = Path::new(kept::PATH);
-    if let Some(types) = kept::read(path) {
+    let path = Path::new(cache::PATH);
+    if let Some(types) = cache::read(path) {
         return types;
     }
     match fs::read(VMLINUX).ok().and_then(|bytes| from_btf(&bytes)) {
         Some(types) => {
-            kept::write(path, types);
+            cache::write(path, types);
             types
         }
         None => KernelTypes::WITHOUT_BTF,

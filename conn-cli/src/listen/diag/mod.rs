@@ -20,7 +20,7 @@ use rustix::{io::Errno, param::page_size};
 use crate::ports::PortSet;
 
 /// How often an answer is asked for that sockets came or went in the middle of.
-const TRIES: u32 = 4;
+const MAX_TRIES: u32 = 4;
 
 /// The bytes before the attributes of a socket: `struct inet_diag_msg`.
 const HEADER: usize = 72;
@@ -84,7 +84,7 @@ impl Diag {
 
     fn dump(&mut self, family: u8) -> io::Result<Vec<Listening>> {
         let mut answer = self.ask(family)?;
-        for _ in 1..TRIES {
+        for _ in 1..MAX_TRIES {
             if !answer.interrupted {
                 break;
             }

@@ -35,7 +35,7 @@ pub(crate) struct IntervalLine<'a> {
 impl<'a> IntervalLine<'a> {
     /// `{"type":"interval",...}`; the time has the offset of the clock's time zone.
     #[must_use]
-    pub(crate) fn of(interval: &'a Interval, clock: &Clock) -> Self {
+    pub(crate) fn new(interval: &'a Interval, clock: &Clock) -> Self {
         let (host, most) = match &interval.busiest {
             Some((host, most)) => (Some(host), Some(*most)),
             None => (None, None),
@@ -89,7 +89,7 @@ mod tests {
     fn json_has_the_documented_fields() {
         let clock = Clock::new(TimeZone::UTC, TimeFormat::Delta);
         let json = |interval: &Interval| {
-            serde_json::to_string(&IntervalLine::of(interval, &clock)).unwrap()
+            serde_json::to_string(&IntervalLine::new(interval, &clock)).unwrap()
         };
         assert_eq!(
             json(&Interval {

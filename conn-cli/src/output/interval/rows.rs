@@ -17,7 +17,7 @@ const BAR: Style = AnsiColor::Green.on_default();
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many characters the longest bar has.
-const LONGEST_BAR: u64 = 20;
+const MAX_BAR_WIDTH: u64 = 20;
 
 /// One to seven eighths of a character.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -165,7 +165,7 @@ fn notes(interval: &Interval) -> String {
 
 /// Something for anything: nobody shall take few for none.
 fn bar(connections: u64, most: u64) -> String {
-    let eighths = u128::from(connections) * u128::from(LONGEST_BAR) * 8 / u128::from(most.max(1));
+    let eighths = u128::from(connections) * u128::from(MAX_BAR_WIDTH) * 8 / u128::from(most.max(1));
     let eighths = usize::try_from(eighths).unwrap_or(usize::MAX).max(1);
     let mut bar = "█".repeat(eighths / 8);
     if let Some(last) = (eighths % 8).checked_sub(1) {

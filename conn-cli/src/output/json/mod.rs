@@ -79,7 +79,7 @@ impl Json {
 
     /// There are connections of several stages, and the summary counts those of this one.
     #[must_use]
-    pub fn of_stages(self, counted: Stage) -> Self {
+    pub fn with_stages(self, counted: Stage) -> Self {
         let counted = Some(counted);
         Self { counted, ..self }
     }
@@ -129,12 +129,12 @@ impl Json {
 
     /// `{"type":"interval",...}`
     pub fn interval(&self, out: &mut Vec<u8>, interval: &Interval) {
-        put(out, &IntervalLine::of(interval, &self.clock));
+        put(out, &IntervalLine::new(interval, &self.clock));
     }
 
     /// `{"type":"summary",...}`
     pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
-        put(out, &SummaryLine::of(summary, &self.clock));
+        put(out, &SummaryLine::new(summary, &self.clock));
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{address, name, seconds};
 use crate::{
     connection::Stage,
+    group::{GroupBy, GroupKey},
     kernel::{Backend, Exactness},
     listen::Listener,
     output::{Clock, brief::rounded},
@@ -17,7 +18,6 @@ use crate::{
     read::Format,
     summary::{LeftOff, Live, Origin, Row, Summary},
     waits::Quantiles,
-    who::{By, Who},
 };
 
 /// The summary as a JSON object.
@@ -159,13 +159,13 @@ struct ProfileFields {
 
 impl<'a> SummaryLine<'a> {
     /// Times have the offset of the clock's time zone.
-    pub(super) fn of(summary: &'a Summary, clock: &Clock) -> Self {
-        let by_address = summary.by == By::Address;
+    pub(super) fn new(summary: &'a Summary, clock: &Clock) -> Self {
+        let by_address = summary.by == GroupBy::Address;
         Self {
             r#type: "summary",
-            origin: OriginFields::of(summary),
+            origin: OriginFields::new(summary),
             connections: summary.connections,
-            at_least: summary.doubts.at_least,
+            at_least: summary.discrepancies.at_least,
             by: (!by_address).then_some(summary.by.nouns().0),
             addresses: by_address.then_some(summary.groups),
             groups: (!by_address).then_some(summary.groups),
@@ -174,42 +174,42 @@ impl<'a> SummaryLine<'a> {
             lines_not_shown: summary.lines_not_shown,
             unknown_clients: summary.unknown_clients,
             other_clients: summary.other_clients,
-            unreadable: summary.doubts.unreadable,
-            missed_runs: summary.doubts.missed_runs,
-            unaccounted: summary.doubts.unaccounted,
-            left_off: summary.left_off.as_ref().map(LeftOffEntry::of),
+            unreadable: summary.discrepancies.unreadable,
+            missed_runs: summary.discrepancies.missed_runs,
+            unaccounted: summary.discrepancies.unaccounted,
+            left_off: summary.left_off.as_ref().map(LeftOffEntry::new),
             clients: summary
                 .rows
                 .iter()
-                .map(|row| ClientEntry::of(row, clock))
+                .map(|row| ClientEntry::new(row, clock))
                 .collect(),
         }
     }
 }
 
 impl<'a> OriginFields<'a> {
-    fn of(summary: &'a Summary) -> Self {
+    fn new(summary: &'a Summary) -> Self {
         match &summary.origin {
-            Origin::Kernel(live) => Self::of_live(live, summary),
-            Origin::Records(ledger) => Self::Records {
-                formats: ledger.formats.iter().copied().collect(),
-                lines: ledger.lines,
-                packets: ledger.packets,
-                not_understood: ledger.not_understood,
-                first_not_understood: ledger.first_not_understood.as_deref(),
-                repeated: ledger.repeated,
-                unknown_port: ledger.unknown_port,
-                unknown_client: ledger.unknown_client,
+            Origin::Kernel(live) => Self::live(live, summary),
+            Origin::Records(stats) => Self::Records {
+                formats: stats.formats.iter().copied().collect(),
+                lines: stats.lines,
+                packets: stats.packets,
+                not_understood: stats.not_understood,
+                first_not_understood: stats.first_not_understood.as_deref(),
+                repeated: stats.repeated,
+                unknown_port: stats.unknown_port,
+                unknown_client: stats.unknown_client,
             },
         }
     }
 
-    fn of_live(live: &'a Live, summary: &'a Summary) -> Self {
+    fn live(live: &'a Live, summary: &'a Summary) -> Self {
         let several = live.stages.len() > 1;
         Self::Kernel {
             probe: live.backend,
-            exact: live.exactness.is_exact() && !summary.doubts.at_least,
-            exact_reason: match (&live.exactness, summary.doubts.at_least) {
+            exact: live.exactness.is_exact() && !summary.discrepancies.at_least,
+            exact_reason: match (&live.exactness, summary.discrepancies.at_least) {
                 (Exactness::Exact(_), true) => "the kernel skipped the program that counts",
                 (exactness, _) => exactness.reason(),
             },
@@ -224,10 +224,10 @@ impl<'a> OriginFields<'a> {
                 .stages
                 .contains_key(&Stage::Syn)
                 .then_some(live.repeated),
-            waits: live.waits.as_ref().map(WaitFields::of),
+            waits: live.waits.as_ref().map(WaitFields::new),
             listeners: live.queues.as_ref().map(|queues| {
                 let entry =
-                    |(listener, dropped): &'a (Listener, _)| ListenerEntry::of(listener, *dropped);
+                    |(listener, dropped): &'a (Listener, _)| ListenerEntry::new(listener, *dropped);
                 queues.listeners.iter().map(entry).collect()
             }),
         }
@@ -235,7 +235,7 @@ impl<'a> OriginFields<'a> {
 }
 
 impl WaitFields {
-    fn of(quantiles: &Quantiles) -> Self {
+    fn new(quantiles: &Quantiles) -> Self {
         Self {
             known: quantiles.known,
             p50: seconds(quantiles.p50),
@@ -247,7 +247,7 @@ impl WaitFields {
 }
 
 impl<'a> ListenerEntry<'a> {
-    fn of(listener: &'a Listener, dropped: Option<u32>) -> Self {
+    fn new(listener: &'a Listener, dropped: Option<u32>) -> Self {
         let owner = listener.owners.first();
         Self {
             address: listener.address.ip(),
@@ -264,7 +264,7 @@ impl<'a> ListenerEntry<'a> {
 }
 
 impl<'a> LeftOffEntry<'a> {
-    fn of(left_off: &'a LeftOff) -> Self {
+    fn new(left_off: &'a LeftOff) -> Self {
         Self {
             clients: left_off.rows,
             connections: left_off.connections,
@@ -274,7 +274,7 @@ impl<'a> LeftOffEntry<'a> {
 }
 
 impl ProfileFields {
-    fn of(profile: &Profile, clock: &Clock) -> Self {
+    fn new(profile: &Profile, clock: &Clock) -> Self {
         let known = profile.mean_wait();
         Self {
             first_seen: profile.seen.map(|(first, _)| clock.rfc3339(first)),
@@ -287,44 +287,44 @@ impl ProfileFields {
 }
 
 impl<'a> ClientEntry<'a> {
-    fn of(row: &'a Row, clock: &Clock) -> Self {
+    fn new(row: &'a Row, clock: &Clock) -> Self {
         let profile = row.profile.as_ref();
         Self {
             connections: row.connections,
             stages: row.earlier.clone(),
             ports: Some(&row.ports),
-            profile: profile.map(|profile| ProfileFields::of(profile, clock)),
-            ..Self::named(&row.who)
+            profile: profile.map(|profile| ProfileFields::new(profile, clock)),
+            ..Self::named(&row.key)
         }
     }
 
-    fn named(who: &'a Who) -> Self {
+    fn named(key: &'a GroupKey) -> Self {
         let nobody = Self::default();
-        match who {
-            Who::Client(host) => Self {
+        match key {
+            GroupKey::Client(host) => Self {
                 address: address(host),
                 name: name(host),
                 ..nobody
             },
-            Who::Network(network) => Self {
+            GroupKey::Network(network) => Self {
                 network: Some(network.to_string()),
                 ..nobody
             },
-            Who::Port(port) => Self {
+            GroupKey::Port(port) => Self {
                 port: *port,
                 ..nobody
             },
-            Who::Process { pid, name } => Self {
+            GroupKey::Process { pid, name } => Self {
                 pid: Some(*pid),
                 comm: Some(name),
                 ..nobody
             },
-            Who::Cgroup { id, name } => Self {
+            GroupKey::Cgroup { id, name } => Self {
                 cgroup: Some(*id),
                 name: name.as_deref(),
                 ..nobody
             },
-            Who::User { uid, name } => Self {
+            GroupKey::User { uid, name } => Self {
                 uid: Some(*uid),
                 name: name.as_deref(),
                 ..nobody

@@ -17,24 +17,24 @@ use pcap_parser::{
 
 use super::{
     batch::Piece,
-    reader::{Stopped, Trouble, read_once},
+    reader::{ReadError, Stopped, read_once},
 };
 
 /// How much is read at once.
 const READ: usize = 256 * 1024;
 
 /// A packet is not longer: libpcap's `MAXIMUM_SNAPLEN`.
-const LONGEST_PACKET: usize = 256 * 1024;
+const MAX_PACKET_LEN: usize = 256 * 1024;
 
 /// What is held in memory at once is not longer: a packet, and comments on it.
-const LONGEST_HELD: usize = 1024 * 1024;
+const MAX_HELD: usize = 1024 * 1024;
 
 /// Of a packet, all that is looked at: 14 bytes of Ethernet, four VLAN tags, an IPv6 header, 160
 /// bytes of its extensions (a route over nine hops), and the first 14 bytes of TCP are 244.
 const KEPT: usize = 256;
 
 /// How many packets are parsed together.
-const TOGETHER: usize = 2048;
+const PACKETS_PER_PIECE: usize = 2048;
 
 /// The header of a pcap file.
 const HEADER: usize = 24;
@@ -88,10 +88,10 @@ impl Packets {
 pub fn cut(
     input: impl Read,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
-) -> Result<(), Trouble> {
+) -> Result<(), ReadError> {
     let mut capture = Capture {
         input,
-        buffer: vec![0; LONGEST_HELD + READ],
+        buffer: vec![0; MAX_HELD + READ],
         start: 0,
         end: 0,
         at: 0,
@@ -103,9 +103,9 @@ pub fn cut(
         Ok(false) => Ok(()),
         Ok(true) if pcapng::is_section(capture.held()) => capture.walk_pcapng(),
         Ok(true) => capture.walk_pcap(),
-        Err(trouble) => Err(trouble),
+        Err(read_error) => Err(read_error),
     };
-    if !matches!(walked, Err(Trouble::Stopped)) {
+    if !matches!(walked, Err(ReadError::Stopped)) {
         capture.hand_on()?;
     }
     walked
@@ -130,7 +130,7 @@ struct Capture<'a, R> {
 type Parsed<'a, T> = IResult<&'a [u8], T, PcapError<&'a [u8]>>;
 
 impl<R: Read> Capture<'_, R> {
-    fn walk_pcap(&mut self) -> Result<(), Trouble> {
+    fn walk_pcap(&mut self) -> Result<(), ReadError> {
         self.holds(HEADER)?;
         let Ok((_, header)) = parse_pcap_header(self.held()) else {
             return Err(self.damaged("this is no pcap or pcapng file"));
@@ -150,7 +150,7 @@ impl<R: Read> Capture<'_, R> {
         let link_type = header.network.0 as u16;
         loop {
             match frame(&self.buffer[self.start..self.end]) {
-                Ok((rest, record)) if record.data.len() <= LONGEST_PACKET => {
+                Ok((rest, record)) if record.data.len() <= MAX_PACKET_LEN => {
                     let nanosecond = record.ts_usec.saturating_mul(nanoseconds);
                     let time = (i64::from(record.ts_sec), nanosecond);
                     self.packets.push(Some(time), link_type, record.data);
@@ -159,7 +159,7 @@ impl<R: Read> Capture<'_, R> {
                     self.count_packet()?;
                 }
                 Err(nom::Err::Incomplete(nom::Needed::Size(more)))
-                    if more.get() <= LONGEST_PACKET =>
+                    if more.get() <= MAX_PACKET_LEN =>
                 {
                     if !self.holds(self.held().len() + more.get())? {
                         return Ok(());
@@ -172,7 +172,7 @@ impl<R: Read> Capture<'_, R> {
 
     fn count_packet(&mut self) -> Result<(), Stopped> {
         self.count += 1;
-        match self.packets.index.len() < TOGETHER {
+        match self.packets.index.len() < PACKETS_PER_PIECE {
             true => Ok(()),
             false => self.hand_on(),
         }
@@ -197,7 +197,7 @@ impl<R: Read> Capture<'_, R> {
     }
 
     /// Reads until `least` bytes are held; false at the end of the input.
-    fn holds(&mut self, least: usize) -> Result<bool, Trouble> {
+    fn holds(&mut self, least: usize) -> Result<bool, ReadError> {
         while self.held().len() < least {
             if !self.read()? {
                 return match self.held() {
@@ -211,7 +211,7 @@ impl<R: Read> Capture<'_, R> {
 
     /// Reads once; false at the end of the input. That may take long, so what is complete is
     /// handed on before.
-    fn read(&mut self) -> Result<bool, Trouble> {
+    fn read(&mut self) -> Result<bool, ReadError> {
         self.hand_on()?;
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -229,7 +229,7 @@ impl<R: Read> Capture<'_, R> {
     }
 
     /// Passes a record that need not be held.
-    fn pass_over(&mut self, length: usize) -> Result<(), Trouble> {
+    fn pass_over(&mut self, length: usize) -> Result<(), ReadError> {
         let mut left = length;
         loop {
             let passed = left.min(self.held().len());
@@ -245,7 +245,7 @@ impl<R: Read> Capture<'_, R> {
         }
     }
 
-    fn cut(&self) -> Trouble {
+    fn cut(&self) -> ReadError {
         let why = format!(
             "the capture is cut after packet {}, at byte {}",
             self.count, self.at
@@ -253,7 +253,7 @@ impl<R: Read> Capture<'_, R> {
         io::Error::new(io::ErrorKind::UnexpectedEof, why).into()
     }
 
-    fn damaged(&self, what: &str) -> Trouble {
+    fn damaged(&self, what: &str) -> ReadError {
         let why = format!(
             "the capture is damaged after packet {}, at byte {}: {what}",
             self.count, self.at

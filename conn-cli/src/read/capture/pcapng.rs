@@ -8,13 +8,13 @@ use pcap_parser::{
     traits::PcapNGPacketBlock as _,
 };
 
-use super::{Capture, LONGEST_HELD, Parsed, Trouble};
+use super::{Capture, MAX_HELD, Parsed, ReadError};
 
 /// A block is not longer, as for libpcap.
-const LONGEST_BLOCK: usize = 16 * 1024 * 1024;
+const MAX_BLOCK_LEN: usize = 16 * 1024 * 1024;
 
 /// A block of any kind has its type, and twice its length.
-const SHORTEST_BLOCK: usize = 12;
+const MIN_BLOCK_LEN: usize = 12;
 
 /// The Packet Block, which the Enhanced Packet Block replaced.
 const OLD_PACKET: u32 = 2;
@@ -23,7 +23,7 @@ const OLD_PACKET: u32 = 2;
 const READ: [u32; 5] = [SHB_MAGIC, IDB_MAGIC, OLD_PACKET, SPB_MAGIC, EPB_MAGIC];
 
 /// A capture has not more interfaces.
-const MOST_INTERFACES: usize = 1 << 16;
+const MAX_INTERFACES: usize = 1 << 16;
 
 /// In a second.
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -55,10 +55,10 @@ pub(super) fn is_section(bytes: &[u8]) -> bool {
 }
 
 impl<R: Read> Capture<'_, R> {
-    pub(super) fn walk_pcapng(&mut self) -> Result<(), Trouble> {
+    pub(super) fn walk_pcapng(&mut self) -> Result<(), ReadError> {
         let mut order = Order::Little;
         let mut interfaces = Vec::new();
-        while self.holds(SHORTEST_BLOCK)? {
+        while self.holds(MIN_BLOCK_LEN)? {
             let block = self.held();
             if is_section(block) {
                 interfaces.clear();
@@ -70,10 +70,10 @@ impl<R: Read> Capture<'_, R> {
             let is_read = READ.contains(&order.u32(block, 0));
             let length = order.u32(block, 4) as usize;
             let longest = match is_read {
-                true => LONGEST_HELD,
-                false => LONGEST_BLOCK,
+                true => MAX_HELD,
+                false => MAX_BLOCK_LEN,
             };
-            if !(SHORTEST_BLOCK..=longest).contains(&length) || !length.is_multiple_of(4) {
+            if !(MIN_BLOCK_LEN..=longest).contains(&length) || !length.is_multiple_of(4) {
                 return Err(self.damaged("no block is so long"));
             }
             if !is_read {
@@ -106,7 +106,7 @@ impl<R: Read> Capture<'_, R> {
         };
         let (_, block) = parsed.map_err(|_| "this is no valid block")?;
         if let Block::InterfaceDescription(block) = &block {
-            if interfaces.len() == MOST_INTERFACES {
+            if interfaces.len() == MAX_INTERFACES {
                 return Err("it has too many interfaces");
             }
             interfaces.push(Interface::new(block, order));

@@ -19,8 +19,8 @@ fn found(input: impl Read) -> (Found, Option<(io::ErrorKind, String)>) {
     });
     let why = match cut {
         Ok(()) => None,
-        Err(Trouble::Io(error)) => Some((error.kind(), error.to_string())),
-        Err(trouble) => panic!("{trouble:?}"),
+        Err(ReadError::Io(error)) => Some((error.kind(), error.to_string())),
+        Err(read_error) => panic!("{read_error:?}"),
     };
     (found, why)
 }
@@ -203,12 +203,12 @@ fn packets_of_pcapng() {
 #[test]
 fn many_packets_are_in_their_order() {
     let mut file = pcap_header(false, 0xa1b2_3c4d, 1);
-    for number in 0..3 * TOGETHER as u32 + 5 {
+    for number in 0..3 * PACKETS_PER_PIECE as u32 + 5 {
         file.extend(pcap_record(false, number, 500));
     }
     let (found, why) = found(&file[..]);
     assert_eq!(why, None);
-    assert_eq!(found.len(), 3 * TOGETHER + 5);
+    assert_eq!(found.len(), 3 * PACKETS_PER_PIECE + 5);
     let times = found.iter().map(|(time, ..)| time.unwrap().1);
     assert!(times.eq(0..found.len() as u32));
 }
@@ -263,7 +263,7 @@ fn lengths_that_cannot_be_are_damage() {
         );
         assert_eq!(found.len(), 1);
     };
-    for length in [LONGEST_PACKET + 1, i32::MAX as usize, u32::MAX as usize] {
+    for length in [MAX_PACKET_LEN + 1, i32::MAX as usize, u32::MAX as usize] {
         for is_big in [false, true] {
             let mut file = pcap_header(is_big, 0xa1b2_c3d4, 1);
             file.extend(pcap_record(is_big, 0, 60));

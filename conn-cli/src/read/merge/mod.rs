@@ -13,15 +13,15 @@ mod tests;
 use self::{repeats::Repeats, runs::Runs};
 use super::{
     Format,
-    batch::{Accept, Batch, Event, FirstMisfit, Run},
+    batch::{Accept, Batch, Event, FirstParseError, Run},
 };
 use crate::{
     connection::{Connection, Host},
     filter::EndsFilter,
-    kernel::Doubts,
+    group::GroupKey,
+    kernel::Discrepancies,
     ports::PortSet,
     tally::Tally,
-    who::Who,
 };
 
 /// Calls of accept whose end is waited for, at most.
@@ -29,7 +29,7 @@ const MOST_UNFINISHED: usize = 1 << 18;
 
 /// What else than connections the records gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
+pub struct ReadStats {
     /// What was read.
     pub formats: BTreeSet<Format>,
     /// How many lines.
@@ -38,7 +38,7 @@ pub struct Ledger {
     pub packets: u64,
     /// How many of these were not understood.
     pub not_understood: u64,
-    /// The first of them: `line 17 of FILE: this is no line of strace's`.
+    /// The first of them: `line 17 new FILE: this is no line new strace's`.
     pub first_not_understood: Option<String>,
     /// SYNs that are not counted, since they had been sent before.
     pub repeated: u64,
@@ -51,7 +51,7 @@ pub struct Ledger {
 
 /// What is asked of the records.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct MergeOptions {
     /// The server's ports.
     pub ports: PortSet,
     /// Which connections to these.
@@ -67,12 +67,12 @@ pub struct Asked {
 /// Counts.
 #[derive(Debug)]
 pub struct Merge {
-    asked: Asked,
+    options: MergeOptions,
     /// What is sure.
     tally: Tally,
     runs: Runs,
-    doubts: Doubts,
-    ledger: Ledger,
+    discrepancies: Discrepancies,
+    stats: ReadStats,
     repeats: Repeats,
     unfinished: HashMap<u32, Accept, foldhash::fast::RandomState>,
     /// Whether some call of accept was shown with the server's port.
@@ -98,13 +98,13 @@ struct Input {
 impl Merge {
     /// Nothing is counted yet.
     #[must_use]
-    pub fn new(asked: Asked) -> Self {
+    pub fn new(options: MergeOptions) -> Self {
         Self {
-            asked,
+            options,
             tally: Tally::default(),
             runs: Runs::default(),
-            doubts: Doubts::default(),
-            ledger: Ledger::default(),
+            discrepancies: Discrepancies::default(),
+            stats: ReadStats::default(),
             repeats: Repeats::default(),
             unfinished: HashMap::default(),
             knows_ports: false,
@@ -132,11 +132,11 @@ impl Merge {
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
         let format = batch.format;
-        if let (true, Some(first)) = (self.asked.strict, &batch.first_not_understood) {
+        if let (true, Some(first)) = (self.options.strict, &batch.first_not_understood) {
             // What comes before it is counted and shown, what comes after it is not.
             batch.events.truncate(first.events_before);
         }
-        // By reference: to copy connections takes longer than to count them.
+        // GroupBy reference: to copy connections takes longer than to count them.
         for (index, event) in batch.events.iter_mut().enumerate() {
             let (connection, packet) = match event {
                 Event::Connection(connection) => (connection, None),
@@ -164,24 +164,24 @@ impl Merge {
             if format == Format::Json {
                 self.runs.line(connection);
             }
-            let is_new = self.is_asked(format, connection)?
+            let is_new = self.wants(format, connection)?
                 && packet
                     .is_none_or(|(packet, sequence)| self.is_new(packet, connection, sequence));
             if is_new && !self.count(format, connection, show) {
-                let is_later = |first: &mut FirstMisfit| first.events_before > index;
+                let is_later = |first: &mut FirstParseError| first.events_before > index;
                 if batch.first_not_understood.take_if(is_later).is_some() {
                     batch.not_understood = 0;
                 }
                 break;
             }
         }
-        self.account(&batch)
+        self.add_stats(&batch)
     }
 
     /// Whether a packet is the first of a connection. An answer is one if its SYN was not
     /// captured, perhaps because a filter let only answers pass.
     fn is_new(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> bool {
-        match (self.asked.every_packet, packet) {
+        match (self.options.every_packet, packet) {
             (true, Packet::Syn) => {
                 self.repeats.is_repeat(connection, sequence);
                 true
@@ -190,28 +190,37 @@ impl Merge {
             (true, Packet::Answer) => !self.repeats.contains(connection, sequence),
             (false, _) => {
                 let is_repeat = self.repeats.is_repeat(connection, sequence);
-                self.ledger.repeated += u64::from(is_repeat && packet == Packet::Syn);
+                self.stats.repeated += u64::from(is_repeat && packet == Packet::Syn);
                 !is_repeat
             }
         }
     }
 
     /// Counts what was read, and what of it was not understood.
-    fn account(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        if let Some(FirstMisfit { at, misfit, .. }) = batch.first_not_understood {
+    fn add_stats(&mut self, batch: &Batch) -> anyhow::Result<()> {
+        if let Some(FirstParseError {
+            at, parse_error, ..
+        }) = batch.first_not_understood
+        {
             let name = &self.input.name;
             let first = match batch.packets {
-                0 => format!("line {} of {name}: {misfit}", self.input.lines + at + 1),
-                _ => format!("packet {} of {name}: {misfit}", self.input.packets + at + 1),
+                0 => format!(
+                    "line {} of {name}: {parse_error}",
+                    self.input.lines + at + 1
+                ),
+                _ => format!(
+                    "packet {} of {name}: {parse_error}",
+                    self.input.packets + at + 1
+                ),
             };
-            if self.asked.strict {
+            if self.options.strict {
                 bail!("{first}");
             }
-            self.misfits(batch.not_understood, Some(first));
+            self.parse_errors(batch.not_understood, Some(first));
         }
-        self.ledger.formats.insert(batch.format);
-        self.ledger.lines += batch.lines;
-        self.ledger.packets += batch.packets;
+        self.stats.formats.insert(batch.format);
+        self.stats.lines += batch.lines;
+        self.stats.packets += batch.packets;
         self.input.lines += batch.lines;
         self.input.packets += batch.packets;
         Ok(())
@@ -238,18 +247,18 @@ impl Merge {
     }
 
     /// Whether a connection is to one of the ports.
-    fn is_asked(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
+    fn wants(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
         self.knows_ports |= connection.local_port.is_some();
-        if !self.asked.filter.wants(connection) {
+        if !self.options.filter.wants(connection) {
             let is_known = matches!(connection.remote, Host::Address(_));
             // Of a run it is counted when the run is complete.
             let counts = !is_known && (format != Format::Json || self.needs_lines());
-            self.ledger.unknown_client += u64::from(counts);
+            self.stats.unknown_client += u64::from(counts);
             return Ok(false);
         }
         match connection.local_port {
-            _ if self.asked.ports.is_all() => Ok(true),
-            Some(port) => Ok(self.asked.ports.contains(port)),
+            _ if self.options.ports.is_all() => Ok(true),
+            Some(port) => Ok(self.options.ports.contains(port)),
             None if format == Format::Strace && !self.knows_ports => bail!(
                 "{}: without -yy strace does not show to which port a connection is: leave out \
                  --port, or run strace with -yy",
@@ -257,7 +266,7 @@ impl Merge {
             ),
             None => {
                 // Of a run it is counted when the run is complete.
-                self.ledger.unknown_port += u64::from(format != Format::Json);
+                self.stats.unknown_port += u64::from(format != Format::Json);
                 Ok(false)
             }
         }
@@ -277,9 +286,9 @@ impl Merge {
     }
 
     fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
-        let needs_lines = self.asked.lines_only || self.needs_lines();
+        let needs_lines = self.options.lines_only || self.needs_lines();
         if needs_lines && run.tally.connections() > self.runs.lines() {
-            let option = match self.asked.lines_only {
+            let option = match self.options.lines_only {
                 true => "--count",
                 false => "--to",
             };
@@ -292,60 +301,60 @@ impl Merge {
         }
         let tally = self.runs.summary(run);
         self.add_run(tally);
-        self.doubts.add(&run.doubts);
-        add(&mut self.ledger.repeated, run.ledger.repeated);
-        add(&mut self.ledger.unknown_port, run.ledger.unknown_port);
-        add(&mut self.ledger.unknown_client, run.ledger.unknown_client);
-        let (misfits, first) = (run.ledger.not_understood, &run.ledger.first_not_understood);
-        if self.asked.strict && misfits > 0 {
+        self.discrepancies.add(&run.discrepancies);
+        add(&mut self.stats.repeated, run.stats.repeated);
+        add(&mut self.stats.unknown_port, run.stats.unknown_port);
+        add(&mut self.stats.unknown_client, run.stats.unknown_client);
+        let (parse_errors, first) = (run.stats.not_understood, &run.stats.first_not_understood);
+        if self.options.strict && parse_errors > 0 {
             let first = first.as_deref().unwrap_or("a record");
             bail!(
                 "{}: in this run it was not understood: {first}",
                 self.input.name
             );
         }
-        self.misfits(misfits, first.clone());
+        self.parse_errors(parse_errors, first.clone());
         Ok(())
     }
 
     /// Whether the summaries of runs do not tell what is asked: which local address it was.
     fn needs_lines(&self) -> bool {
-        self.asked.filter.local.is_some()
+        self.options.filter.local.is_some()
     }
 
     fn add_run(&mut self, tally: Tally) {
         if self.needs_lines() {
             return;
         }
-        let (mut tally, unknown_port) = tally.to_ports(&self.asked.ports);
-        let filter = &self.asked.filter;
+        let (mut tally, unknown_port) = tally.to_ports(&self.options.ports);
+        let filter = &self.options.filter;
         if *filter != EndsFilter::default() {
-            let unknown = tally.retain(|who| match who {
-                Who::Client(Host::Address(address)) => {
+            let unknown = tally.retain(|key| match key {
+                GroupKey::Client(Host::Address(address)) => {
                     Some(filter.wants_client(&Host::Address(*address)))
                 }
                 _ => None,
             });
-            add(&mut self.ledger.unknown_client, unknown);
+            add(&mut self.stats.unknown_client, unknown);
         }
         self.tally.add_all(tally);
-        add(&mut self.ledger.unknown_port, unknown_port);
+        add(&mut self.stats.unknown_port, unknown_port);
     }
 
     /// Adds records that were not understood, and what is said of the first.
-    fn misfits(&mut self, count: u64, first: Option<String>) {
-        add(&mut self.ledger.not_understood, count);
-        if self.ledger.first_not_understood.is_none() {
-            self.ledger.first_not_understood = first;
+    fn parse_errors(&mut self, count: u64, first: Option<String>) {
+        add(&mut self.stats.not_understood, count);
+        if self.stats.first_not_understood.is_none() {
+            self.stats.first_not_understood = first;
         }
     }
 
     /// What was counted, what could make it wrong, and what else there was.
     #[must_use]
-    pub fn finish(mut self) -> (Tally, Doubts, Ledger) {
+    pub fn finish(mut self) -> (Tally, Discrepancies, ReadStats) {
         let tally = self.runs.end();
         self.add_run(tally);
-        (self.tally, self.doubts, self.ledger)
+        (self.tally, self.discrepancies, self.stats)
     }
 }
 

@@ -56,8 +56,8 @@ mod tests {
     use super::*;
     use crate::{
         connection::{Hook, Host, Source, When},
-        kernel::Doubts,
-        read::Ledger,
+        kernel::Discrepancies,
+        read::ReadStats,
     };
 
     fn connection(client: u8) -> Connection {
@@ -92,8 +92,8 @@ mod tests {
         let tally = runs.summary(&Run {
             tally: tally(clients),
             lines_shown,
-            doubts: Doubts::default(),
-            ledger: Ledger::default(),
+            discrepancies: Discrepancies::default(),
+            stats: ReadStats::default(),
         });
         assert_eq!(runs.end(), Tally::default());
         tally

@@ -32,7 +32,7 @@ fn answer(port: u16) -> Event {
 
 /// How many are counted, and how many were sent again.
 fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, u64) {
-    let mut merge = Merge::new(Asked {
+    let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
         filter: crate::filter::EndsFilter::default(),
         strict: true,
@@ -44,8 +44,8 @@ fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64
         batch.events = events;
         merge.take(batch, &mut |_| true).unwrap();
     }
-    let (tally, _, ledger) = merge.finish();
-    (tally.connections(), ledger.repeated)
+    let (tally, _, stats) = merge.finish();
+    (tally.connections(), stats.repeated)
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn where_every_packet_counts_answers_to_what_was_not_captured_do_too() {
 
 /// The ports of what is counted, of calls of accept in two lines.
 fn joined(lines: &str) -> Vec<Option<u16>> {
-    let mut merge = Merge::new(Asked {
+    let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
         filter: crate::filter::EndsFilter::default(),
         strict: true,

@@ -8,16 +8,16 @@ use serde::Deserialize;
 use super::{Line, Wanted, scan};
 use crate::{
     connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When, is_unsafe},
-    kernel::Doubts,
+    kernel::Discrepancies,
     read::{
-        Ledger,
-        batch::{Event, Misfit, Run},
-        format::Likeness,
+        ReadStats,
+        batch::{Event, ParseError, Run},
+        format::Confidence,
     },
     tally::Tally,
 };
 
-const NOT_OURS: Misfit = "this is no line of conn-cli's JSON";
+const NOT_OURS: ParseError = "this is no line of conn-cli's JSON";
 
 /// The lines of `conn-cli --json`.
 #[derive(Debug)]
@@ -121,20 +121,20 @@ impl Lines {
 
 /// Whether a line is one of conn-cli's.
 #[must_use]
-pub fn likeness(line: &[u8]) -> Likeness {
+pub fn confidence(line: &[u8]) -> Confidence {
     // The line of a summary may be longer than what is looked at.
     let is_ours = [&br#"{"type":"connection","#[..], br#"{"type":"summary","#]
         .iter()
         .any(|start| line.starts_with(start));
     match object::<Object>(line) {
-        _ if is_ours => Likeness::Certain,
-        Ok(_) => Likeness::Certain,
-        Err(_) => Likeness::None,
+        _ if is_ours => Confidence::Certain,
+        Ok(_) => Confidence::Certain,
+        Err(_) => Confidence::None,
     }
 }
 
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
         if line.is_empty() {
             return Ok(());
         }
@@ -153,7 +153,7 @@ impl Line for Lines {
     }
 }
 
-fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Misfit> {
+fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, ParseError> {
     serde_json::from_slice(line).map_err(|_| NOT_OURS)
 }
 
@@ -227,19 +227,19 @@ impl SummaryObject {
         Some(Run {
             tally,
             lines_shown: self.connection_lines.unwrap_or(self.lines_shown),
-            doubts: Doubts {
+            discrepancies: Discrepancies {
                 at_least: self.at_least || self.missed_runs > Some(0),
                 unreadable: self.unreadable,
                 missed_runs: self.missed_runs,
                 unaccounted: self.unaccounted,
             },
-            ledger: Ledger {
+            stats: ReadStats {
                 not_understood: self.not_understood,
                 first_not_understood: self.first_not_understood.as_deref().map(shown),
                 repeated: self.repeated,
                 unknown_port: self.unknown_port,
                 unknown_client: self.unknown_client,
-                ..Ledger::default()
+                ..ReadStats::default()
             },
         })
     }
@@ -248,11 +248,11 @@ impl SummaryObject {
 /// What is shown of a text that conn-cli wrote, if it is that.
 fn shown(text: &str) -> String {
     let is_safe = |char: &char| !is_unsafe(*char);
-    text.chars().filter(is_safe).take(LONGEST_MESSAGE).collect()
+    text.chars().filter(is_safe).take(MAX_MESSAGE_LEN).collect()
 }
 
 /// Of the message about a record that was not understood, in characters.
-const LONGEST_MESSAGE: usize = 500;
+const MAX_MESSAGE_LEN: usize = 500;
 
 fn host(address: Option<IpAddr>, name: Option<String>) -> Option<Host> {
     match (address, name) {

@@ -12,10 +12,10 @@ pub mod tcpdump;
 
 use super::{
     Format,
-    batch::{Batch, Event, Misfit, Piece},
+    batch::{Batch, Event, ParseError, Piece},
 };
 
-const TOO_LONG: Misfit = "the line is too long";
+const TOO_LONG: ParseError = "the line is too long";
 
 /// The longest line that is looked at.
 #[must_use]
@@ -71,7 +71,7 @@ pub trait Line {
     ///
     /// # Errors
     /// Why the line is not understood.
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit>;
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError>;
 }
 
 fn each_line(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {

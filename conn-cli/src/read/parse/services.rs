@@ -13,7 +13,7 @@ use super::scan::number;
 const SERVICES: &str = "/etc/services";
 
 /// What is read of it at most; it has 13 KiB, or 700 KiB where it has all that IANA knows.
-const MOST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Names that servers are known by, also where that file is not installed.
 const USUAL: &[(&str, u16)] = &[
@@ -84,7 +84,7 @@ fn usual() -> HashMap<Box<[u8]>, u16> {
 
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(MOST).read_to_end(&mut text)?;
+    File::open(path)?.take(MAX_BYTES).read_to_end(&mut text)?;
     Ok(text)
 }
 

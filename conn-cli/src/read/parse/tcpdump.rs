@@ -17,7 +17,7 @@ mod shape;
 use memchr::{memchr, memrchr};
 
 use self::shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable};
-pub use self::shape::{hold_back, likeness};
+pub use self::shape::{confidence, hold_back};
 use super::{
     Line, Wanted,
     scan::{
@@ -28,15 +28,15 @@ use super::{
 };
 use crate::{
     connection::{Connection, Host, Lacks, Record, Source, When},
-    read::batch::{Event, Misfit},
+    read::batch::{Event, ParseError},
 };
 
-const NOT_TCPDUMP: Misfit = "this is no line of tcpdump's";
-const CUT: Misfit = "the line, or the packet, is cut before the end of its flags and numbers";
-const QUIET: Misfit = "tcpdump -q prints no flags, so that new connections cannot be told";
-const UNREADABLE: Misfit = "tcpdump could not read this packet";
-const OLD: Misfit = "the flags are written as tcpdump did before version 4";
-const NO_END: Misfit = "an end of the connection has no address and port";
+const NOT_TCPDUMP: ParseError = "this is no line of tcpdump's";
+const CUT: ParseError = "the line, or the packet, is cut before the end of its flags and numbers";
+const QUIET: ParseError = "tcpdump -q prints no flags, so that new connections cannot be told";
+const UNREADABLE: ParseError = "tcpdump could not read this packet";
+const OLD: ParseError = "the flags are written as tcpdump did before version 4";
+const NO_END: ParseError = "an end of the connection has no address and port";
 
 /// The lines of tcpdump.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Lines {
 }
 
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
         if line.first() == Some(&b'\t') {
             self.after_tab(line);
             return Ok(());
@@ -151,7 +151,7 @@ impl Lines {
     }
 
     /// A packet without the flags of TCP.
-    fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<(), Misfit> {
+    fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<(), ParseError> {
         let after = pair.after;
         if after.trim_ascii_start().starts_with(b"[|tcp]") || b"Flags [".starts_with(after) {
             return Err(CUT);
@@ -171,7 +171,7 @@ impl Lines {
     }
 
     /// A line that does not say who sent something to whom.
-    fn without_pair(&mut self, line: &[u8]) -> Result<(), Misfit> {
+    fn without_pair(&mut self, line: &[u8]) -> Result<(), ParseError> {
         let before = std::mem::replace(&mut self.before, Before::Other);
         if line.is_empty() {
             return Ok(());

@@ -19,11 +19,11 @@ pub const MAGIC: usize = 6;
 const READ: usize = 64 * 1024;
 
 /// How much memory a file may ask for, in KiB. `xz -9` asks for 65 MiB.
-const MOST_MEMORY: u32 = 256 * 1024;
+const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 
 /// How far back a file may refer to what it had before: as for `zstd -d`. The decoder holds
 /// little more than that.
-const LARGEST_WINDOW: u64 = 128 * 1024 * 1024;
+const MAX_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// A compression that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum Compression {
 /// # Errors
 /// If it is compressed in a way that is not read.
 pub fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let compression = Compression::of(&head)?;
+    let compression = Compression::detect(&head)?;
     let input = io::Cursor::new(head).chain(rest);
     let Some(compression) = compression else {
         return Ok(Box::new(input));
@@ -58,7 +58,7 @@ pub fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Rea
 
 impl Compression {
     /// None if it is not compressed.
-    fn of(head: &[u8]) -> io::Result<Option<Self>> {
+    fn detect(head: &[u8]) -> io::Result<Option<Self>> {
         if let Some((name, program)) = unread(head) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -175,7 +175,7 @@ impl<R: BufRead> Xz<R> {
     fn new(input: R) -> Self {
         Self {
             input,
-            decoder: XzStream::new_mem_limit(true, MOST_MEMORY),
+            decoder: XzStream::new_mem_limit(true, MAX_XZ_MEMORY_KIB),
         }
     }
 }
@@ -213,7 +213,7 @@ struct Zstd<R> {
 impl<R: BufRead> Zstd<R> {
     fn new(input: R) -> Self {
         let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(LARGEST_WINDOW);
+        decoder.set_max_window_size(MAX_WINDOW);
         Self {
             input,
             decoder,

@@ -16,13 +16,13 @@ use core::ffi::c_void;
 
 use aya_ebpf::{macros::kretprobe, programs::RetProbeContext};
 
-use crate::seen;
+use crate::handoff;
 
 /// The kretprobe on `inet_csk_accept`.
 #[kretprobe(function = "inet_csk_accept")]
 pub(crate) fn conn_accept(ctx: RetProbeContext) -> u32 {
     if !ctx.ret::<*const c_void>().is_null() {
-        seen::leave();
+        handoff::leave();
     }
     0
 }

@@ -21,7 +21,7 @@ use conn_ebpf::{
     socket::{Fields as _, Socket},
 };
 
-use crate::seen;
+use crate::handoff;
 
 /// The kprobe on `security_sock_graft`.
 #[kprobe(function = "security_sock_graft")]
@@ -39,7 +39,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         return Ok(());
     };
     // Whatever becomes of this one, the mark is not for the next.
-    let Some(mark) = seen::take() else {
+    let Some(mark) = handoff::take() else {
         return Ok(());
     };
     let mut common = MaybeUninit::uninit();

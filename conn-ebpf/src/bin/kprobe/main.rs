@@ -5,7 +5,7 @@ mod accept;
 #[path = "../shared/established.rs"]
 mod established;
 mod graft;
-mod seen;
+mod handoff;
 #[path = "../shared/syn.rs"]
 mod syn;
 

@@ -61,7 +61,7 @@ fn take(syn: &Syn, interface: u32) {
             // Another processor has been faster with the same.
             Err(EEXIST) => (),
             // If there is no room, at worst a repetition will be taken for a first one.
-            _ => return record::asked(&syn.ends, HOOK_FILTER),
+            _ => return record::syn(&syn.ends, HOOK_FILTER),
         }
     }
     // SAFETY: a pointer to a value of the map. Should it have been reused meanwhile, it is another
@@ -69,6 +69,6 @@ fn take(syn: &Syn, interface: u32) {
     let first = SYNS.get_ptr(&sent).map(|first| unsafe { *first });
     // By another interface it is the same packet, on its way.
     if first == Some(interface) {
-        record::asked_again(&syn.ends);
+        record::syn_again(&syn.ends);
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::rows::Told;
-use crate::cases::account::Account;
+use crate::cases::diagnostics::CountLine;
 use crate::cases::tracer::Ended;
 
 /// Begins the summary in text.
@@ -41,7 +41,7 @@ pub(super) fn lines(told: Told, output: &str, ended: &Ended, served: u64) -> Res
         .filter(|line| line.starts_with("warning:"));
     let doubts_stage = warnings.clone().any(|line| line.starts_with(OF_A_STAGE));
     ensure!(warnings.all(|line| line.starts_with(OF_A_STAGE)), "{said}");
-    let account = Account::of(ended)?;
+    let diagnostics = CountLine::of(ended)?;
     let output = match told {
         Told::Json => json(output)?,
         Told::Text | Told::Nowhere => text(output)?,
@@ -49,14 +49,14 @@ pub(super) fn lines(told: Told, output: &str, ended: &Ended, served: u64) -> Res
     let is_exact = output.summary.last() == Some(&served)
         && (doubts_stage || output.summary.iter().all(|count| *count == served));
     ensure!(
-        account.connections == served && is_exact,
+        diagnostics.connections == served && is_exact,
         "WRONG TOTAL: the server accepted {served}; {output:?}; {said}"
     );
     if told == Told::Nowhere {
         return Ok(Lines::default());
     }
     let wanted = output.summary.iter().sum();
-    let lost = account.not_shown.context("no account of the lines")?;
+    let lost = diagnostics.not_shown.context("no account of the lines")?;
     ensure!(
         output.lines + lost == wanted,
         "LINES UNACCOUNTED FOR: {wanted} were to be shown; {output:?}; {said}"
@@ -94,15 +94,15 @@ mod tests {
     const TEXT: &str = "now New connection from 127.0.0.1\nnow New connection from 127.0.0.1\n\n\
                         === Summary ===\n127.0.0.1: 3\n";
 
-    fn ended(account: &str) -> Ended {
+    fn ended(diagnostics: &str) -> Ended {
         Ended {
             status: ExitStatus::from_raw(0),
             stdout: Vec::new(),
-            stderr: account.split('\n').map(str::to_owned).collect(),
+            stderr: diagnostics.split('\n').map(str::to_owned).collect(),
         }
     }
 
-    fn account(connections: u64, not_shown: u64) -> Ended {
+    fn diagnostics(connections: u64, not_shown: u64) -> Ended {
         ended(&format!(
             "{connections} connections from 1 address in 0.5 s; {not_shown} lines not shown"
         ))
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn tells_how_many_lines_were_lost() {
-        let found = lines(Told::Text, TEXT, &account(3, 1), 3).unwrap();
+        let found = lines(Told::Text, TEXT, &diagnostics(3, 1), 3).unwrap();
         assert_eq!(found, Lines { wanted: 3, lost: 1 });
         let json = "{\"type\":\"connection\"}\n{\"type\":\"summary\",\"connections\":1}\n";
-        let found = lines(Told::Json, json, &account(1, 0), 1).unwrap();
+        let found = lines(Told::Json, json, &diagnostics(1, 0), 1).unwrap();
         assert_eq!(found, Lines { wanted: 1, lost: 0 });
         let quiet = ended("3 connections from 1 address in 0.5 s");
         let found = lines(Told::Nowhere, &TEXT[TEXT.len() - 30..], &quiet, 3).unwrap();
@@ -125,11 +125,11 @@ mod tests {
         let text = "now SYN from 127.0.0.1\nnow Established from 127.0.0.1\n\
                     now Accepted from 127.0.0.1\n\n=== Summary ===\n\
                     address    syn  established  accepted\n127.0.0.1    2            2         2\n";
-        let found = lines(Told::Text, text, &account(2, 3), 2).unwrap();
+        let found = lines(Told::Text, text, &diagnostics(2, 3), 2).unwrap();
         assert_eq!(found, Lines { wanted: 6, lost: 3 });
 
         let fewer = text.replace("2            2         2", "2            1         2");
-        assert!(lines(Told::Text, &fewer, &account(2, 2), 2).is_err());
+        assert!(lines(Told::Text, &fewer, &diagnostics(2, 2), 2).is_err());
         let doubted = format!(
             "2 connections from 1 address in 0.5 s; 2 lines not shown\n{OF_A_STAGE} 1 time"
         );
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn refuses_what_does_not_add_up() {
         let refuses = |ended, served| lines(Told::Text, TEXT, &ended, served).is_err();
-        assert!(refuses(account(3, 1), 4));
-        assert!(refuses(account(4, 1), 3));
-        assert!(refuses(account(3, 0), 3));
+        assert!(refuses(diagnostics(3, 1), 4));
+        assert!(refuses(diagnostics(4, 1), 3));
+        assert!(refuses(diagnostics(3, 0), 3));
         assert!(refuses(ended("3 connections from 1 address in 0.5 s"), 3));
         let doubted = "3 connections from 1 address in 0.5 s; 1 line not shown\nwarning: doubt";
         assert!(refuses(ended(doubted), 3));

@@ -32,7 +32,7 @@ enum Text {
 
 impl Journal {
     /// Takes a line apart; None if it is none of the journal's.
-    pub fn of(line: &[u8]) -> Option<Self> {
+    pub fn parse(line: &[u8]) -> Option<Self> {
         if line.first() != Some(&b'{') {
             return None;
         }

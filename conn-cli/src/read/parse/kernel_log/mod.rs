@@ -19,13 +19,13 @@ use super::{Line, Wanted};
 use crate::{
     connection::{Connection, Record, Source, When},
     read::{
-        batch::{Event, Misfit},
-        format::Likeness,
+        batch::{Event, ParseError},
+        format::Confidence,
     },
 };
 
-const NOT_A_LOG: Misfit = "this is no line of a kernel log";
-const FOREIGN: Misfit = "this is like a record of the kernel's, but another program wrote it";
+const NOT_A_LOG: ParseError = "this is no line of a kernel log";
+const FOREIGN: ParseError = "this is like a record of the kernel's, but another program wrote it";
 
 /// How long a prefix of a rule can be: `NF_LOG_PREFIXLEN`, with its NUL.
 const LONGEST_PREFIX: usize = 127;
@@ -43,7 +43,7 @@ impl Lines {
         Self { wanted }
     }
 
-    fn entry(&self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<(), Misfit> {
+    fn entry(&self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<(), ParseError> {
         let Some(found) = record(entry)? else {
             return Ok(());
         };
@@ -75,29 +75,29 @@ impl Lines {
 
 /// Whether a line is one of a kernel log.
 #[must_use]
-pub fn likeness(line: &[u8]) -> Likeness {
-    if let Some(journal) = Journal::of(line) {
-        return likeness_of(&journal.entry());
+pub fn confidence(line: &[u8]) -> Confidence {
+    if let Some(journal) = Journal::parse(line) {
+        return confidence_of(&journal.entry());
     }
-    likeness_of(&Entry::of(line))
+    confidence_of(&Entry::parse(line))
 }
 
-fn likeness_of(entry: &Entry<'_>) -> Likeness {
+fn confidence_of(entry: &Entry<'_>) -> Confidence {
     let is_empty = entry.stamp == Stamp::None && entry.message.trim_ascii().is_empty();
     if let Ok(Some(Found { packet: Ok(_), .. })) = record(entry) {
-        Likeness::Certain
+        Confidence::Certain
     } else if entry.is_known && !is_empty && !entry.message.starts_with(b" ") {
-        Likeness::Possible
+        Confidence::Possible
     } else {
-        Likeness::None
+        Confidence::None
     }
 }
 
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
-        match Journal::of(line) {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+        match Journal::parse(line) {
             Some(journal) => self.entry(&journal.entry(), events),
-            None => self.entry(&Entry::of(line), events),
+            None => self.entry(&Entry::parse(line), events),
         }
     }
 }
@@ -106,7 +106,7 @@ impl Line for Lines {
 ///
 /// Inlined like what it calls, since to hand on what they return takes long.
 #[inline]
-fn record<'a>(entry: &Entry<'a>) -> Result<Option<Found<'a>>, Misfit> {
+fn record<'a>(entry: &Entry<'a>) -> Result<Option<Found<'a>>, ParseError> {
     if entry.writer == Writer::Process {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use std::net::Ipv6Addr;
 use crate::{
     connection::Host,
     read::{
-        batch::Misfit,
+        batch::ParseError,
         parse::scan::{self, address, ipv4, number, word},
     },
 };
@@ -18,12 +18,12 @@ use crate::{
 /// Every record has this, though it may be empty.
 const OUT: &[u8] = b" OUT=";
 
-const CUT: Misfit = "the record of a packet is cut or damaged";
+const CUT: ParseError = "the record of a packet is cut or damaged";
 
 /// The packet that asks for a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Syn {
-    /// Who sent it.
+    /// GroupKey sent it.
     pub client: (Host, u16),
     /// To whom.
     pub server: (Host, u16),
@@ -37,7 +37,7 @@ pub struct Found<'a> {
     /// What is before it: the prefix that the rule gives.
     pub prefix: &'a [u8],
     /// What it is about; None if that is no [`Syn`].
-    pub packet: Result<Option<Syn>, Misfit>,
+    pub packet: Result<Option<Syn>, ParseError>,
 }
 
 /// The record of a packet in `message`, even if it is cut.
@@ -67,7 +67,7 @@ pub fn find(message: &[u8]) -> Option<Found<'_>> {
 
 /// `text` begins after `OUT=`.
 #[inline]
-fn packet(text: &[u8]) -> Result<Option<Syn>, Misfit> {
+fn packet(text: &[u8]) -> Result<Option<Syn>, ParseError> {
     let Some(source) = scan::find(text, b" SRC=") else {
         return match is_not_ip(text) {
             true => Ok(None),
@@ -246,7 +246,7 @@ mod tests {
     const IP6: &str = "SRC=2001:0db8:0000:0000:0000:0000:0000:0001 DST=2001:0db8:0000:0000:0000:0000:0000:0009 LEN=80 TC=0 HOPLIMIT=64 FLOWLBL=123456 ";
 
     /// What is found in the record of a packet that came in on eth0.
-    fn found(text: &str) -> Result<Option<Syn>, Misfit> {
+    fn found(text: &str) -> Result<Option<Syn>, ParseError> {
         let message = format!("NEW: IN=eth0 OUT= {text}");
         let found = find(message.as_bytes()).unwrap();
         assert_eq!(found.prefix, b"NEW: ");
@@ -259,7 +259,7 @@ mod tests {
         Some(format!("{from} {from_port} {to} {to_port}"))
     }
 
-    fn with_flags(flags: &str) -> Result<Option<Syn>, Misfit> {
+    fn with_flags(flags: &str) -> Result<Option<Syn>, ParseError> {
         found(&format!(
             "{ETHER} {IP}TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 {flags}URGP=0 "
         ))

@@ -8,7 +8,7 @@ use crate::read::parse::scan::{digits, number, split_at_byte};
 pub struct Entry<'a> {
     /// When it was written.
     pub stamp: Stamp<'a>,
-    /// Who wrote it.
+    /// GroupKey wrote it.
     pub writer: Writer,
     /// What it says.
     pub message: &'a [u8],
@@ -16,7 +16,7 @@ pub struct Entry<'a> {
     pub is_known: bool,
 }
 
-/// Who wrote a message.
+/// GroupKey wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// The kernel, or ulogd for it.
@@ -45,7 +45,7 @@ const SEPARATORS: &[&[u8]] = &[
 
 impl<'a> Entry<'a> {
     /// Takes a line apart, whatever it is.
-    pub fn of(line: &'a [u8]) -> Self {
+    pub fn parse(line: &'a [u8]) -> Self {
         let entry = |writer, stamp, message| Self {
             stamp,
             writer,
@@ -94,12 +94,12 @@ impl<'a> Entry<'a> {
     /// A line that begins with a time, other than [`year_less`].
     fn stamped(text: &'a [u8]) -> Self {
         if let Some((stamp, rest)) = bracketed(text) {
-            return Self::of_kernel(stamp, rest);
+            return Self::from_kernel(stamp, rest);
         }
         if let Some((stamp, rest)) = iso(text) {
             // Only dmesg has a comma there, and no host.
             return match text.get(19) {
-                Some(b',') => Self::of_kernel(stamp, rest),
+                Some(b',') => Self::from_kernel(stamp, rest),
                 _ => Self::with_host(stamp, rest),
             };
         }
@@ -126,11 +126,11 @@ impl<'a> Entry<'a> {
             Some(message) => (Writer::Kernel, message),
             None => after_host_and_tag(rest),
         };
-        Self::of_writer(writer, stamp, message)
+        Self::from_writer(writer, stamp, message)
     }
 
     /// The kernel's own time may be before the message, too: less sure than the other.
-    fn of_writer(writer: Writer, stamp: Stamp<'a>, message: &'a [u8]) -> Self {
+    fn from_writer(writer: Writer, stamp: Stamp<'a>, message: &'a [u8]) -> Self {
         let inner = bracketed(message);
         Self {
             stamp: match (stamp, inner) {
@@ -146,7 +146,7 @@ impl<'a> Entry<'a> {
     /// After the time of dmesg, which is also that of `journalctl -o short-monotonic`. Only
     /// there is a tag; what is like one may be the prefix of a rule, unless it has the number
     /// of a process.
-    fn of_kernel(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
+    fn from_kernel(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
         let (writer, message) = match (tag(rest), tag(without_host(rest))) {
             (Some((Writer::Process, message)), _) => (Writer::Named, message),
             (Some((Writer::Kernel, message)), _) => (Writer::Kernel, message),
@@ -180,7 +180,7 @@ impl<'a> Entry<'a> {
             b"-" => Writer::Unnamed,
             _ => writer(name, process != b"-"),
         };
-        Some(Self::of_writer(writer, stamp, rest))
+        Some(Self::from_writer(writer, stamp, rest))
     }
 }
 
@@ -231,7 +231,7 @@ pub fn writer(name: &[u8], has_process: bool) -> Writer {
     }
 }
 
-/// Who wrote `HOST TAG: MESSAGE`, and the message.
+/// GroupKey wrote `HOST TAG: MESSAGE`, and the message.
 fn after_host_and_tag(text: &[u8]) -> (Writer, &[u8]) {
     if let Some(tagged) = tag(text) {
         return tagged;

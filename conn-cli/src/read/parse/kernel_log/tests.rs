@@ -5,7 +5,7 @@ use crate::{connection::Lacks, read::parse::scan};
 
 const RECORD: &str = "IN=eth0 OUT= MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00 SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=4711 DF PROTO=TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
 
-fn parsed(line: &[u8]) -> Result<Option<Connection>, Misfit> {
+fn parsed(line: &[u8]) -> Result<Option<Connection>, ParseError> {
     let mut events = Vec::new();
     Lines::new(Wanted { times: true }).line(line, &mut events)?;
     assert!(events.len() <= 1);
@@ -17,13 +17,13 @@ fn parsed(line: &[u8]) -> Result<Option<Connection>, Misfit> {
 
 fn time(line: &str) -> When {
     let connection = parsed(line.as_bytes())
-        .unwrap_or_else(|misfit| panic!("{misfit}: {line}"))
+        .unwrap_or_else(|parse_error| panic!("{parse_error}: {line}"))
         .unwrap_or_else(|| panic!("no connection: {line}"));
     assert_eq!(connection.remote.to_string(), "192.0.2.1", "{line}");
     assert_eq!(connection.remote_port, Some(37822), "{line}");
     assert_eq!(connection.local.to_string(), "192.0.2.9", "{line}");
     assert_eq!(connection.local_port, Some(80), "{line}");
-    assert_eq!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+    assert_eq!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
     connection.time
 }
 
@@ -181,7 +181,7 @@ fn the_journal_as_json() {
     }
     for line in ["{", "{}", r#"{"type":"connection"}"#] {
         assert_eq!(parsed(line.as_bytes()), Err(NOT_A_LOG), "{line}");
-        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
     }
 }
 
@@ -200,7 +200,7 @@ fn lines_about_something_else() {
     ] {
         let is_log = line != "\0";
         assert_eq!(parsed(line.as_bytes()).is_ok(), is_log, "{line}");
-        assert_ne!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+        assert_ne!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
     }
 }
 
@@ -219,7 +219,7 @@ fn lines_of_other_formats() {
         "",
         "    0x0000:  4500 003c",
     ] {
-        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
     }
 }
 
@@ -255,7 +255,7 @@ fn what_another_program_wrote_is_no_record() {
         ),
     ] {
         let line = format!("{before}{RECORD}{after}");
-        assert_ne!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+        assert_ne!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
         match is_surely_other {
             true => assert_eq!(parsed(line.as_bytes()), Ok(None), "{line}"),
             false => assert!(parsed(line.as_bytes()).is_err(), "{line}"),
@@ -293,7 +293,7 @@ fn a_cut_line_is_no_other_connection() {
                 let mut damaged = line.clone().into_bytes();
                 damaged[end] = damage;
                 drop(parsed(&damaged));
-                let _ = likeness(&damaged);
+                let _ = confidence(&damaged);
                 damaged.truncate(end + 1);
                 assert!(end >= flags || !matches!(parsed(&damaged), Ok(Some(_))));
             }

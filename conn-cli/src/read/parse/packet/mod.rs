@@ -9,7 +9,7 @@ use crate::{
     connection::{Connection, Host, Record, Source, When},
     read::{
         Format,
-        batch::{Batch, Event, Misfit},
+        batch::{Batch, Event, ParseError},
         capture::Packets,
     },
 };
@@ -64,9 +64,9 @@ mod protocol {
     pub(super) const DESTINATION_OPTIONS: u8 = 60;
 }
 
-const CUT: Misfit = "the packet was cut before the end of its TCP header";
-const LINK_TYPE: Misfit = "packets of this link type are not known";
-const NOT_IP: Misfit = "this is no IP header";
+const CUT: ParseError = "the packet was cut before the end of its TCP header";
+const LINK_TYPE: ParseError = "packets of this link type are not known";
+const NOT_IP: ParseError = "this is no IP header";
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
@@ -110,7 +110,7 @@ struct Segment {
 }
 
 /// The segment, if the packet has such a one.
-fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, Misfit> {
+fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let (mut protocol, mut rest) = network(link_type, packet)?;
     while ether_type::VLAN.contains(&protocol) {
         (protocol, rest) = behind(rest, 2, 4)?;
@@ -123,7 +123,7 @@ fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, Misfit> {
 }
 
 /// The protocol that a packet is of, and the packet of that protocol.
-fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), Misfit> {
+fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), ParseError> {
     use link_type::*;
     match link_type {
         ETHERNET => behind(packet, 12, 14),
@@ -149,14 +149,14 @@ fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), Misfit> {
 }
 
 /// The protocol that a header of `length` bytes has at `at`, and what is behind the header.
-fn behind(bytes: &[u8], at: usize, length: usize) -> Result<(u16, &[u8]), Misfit> {
+fn behind(bytes: &[u8], at: usize, length: usize) -> Result<(u16, &[u8]), ParseError> {
     let (header, rest) = bytes.split_at_checked(length).ok_or(CUT)?;
     let protocol = u16::from_be_bytes([header[at], header[at + 1]]);
     Ok((protocol, rest))
 }
 
 /// RFC 791, section 3.1.
-fn ipv4(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
+fn ipv4(packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let header: &[u8; 20] = packet.first_chunk().ok_or(CUT)?;
     let length = usize::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || length < header.len() {
@@ -174,7 +174,7 @@ fn ipv4(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
 }
 
 /// RFC 8200, section 3.
-fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
+fn ipv6(packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let (header, mut payload) = packet.split_first_chunk::<40>().ok_or(CUT)?;
     if header[0] >> 4 != 6 {
         return Err(NOT_IP);
@@ -198,7 +198,7 @@ fn ipv6(packet: &[u8]) -> Result<Option<Segment>, Misfit> {
 /// How long the extension header is that the payload begins with, if `protocol` is one of a
 /// packet's: RFC 8200, section 4. None if it is none, or if what follows is not of the first
 /// fragment.
-fn extension(protocol: u8, payload: &[u8]) -> Result<Option<usize>, Misfit> {
+fn extension(protocol: u8, payload: &[u8]) -> Result<Option<usize>, ParseError> {
     let byte = |at: usize| payload.get(at).copied().ok_or(CUT);
     Ok(match protocol {
         protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
@@ -219,7 +219,7 @@ fn transport(
     protocol: u8,
     ends: (IpAddr, IpAddr),
     payload: &[u8],
-) -> Result<Option<Segment>, Misfit> {
+) -> Result<Option<Segment>, ParseError> {
     match protocol {
         protocol::TCP => tcp(ends, payload),
         protocol::IPV4 => ipv4(payload),
@@ -229,7 +229,10 @@ fn transport(
 }
 
 /// Of the header no more is needed; tcpdump -s may have kept less.
-fn tcp((source, destination): (IpAddr, IpAddr), segment: &[u8]) -> Result<Option<Segment>, Misfit> {
+fn tcp(
+    (source, destination): (IpAddr, IpAddr),
+    segment: &[u8],
+) -> Result<Option<Segment>, ParseError> {
     let header: &[u8; TCP] = segment.first_chunk().ok_or(CUT)?;
     // One that resets or ends a connection too asks for none: Linux throws it away.
     if header[13] & (SYN | FIN | RST) != SYN {

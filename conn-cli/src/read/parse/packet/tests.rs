@@ -33,13 +33,13 @@ fn behind_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
 }
 
 /// What a packet says, in short.
-fn said(link_type: u16, packet: &[u8]) -> Result<Option<String>, Misfit> {
+fn said(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
     let mut packets = Packets::default();
     packets.push(Some((1_700_000_000, 5)), link_type, packet);
     let mut batch = parse(&packets, Wanted { times: true });
     assert_eq!(batch.packets, 1);
-    if let Some(misfit) = batch.first_not_understood.map(|first| first.misfit) {
-        return Err(misfit);
+    if let Some(parse_error) = batch.first_not_understood.map(|first| first.parse_error) {
+        return Err(parse_error);
     }
     let (kind, connection, sequence) = match batch.events.pop() {
         Some(Event::Syn(connection, sequence)) => ("syn", connection, sequence),

@@ -1,11 +1,11 @@
 //! What a line is about: thread, time, and what part of which call.
 
 use crate::read::{
-    batch::Misfit,
+    batch::ParseError,
     parse::scan::{digits, find, number, word},
 };
 
-pub(super) const NOT_STRACE: Misfit = "this is no line of strace's";
+pub(super) const NOT_STRACE: ParseError = "this is no line of strace's";
 
 /// What a line is about.
 pub(super) enum Call<'a> {
@@ -83,7 +83,7 @@ fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
 }
 
 /// What the line is about, without its prefix.
-pub(super) fn call(text: &[u8]) -> Result<Call<'_>, Misfit> {
+pub(super) fn call(text: &[u8]) -> Result<Call<'_>, ParseError> {
     if let Some(rest) = text.strip_prefix(b"accept") {
         let rest = rest.strip_prefix(b"4").unwrap_or(rest);
         if let Some(arguments) = rest.strip_prefix(b"(") {

@@ -1,17 +1,17 @@
-//! Who is at both ends of what a call of accept gave.
+//! GroupKey is at both ends of what a call of accept gave.
 
 use std::net::Ipv4Addr;
 
 use crate::{
     connection::{Connection, Family, Host, Process, Record, Source, When},
     read::{
-        batch::Misfit,
+        batch::ParseError,
         parse::scan::{address, between, digits, ipv4, number, split_at_byte},
     },
 };
 
-const CUT: Misfit = "the line is cut";
-const NO_ADDRESS: Misfit = "the address is cut or written in another way";
+const CUT: ParseError = "the line is cut";
+const NO_ADDRESS: ParseError = "the address is cut or written in another way";
 
 /// An end of a connection, as far as it is known.
 type End = (Host, Option<u16>);
@@ -55,7 +55,7 @@ pub(super) fn accepted(
     listener: &Descriptor,
     arguments: &[u8],
     result: &[u8],
-) -> Result<Option<Ends>, Misfit> {
+) -> Result<Option<Ends>, ParseError> {
     // Otherwise the call failed: `-1 EAGAIN`, `? ERESTARTSYS`.
     if !result.first().is_some_and(u8::is_ascii_digit) {
         return Ok(None);
@@ -164,7 +164,7 @@ fn end(text: &[u8]) -> Option<End> {
 /// The client that the kernel wrote into the second argument, with which this begins, and the family of the socket;
 /// None if it is of another family.
 #[inline]
-fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, Misfit> {
+fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, ParseError> {
     let Some(sockaddr) = arguments.strip_prefix(b"{sa_family=") else {
         // NULL, or there was no room.
         return Ok(Some(((Host::Unknown, None), None)));

@@ -23,12 +23,12 @@ use super::{
 use crate::{
     connection::{Host, Lacks, When},
     read::{
-        batch::{Accept, Event, Misfit},
-        format::Likeness,
+        batch::{Accept, Event, ParseError},
+        format::Confidence,
     },
 };
 
-const NO_RESULT: Misfit = "the call has no result";
+const NO_RESULT: ParseError = "the call has no result";
 
 /// The lines of strace.
 ///
@@ -66,11 +66,11 @@ impl Lines {
 
 /// Whether a line is one of strace's.
 #[must_use]
-pub fn likeness(line: &[u8]) -> Likeness {
+pub fn confidence(line: &[u8]) -> Confidence {
     match call(prefix(line).2) {
-        Ok(Call::Accept(_) | Call::Resumed(_)) => Likeness::Certain,
-        Ok(Call::Other) => Likeness::Possible,
-        Err(_) => Likeness::None,
+        Ok(Call::Accept(_) | Call::Resumed(_)) => Confidence::Certain,
+        Ok(Call::Other) => Confidence::Possible,
+        Err(_) => Confidence::None,
     }
 }
 
@@ -87,7 +87,7 @@ pub fn hold_back(lines: &[u8]) -> usize {
 }
 
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
         if let Some((tid, time)) = self.begun.take() {
             if line.ends_with(UNFINISHED) && line.trim_ascii_start() == UNFINISHED {
                 return Ok(());
@@ -106,7 +106,7 @@ impl Line for Lines {
 }
 
 impl Lines {
-    fn whole_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), Misfit> {
+    fn whole_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
         let (tid, time, rest) = prefix(line);
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),

@@ -4,18 +4,18 @@ use crate::connection::{Connection, Family, Host};
 const V4: &str = r#"{sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], SOCK_CLOEXEC"#;
 const V6: &str = r#"{sa_family=AF_INET6, sin6_port=htons(37822), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, [28]"#;
 
-fn parse(text: &str) -> (Vec<Event>, Vec<Misfit>) {
+fn parse(text: &str) -> (Vec<Event>, Vec<ParseError>) {
     let mut lines = Lines::new(Wanted { times: true });
     let mut events = Vec::new();
-    let misfits = crate::read::parse::lines(text.as_bytes())
+    let parse_errors = crate::read::parse::lines(text.as_bytes())
         .filter_map(|line| lines.line(line, &mut events).err())
         .collect();
-    (events, misfits)
+    (events, parse_errors)
 }
 
 fn one(line: &str) -> Connection {
-    let (mut events, misfits) = parse(line);
-    assert_eq!(misfits, [] as [&str; 0], "{line}");
+    let (mut events, parse_errors) = parse(line);
+    assert_eq!(parse_errors, [] as [&str; 0], "{line}");
     assert_eq!(events.len(), 1, "{line}");
     match events.remove(0) {
         Event::Connection(connection) | Event::Resumed(connection) => connection,
@@ -24,11 +24,11 @@ fn one(line: &str) -> Connection {
 }
 
 fn nothing(line: &str) {
-    let (mut events, misfits) = parse(line);
+    let (mut events, parse_errors) = parse(line);
     events.retain(|event| !matches!(event, Event::Failed(_)));
     assert!(
-        events.is_empty() && misfits.is_empty(),
-        "{line}: {events:?} {misfits:?}"
+        events.is_empty() && parse_errors.is_empty(),
+        "{line}: {events:?} {parse_errors:?}"
     );
 }
 
@@ -155,10 +155,10 @@ fn what_is_no_connection() {
 
 #[test]
 fn a_call_in_two_lines() {
-    let (events, misfits) = parse(&format!(
+    let (events, parse_errors) = parse(&format!(
         "12 accept4(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n12 <... accept4 resumed>{V4}) = 4\n"
     ));
-    assert_eq!(misfits, [] as [&str; 0]);
+    assert_eq!(parse_errors, [] as [&str; 0]);
     match &events[..] {
         [Event::Unfinished(begin), Event::Resumed(end)] => {
             assert_eq!((begin.tid, begin.local_port), (12, Some(80)));
@@ -172,12 +172,12 @@ fn a_call_in_two_lines() {
 #[test]
 fn another_output_in_the_middle_of_a_line() {
     nothing("[pid 12] accept4(3, strace: Process 13 attached\n <unfinished ...>\n");
-    let (events, misfits) = parse(&format!("accept4(3, server ready\n{V4}) = 4\n"));
-    assert_eq!((events.len(), misfits.len()), (1, 0));
-    let (events, misfits) = parse(&format!("accept4(3, server ready\naccept4(3, {V4}) = 4\n"));
-    assert_eq!((events.len(), misfits.len()), (1, 0));
-    let (events, misfits) = parse(&format!("accept4(3, server ready\nagain{V4}) = 4\n"));
-    assert_eq!((events.len(), misfits), (0, vec![NOT_STRACE]));
+    let (events, parse_errors) = parse(&format!("accept4(3, server ready\n{V4}) = 4\n"));
+    assert_eq!((events.len(), parse_errors.len()), (1, 0));
+    let (events, parse_errors) = parse(&format!("accept4(3, server ready\naccept4(3, {V4}) = 4\n"));
+    assert_eq!((events.len(), parse_errors.len()), (1, 0));
+    let (events, parse_errors) = parse(&format!("accept4(3, server ready\nagain{V4}) = 4\n"));
+    assert_eq!((events.len(), parse_errors), (0, vec![NOT_STRACE]));
     // The two lines stay together.
     let begun = b"accept4(3, NULL, NULL) = 4\naccept4(3, server ready\n";
     assert_eq!(hold_back(begun), 27);
@@ -214,23 +214,23 @@ fn what_strace_does_not_write_is_a_misfit() {
         r#"accept(3, {sa_family=AF_INET, sin_port=htons(70000), sin_addr=inet_addr("192.0.2.1")}, [16]) = 4"#,
         r#"accept(3, {sa_family=AF_INET, sin_port=htons(7), sin_addr=inet_addr("192.0.2.256")}, [16]) = 4"#,
     ] {
-        let (events, misfits) = parse(line);
-        assert_eq!((events.len(), misfits.len()), (0, 1), "{line}");
+        let (events, parse_errors) = parse(line);
+        assert_eq!((events.len(), parse_errors.len()), (0, 1), "{line}");
     }
 }
 
 #[test]
 fn is_told_from_other_lines() {
     assert_eq!(
-        likeness(format!("12 accept(3, {V4}) = 4").as_bytes()),
-        Likeness::Certain
+        confidence(format!("12 accept(3, {V4}) = 4").as_bytes()),
+        Confidence::Certain
     );
-    assert_eq!(likeness(b"+++ exited with 0 +++"), Likeness::Possible);
+    assert_eq!(confidence(b"+++ exited with 0 +++"), Confidence::Possible);
     for line in [
         "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1",
         "Nov 22 14:25:37 host kernel: [1.0] IN=lo OUT= SRC=192.0.2.1",
         "[   12.345678] IN=lo OUT= SRC=192.0.2.1",
     ] {
-        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
     }
 }

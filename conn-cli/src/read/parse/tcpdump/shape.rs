@@ -3,9 +3,9 @@
 use memchr::{memchr, memmem, memrchr};
 
 use super::{end, prefix};
-use crate::read::format::Likeness;
+use crate::read::format::Confidence;
 
-/// Who sends to whom, and what follows it in the line.
+/// GroupKey sends to whom, and what follows it in the line.
 pub(super) struct Pair<'a> {
     pub(super) from: &'a [u8],
     pub(super) to: &'a [u8],
@@ -155,7 +155,7 @@ pub(super) fn is_message(line: &[u8]) -> bool {
 
 /// Whether a line is one of tcpdump.
 #[must_use]
-pub fn likeness(line: &[u8]) -> Likeness {
+pub fn confidence(line: &[u8]) -> Confidence {
     let says_what_it_is = |start: &[u8]| {
         line.strip_prefix(b"tcpdump: ")
             .unwrap_or(line)
@@ -166,23 +166,23 @@ pub fn likeness(line: &[u8]) -> Likeness {
             .iter()
             .any(|start| says_what_it_is(start) && memmem::find(line, b", link-type ").is_some())
     {
-        return Likeness::Certain;
+        return Confidence::Certain;
     }
     let continues = is_continuation(line);
     let (_, rest) = prefix(line);
     if line.starts_with(b"\t") || !(continues || is_start(rest)) {
-        return Likeness::None;
+        return Confidence::None;
     }
     let is_pair = |pair: &Pair<'_>| {
         let (from, to) = pair.ports.unzip();
         end(pair.from, from).is_some() && end(pair.to, to).is_some()
     };
     match Pair::find(line) {
-        Some(pair) if pair.after.starts_with(b"Flags [") && is_pair(&pair) => Likeness::Certain,
-        _ if is_header(line) && !continues => Likeness::Certain,
-        Some(_) if !continues => Likeness::Possible,
-        None if rest.starts_with(b"ARP, ") => Likeness::Possible,
-        _ => Likeness::None,
+        Some(pair) if pair.after.starts_with(b"Flags [") && is_pair(&pair) => Confidence::Certain,
+        _ if is_header(line) && !continues => Confidence::Certain,
+        Some(_) if !continues => Confidence::Possible,
+        None if rest.starts_with(b"ARP, ") => Confidence::Possible,
+        _ => Confidence::None,
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::read::{format::Likeness, parse::lines};
+use crate::read::{format::Confidence, parse::lines};
 
 const SYN: &str = "192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 64000, \
     options [mss 1460], length 0";
@@ -73,8 +73,8 @@ fn a_time_is_shown_as_far_as_it_is_one() {
         let two = format!("{time}{HEADER}\n    {SYN}\n");
         assert_eq!(one(&two), expected, "{two}");
         assert_eq!(
-            likeness(two.lines().next().unwrap().as_bytes()),
-            Likeness::Certain
+            confidence(two.lines().next().unwrap().as_bytes()),
+            Confidence::Certain
         );
     }
     let mut parser = Lines::new(Wanted { times: false });
@@ -108,7 +108,7 @@ fn what_stands_before_the_addresses_does_not_matter() {
     ] {
         let line = format!("{start}{SYN}");
         assert_eq!(one(&line), IS_SYN, "{line}");
-        assert_eq!(likeness(line.as_bytes()), Likeness::Certain, "{line}");
+        assert_eq!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
     }
     let tunnel = format!(
         "16:59:36.1 {HEADER}\n    10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 48\n\t{HEADER}\n    \
@@ -228,7 +228,7 @@ fn what_is_no_new_connection_is_known() {
     ] {
         assert_eq!(one(line), "", "{line}");
     }
-    for (line, misfit) in [
+    for (line, parse_error) in [
         ("IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0", QUIET),
         ("IP 192.0.2.1.37822 > 192.0.2.9.80:  [|tcp]", CUT),
         (
@@ -237,7 +237,7 @@ fn what_is_no_new_connection_is_known() {
         ),
         ("sshd[12]: Connection from 192.0.2.1", NOT_TCPDUMP),
     ] {
-        assert_eq!(one(line), misfit, "{line}");
+        assert_eq!(one(line), parse_error, "{line}");
     }
 }
 
@@ -303,7 +303,9 @@ fn a_line_that_is_cut_or_damaged_gives_no_wrong_event() {
         all(&bytes);
         for bytes in [&bytes[..], &line.as_bytes()[..end]] {
             assert!(hold_back(bytes) <= bytes.len());
-            assert!(!lines(bytes).any(|line| likeness(line) != Likeness::None && line.len() < 50));
+            assert!(
+                !lines(bytes).any(|line| confidence(line) != Confidence::None && line.len() < 50)
+            );
         }
     }
     assert_eq!(one(format!("IP {SYN}\r\n")), IS_SYN);
@@ -320,10 +322,10 @@ fn lines_of_others_are_not_claimed() {
         "\tIP (tos 0x0)",
         "",
     ] {
-        assert_eq!(likeness(line.as_bytes()), Likeness::None, "{line}");
+        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
     }
     let possible = b"14:25:37.1 IP 192.0.2.1.5 > 192.0.2.9.53: UDP, length 4";
-    assert_eq!(likeness(possible), Likeness::Possible);
+    assert_eq!(confidence(possible), Confidence::Possible);
     let begins = b"tcpdump: listening on lo, link-type EN10MB (Ethernet), snapshot length 9 bytes";
-    assert_eq!(likeness(begins), Likeness::Certain);
+    assert_eq!(confidence(begins), Confidence::Certain);
 }

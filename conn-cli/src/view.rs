@@ -15,9 +15,9 @@ use crate::{
     cli::ShowArgs,
     connection::{Connection, Hook, Source, Stage},
     interval::{Interval, Periods},
-    kernel::{Doubts, Reported},
+    kernel::{Discrepancies, Reported},
     known::Known,
-    output::{Printer, Stdout, account, say},
+    output::{Printer, Stdout, diagnostics, say},
     profile::Profiles,
     stop::Stop,
     summary::{Listing, Origin, Summary, Verdict},
@@ -28,11 +28,11 @@ use crate::{
 pub const TICK: Duration = Duration::from_millis(500);
 
 /// How long the reader of standard output may take before it is said that it is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const STALL_NOTICE_AFTER: Duration = Duration::from_secs(1);
 
 /// The live lines: what is to be printed, and what has been.
 #[derive(Debug)]
-pub struct Screen {
+pub struct View {
     /// Where lines go.
     pub stdout: Stdout,
     /// What came to be shown: connections, at each stage that was watched.
@@ -51,13 +51,13 @@ pub struct Screen {
     periods: Option<Periods>,
     profiles: Option<Profiles>,
     limit: Option<u64>,
-    first: FirstOnes,
+    first: FirstConnections,
 }
 
 /// The connections up to the limit of `--count`. With a limit that was reached, the summary
 /// is of these and of no other.
 #[derive(Clone, Debug, Default)]
-pub struct FirstOnes {
+pub struct FirstConnections {
     /// Those at the stage that is counted, which the limit is for.
     pub tally: Tally,
     /// Those at other stages.
@@ -72,12 +72,12 @@ pub struct FirstOnes {
 #[derive(Debug)]
 pub enum End {
     /// It was asked to, or there is no more to show.
-    Asked,
+    Done,
     /// Standard output takes no more: its reader is gone, or this error.
     Output(Option<io::Error>),
 }
 
-impl Screen {
+impl View {
     /// As `args` say. `live`: for connections as they come, the stages that are watched, and since
     /// when. `known`: what [`Known::asked`] has read.
     #[must_use]
@@ -103,12 +103,12 @@ impl Screen {
             left_out: 0,
             periods: args.interval.map(|length| match begun {
                 Some(begun) => Periods::live(length, begun, zone),
-                None => Periods::of_records(length, zone),
+                None => Periods::for_records(length, zone),
             }),
             profiles: args.long.then(Profiles::default),
             arrived: 0,
             limit: args.count,
-            first: FirstOnes::of(stages),
+            first: FirstConnections::new(stages),
         }
     }
 
@@ -120,7 +120,7 @@ impl Screen {
 
     /// The connections up to the limit, if that is reached.
     #[must_use]
-    pub fn first_ones(&self) -> Option<FirstOnes> {
+    pub fn first_ones(&self) -> Option<FirstConnections> {
         self.is_full().then(|| self.first.clone())
     }
 
@@ -140,7 +140,7 @@ impl Screen {
     /// Whether it matters which task accepts a connection, and in which network namespace.
     #[must_use]
     pub fn wants_details(args: &ShowArgs) -> bool {
-        args.json || args.by.is_of_task()
+        args.json || args.by.needs_task()
     }
 
     /// Whether a connection is one of those that the summary counts.
@@ -215,11 +215,18 @@ impl Screen {
         &self,
         tally: Tally,
         earlier: BTreeMap<Stage, Tally>,
-        doubts: Doubts,
+        discrepancies: Discrepancies,
         origin: Origin,
     ) -> Summary {
         let profiles = self.profiles.as_ref();
-        Summary::new(tally, earlier, profiles, self.listing, doubts, origin)
+        Summary::new(
+            tally,
+            earlier,
+            profiles,
+            self.listing,
+            discrepancies,
+            origin,
+        )
     }
 
     /// Prints the summary and says the account. Returns whether the count is to be trusted.
@@ -235,7 +242,7 @@ impl Screen {
         let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
         self.rows(&last);
         let (insisted, end) = match end {
-            End::Asked => {
+            End::Done => {
                 // Of the lines not yet written it is assumed that they will be: otherwise
                 // nobody reads this either.
                 self.count_lines(&mut summary, self.arrived - self.left_out);
@@ -250,17 +257,17 @@ impl Screen {
             End::Output(_) => (false, end),
         };
         self.count_lines(&mut summary, self.stdout.lines_sent());
-        for line in account(&summary, self.wants_lines) {
+        for line in diagnostics(&summary, self.wants_lines) {
             say(line);
         }
-        for doubt in self.periods.iter().flat_map(Periods::doubts) {
-            say(format_args!("warning: {doubt}"));
+        for discrepancy in self.periods.iter().flat_map(Periods::discrepancies) {
+            say(format_args!("warning: {discrepancy}"));
         }
         match end {
             // What waits to be written holds a thread, which only this ends.
             _ if insisted => std::process::exit(130),
             End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
-            End::Output(None) | End::Asked => Ok(summary.verdict()),
+            End::Output(None) | End::Done => Ok(summary.verdict()),
         }
     }
 
@@ -277,9 +284,9 @@ impl Screen {
     }
 }
 
-impl FirstOnes {
+impl FirstConnections {
     /// None yet, at any of these stages.
-    fn of(stages: Option<&BTreeSet<Stage>>) -> Self {
+    fn new(stages: Option<&BTreeSet<Stage>>) -> Self {
         let last = stages.and_then(|stages| stages.last());
         let earlier = stages
             .into_iter()
@@ -296,7 +303,7 @@ impl FirstOnes {
             true => &mut self.tally,
             false => self.earlier.entry(connection.stage()).or_default(),
         };
-        tally.add_who(listing.by.who(connection), connection.local_port, 1);
+        tally.add_key(listing.by.key(connection), connection.local_port, 1);
         self.counted += u64::from(counts);
         let by_second_hook = connection.source == Source::Hook(Hook::Kprobe);
         self.second_hook_only += u64::from(by_second_hook);
@@ -316,7 +323,7 @@ impl End {
 
 /// Says, if it takes long, what is waited for.
 async fn explain_the_wait() -> Infallible {
-    sleep(PATIENCE).await;
+    sleep(STALL_NOTICE_AFTER).await;
     say("waiting for the reader of standard output; another Ctrl-C ends it without the rest");
     std::future::pending().await
 }
@@ -347,48 +354,48 @@ mod tests {
         }
     }
 
-    fn screen(args: &[&str]) -> Screen {
+    fn view(args: &[&str]) -> View {
         let args = Args::parse_from([&["conn-cli", "--utc"], args].concat());
-        let known = Known::asked(&args.trace.show).unwrap();
-        Screen::new(
+        let known = Known::from_args(&args.trace.show).unwrap();
+        View::new(
             &args.trace.show,
             Some((&[Stage::Accepted].into(), Timestamp::now())),
             known,
         )
     }
 
-    fn lines(screen: &mut Screen) -> usize {
-        let text = String::from_utf8(screen.stdout.buffer().clone()).unwrap();
+    fn lines(view: &mut View) -> usize {
+        let text = String::from_utf8(view.stdout.buffer().clone()).unwrap();
         text.lines().count()
     }
 
     #[test]
     fn the_limit_cuts_lines_and_summary_alike() {
-        let mut screen = screen(&["--count", "2"]);
-        screen.show(&connection(1, Hook::Kretprobe));
-        assert!(screen.first_ones().is_none());
-        screen.show(&connection(2, Hook::Kprobe));
-        screen.show(&connection(3, Hook::Kprobe));
-        assert_eq!(lines(&mut screen), 2);
-        assert_eq!(screen.arrived, 3);
-        let first = screen.first_ones().unwrap();
+        let mut view = view(&["--count", "2"]);
+        view.show(&connection(1, Hook::Kretprobe));
+        assert!(view.first_ones().is_none());
+        view.show(&connection(2, Hook::Kprobe));
+        view.show(&connection(3, Hook::Kprobe));
+        assert_eq!(lines(&mut view), 2);
+        assert_eq!(view.arrived, 3);
+        let first = view.first_ones().unwrap();
         assert_eq!(first.tally.connections(), 2);
         assert_eq!(first.second_hook_only, 1);
     }
 
     #[test]
     fn quiet_counts_without_lines() {
-        let mut screen = screen(&["--quiet", "--count", "2"]);
-        screen.show(&connection(1, Hook::Fentry));
-        assert_eq!(lines(&mut screen), 0);
-        assert_eq!(screen.arrived, 1);
+        let mut view = view(&["--quiet", "--count", "2"]);
+        view.show(&connection(1, Hook::Fentry));
+        assert_eq!(lines(&mut view), 0);
+        assert_eq!(view.arrived, 1);
     }
 
     #[test]
     fn details_are_for_those_who_show_them() {
         let wants = |options: &[&str]| {
             let args = Args::parse_from([&["conn-cli"], options].concat());
-            Screen::wants_details(&args.trace.show)
+            View::wants_details(&args.trace.show)
         };
         assert!(wants(&["--json"]));
         assert!(wants(&["--by", "process"]));
@@ -397,11 +404,11 @@ mod tests {
 
     #[test]
     fn without_a_limit_everything_is_shown() {
-        let mut screen = screen(&[]);
+        let mut view = view(&[]);
         for client in 0..100 {
-            screen.show(&connection(client, Hook::Fentry));
+            view.show(&connection(client, Hook::Fentry));
         }
-        assert_eq!(lines(&mut screen), 100);
-        assert!(screen.first_ones().is_none());
+        assert_eq!(lines(&mut view), 100);
+        assert!(view.first_ones().is_none());
     }
 }

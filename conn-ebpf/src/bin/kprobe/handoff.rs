@@ -16,7 +16,7 @@ const PLACES: u32 = 4096;
 /// Each thread has the place that the last bits of its id tell. There is the thread that
 /// accepts, as the helper tells it, or 0.
 #[map]
-static SEEN: Array<u64> = Array::with_max_entries(PLACES, 0);
+static HANDOFF: Array<u64> = Array::with_max_entries(PLACES, 0);
 
 /// Leaves a mark that this thread accepts a connection.
 #[inline(always)]
@@ -31,7 +31,7 @@ pub(crate) fn leave() {
 /// Takes the mark away that is in this thread's place, whoever has left it, and returns it.
 /// None is never: each thread has a place.
 #[inline(always)]
-pub(crate) fn take() -> Option<Mark> {
+pub(crate) fn take() -> Option<Handoff> {
     let thread = bpf_get_current_pid_tgid();
     let mark = place(thread)?;
     // SAFETY: as above.
@@ -40,18 +40,18 @@ pub(crate) fn take() -> Option<Mark> {
         mark.write_volatile(0);
         left
     };
-    Some(Mark {
+    Some(Handoff {
         difference: left ^ thread,
     })
 }
 
 /// What was in a place.
-pub(crate) struct Mark {
+pub(crate) struct Handoff {
     /// 0 if this thread has left it.
     difference: u64,
 }
 
-impl Mark {
+impl Handoff {
     /// The hook that saw first what this thread accepts.
     #[inline(always)]
     pub(crate) fn hook(&self) -> u16 {
@@ -65,5 +65,5 @@ const _: () = assert!(HOOK_KPROBE == HOOK_KRETPROBE + 1);
 
 #[inline(always)]
 fn place(thread: u64) -> Option<*mut u64> {
-    SEEN.get_ptr_mut(thread as u32 & (PLACES - 1))
+    HANDOFF.get_ptr_mut(thread as u32 & (PLACES - 1))
 }

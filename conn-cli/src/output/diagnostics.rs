@@ -9,16 +9,16 @@ use crate::{
     kernel::{Backend, Exactness},
     listen::{Listener, Queues, Survey},
     ports::PortSet,
-    read::Ledger,
+    read::ReadStats,
     summary::{Live, Origin, Summary},
 };
 
 /// Listeners that are named one by one.
-const MOST_LISTENERS: usize = 8;
+const MAX_NAMED_LISTENERS: usize = 8;
 
 /// The lines, the account first, the doubts last.
 #[must_use]
-pub fn account(summary: &Summary, wants_lines: bool) -> Vec<String> {
+pub fn diagnostics(summary: &Summary, wants_lines: bool) -> Vec<String> {
     let (one, many) = summary.by.nouns();
     let mut line = format!(
         "{} from {} in {}",
@@ -32,8 +32,8 @@ pub fn account(summary: &Summary, wants_lines: bool) -> Vec<String> {
     }
     let mut notes = Vec::new();
     match &summary.origin {
-        Origin::Kernel(live) => of_live(live, summary, &mut line, &mut notes),
-        Origin::Records(ledger) => records(ledger, &mut line, &mut notes),
+        Origin::Kernel(live) => live_details(live, summary, &mut line, &mut notes),
+        Origin::Records(stats) => records(stats, &mut line, &mut notes),
     }
     if summary.other_clients > 0 {
         let others = plural(summary.other_clients, "connection", "connections");
@@ -56,7 +56,7 @@ pub fn account(summary: &Summary, wants_lines: bool) -> Vec<String> {
 fn extent(origin: &Origin) -> String {
     match origin {
         Origin::Kernel(live) => format!("{:.1} s", live.elapsed.as_secs_f64()),
-        Origin::Records(ledger) => match (ledger.lines, ledger.packets) {
+        Origin::Records(stats) => match (stats.lines, stats.packets) {
             (lines, 0) => plural(lines, "line", "lines"),
             (0, packets) => plural(packets, "packet", "packets"),
             (lines, packets) => format!(
@@ -68,7 +68,7 @@ fn extent(origin: &Origin) -> String {
     }
 }
 
-fn of_live(live: &Live, summary: &Summary, line: &mut String, notes: &mut Vec<String>) {
+fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut Vec<String>) {
     if live.backend == Backend::Kretprobe {
         *line += &format!(
             "; {} seen only by security_sock_graft",
@@ -148,16 +148,16 @@ fn between(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     text
 }
 
-/// Who listens, at the beginning.
+/// GroupKey listens, at the beginning.
 #[must_use]
 pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
     let listeners = survey.at_start();
     let mut lines = Vec::new();
     if !ports.is_all() {
-        let named = listeners.iter().take(MOST_LISTENERS);
+        let named = listeners.iter().take(MAX_NAMED_LISTENERS);
         lines.extend(named.map(|listener| format!("Listening: {}", listener.describe())));
-        if listeners.len() > MOST_LISTENERS {
-            let more = listeners.len() - MOST_LISTENERS;
+        if listeners.len() > MAX_NAMED_LISTENERS {
+            let more = listeners.len() - MAX_NAMED_LISTENERS;
             lines.push(format!("Listening: {more} more"));
         }
     }
@@ -182,7 +182,7 @@ pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
 /// What became of the queues. Of many listeners only those that had trouble are named.
 fn at_the_end(queues: &Queues) -> Vec<String> {
     let mut lines = Vec::new();
-    let all = queues.listeners.len() <= MOST_LISTENERS;
+    let all = queues.listeners.len() <= MAX_NAMED_LISTENERS;
     for (listener, dropped) in &queues.listeners {
         let dropped = *dropped;
         if all || listener.waiting > 0 || dropped.is_some_and(|dropped| dropped > 0) {
@@ -206,7 +206,7 @@ fn at_the_end(queues: &Queues) -> Vec<String> {
             ));
         }
     }
-    for listener in queues.closed.iter().take(MOST_LISTENERS) {
+    for listener in queues.closed.iter().take(MAX_NAMED_LISTENERS) {
         lines.push(format!("{} no longer listens", listener.name()));
     }
     lines
@@ -225,25 +225,25 @@ fn queue(listener: &Listener, dropped: Option<u32>) -> String {
     line
 }
 
-fn records(ledger: &Ledger, line: &mut String, notes: &mut Vec<String>) {
-    if ledger.repeated > 0 {
-        let repeated = plural(ledger.repeated, "repeated SYN", "repeated SYNs");
+fn records(stats: &ReadStats, line: &mut String, notes: &mut Vec<String>) {
+    if stats.repeated > 0 {
+        let repeated = plural(stats.repeated, "repeated SYN", "repeated SYNs");
         *line += &format!("; {repeated} not counted");
     }
-    if ledger.not_understood > 0 {
-        let records = plural(ledger.not_understood, "record was", "records were");
-        let first = ledger.first_not_understood.as_ref();
+    if stats.not_understood > 0 {
+        let records = plural(stats.not_understood, "record was", "records were");
+        let first = stats.first_not_understood.as_ref();
         let first = first.map_or(String::new(), |first| format!(", first {first}"));
         notes.push(format!("warning: {records} not understood{first}"));
     }
-    if ledger.unknown_client > 0 {
-        let records = plural(ledger.unknown_client, "connection", "connections");
+    if stats.unknown_client > 0 {
+        let records = plural(stats.unknown_client, "connection", "connections");
         notes.push(format!(
             "warning: {records} not counted, since the record does not tell the client's address"
         ));
     }
-    if ledger.unknown_port > 0 {
-        let records = plural(ledger.unknown_port, "connection", "connections");
+    if stats.unknown_port > 0 {
+        let records = plural(stats.unknown_port, "connection", "connections");
         notes.push(format!(
             "warning: {records} not counted, since the record does not tell the local port"
         ));
@@ -251,17 +251,17 @@ fn records(ledger: &Ledger, line: &mut String, notes: &mut Vec<String>) {
 }
 
 fn warnings(summary: &Summary) -> Vec<String> {
-    let doubts = &summary.doubts;
+    let discrepancies = &summary.discrepancies;
     let mut lines = Vec::new();
     lines.extend(inexact(summary));
-    if doubts.unreadable > 0 {
-        let sockets = plural(doubts.unreadable, "socket", "sockets");
+    if discrepancies.unreadable > 0 {
+        let sockets = plural(discrepancies.unreadable, "socket", "sockets");
         lines.push(format!(
             "warning: {sockets} could not be read: so many connections may be missing from the total"
         ));
     }
-    if doubts.unaccounted > 0 {
-        let lost = plural(doubts.unaccounted, "connection", "connections");
+    if discrepancies.unaccounted > 0 {
+        let lost = plural(discrepancies.unaccounted, "connection", "connections");
         lines.push(format!(
             "warning: {lost} of the total neither arrived nor was counted as lost; please report this"
         ));
@@ -273,8 +273,8 @@ fn warnings(summary: &Summary) -> Vec<String> {
 fn inexact(summary: &Summary) -> Option<String> {
     let why = summary.live().map(|live| &live.exactness);
     let why = why.filter(|exactness| !exactness.is_exact());
-    let missed = summary.doubts.missed_runs;
-    let mut line = match (missed, summary.doubts.at_least) {
+    let missed = summary.discrepancies.missed_runs;
+    let mut line = match (missed, summary.discrepancies.at_least) {
         (Some(times @ 1..), _) => format!(
             "warning: the count is at least {}: the kernel skipped the probe {}",
             summary.connections,
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
     use crate::{
         connection::Host,
-        kernel::{Doubts, is_at_least},
+        kernel::{Discrepancies, is_at_least},
         tally::Tally,
         waits::Quantiles,
     };
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn one_line_when_all_is_well() {
         assert_eq!(
-            account(&summary(kernel(Backend::Kretprobe)), true),
+            diagnostics(&summary(kernel(Backend::Kretprobe)), true),
             [
                 "1 connection from 1 address in 1.5 s; 0 lines not shown; 0 seen only by security_sock_graft"
             ]
@@ -329,7 +329,7 @@ mod tests {
             ..summary(kernel(Backend::Fentry))
         };
         assert_eq!(
-            account(&fentry, false),
+            diagnostics(&fentry, false),
             [
                 "7 connections from 1 address in 1.5 s; 6 connections of clients beyond --max-clients under \"other\""
             ]
@@ -342,7 +342,7 @@ mod tests {
             out_of_memory: 3,
             ..Live::sample(Backend::Fentry, Duration::from_millis(1500))
         };
-        let lines = account(&summary(Origin::Kernel(live)), true);
+        let lines = diagnostics(&summary(Origin::Kernel(live)), true);
         assert_eq!(lines.len(), 2);
         assert!(
             lines[1].starts_with("warning: 3 connections under \"other\""),
@@ -353,15 +353,15 @@ mod tests {
 
     #[test]
     fn every_doubt_is_said() {
-        let doubts = Doubts {
+        let discrepancies = Discrepancies {
             at_least: true,
             unreadable: 1,
             missed_runs: Some(2),
             unaccounted: 3,
         };
-        let lines = account(
+        let lines = diagnostics(
             &Summary {
-                doubts,
+                discrepancies,
                 ..summary(kernel(Backend::Fentry))
             },
             true,
@@ -378,20 +378,20 @@ mod tests {
     #[test]
     fn an_inexact_hook_is_named_at_the_end() {
         let line = |exactness, missed_runs| {
-            let doubts = Doubts {
+            let discrepancies = Discrepancies {
                 at_least: is_at_least(&exactness, missed_runs),
                 missed_runs,
-                ..Doubts::default()
+                ..Discrepancies::default()
             };
             let live = Live {
                 exactness,
                 ..Live::sample(Backend::Kretprobe, Duration::from_millis(1500))
             };
             let summary = Summary {
-                doubts,
+                discrepancies,
                 ..summary(Origin::Kernel(live))
             };
-            account(&summary, false)[1..].join("|")
+            diagnostics(&summary, false)[1..].join("|")
         };
         let why = || "this kernel is preemptible (full)".to_owned();
         assert_eq!(
@@ -416,17 +416,17 @@ mod tests {
 
     #[test]
     fn records_are_accounted_for() {
-        let ledger = Ledger {
+        let stats = ReadStats {
             lines: 20,
             packets: 3,
             repeated: 1,
             not_understood: 2,
             first_not_understood: Some("line 4 of log: it is cut".to_owned()),
             unknown_port: 5,
-            ..Ledger::default()
+            ..ReadStats::default()
         };
         assert_eq!(
-            account(&summary(Origin::Records(ledger)), false),
+            diagnostics(&summary(Origin::Records(stats)), false),
             [
                 "1 connection from 1 address in 20 lines and 3 packets; 1 repeated SYN not counted",
                 "warning: 2 records were not understood, first line 4 of log: it is cut",
@@ -455,7 +455,7 @@ mod tests {
             }),
             ..Live::sample(Backend::Fentry, ms(1500))
         };
-        let lines = account(&summary(Origin::Kernel(live.clone())), false);
+        let lines = diagnostics(&summary(Origin::Kernel(live.clone())), false);
         assert_eq!(
             lines[1..],
             [
@@ -469,7 +469,7 @@ mod tests {
             missed_established: Some(1),
             ..live
         };
-        let lines = account(&summary(Origin::Kernel(live)), false);
+        let lines = diagnostics(&summary(Origin::Kernel(live)), false);
         assert_eq!(
             lines[1],
             "200 SYNs and 300 sent again; at least 120 established, at most 80 never completed; 100 \

@@ -8,7 +8,7 @@ use crate::connection::{Connection, Host, Process, thread_name};
 
 /// What connections are counted by, as `--by` takes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum By {
+pub enum GroupBy {
     /// The client's address.
     #[default]
     Address,
@@ -26,7 +26,7 @@ pub enum By {
 
 /// One of those that connections are counted for. In this order they are listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Who {
+pub enum GroupKey {
     /// A client.
     Client(Host),
     /// All clients of a network.
@@ -56,10 +56,10 @@ pub enum Who {
     },
 }
 
-impl By {
+impl GroupBy {
     /// Whether only the kernel can tell.
     #[must_use]
-    pub fn is_of_task(self) -> bool {
+    pub fn needs_task(self) -> bool {
         matches!(self, Self::Process | Self::Cgroup | Self::User)
     }
 
@@ -78,30 +78,32 @@ impl By {
 
     /// Whose connection it is.
     #[must_use]
-    pub fn who(self, connection: &Connection) -> Who {
+    pub fn key(self, connection: &Connection) -> GroupKey {
         let process = connection.process.as_ref();
-        let of_task = |who: fn(&Process) -> Option<Who>| {
-            process.and_then(who).unwrap_or(Who::Client(Host::Unknown))
+        let of_task = |key: fn(&Process) -> Option<GroupKey>| {
+            process
+                .and_then(key)
+                .unwrap_or(GroupKey::Client(Host::Unknown))
         };
         match self {
             Self::Address | Self::Network(..) | Self::Port => self.group(
-                Who::Client(connection.remote.clone()),
+                GroupKey::Client(connection.remote.clone()),
                 connection.local_port,
             ),
             Self::Process => of_task(|process| {
-                Some(Who::Process {
+                Some(GroupKey::Process {
                     pid: process.pid?,
                     name: process.name()?.into(),
                 })
             }),
             Self::Cgroup => of_task(|process| {
-                Some(Who::Cgroup {
+                Some(GroupKey::Cgroup {
                     id: process.cgroup?,
                     name: None,
                 })
             }),
             Self::User => of_task(|process| {
-                Some(Who::User {
+                Some(GroupKey::User {
                     uid: process.uid?,
                     name: None,
                 })
@@ -111,25 +113,25 @@ impl By {
 
     /// Whose connections those of a client to a port are.
     #[must_use]
-    pub fn group(self, client: Who, port: Option<u16>) -> Who {
+    pub fn group(self, client: GroupKey, port: Option<u16>) -> GroupKey {
         match (self, client) {
-            (Self::Network(length, _), Who::Client(Host::Address(IpAddr::V4(address)))) => {
-                Ipv4Net::new(address, length).map_or(Who::Client(Host::Unknown), |network| {
-                    Who::Network(network.trunc().into())
+            (Self::Network(length, _), GroupKey::Client(Host::Address(IpAddr::V4(address)))) => {
+                Ipv4Net::new(address, length).map_or(GroupKey::Client(Host::Unknown), |network| {
+                    GroupKey::Network(network.trunc().into())
                 })
             }
-            (Self::Network(_, length), Who::Client(Host::Address(IpAddr::V6(address)))) => {
-                Ipv6Net::new(address, length).map_or(Who::Client(Host::Unknown), |network| {
-                    Who::Network(network.trunc().into())
+            (Self::Network(_, length), GroupKey::Client(Host::Address(IpAddr::V6(address)))) => {
+                Ipv6Net::new(address, length).map_or(GroupKey::Client(Host::Unknown), |network| {
+                    GroupKey::Network(network.trunc().into())
                 })
             }
-            (Self::Port, Who::Client(_)) => Who::Port(port),
-            (_, who) => who,
+            (Self::Port, GroupKey::Client(_)) => GroupKey::Port(port),
+            (_, key) => key,
         }
     }
 }
 
-impl std::str::FromStr for By {
+impl std::str::FromStr for GroupBy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -151,13 +153,13 @@ impl std::str::FromStr for By {
 }
 
 /// `24,/64`, or `24` alone: then IPv6 is by /64.
-fn network(lengths: &str) -> Option<By> {
+fn network(lengths: &str) -> Option<GroupBy> {
     let (ipv4, ipv6) = lengths.split_once(",/").unwrap_or((lengths, "64"));
     let length = |text: &str, most| text.parse().ok().filter(|length| *length <= most);
-    Some(By::Network(length(ipv4, 32)?, length(ipv6, 128)?))
+    Some(GroupBy::Network(length(ipv4, 32)?, length(ipv6, 128)?))
 }
 
-impl Who {
+impl GroupKey {
     /// A process, its name padded with NUL as the kernel has it.
     #[must_use]
     pub fn process(pid: u32, comm: &[u8; 16]) -> Self {
@@ -168,7 +170,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(host) => host.fmt(f),
@@ -195,11 +197,11 @@ mod tests {
     #[test]
     fn forms() {
         for (text, by) in [
-            ("address", By::Address),
-            ("network", By::Network(24, 64)),
-            ("network/16", By::Network(16, 64)),
-            ("network/8,/48", By::Network(8, 48)),
-            ("cgroup", By::Cgroup),
+            ("address", GroupBy::Address),
+            ("network", GroupBy::Network(24, 64)),
+            ("network/16", GroupBy::Network(16, 64)),
+            ("network/8,/48", GroupBy::Network(8, 48)),
+            ("cgroup", GroupBy::Cgroup),
         ] {
             assert_eq!(text.parse(), Ok(by), "{text}");
         }
@@ -212,7 +214,7 @@ mod tests {
             "port/1",
             "pid",
         ] {
-            assert!(text.parse::<By>().is_err(), "{text}");
+            assert!(text.parse::<GroupBy>().is_err(), "{text}");
         }
     }
 
@@ -220,8 +222,8 @@ mod tests {
     fn a_client_is_of_its_network() {
         let group = |by: &str, client: &str| {
             let host = Host::at(client.parse::<IpAddr>().unwrap());
-            let by: By = by.parse().unwrap();
-            by.group(Who::Client(host), Some(80)).to_string()
+            let by: GroupBy = by.parse().unwrap();
+            by.group(GroupKey::Client(host), Some(80)).to_string()
         };
         assert_eq!(group("network", "192.0.2.77"), "192.0.2.0/24");
         assert_eq!(group("network/0", "192.0.2.77"), "0.0.0.0/0");
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_send_control_characters() {
-        let who = Who::process(7, b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0");
-        assert_eq!(who.to_string(), "a\\u{1b}[2Jb (pid 7)");
+        let key = GroupKey::process(7, b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(key.to_string(), "a\\u{1b}[2Jb (pid 7)");
     }
 }

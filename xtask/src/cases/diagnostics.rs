@@ -6,14 +6,14 @@ use super::tracer::Ended;
 
 /// The figures of the account's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct CountLine {
     pub(crate) connections: u64,
     pub(crate) addresses: u64,
     /// None if lines were not asked for.
     pub(crate) not_shown: Option<u64>,
 }
 
-impl Account {
+impl CountLine {
     /// Reads `12 connections from 9 addresses in 0.5 s; 10 lines not shown; ...`.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.split("; ");
@@ -40,11 +40,11 @@ impl Account {
     pub(crate) fn of(ended: &Ended) -> Result<Self> {
         let said = ended.stderr.join(" | ");
         let mut accounts = ended.stderr.iter().filter_map(|line| Self::parse(line));
-        let account = accounts
+        let diagnostics = accounts
             .next()
             .with_context(|| format!("conn-cli gave no account: {said}"))?;
         ensure!(accounts.next().is_none(), "more than one account: {said}");
-        Ok(account)
+        Ok(diagnostics)
     }
 
     /// The account of a run of which there is nothing else to say.
@@ -98,18 +98,18 @@ mod tests {
     #[test]
     fn reads_the_account() {
         let line = "12 connections from 9 addresses in 0.5 s; 1 line not shown; 3 seen only by it";
-        let account = Account {
+        let diagnostics = CountLine {
             connections: 12,
             addresses: 9,
             not_shown: Some(1),
         };
-        assert_eq!(Account::parse(line), Some(account));
-        let quiet = Account {
+        assert_eq!(CountLine::parse(line), Some(diagnostics));
+        let quiet = CountLine {
             not_shown: None,
-            ..account
+            ..diagnostics
         };
         let line = "12 connections from 9 addresses in 0.5 s";
-        assert_eq!(Account::parse(line), Some(quiet));
+        assert_eq!(CountLine::parse(line), Some(quiet));
     }
 
     fn alone(lines: &[&str]) -> bool {
@@ -118,40 +118,40 @@ mod tests {
             stdout: Vec::new(),
             stderr: lines.iter().map(|line| (*line).to_owned()).collect(),
         };
-        Account::alone(&ended).is_ok()
+        CountLine::alone(&ended).is_ok()
     }
 
     #[test]
     fn only_the_tracepoint_may_miss_runs() {
-        let account = "12 connections from 9 addresses in 0.5 s";
+        let diagnostics = "12 connections from 9 addresses in 0.5 s";
         let missed = "warning: the count is at least 12: the kernel skipped the probe 2 times";
         let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
         let tracepoint =
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state";
-        assert!(alone(&[fentry, account]));
-        assert!(!alone(&[fentry, account, missed]));
-        assert!(alone(&[tracepoint, account, missed]));
-        assert!(!alone(&[tracepoint, account, "warning: another"]));
+        assert!(alone(&[fentry, diagnostics]));
+        assert!(!alone(&[fentry, diagnostics, missed]));
+        assert!(alone(&[tracepoint, diagnostics, missed]));
+        assert!(!alone(&[tracepoint, diagnostics, "warning: another"]));
         assert!(!alone(&[fentry]));
     }
 
     #[test]
     fn only_an_inexact_hook_may_say_that_it_is() {
-        let account = "12 connections from 9 addresses in 0.5 s";
+        let diagnostics = "12 connections from 9 addresses in 0.5 s";
         let exact = "Tracing TCP connections to port 80 with kretprobe inet_csk_accept";
         let inexact = &*format!("{exact}; not exact: this kernel is preemptible (full)");
         for said in [
             "warning: connections may be missing: this kernel is preemptible (full)",
             "this kernel is preemptible (full); it skipped none in this run",
         ] {
-            assert!(alone(&[inexact, account, said]));
-            assert!(!alone(&[exact, account, said]));
+            assert!(alone(&[inexact, diagnostics, said]));
+            assert!(!alone(&[exact, diagnostics, said]));
         }
     }
 
     #[test]
     fn other_lines_are_no_account() {
-        assert_eq!(Account::parse("Tracing TCP connections to port 80"), None);
-        assert_eq!(Account::parse("12 more were accepted before"), None);
+        assert_eq!(CountLine::parse("Tracing TCP connections to port 80"), None);
+        assert_eq!(CountLine::parse("12 more were accepted before"), None);
     }
 }

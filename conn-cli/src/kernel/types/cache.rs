@@ -21,10 +21,10 @@ use super::KernelTypes;
 pub(super) const PATH: &str = "/run/conn-cli/types";
 
 /// Larger than it ever is.
-const LONGEST: u64 = 4096;
+const MAX_LEN: u64 = 4096;
 
 /// `BTF_MAX_TYPE` of `include/uapi/linux/btf.h`.
-const LARGEST_ID: u32 = 0x000f_ffff;
+const MAX_TYPE_ID: u32 = 0x000f_ffff;
 
 /// Which start of the machine it is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -32,15 +32,15 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What is kept, and what it holds for.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct CacheEntry {
     #[serde(flatten)]
-    holds_for: HoldsFor,
+    valid_for: ValidFor,
     types: KernelTypes,
 }
 
 /// The boot alone would do, but a container may have another's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct HoldsFor {
+struct ValidFor {
     boot_id: String,
     kernel: String,
     conn_cli: String,
@@ -63,8 +63,8 @@ pub(super) fn read(path: &Path) -> Option<KernelTypes> {
         return None;
     }
     let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
-    parse(&text, &HoldsFor::now()?)
+    file.take(MAX_LEN).read_to_string(&mut text).ok()?;
+    parse(&text, &ValidFor::now()?)
 }
 
 /// Whether root alone can have written it.
@@ -72,31 +72,31 @@ fn is_trusted(metadata: &Metadata) -> bool {
     metadata.uid() == 0 && metadata.mode() & 0o022 == 0
 }
 
-fn parse(text: &str, now: &HoldsFor) -> Option<KernelTypes> {
-    let kept: Kept = serde_json::from_str(text).ok()?;
+fn parse(text: &str, now: &ValidFor) -> Option<KernelTypes> {
+    let cache: CacheEntry = serde_json::from_str(text).ok()?;
     let KernelTypes {
         offsets,
         graft_id,
         lsm_graft_id,
-    } = kept.types;
-    let is_id = |id| (1..=LARGEST_ID).contains(&id);
+    } = cache.types;
+    let is_id = |id| (1..=MAX_TYPE_ID).contains(&id);
     // Not every kernel has the BPF LSM.
     let is_sound = offsets.fit() && graft_id.is_some_and(is_id) && lsm_graft_id.is_none_or(is_id);
-    (kept.holds_for == *now && is_sound).then_some(kept.types)
+    (cache.valid_for == *now && is_sound).then_some(cache.types)
 }
 
 /// Keeps it, if that can be done.
 pub(super) fn write(path: &Path, types: KernelTypes) {
-    let Some(holds_for) = HoldsFor::now() else {
+    let Some(valid_for) = ValidFor::now() else {
         return;
     };
-    let kept = Kept { holds_for, types };
-    if let Err(error) = try_write(path, &kept) {
+    let cache = CacheEntry { valid_for, types };
+    if let Err(error) = try_write(path, &cache) {
         log::debug!("cannot keep {}: {error}", path.display());
     }
 }
 
-fn try_write(path: &Path, kept: &Kept) -> io::Result<()> {
+fn try_write(path: &Path, cache: &CacheEntry) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         match DirBuilder::new().mode(0o755).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -111,7 +111,7 @@ fn try_write(path: &Path, kept: &Kept) -> io::Result<()> {
         .mode(0o644)
         .open(&unfinished)?;
     let written = file
-        .write_all(&serde_json::to_vec(kept)?)
+        .write_all(&serde_json::to_vec(cache)?)
         .and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
         // The error that is told is why it could not be written.
@@ -120,7 +120,7 @@ fn try_write(path: &Path, kept: &Kept) -> io::Result<()> {
     written
 }
 
-impl HoldsFor {
+impl ValidFor {
     fn now() -> Option<Self> {
         let uname = rustix::system::uname();
         let (release, version) = (uname.release(), uname.version());
@@ -158,8 +158,8 @@ mod tests {
         lsm_graft_id: Some(40_000),
     };
 
-    fn holds_for(boot_id: &str) -> HoldsFor {
-        HoldsFor {
+    fn valid_for(boot_id: &str) -> ValidFor {
+        ValidFor {
             boot_id: boot_id.to_owned(),
             kernel: "6.1 #1".to_owned(),
             conn_cli: "0.1.0".to_owned(),
@@ -180,15 +180,15 @@ mod tests {
 
     #[test]
     fn what_holds_for_another_start_or_is_odd_is_not_taken() {
-        let now = holds_for("one");
-        let kept = Kept {
-            holds_for: now.clone(),
+        let now = valid_for("one");
+        let cache = CacheEntry {
+            valid_for: now.clone(),
             types: TYPES,
         };
-        let whole = serde_json::to_string(&kept).unwrap();
+        let whole = serde_json::to_string(&cache).unwrap();
         assert_eq!(parse(&whole, &now), Some(TYPES));
-        assert_eq!(parse(&whole, &holds_for("two")), None);
-        let another = HoldsFor {
+        assert_eq!(parse(&whole, &valid_for("two")), None);
+        let another = ValidFor {
             kernel: "6.1 #2".to_owned(),
             ..now.clone()
         };
