@@ -1,7 +1,8 @@
-//! How fast what the kernel has reported is shown, without the kernel: `cargo bench --bench live`.
+//! Measures how fast events of the kernel are decoded and shown, without a kernel:
+//! `cargo bench --bench live`.
 //!
-//! The records are those that the programs write for accepted connections, a thousand in a
-//! batch, of clients of both families.
+//! The events are accepted connections as the eBPF programs report them, a thousand in a batch,
+//! from IPv4 and IPv6 clients.
 
 use std::{hint::black_box, net::Ipv6Addr};
 
@@ -18,20 +19,20 @@ use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 
-/// As many as are handled before signals are looked at again.
-const RECORDS: u32 = 1024;
+/// The number of events that a live run handles before it checks for signals again.
+const EVENTS: u32 = 1024;
 
-/// Each client is one of so many.
+/// The number of clients.
 const CLIENTS: u32 = 200;
 
-/// Nanoseconds from one connection to the next.
-const STEP: u64 = 20_000;
+/// The time from one connection to the next.
+const STEP_NS: u64 = 20_000;
 
-fn records() -> Vec<Event> {
-    (0..RECORDS).map(record).collect()
+fn events() -> Vec<Event> {
+    (0..EVENTS).map(event).collect()
 }
 
-fn record(number: u32) -> Event {
+fn event(number: u32) -> Event {
     let client = number * 7 % CLIENTS;
     let (family, remote, local) = match client % 4 {
         0 => {
@@ -46,7 +47,7 @@ fn record(number: u32) -> Event {
         }
     };
     Event {
-        time_ns: 86_400_000_000_000 + u64::from(number) * STEP,
+        time_ns: 86_400_000_000_000 + u64::from(number) * STEP_NS,
         cgroup: 4242,
         wait_ns: 51_000 + u64::from(number),
         remote_address: bytemuck::cast(remote.octets()),
@@ -63,11 +64,11 @@ fn record(number: u32) -> Event {
     }
 }
 
-/// From the bytes of records to lines of output.
-fn shown(criterion: &mut Criterion) {
-    let records = records();
+/// From the bytes of events to lines of output.
+fn bench_show(criterion: &mut Criterion) {
+    let events = events();
     let mut group = criterion.benchmark_group("show");
-    group.throughput(Throughput::Elements(RECORDS.into()));
+    group.throughput(Throughput::Elements(EVENTS.into()));
     for (name, options) in [
         ("text", &[][..]),
         ("text-iso", &["--time", "iso"]),
@@ -83,7 +84,7 @@ fn shown(criterion: &mut Criterion) {
         );
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                for_each(&records, |connection| view.show(connection));
+                for_each(&events, |connection| view.show(connection));
                 black_box(view.stdout.buffer()).clear();
             });
         });
@@ -91,15 +92,15 @@ fn shown(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From the bytes of records to counts, as with `--count`.
-fn tallied(criterion: &mut Criterion) {
-    let records = records();
+/// From the bytes of events to counts, as with `--count`.
+fn bench_tally(criterion: &mut Criterion) {
+    let events = events();
     let mut group = criterion.benchmark_group("tally");
-    group.throughput(Throughput::Elements(RECORDS.into()));
+    group.throughput(Throughput::Elements(EVENTS.into()));
     group.bench_function("address", |bencher| {
         bencher.iter(|| {
             let mut tally = Tally::default();
-            for_each(&records, |connection| {
+            for_each(&events, |connection| {
                 tally.add_key(GroupBy::Address.key(connection), connection.local_port, 1);
             });
             tally
@@ -108,13 +109,13 @@ fn tallied(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn for_each(records: &[Event], mut show: impl FnMut(&Connection)) {
+fn for_each(events: &[Event], mut handle: impl FnMut(&Connection)) {
     let clock = WallClock::now();
-    for record in black_box(records) {
-        let connection = decode(bytemuck::bytes_of(record), clock);
-        show(&connection.expect("it is whole"));
+    for event in black_box(events) {
+        let connection = decode(bytemuck::bytes_of(event), clock);
+        handle(&connection.expect("the event is complete"));
     }
 }
 
-criterion_group!(benches, shown, tallied);
+criterion_group!(benches, bench_show, bench_tally);
 criterion_main!(benches);

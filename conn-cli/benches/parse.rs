@@ -1,6 +1,6 @@
-//! How fast each kind of record is parsed, without reading and counting: `cargo bench`.
+//! Measures how fast each format is parsed, without reading and counting: `cargo bench`.
 //!
-//! The records are those that `cargo xtask bench read` scales: a server and a client in network
+//! `cargo xtask bench read` scales the same records: a server and a client in network
 //! namespaces, recorded by strace -f -tt, tcpdump and iptables -j LOG.
 
 use std::{hint::black_box, sync::mpsc};
@@ -13,8 +13,8 @@ use conn_cli::read::{
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-/// As much as is read at once.
-const PIECE: usize = 256 * 1024;
+/// The bytes that are parsed at once.
+const PIECE_LEN: usize = 256 * 1024;
 
 const LINES: [(&str, Format, &[u8]); 4] = [
     (
@@ -41,10 +41,10 @@ const LINES: [(&str, Format, &[u8]); 4] = [
 
 const PACKETS: &[u8] = include_bytes!("recorded/packets.pcap");
 
-/// The headers of a pcap file.
-const FILE_HEADER: usize = 24;
+/// The length of the header of a pcap file.
+const FILE_HEADER_LEN: usize = 24;
 
-fn lines(criterion: &mut Criterion) {
+fn bench_lines(criterion: &mut Criterion) {
     for (name, format, recorded) in LINES {
         let lines = repeated(recorded);
         let pieces = || vec![Piece::Lines(format, lines.clone())];
@@ -52,10 +52,10 @@ fn lines(criterion: &mut Criterion) {
     }
 }
 
-fn packets(criterion: &mut Criterion) {
+fn bench_packets(criterion: &mut Criterion) {
     let mut capture = PACKETS.to_vec();
-    capture.extend(repeated(&PACKETS[FILE_HEADER..]));
-    let cut = || {
+    capture.extend(repeated(&PACKETS[FILE_HEADER_LEN..]));
+    let split = || {
         let mut pieces = Vec::new();
         let mut emit = |piece| {
             pieces.push(piece);
@@ -67,31 +67,31 @@ fn packets(criterion: &mut Criterion) {
             &mpsc::channel().1,
             &mut emit,
         )
-        .expect("it is whole");
+        .expect("the capture is complete");
         pieces
     };
-    measure(criterion, "pcap", capture.len(), cut);
+    measure(criterion, "pcap", capture.len(), split);
 }
 
-/// The same records again and again.
+/// Repeats the records up to the length of a piece.
 fn repeated(recorded: &[u8]) -> Vec<u8> {
-    recorded.repeat(PIECE / recorded.len())
+    recorded.repeat(PIECE_LEN / recorded.len())
 }
 
 fn measure(criterion: &mut Criterion, name: &str, bytes: usize, pieces: impl Fn() -> Vec<Piece>) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Bytes(bytes as u64));
-    for (wants, times) in [("", true), ("-quiet", false)] {
-        group.bench_function(format!("{name}{wants}"), |bencher| {
-            let parsed = |pieces: Vec<Piece>| -> Vec<Batch> {
+    for (suffix, times) in [("", true), ("-quiet", false)] {
+        group.bench_function(format!("{name}{suffix}"), |bencher| {
+            let parse_all = |pieces: Vec<Piece>| -> Vec<Batch> {
                 let pieces = black_box(&pieces).iter();
                 pieces.map(|piece| parse(piece, Wanted { times })).collect()
             };
-            bencher.iter_batched(&pieces, parsed, BatchSize::LargeInput);
+            bencher.iter_batched(&pieces, parse_all, BatchSize::LargeInput);
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, lines, packets);
+criterion_group!(benches, bench_lines, bench_packets);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Cgroups of version 2 by their ids, which are the inode numbers of their directories.
+//! Cgroup v2 paths by cgroup id, which is the inode number of the cgroup's directory.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,32 +17,31 @@ use rustix::fs::{FsWord, statfs};
 
 use crate::connection::escaped;
 
-/// `CGROUP2_SUPER_MAGIC`
-const CGROUP2: FsWord = 0x6367_7270;
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
 const MOUNTS: &str = "/proc/self/mounts";
 
-/// Cgroups that are looked at. Whoever may make cgroups can make many.
+/// The most cgroups that are read. A user who may create cgroups can create many.
 const MAX_CGROUPS: usize = 65_536;
 
-/// The paths of the cgroups that there are, by id, as in `/proc/PID/cgroup`:
-/// `/system.slice/nginx.service`. They are not safe to show: their parts may be any bytes, of
-/// which those that are not UTF-8 are replaced. Empty if no cgroups are mounted.
+/// The paths of all cgroups by id, as in `/proc/PID/cgroup`: `/system.slice/nginx.service`.
+/// They are not safe to show: names may contain any bytes, of which only invalid UTF-8 is
+/// replaced. Empty if cgroup v2 is not mounted.
 #[must_use]
 pub fn paths() -> HashMap<u64, Box<str>> {
     mount_point().map_or_else(HashMap::new, |mount| paths_below(&mount))
 }
 
-/// What cannot be read is left out.
+/// Directories that cannot be read are left out.
 fn paths_below(mount: &Path) -> HashMap<u64, Box<str>> {
     let mut paths = HashMap::new();
     let Ok(root) = fs::metadata(mount) else {
         return paths;
     };
     paths.insert(root.ino(), "/".into());
-    // Level by level: nobody hides others by making many, deep down.
-    let mut left = VecDeque::from([PathBuf::new()]);
-    while let Some(parent) = left.pop_front() {
+    // Breadth first, so that many nested cgroups do not crowd out the others.
+    let mut pending = VecDeque::from([PathBuf::new()]);
+    while let Some(parent) = pending.pop_front() {
         let Ok(entries) = fs::read_dir(mount.join(&parent)) else {
             continue;
         };
@@ -55,17 +54,17 @@ fn paths_below(mount: &Path) -> HashMap<u64, Box<str>> {
             }
             let path = parent.join(entry.file_name());
             paths.insert(entry.ino(), format!("/{}", path.to_string_lossy()).into());
-            left.push_back(path);
+            pending.push_back(path);
         }
     }
     paths
 }
 
-/// The directory of the cgroup with this path: that of its directory, or the one in
-/// `/proc/PID/cgroup`, with or without the slash before it.
+/// The directory of a cgroup. `path` is that directory, or the path in `/proc/PID/cgroup`, with
+/// or without the leading slash.
 ///
 /// # Errors
-/// What the path is instead.
+/// If the path is not a cgroup v2 directory.
 pub fn directory(path: &Path) -> anyhow::Result<PathBuf> {
     directory_below(mount_point().as_deref(), path, is_cgroup2)
 }
@@ -76,13 +75,13 @@ fn directory_below(
     is_cgroup2: impl Fn(&Path) -> io::Result<bool>,
 ) -> anyhow::Result<PathBuf> {
     let name = escaped(path.as_os_str().as_encoded_bytes());
-    // Else an empty variable of a shell would be the root, in which everything is.
+    // Otherwise an empty shell variable would mean the root, which contains every process.
     if name.is_empty() {
-        bail!("the path of a cgroup is empty; / is the root");
+        bail!("the cgroup path is empty; use / for the root");
     }
     let relative = path.strip_prefix("/").unwrap_or(path);
     let below = mount.map(|mount| mount.join(relative));
-    let mut is_other = false;
+    let mut is_other_filesystem = false;
     for candidate in path
         .is_absolute()
         .then_some(path)
@@ -92,23 +91,25 @@ fn directory_below(
         match is_cgroup2(candidate) {
             Ok(true) => {
                 let directory = fs::metadata(candidate)
-                    .with_context(|| format!("cannot look at the cgroup {name}"))?;
+                    .with_context(|| format!("cannot access the cgroup {name}"))?;
                 if !directory.is_dir() {
-                    bail!("{name} is a file of a cgroup; name the directory that it is in");
+                    bail!("{name} is a file in a cgroup; give the directory instead");
                 }
                 return Ok(candidate.to_owned());
             }
-            Ok(false) => is_other = true,
+            Ok(false) => is_other_filesystem = true,
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot look at the cgroup {name}"));
+                return Err(error).with_context(|| format!("cannot access the cgroup {name}"));
             }
         }
     }
     Err(match mount {
-        None => anyhow!("there are no cgroups of version 2: {MOUNTS} has no cgroup2"),
-        Some(_) if is_other => anyhow!("{name} is not a directory of a cgroup of version 2"),
+        None => anyhow!("cgroup v2 is not mounted: {MOUNTS} has no cgroup2 entry"),
+        Some(_) if is_other_filesystem => {
+            anyhow!("{name} is not a directory of a cgroup v2 hierarchy")
+        }
         Some(mount) => {
             let mount = escaped(mount.as_os_str().as_encoded_bytes());
             anyhow!("there is no cgroup {name} below {mount}")
@@ -117,10 +118,10 @@ fn directory_below(
 }
 
 fn is_cgroup2(path: &Path) -> io::Result<bool> {
-    Ok(statfs(path)?.f_type == CGROUP2)
+    Ok(statfs(path)?.f_type == CGROUP2_SUPER_MAGIC)
 }
 
-/// Where the cgroups of version 2 are mounted.
+/// Where cgroup v2 is mounted.
 fn mount_point() -> Option<PathBuf> {
     mount_point_in(&fs::read(MOUNTS).ok()?)
 }
@@ -133,7 +134,7 @@ fn mount_point_in(mounts: &[u8]) -> Option<PathBuf> {
     })
 }
 
-/// A field of the mounts: what would end it, and the backslash, are three octal digits.
+/// Unescapes a field of the mount table, where separators and backslashes are octal escapes.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -163,8 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Directories stand in for cgroups: these, too, have inode numbers. Removed when it goes
-    /// out of scope.
+    /// Ordinary directories instead of cgroups: they have inode numbers too. Removed on drop.
     struct Tree(PathBuf);
 
     impl Tree {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_directory_has_its_path() {
+    fn paths_contain_every_directory() {
         let tree = Tree::with("paths", &["a.slice/b.service", "c.slice"]);
         fs::write(tree.0.join("cgroup.procs"), "").unwrap();
         symlink("/", tree.0.join("link")).unwrap();
@@ -214,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mount_there_is_nothing() {
+    fn paths_are_empty_without_a_mount() {
         assert!(paths_below(Path::new("/nonexistent")).is_empty());
     }
 
     #[test]
-    fn a_name_that_is_not_utf8_is_no_trouble() {
+    fn invalid_utf8_in_names_is_replaced() {
         let tree = Tree::with("bytes", &[]);
         let name = std::ffi::OsStr::from_bytes(b"a\xff\x1b");
         fs::create_dir_all(tree.0.join(name).join("b")).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_path() {
+    fn directory_is_found_or_refused() {
         let tree = Tree::with("id", &["a.slice/b.service"]);
         fs::write(tree.0.join("cgroup.procs"), "").unwrap();
         let is_in_tree = |path: &Path| Ok(path.canonicalize()?.starts_with(&tree.0));
@@ -254,20 +254,20 @@ mod tests {
                 "a.slice/\x1b[2J",
                 "there is no cgroup a.slice/\\u{1b}[2J below",
             ),
-            ("cgroup.procs", "is a file of a cgroup"),
+            ("cgroup.procs", "is a file in a cgroup"),
             ("cgroup.procs/a", "there is no cgroup"),
-            ("/proc", "/proc is not a directory of a cgroup of version 2"),
+            ("/proc", "/proc is not a directory of a cgroup v2 hierarchy"),
             ("..", ".. is not a directory"),
         ] {
             let error = format!("{:#}", id(path).unwrap_err());
             assert!(error.contains(expected), "{path}: {error}");
         }
         let error = directory_below(None, Path::new("/a.slice"), is_in_tree).unwrap_err();
-        assert!(error.to_string().contains("no cgroups of version 2"));
+        assert!(error.to_string().contains("cgroup v2 is not mounted"));
     }
 
     #[test]
-    fn the_mount_point_is_found_among_others() {
+    fn mount_point_is_found_among_other_mounts() {
         let mount = |mounts: &str| mount_point_in(mounts.as_bytes());
         let hybrid = "proc /proc proc rw 0 0\n\
                       cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
@@ -281,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn the_cgroup_of_this_process() {
-        // Where there is none, the rest has been tested all the same.
+    fn own_cgroup_is_found() {
+        // The other tests do not need a mounted cgroup v2.
         let (Some(mount), Ok(own)) = (mount_point(), fs::read_to_string("/proc/self/cgroup"))
         else {
             return;
@@ -290,7 +290,7 @@ mod tests {
         let Some(own) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
             return;
         };
-        // It may be out of sight, in another namespace of cgroups.
+        // It may be outside of this cgroup namespace.
         let Ok(found) = directory(Path::new(own)) else {
             return;
         };

@@ -1,47 +1,47 @@
-//! The domain: a connection, whoever reported it and however it will be shown.
+//! A connection, independent of what reported it and of how it is shown.
 
 use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Of a host's name, in bytes (RFC 1035).
+/// The longest host name, in bytes (RFC 1035).
 const MAX_NAME_LEN: usize = 255;
 
 /// One new connection to a server, or an attempt at one, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// When it got to its stage; from a packet, when that was seen.
+    /// When it reached its stage. For a packet, when the packet was seen.
     pub time: When,
     /// The client. An IPv4 client of an IPv6 server has its IPv4 address here.
     pub remote: Host,
     /// The client's port.
     pub remote_port: Option<u16>,
-    /// The server's end.
+    /// The server.
     pub local: Host,
     /// The server's port.
     pub local_port: Option<u16>,
     /// The family of the server's socket.
     pub family: Option<Family>,
-    /// GroupKey accepted it.
+    /// The process that accepted it.
     pub process: Option<Process>,
     /// The inode number of the network namespace.
     pub netns: Option<u32>,
-    /// How long it was established before it was accepted.
+    /// How long it waited, established, until it was accepted.
     pub wait: Option<Duration>,
-    /// What saw it.
+    /// What reported it.
     pub source: Source,
 }
 
-/// How far a connection has got. In this order they come.
+/// How far a connection has got, in the order in which it gets there.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// A client has asked for it: its SYN has come
+    /// The client's SYN has arrived
     Syn,
-    /// Its handshake is complete
+    /// The handshake is complete
     Established,
     /// The server has accepted it
     Accepted,
@@ -50,48 +50,48 @@ pub enum Stage {
 /// When something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At this moment.
+    /// A complete timestamp.
     At(Timestamp),
-    /// What a record says, which is not a moment.
+    /// The time in a record, which is not a complete timestamp.
     Recorded(Recorded),
-    /// Nobody says.
+    /// Not known.
     Unknown,
 }
 
-/// A time as a record has it, and what that lacks. It is shown as it is: to complete it would
-/// be to invent it.
+/// A time as it appears in a record, and what it lacks. It is shown unchanged, since completing
+/// it would be guessing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Word for word. Whoever makes one has looked that it is printable.
+    /// The unchanged text. The parser that creates it checks that it is printable.
     pub text: Box<str>,
     /// What is missing.
     pub lacks: Lacks,
 }
 
-/// What a recorded time lacks to be a moment.
+/// What a recorded time lacks to be a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lacks {
-    /// A time of day: `14:25:37.123456`.
+    /// The date, as in `14:25:37.123456`.
     Date,
-    /// A time of a year: `Nov 22 14:25:37`.
+    /// The year, as in `Nov 22 14:25:37`.
     Year,
-    /// A time of a place: `2026-11-22 14:25:37`.
+    /// The time zone, as in `2026-11-22 14:25:37`.
     Zone,
-    /// Seconds since the machine was started.
+    /// The time of boot: it is in seconds since then.
     Boot,
-    /// A time since the record before.
+    /// The time of the previous record: it is relative to that.
     Before,
 }
 
-/// One end of a connection. In this order they are listed.
+/// One end of a connection. The order of the variants is the order in lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// Its address.
     Address(IpAddr),
-    /// Its name, where a record has no address. See [`Host::named`].
+    /// Its name, if a record has no address. See [`Host::named`].
     Name(Box<str>),
-    /// Nobody says.
+    /// Not known.
     Unknown,
 }
 
@@ -116,11 +116,11 @@ pub struct Process {
     pub uid: Option<u32>,
     /// The cgroup v2 id.
     pub cgroup: Option<u64>,
-    /// The thread's name, padded with NUL. Any bytes: whoever runs it chooses them.
+    /// The thread's name, padded with NUL. It may be any bytes: the process chooses them.
     pub comm: Option<[u8; 16]>,
 }
 
-/// What tells of a connection.
+/// What reported a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A hook in the kernel, now or when conn-cli wrote the record.
@@ -133,17 +133,17 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Record {
-    /// A line of the kernel's log, from iptables or nftables.
+    /// A line of the kernel log, from iptables or nftables.
     KernelLog,
-    /// A line of tcpdump's.
+    /// A line of tcpdump's output.
     Tcpdump,
-    /// A packet.
+    /// A captured packet.
     Pcap,
-    /// A system call that strace shows.
+    /// A system call in strace's output.
     Strace,
 }
 
-/// What saw a connection in the kernel.
+/// The hook in the kernel that saw a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hook {
@@ -176,7 +176,7 @@ impl Connection {
 }
 
 impl Stage {
-    /// As `--event` takes it.
+    /// As `--event` accepts it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -188,8 +188,8 @@ impl Stage {
 }
 
 impl Host {
-    /// A host by its name; None if that is none: it is shown as it is, and a log may hold
-    /// anything.
+    /// A host with this name. None if it has other characters than host names have: names are
+    /// shown unescaped, and a log may contain anything.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
@@ -199,7 +199,7 @@ impl Host {
         Some(Self::Name(str::from_utf8(name).ok()?.into()))
     }
 
-    /// A host by its address: IPv4 wherever it is one.
+    /// A host with this address. An IPv4-mapped address becomes IPv4.
     #[must_use]
     pub fn at(address: impl Into<IpAddr>) -> Self {
         Self::Address(address.into().to_canonical())
@@ -243,22 +243,22 @@ pub fn thread_name(comm: &[u8; 16]) -> Cow<'_, str> {
     let name = &comm[..end.unwrap_or(comm.len())];
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
     match str::from_utf8(name) {
-        // Most are, and then nothing is to be made.
+        // Most names are plain, and need no allocation.
         Ok(name) if name.as_bytes().iter().all(is_plain) => Cow::Borrowed(name),
         _ => Cow::Owned(escaped(name)),
     }
 }
 
-/// Whether a terminal may do something with a character other than to show it: control
-/// characters, and those that turn the direction of a text or end its line.
+/// Whether a terminal may interpret a character instead of showing it: control characters, and
+/// those that change the direction of text or end a line.
 #[must_use]
 pub fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Bytes of any origin, safe to show: control characters, and bytes that are not UTF-8, are
-/// escaped, and so is the backslash that marks them.
+/// Makes untrusted bytes safe to show: escapes control characters, bytes that are not UTF-8, and
+/// the backslash.
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> String {
     let mut shown = String::new();
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_name_is_shown_as_it_is() {
+    fn plain_names_are_not_escaped() {
         assert_eq!(escaped(b"nginx: worker"), "nginx: worker");
         assert_eq!(escaped("café".as_bytes()), "café");
         assert_eq!(escaped(b"sixteen bytes..."), "sixteen bytes...");
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_send_control_characters() {
+    fn control_characters_are_escaped() {
         assert_eq!(escaped(b"\x1b[2Jevil"), "\\u{1b}[2Jevil");
         assert_eq!(escaped(b"a\r\nb\x7f"), "a\\r\\nb\\u{7f}");
         // C1 control characters, which some terminals obey
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_padding_is_no_part_of_a_name() {
+    fn thread_name_excludes_padding() {
         let process = |comm| Process {
             pid: None,
             tid: 1,
@@ -320,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_ipv4() {
+    fn ipv4_mapped_addresses_become_ipv4() {
         let at = |text: &str| Host::at(text.parse::<IpAddr>().unwrap()).to_string();
         assert_eq!(at("::ffff:192.0.2.7"), "192.0.2.7");
         assert_eq!(at("2001:db8:0:0:1:0:0:1"), "2001:db8::1:0:0:1");
     }
 
     #[test]
-    fn a_host_name_is_plain() {
+    fn host_names_with_other_characters_are_refused() {
         let named = |name: &str| Host::named(name.as_bytes()).map(|host| host.to_string());
         assert_eq!(
             named("web-1.example.org").as_deref(),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_listed_before_names() {
+    fn addresses_sort_before_names() {
         let mut hosts = [
             Host::Unknown,
             Host::named(b"a").unwrap(),

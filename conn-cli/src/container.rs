@@ -1,21 +1,21 @@
-//! Containers, by the names that their runtimes give to cgroups.
+//! Recognizes containers by the names that their runtimes give to cgroups.
 
 use std::fmt;
 
 use crate::connection::escaped;
 
-/// Digits of a container's id, which is a SHA-256 or as long.
-const ID: usize = 64;
+/// The hexadecimal digits of a container's id: it is a SHA-256, or as long as one.
+const ID_LEN: usize = 64;
 
-/// Digits of it that are shown, as `docker ps` does.
-const SHORT_ID: usize = 12;
+/// The digits of an id that are shown, as in `docker ps`.
+const SHORT_ID_LEN: usize = 12;
 
-/// Bytes of a name that are shown.
+/// The most bytes of a name that are shown.
 const MAX_NAME_LEN: usize = 64;
 
-/// What is before the id in the name of a cgroup: `docker-<id>.scope`. The process that watches
-/// a container has a cgroup whose name begins alike, `libpod-conmon-`, `crio-conmon-`. It is no
-/// container, and what follows is no id.
+/// What precedes the id in the name of a cgroup: `docker-<id>.scope`. The process that monitors a
+/// container has a cgroup with a similar name, `libpod-conmon-` or `crio-conmon-`, which is not a
+/// container.
 const PREFIXES: [(&str, Runtime); 6] = [
     ("docker", Runtime::Docker),
     ("libpod", Runtime::Podman),
@@ -25,23 +25,23 @@ const PREFIXES: [(&str, Runtime); 6] = [
     ("crio", Runtime::CriO),
 ];
 
-/// What the cgroup above is called where a container's is the bare id.
+/// The name of the parent cgroup, where a container's cgroup is named by the bare id.
 const PARENTS: [(&str, Runtime); 4] = [
     ("docker", Runtime::Docker),
     ("libpod_parent", Runtime::Podman),
-    // containerd's namespaces: of the kubelet's containers, and of nerdctl's
+    // The containerd namespaces of the kubelet and of nerdctl
     ("k8s.io", Runtime::Containerd),
     ("default", Runtime::Containerd),
 ];
 
-/// A container, or another machine in this one.
+/// A container or a virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// What runs it.
+    /// The runtime that runs it.
     pub runtime: Runtime,
     /// The first 12 digits of its id, or its name, safe to show.
     pub id: String,
-    /// The uid of its pod, if it is Kubernetes's.
+    /// The uid of its Kubernetes pod, if it has one.
     pub pod: Option<String>,
 }
 
@@ -58,14 +58,14 @@ pub enum Runtime {
     CriO,
     /// LXC, also for LXD, Incus and Proxmox.
     Lxc,
-    /// What systemd-machined knows: systemd-nspawn's containers, libvirt's guests.
+    /// A machine of systemd-machined: a systemd-nspawn container or a libvirt guest.
     Machine,
-    /// One of the above: the id is that of a container, and nothing tells whose.
+    /// One of the above: the name is a container's id, without a hint of the runtime.
     Unknown,
 }
 
-/// The container that a cgroup is, or is in: the innermost one. GroupKey may make cgroups in a
-/// container, which few are allowed to, can choose what is found in it.
+/// The innermost container that a cgroup is or is in. A process that may create cgroups inside a
+/// container, which few may, can choose what is found for it.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {
     let mut rest = path;
@@ -88,8 +88,8 @@ pub fn container(path: &str) -> Option<Container> {
 fn runtime_and_id(parent: &str, name: &str) -> Option<(Runtime, String)> {
     let parent_name = parent.rsplit('/').next().unwrap_or_default();
     let unit = name.strip_suffix(".scope").unwrap_or(name);
-    // Where what was meant for systemd came to a driver that makes directories of it, the name
-    // is `kubepods-pod<uid>.slice:cri-containerd:<id>`.
+    // If a name meant for systemd reaches a driver that makes a directory of it, the name is
+    // `kubepods-pod<uid>.slice:cri-containerd:<id>`.
     let (separator, unit) = match unit.split_once(".slice:") {
         Some((_, unit)) => (':', unit),
         None => ('-', unit),
@@ -105,7 +105,7 @@ fn runtime_and_id(parent: &str, name: &str) -> Option<(Runtime, String)> {
         return Some((runtime.map_or(Runtime::Unknown, |(_, runtime)| runtime), id));
     }
     let lxc = match parent {
-        // Before version 4
+        // Before LXC 4
         "/lxc" | "/lxc.payload" => Some(name),
         _ => name.strip_prefix("lxc.payload."),
     };
@@ -123,7 +123,7 @@ fn runtime_and_id(parent: &str, name: &str) -> Option<(Runtime, String)> {
 }
 
 fn short_id(id: &str) -> Option<String> {
-    (id.len() == ID && id.bytes().all(is_digit)).then(|| id[..SHORT_ID].to_owned())
+    (id.len() == ID_LEN && id.bytes().all(is_hex_digit)).then(|| id[..SHORT_ID_LEN].to_owned())
 }
 
 /// The uid in the name of a pod's cgroup: `pod<uid>`, or
@@ -137,26 +137,26 @@ fn pod(name: &str) -> Option<String> {
     let is_uid = match uid.len() {
         36 => uid.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => is_separator(byte),
-            _ => is_digit(byte),
+            _ => is_hex_digit(byte),
         }),
-        // Of a pod that the kubelet knows from a file it is a hash.
-        32 => uid.bytes().all(is_digit),
+        // The uid of a static pod, which the kubelet reads from a file, is a hash.
+        32 => uid.bytes().all(is_hex_digit),
         _ => false,
     };
     is_uid.then(|| uid.replace('_', "-"))
 }
 
-fn is_digit(byte: u8) -> bool {
+fn is_hex_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// A part of a unit's name as it was before systemd escaped it: `\x2d` is a hyphen.
+/// Reverses systemd's escaping of a part of a unit name: `\x2d` is a hyphen.
 fn unescaped(name: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let [first, after @ ..] = rest {
         let code = match rest {
-            [b'\\', b'x', high, low, ..] if is_digit(*high) && is_digit(*low) => {
+            [b'\\', b'x', high, low, ..] if is_hex_digit(*high) && is_hex_digit(*low) => {
                 str::from_utf8(&rest[2..4])
                     .ok()
                     .and_then(|code| u8::from_str_radix(code, 16).ok())
@@ -177,7 +177,7 @@ fn unescaped(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A name, safe to show; None if it is empty.
+/// A name made safe to show. None if it is empty.
 fn shown(name: impl AsRef<[u8]>) -> Option<String> {
     let name = name.as_ref();
     (!name.is_empty()).then(|| escaped(&name[..name.len().min(MAX_NAME_LEN)]))
@@ -197,7 +197,7 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// `docker:1234567890ab`, `kubernetes:<uid new the pod>/containerd:1234567890ab`
+/// `docker:1234567890ab`, `kubernetes:<uid of the pod>/containerd:1234567890ab`
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(pod) = &self.pod {
@@ -211,14 +211,14 @@ impl fmt::Display for Container {
 mod tests {
     use super::*;
 
-    const X: &str = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
+    const CONTAINER_ID: &str = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
 
-    fn shown_of(path: &str) -> Option<String> {
-        container(&path.replace('X', X)).map(|container| container.to_string())
+    fn displayed(path: &str) -> Option<String> {
+        container(&path.replace('X', CONTAINER_ID)).map(|container| container.to_string())
     }
 
     #[test]
-    fn the_paths_of_each_runtime() {
+    fn each_runtime_is_recognized() {
         for (path, expected) in [
             ("/docker/X", "docker:9ec39b91f3d7"),
             ("/system.slice/docker-X.scope", "docker:9ec39b91f3d7"),
@@ -272,12 +272,12 @@ mod tests {
                 "machine:debian",
             ),
         ] {
-            assert_eq!(shown_of(path).as_deref(), Some(expected), "{path}");
+            assert_eq!(displayed(path).as_deref(), Some(expected), "{path}");
         }
     }
 
     #[test]
-    fn the_paths_of_kubernetes() {
+    fn kubernetes_pods_are_recognized() {
         let uid = "74c13223-5a00-11e9-b385-42010a80018d";
         let hash = "c0f6a7e1b3f0d1f2a8e9c7b6a5d4e3f2";
         for (path, expected) in [
@@ -314,15 +314,15 @@ mod tests {
                 "/../../pod74c13223-5a00-11e9-b385-42010a80018d/X",
                 format!("kubernetes:{uid}/container:9ec39b91f3d7"),
             ),
-            // A pod that is none
+            // Not a pod
             ("/kubepods/podium/X", "container:9ec39b91f3d7".to_owned()),
         ] {
-            assert_eq!(shown_of(path), Some(expected), "{path}");
+            assert_eq!(displayed(path), Some(expected), "{path}");
         }
     }
 
     #[test]
-    fn what_is_no_container() {
+    fn other_cgroups_are_not_containers() {
         for path in [
             "",
             "/",
@@ -353,9 +353,9 @@ mod tests {
             "/docker/../..",
             "//////",
         ] {
-            assert_eq!(shown_of(path), None, "{path}");
+            assert_eq!(displayed(path), None, "{path}");
         }
-        let capitals = format!("/docker/{}", X.to_uppercase());
+        let capitals = format!("/docker/{}", CONTAINER_ID.to_uppercase());
         assert_eq!(container(&capitals), None);
         assert_eq!(container(&format!("/docker/{}", "é".repeat(32))), None);
         assert_eq!(container(&"/a".repeat(100_000)), None);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_safe_to_show() {
+    fn names_are_escaped_and_truncated() {
         for (path, expected) in [
             ("/lxc.payload.\x1b[2J", r"lxc:\u{1b}[2J"),
             (
@@ -378,9 +378,9 @@ mod tests {
             (r"/machine.slice/machine-é\x2d.scope", "machine:é-"),
             ("/lxc/..", "lxc:.."),
         ] {
-            assert_eq!(shown_of(path).as_deref(), Some(expected), "{path}");
+            assert_eq!(displayed(path).as_deref(), Some(expected), "{path}");
         }
-        let long = shown_of(&format!("/lxc.payload.{}", "a".repeat(255))).unwrap();
+        let long = displayed(&format!("/lxc.payload.{}", "a".repeat(255))).unwrap();
         assert_eq!(long.len(), "lxc:".len() + MAX_NAME_LEN);
     }
 }

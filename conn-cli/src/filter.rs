@@ -1,4 +1,4 @@
-//! Which connections are wanted, apart from their local port.
+//! Filters for connections, apart from the local port.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::connection::{Connection, Family, Host};
 
-/// What of a connection itself decides: live, the kernel does; of records, this does.
+/// Filters on the ends of a connection. The kernel applies them live, [`Self::wants`] to records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndsFilter {
-    /// Where the client is.
+    /// The client's networks.
     pub networks: Networks,
     /// The server's address.
     pub local: Option<IpAddr>,
@@ -22,7 +22,7 @@ pub struct EndsFilter {
     pub family: Option<Family>,
 }
 
-/// What of the accepting task decides. Only the kernel can tell.
+/// Filters on the accepting task. Only the kernel can apply them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
     /// The process.
@@ -31,18 +31,18 @@ pub struct TaskFilter {
     pub comm: Option<Comm>,
     /// The user.
     pub uid: Option<u32>,
-    /// The directory of a cgroup v2; what is below it is in it, too.
+    /// The directory of a cgroup v2. Its descendants match too.
     pub cgroup: Option<PathBuf>,
 }
 
-/// Networks of clients. The longest prefix that a client is in decides.
+/// Networks of clients. The longest prefix that contains a client decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
-    /// Each with whether its clients are wanted. Where both are said of one, they are not.
+    /// Each network and whether its clients are wanted. If it is listed as both, they are not.
     rules: Vec<(IpNet, bool)>,
 }
 
-/// A network as options take it: `192.0.2.0/24`, or a single address.
+/// A network as options accept it: `192.0.2.0/24`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(pub IpNet);
 
@@ -50,12 +50,12 @@ pub struct Network(pub IpNet);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comm(pub [u8; 16]);
 
-/// A network namespace as `--netns` takes it.
+/// A network namespace as `--netns` accepts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace(PathBuf);
 
 impl EndsFilter {
-    /// Whether a connection passes. What is not known does not.
+    /// Whether a connection passes. It does not if a value that is filtered on is unknown.
     #[must_use]
     pub fn wants(&self, connection: &Connection) -> bool {
         self.wants_client(&connection.remote)
@@ -66,7 +66,7 @@ impl EndsFilter {
             }
     }
 
-    /// Whether connections of this client pass, if they are to the right address.
+    /// Whether connections of this client pass, apart from the server's address.
     #[must_use]
     pub fn wants_client(&self, client: &Host) -> bool {
         if self.family.is_none() && self.networks.is_empty() {
@@ -92,12 +92,12 @@ impl TaskFilter {
 }
 
 impl Networks {
-    /// The networks that are wanted, and those that are not. Where none is wanted by name,
-    /// all others are.
+    /// The wanted and the unwanted networks. Without a wanted network, all
+    /// clients in no unwanted one pass.
     #[must_use]
     pub fn new(wanted: &[Network], unwanted: &[Network]) -> Self {
         let rule = |wanted| move |network: &Network| (network.0.trunc(), wanted);
-        // The unwanted ones last: what comes later holds.
+        // Unwanted networks last: the last rule for a network wins.
         let rules = wanted.iter().map(rule(true));
         Self {
             rules: rules.chain(unwanted.iter().map(rule(false))).collect(),
@@ -110,7 +110,7 @@ impl Networks {
         self.rules.is_empty()
     }
 
-    /// Each network with whether it is wanted; of the same one the last holds.
+    /// Each network and whether it is wanted. The last rule for a network wins.
     #[must_use]
     pub fn rules(&self) -> &[(IpNet, bool)] {
         &self.rules
@@ -145,13 +145,13 @@ impl FromStr for Network {
     }
 }
 
-/// A network of IPv4-mapped addresses is one of IPv4, as such addresses are.
+/// Converts a network of IPv4-mapped addresses to IPv4, as is done for single addresses.
 fn canonical(network: IpNet) -> IpNet {
     let mapped = match network {
         IpNet::V6(ipv6) => ipv6.network().to_ipv4_mapped(),
         IpNet::V4(_) => None,
     };
-    // Before these bits are over, the network has more than mapped addresses.
+    // With a prefix shorter than 96 bits, not all addresses in the network are IPv4-mapped.
     match (mapped, network.prefix_len().checked_sub(96)) {
         (Some(ipv4), Some(length)) => Ipv4Net::new(ipv4, length).map_or(network, IpNet::V4),
         _ => network,
@@ -162,9 +162,9 @@ impl FromStr for Comm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The kernel cuts names to this.
+        // The kernel truncates names to this length.
         if text.is_empty() || text.len() > 15 {
-            return Err("the name of a thread has 1 to 15 bytes".to_owned());
+            return Err("a thread name has 1 to 15 bytes".to_owned());
         }
         let mut comm = [0; 16];
         comm[..text.len()].copy_from_slice(text.as_bytes());
@@ -187,7 +187,7 @@ impl FromStr for Namespace {
 }
 
 impl Namespace {
-    /// The file that stands for it.
+    /// The namespace's file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_decides() {
+    fn longest_prefix_decides() {
         let nested = networks(&["10.0.0.0/8", "10.1.2.3"], &["10.1.0.0/16"]);
         for (client, wanted) in [
             ("10.2.0.1", true),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wanted_one_all_others_are() {
+    fn others_pass_without_a_wanted_network() {
         let unwanted = networks(&[], &["192.0.2.0/24", "2001:db8::/32"]);
         for (client, wanted) in [
             ("192.0.2.1", false),
@@ -244,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn said_both_ways_it_is_not_wanted() {
+    fn network_listed_as_both_is_unwanted() {
         let both = networks(&["10.0.0.0/8"], &["10.7.7.7/8"]);
         assert!(!passes(&both, "10.0.0.1"));
     }
 
     #[test]
-    fn what_is_not_known_does_not_pass() {
+    fn unknown_values_do_not_pass() {
         let filter = EndsFilter {
             networks: networks(&["0.0.0.0/0"], &[]),
             ..EndsFilter::default()
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_forms_are_refused() {
+    fn invalid_values_are_refused() {
         for text in [
             "",
             "10.0.0.0/33",

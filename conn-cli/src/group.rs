@@ -1,4 +1,4 @@
-//! Whose connections are counted: a client's, or those of a group.
+//! What connections are counted by: the client, or a group such as its network.
 
 use std::{fmt, net::IpAddr};
 
@@ -6,48 +6,48 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::connection::{Connection, Host, Process, thread_name};
 
-/// What connections are counted by, as `--by` takes it.
+/// What connections are counted by, as `--by` accepts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupBy {
     /// The client's address.
     #[default]
     Address,
-    /// The client's network, with these lengths of prefixes in IPv4 and IPv6.
+    /// The client's network, with these prefix lengths for IPv4 and IPv6.
     Network(u8, u8),
     /// The server's port.
     Port,
-    /// The process that accepted.
+    /// The accepting process.
     Process,
-    /// Its cgroup.
+    /// The accepting process's cgroup.
     Cgroup,
-    /// Its user.
+    /// The accepting process's user.
     User,
 }
 
-/// One of those that connections are counted for. In this order they are listed.
+/// What one count is for. Equal counts are listed in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GroupKey {
     /// A client.
     Client(Host),
     /// All clients of a network.
     Network(IpNet),
-    /// All clients of a local port, if that is known.
+    /// All connections to a local port; None if it is not known.
     Port(Option<u16>),
-    /// All whose connections a process has accepted.
+    /// All connections that a process accepted.
     Process {
         /// The process id.
         pid: u32,
         /// The accepting thread's name, safe to show.
         name: Box<str>,
     },
-    /// All whose connections were accepted in a cgroup.
+    /// All connections that were accepted in a cgroup.
     Cgroup {
         /// Its id.
         id: u64,
-        /// Its path, safe to show, with the name of a container, if there is one.
+        /// Its path, safe to show, with its container, if any.
         name: Option<Box<str>>,
     },
-    /// All whose connections a user's processes have accepted.
+    /// All connections that a user's processes accepted.
     User {
         /// The user's id.
         uid: u32,
@@ -57,13 +57,13 @@ pub enum GroupKey {
 }
 
 impl GroupBy {
-    /// Whether only the kernel can tell.
+    /// Whether the key is from the accepting task, which only the kernel knows.
     #[must_use]
     pub fn needs_task(self) -> bool {
         matches!(self, Self::Process | Self::Cgroup | Self::User)
     }
 
-    /// What is counted by, one and many of them.
+    /// The noun for the key, singular and plural.
     #[must_use]
     pub fn nouns(self) -> (&'static str, &'static str) {
         match self {
@@ -76,11 +76,11 @@ impl GroupBy {
         }
     }
 
-    /// Whose connection it is.
+    /// The key of a connection.
     #[must_use]
     pub fn key(self, connection: &Connection) -> GroupKey {
         let process = connection.process.as_ref();
-        let of_task = |key: fn(&Process) -> Option<GroupKey>| {
+        let for_task = |key: fn(&Process) -> Option<GroupKey>| {
             process
                 .and_then(key)
                 .unwrap_or(GroupKey::Client(Host::Unknown))
@@ -90,19 +90,19 @@ impl GroupBy {
                 GroupKey::Client(connection.remote.clone()),
                 connection.local_port,
             ),
-            Self::Process => of_task(|process| {
+            Self::Process => for_task(|process| {
                 Some(GroupKey::Process {
                     pid: process.pid?,
                     name: process.name()?.into(),
                 })
             }),
-            Self::Cgroup => of_task(|process| {
+            Self::Cgroup => for_task(|process| {
                 Some(GroupKey::Cgroup {
                     id: process.cgroup?,
                     name: None,
                 })
             }),
-            Self::User => of_task(|process| {
+            Self::User => for_task(|process| {
                 Some(GroupKey::User {
                     uid: process.uid?,
                     name: None,
@@ -111,7 +111,7 @@ impl GroupBy {
         }
     }
 
-    /// Whose connections those of a client to a port are.
+    /// The key of a client's connections to a port.
     #[must_use]
     pub fn group(self, client: GroupKey, port: Option<u16>) -> GroupKey {
         match (self, client) {
@@ -141,8 +141,9 @@ impl std::str::FromStr for GroupBy {
         };
         match (name, lengths) {
             ("address", None) => Ok(Self::Address),
-            ("network", lengths) => network(lengths.unwrap_or("24,/64"))
-                .ok_or_else(|| "give the prefixes as in network/24 or network/24,/64".to_owned()),
+            ("network", lengths) => network(lengths.unwrap_or("24,/64")).ok_or_else(|| {
+                "give prefix lengths, such as network/24 or network/24,/64".to_owned()
+            }),
             ("port", None) => Ok(Self::Port),
             ("process", None) => Ok(Self::Process),
             ("cgroup", None) => Ok(Self::Cgroup),
@@ -152,15 +153,15 @@ impl std::str::FromStr for GroupBy {
     }
 }
 
-/// `24,/64`, or `24` alone: then IPv6 is by /64.
+/// Parses `24,/64`, or `24` alone, which implies /64 for IPv6.
 fn network(lengths: &str) -> Option<GroupBy> {
     let (ipv4, ipv6) = lengths.split_once(",/").unwrap_or((lengths, "64"));
-    let length = |text: &str, most| text.parse().ok().filter(|length| *length <= most);
+    let length = |text: &str, max| text.parse().ok().filter(|length| *length <= max);
     Some(GroupBy::Network(length(ipv4, 32)?, length(ipv6, 128)?))
 }
 
 impl GroupKey {
-    /// A process, its name padded with NUL as the kernel has it.
+    /// The key of a process. `comm` is padded with NUL, as in the kernel.
     #[must_use]
     pub fn process(pid: u32, comm: &[u8; 16]) -> Self {
         Self::Process {
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms() {
+    fn valid_names_parse_and_others_are_refused() {
         for (text, by) in [
             ("address", GroupBy::Address),
             ("network", GroupBy::Network(24, 64)),
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_of_its_network() {
+    fn clients_are_grouped_by_network_or_port() {
         let group = |by: &str, client: &str| {
             let host = Host::at(client.parse::<IpAddr>().unwrap());
             let by: GroupBy = by.parse().unwrap();
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_send_control_characters() {
+    fn control_characters_in_names_are_escaped() {
         let key = GroupKey::process(7, b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0");
         assert_eq!(key.to_string(), "a\\u{1b}[2Jb (pid 7)");
     }

@@ -1,12 +1,12 @@
-//! The user side of conn-cli, as a library of the binary `conn-cli` alone.
+//! The user-space side of conn-cli, as a library for the binary `conn-cli` only.
 //!
-//! [`connection`] is the domain. Connections come from the [`kernel`], led to the screen by
-//! [`live`], or from records of other programs, which [`read`] leads there; [`filter`] says
-//! which of them are wanted. [`tally`] counts them for [`key`] it is, [`interval`] by time,
-//! [`waits`] and [`profile`] how long they waited and when they came; [`known`] tells who is
-//! new, and [`listen`] who serves. [`view`] knows what has been shown, [`summary`] what is
-//! known at the end, and [`output`] writes both; [`names`] gives numbers their names, from
-//! [`cgroups`], [`container`] and [`users`]. [`stop`] says that it is enough.
+//! [`connection`] is the domain. [`live`] traces the connections that the [`kernel`] reports,
+//! [`read`] reads those in records of other programs, and [`filter`] selects the requested ones.
+//! [`tally`] counts them by [`group`], [`interval`] by time. [`waits`] and [`profile`] record how
+//! long they waited and when they came. [`known`] decides which clients are new, and [`listen`]
+//! finds the listeners. [`view`] tracks what has been shown, [`summary`] is the result, and
+//! [`output`] writes both. [`names`] resolves ids to names with [`cgroups`], [`container`] and
+//! [`users`]. [`stop`] ends a run.
 
 pub mod cgroups;
 pub mod cli;

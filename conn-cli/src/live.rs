@@ -32,43 +32,43 @@ use crate::{
     view::{End, View},
 };
 
-/// Records handled before signals are looked at again.
+/// Records handled before signals are checked again.
 const BATCH: usize = 1024;
 
-/// The least time between two looks at the ring buffer: to wake up costs more than a record.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The shortest time between two reads of the ring buffer: a wakeup costs more than a record.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long records that were begun before the end are waited for.
+/// How long to wait for records that a program began to write before the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After how long without a connection it is looked whether some wait to be accepted.
-const FIRST_LOOK_AFTER: Duration = Duration::from_secs(2);
+/// How long no connection arrives before the first check for connections that wait to be accepted.
+const FIRST_CHECK_AFTER: Duration = Duration::from_secs(2);
 
-/// How long it is at most until that is looked again. The kernel goes through all its listening
-/// sockets each time.
-const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest time between two such checks. The kernel goes through all its listening sockets
+/// each time.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is being done.
+/// The state of a live run.
 struct Tracing {
     tracer: Tracer,
     preemption: PreemptionMode,
     view: View,
     survey: Option<Survey>,
-    /// Whether connections are left out: then nothing arrives while others are accepted, and that
-    /// some wait at that moment means nothing.
+    /// Whether connections are filtered out. Then nothing may arrive while others are accepted, and
+    /// connections that wait at that time mean nothing.
     filters: bool,
-    /// When something arrived last, and whether it has been said that clients wait since.
-    last: Instant,
-    said_they_wait: bool,
-    /// When it is to be looked who waits, unless something arrives.
-    look_at: Instant,
+    /// When something arrived last, and whether waiting connections were reported since.
+    last_arrival: Instant,
+    reported_waiting: bool,
+    /// When to check for waiting connections, unless something arrives.
+    check_at: Instant,
 }
 
-/// Traces as `args` say, until it is stopped, and prints the summary. Returns whether the count is to
-/// be trusted.
+/// Traces as `args` say until the run is stopped, and prints the summary. Returns whether the count
+/// can be trusted.
 ///
 /// # Errors
-/// Why tracing cannot begin, or what the system refused on the way.
+/// Why tracing cannot begin, or why it failed later.
 pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     kernel::require()?;
     memory::save();
@@ -76,10 +76,10 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     let settings = settings(args, &ports)?;
     let known = Known::from_args(&args.show)?;
     let candidates = args.candidates().map_err(|why| anyhow!(why))?;
-    // Before attaching: nothing shall end the process while probes are attached but unwatched.
+    // Before attaching: a signal must not end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
-    // Before attaching: what is dropped from now on may be of connections that are counted. GroupKey has
-    // the listeners open is looked for later, since that takes longest.
+    // Before attaching: what is dropped from now on may belong to counted connections. The owners
+    // of the listeners are found later, since that takes longest.
     let mut survey = survey(&ports, settings.netns);
     let preemption = PreemptionMode::read();
     let judge = |backend| {
@@ -94,7 +94,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
         Tracer::attach(backend, &settings)
     })
     .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
-    let begun = Timestamp::now();
+    let started = Timestamp::now();
     if let Some(duration) = args.show.duration {
         stop.after(duration);
     }
@@ -106,7 +106,7 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
         &exactness,
         &passed_over,
     ));
-    // With privileges still. Meanwhile the ring buffer keeps what comes, as much as finds room.
+    // Needs privileges. Meanwhile the ring buffer holds new records, as many as fit.
     if let Some(survey) = &mut survey {
         survey.find_owners();
     }
@@ -118,14 +118,14 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
 
     let now = Instant::now();
     let mut tracing = Tracing {
-        view: View::new(&args.show, Some((tracer.stages(), begun)), known),
+        view: View::new(&args.show, Some((tracer.stages(), started)), known),
         tracer,
         preemption,
         survey,
         filters: settings.leaves_out(),
-        last: now,
-        said_they_wait: false,
-        look_at: now + FIRST_LOOK_AFTER,
+        last_arrival: now,
+        reported_waiting: false,
+        check_at: now + FIRST_CHECK_AFTER,
     };
     let end = tokio::select! {
         biased;
@@ -136,13 +136,13 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     tracing.finish(&mut stop, end).await
 }
 
-/// What to do where the tracepoint was not tried, since it does not know who accepts.
+/// What to do if the tracepoint was not tried because it does not know who accepts.
 fn remedy(args: &TraceArgs, refused: &Refused) -> &'static str {
     let would_be_tried = refused.iter().all(|(_, why)| !why.is_final());
     match args.needs_task() && would_be_tried {
         true => {
-            "\nconn-cli: who accepts cannot be told here: leave out --pid, --comm, --uid, --cgroup, and \
-             --by process, cgroup or user"
+            "\nconn-cli: no usable hook knows the accepting process: leave out --pid, --comm, --uid, \
+             --cgroup, and --by process, cgroup or user"
         }
         false => "",
     }
@@ -170,7 +170,7 @@ fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
     })
 }
 
-/// GroupKey is to accept, a cgroup with the path of its directory.
+/// The filter on the accepting task, with a cgroup as the path of its directory.
 fn task(args: &TraceArgs) -> anyhow::Result<TaskFilter> {
     let mut task = args.task();
     if let Some(path) = &mut task.cgroup {
@@ -179,7 +179,7 @@ fn task(args: &TraceArgs) -> anyhow::Result<TaskFilter> {
     Ok(task)
 }
 
-/// The inode number of the network namespace that was asked for.
+/// The inode number of the requested network namespace.
 fn netns(args: &TraceArgs, offsets: &SocketOffsets) -> anyhow::Result<Option<u32>> {
     let Some(netns) = &args.netns else {
         return Ok(None);
@@ -190,28 +190,28 @@ fn netns(args: &TraceArgs, offsets: &SocketOffsets) -> anyhow::Result<Option<u32
     }
     let file = File::open(netns.path());
     let file = file.with_context(|| format!("cannot find the network namespace {netns}"))?;
-    // SAFETY: this ioctl has no argument; on what is not a namespace it fails.
+    // SAFETY: this ioctl has no argument, and fails on a file that is not a namespace.
     let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
     if kind != libc::CLONE_NEWNET {
-        bail!("{netns} is no network namespace");
+        bail!("{netns} is not a network namespace");
     }
     u32::try_from(file.metadata()?.ino())
         .map(Some)
-        .with_context(|| format!("{netns} is no network namespace"))
+        .with_context(|| format!("{netns} is not a network namespace"))
 }
 
-/// Of `include/uapi/linux/nsfs.h`: what kind of namespace a file is.
+/// From `include/uapi/linux/nsfs.h`: returns the type of a namespace.
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
-/// GroupKey listens; without, connections are counted all the same.
+/// Finds the listeners. Connections are counted even if this fails.
 fn survey(ports: &PortSet, netns: Option<u32>) -> Option<Survey> {
     Survey::begin(ports, netns)
-        .inspect_err(|error| say(format_args!("who listens cannot be told: {error:#}")))
+        .inspect_err(|error| say(format_args!("cannot list listening sockets: {error:#}")))
         .ok()
 }
 
 impl Tracing {
-    /// Shows connections as they come, until the limit is reached or nobody reads.
+    /// Shows connections as they arrive, until the limit is reached or standard output is closed.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
             let view = &mut self.view;
@@ -224,39 +224,39 @@ impl Tracing {
                 return Ok(End::Done);
             }
             if batch.records > 0 {
-                self.last = Instant::now();
-                self.said_they_wait = false;
-                self.look_at = self.last + FIRST_LOOK_AFTER;
+                self.last_arrival = Instant::now();
+                self.reported_waiting = false;
+                self.check_at = self.last_arrival + FIRST_CHECK_AFTER;
             }
             if batch.more {
                 tokio::task::yield_now().await;
             } else if batch.records > 0 {
-                sleep(PAUSE).await;
+                sleep(MIN_READ_INTERVAL).await;
             } else {
-                let until_look = self.look_at.saturating_duration_since(Instant::now());
+                let until_check = self.check_at.saturating_duration_since(Instant::now());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
-                    () = sleep(self.view.patience(until_look)) => {
+                    () = sleep(self.view.patience(until_check)) => {
                         if self.view.stdout.is_closed() {
                             return Ok(End::Output(None));
                         }
-                        self.look_who_waits();
+                        self.check_waiting();
                     }
                 }
             }
         }
     }
 
-    /// Says, if nothing comes, whether that is because nobody connects or because nobody
-    /// accepts.
-    fn look_who_waits(&mut self) {
+    /// Reports connections that wait to be accepted, if nothing arrives: then clients connect, but
+    /// the server does not accept.
+    fn check_waiting(&mut self) {
         let now = Instant::now();
-        if now < self.look_at {
+        if now < self.check_at {
             return;
         }
-        self.look_at = now + until_next_look(now - self.last);
+        self.check_at = now + until_next_check(now - self.last_arrival);
         let reports = self.tracer.reported() != Reported::None;
-        if self.said_they_wait || self.filters || !reports {
+        if self.reported_waiting || self.filters || !reports {
             return;
         }
         let Some(Ok(listeners)) = self.survey.as_mut().map(Survey::now) else {
@@ -264,15 +264,15 @@ impl Tracing {
         };
         for listener in listeners.iter().filter(|listener| listener.waiting > 0) {
             say(format_args!(
-                "nothing for {} s, and connections wait to be accepted: {}",
-                self.last.elapsed().as_secs(),
+                "no new connection for {} s, but some wait to be accepted: {}",
+                self.last_arrival.elapsed().as_secs(),
                 listener.describe()
             ));
-            self.said_they_wait = true;
+            self.reported_waiting = true;
         }
     }
 
-    /// Reads what is left, then the totals, and prints the summary and the account.
+    /// Reads the remaining records, then the totals, and prints the summary and the diagnostics.
     async fn finish(&mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         let backend = self.tracer.backend();
         let mut totals = self.settle().await?;
@@ -286,7 +286,7 @@ impl Tracing {
         let all = tally.connections();
         let waits = totals.waits.quantiles();
         let (tally, earlier, second_hook_only, waits) = match self.view.first_ones() {
-            // The histogram is of all.
+            // The histogram covers all connections.
             Some(first) => (first.tally, first.earlier, first.second_hook_only, None),
             None => (tally, totals.stages, totals.second_hook_only, waits),
         };
@@ -297,7 +297,7 @@ impl Tracing {
                 .map(|(stage, tally)| (*stage, tally))
                 .chain([last])
         };
-        let of_each = |count: fn(&Tally) -> u64| -> BTreeMap<_, _> {
+        let per_stage = |count: fn(&Tally) -> u64| -> BTreeMap<_, _> {
             stages()
                 .map(|(stage, tally)| (stage, count(tally)))
                 .collect()
@@ -309,8 +309,8 @@ impl Tracing {
             second_hook_only,
             out_of_memory: totals.out_of_memory,
             beyond_limit: all.saturating_sub(tally.connections()),
-            stages: of_each(Tally::connections),
-            others: of_each(Tally::other),
+            stages: per_stage(Tally::connections),
+            others: per_stage(Tally::other),
             missed_established: totals.missed_established,
             repeated: totals.repeated,
             waits,
@@ -323,10 +323,10 @@ impl Tracing {
         self.view.conclude(summary, stop, end).await
     }
 
-    /// Reads the ring until all that was counted has arrived or is known to be lost. A program
-    /// that ran while its probe was detached may still be writing.
+    /// Reads the ring buffer until every counted connection has arrived or is known to be lost. A
+    /// program that was running when its probe was detached may still be writing.
     async fn settle(&mut self) -> anyhow::Result<Totals> {
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
             loop {
                 let view = &mut self.view;
@@ -339,7 +339,7 @@ impl Tracing {
             let totals = self.tracer.totals()?;
             let reported = totals.reported(self.tracer.reported());
             let unaccounted = reported.saturating_sub(self.view.arrived);
-            if unaccounted == 0 || begun.elapsed() > DRAIN_TIMEOUT {
+            if unaccounted == 0 || start.elapsed() > DRAIN_TIMEOUT {
                 let discrepancies = Discrepancies {
                     unaccounted,
                     ..totals.discrepancies
@@ -349,15 +349,15 @@ impl Tracing {
                     ..totals
                 });
             }
-            sleep(PAUSE).await;
+            sleep(MIN_READ_INTERVAL).await;
         }
     }
 }
 
-/// How long it is to the next look who waits, after one in this silence: half as long again as that
-/// has been, but no longer than [`MAX_LOOK_INTERVAL`].
-fn until_next_look(silence: Duration) -> Duration {
-    (silence * 3 / 2).min(MAX_LOOK_INTERVAL)
+/// The time until the next check for waiting connections, after one in this silence: 1.5 times the
+/// silence, at most [`MAX_CHECK_INTERVAL`].
+fn until_next_check(silence: Duration) -> Duration {
+    (silence * 3 / 2).min(MAX_CHECK_INTERVAL)
 }
 
 #[cfg(test)]
@@ -365,11 +365,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_looked_less_and_less_often() {
-        let looks = std::iter::successors(Some(FIRST_LOOK_AFTER), |silence| {
-            Some(*silence + until_next_look(*silence))
+    fn checks_become_less_frequent_while_nothing_arrives() {
+        let checks = std::iter::successors(Some(FIRST_CHECK_AFTER), |silence| {
+            Some(*silence + until_next_check(*silence))
         });
-        let seconds: Vec<_> = looks.map(|silence| silence.as_secs_f64()).take(5).collect();
+        let seconds: Vec<_> = checks.map(|check| check.as_secs_f64()).take(5).collect();
         assert_eq!(seconds, [2.0, 5.0, 12.5, 22.5, 32.5]);
     }
 }

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<Verdict> {
-    // One thread: it sleeps nearly always, and capabilities are dropped thread by thread.
+    // One thread: it sleeps nearly all the time, and capabilities are dropped per thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -36,7 +36,7 @@ fn run(args: &Args) -> anyhow::Result<Verdict> {
             None => live::trace(&args.trace).await,
         }
     });
-    // A write to a terminal that was stopped may still wait in tokio's thread.
+    // A write to a stopped terminal may still block tokio's thread.
     runtime.shutdown_background();
     result
 }
@@ -47,7 +47,7 @@ fn show_diagnostics() {
 
     impl log::Log for Stderr {
         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            // It tells every relocation.
+            // aya_obj logs every relocation.
             !metadata.target().starts_with("aya_obj")
         }
         fn log(&self, record: &log::Record<'_>) {

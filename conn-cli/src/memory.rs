@@ -1,17 +1,17 @@
-//! Little memory for a program that runs for weeks.
+//! Saves memory, since conn-cli may run for weeks.
 
 use rustix::thread::disable_transparent_huge_pages;
 
-/// Has the kernel make no huge pages, each of which would be as large as all else, of a heap of
-/// some hundred kilobytes. To be called early.
+/// Disables transparent huge pages. One of them would take as much memory as everything else, for a
+/// heap of some hundred kilobytes. Call this early.
 pub fn save() {
-    // Without effect it only takes more.
+    // If this fails, conn-cli only takes more memory.
     let _ = disable_transparent_huge_pages(true);
 }
 
-/// Gives back what was only needed to begin.
+/// Returns the memory that was only needed to start.
 pub fn release() {
-    // SAFETY: malloc_trim only returns pages that hold nothing.
+    // SAFETY: malloc_trim only returns unused pages to the system.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);

@@ -1,4 +1,4 @@
-//! Names for the numbers that the kernel counts by.
+//! Adds names to the ids that the kernel counts by.
 
 use crate::{
     cgroups,
@@ -9,7 +9,7 @@ use crate::{
     users::Users,
 };
 
-/// Gives the cgroups and users in a summary their names, as far as they have some.
+/// Adds the names of cgroups and users to a summary, if they have any.
 pub fn add(summary: &mut Summary) {
     match summary.by {
         GroupBy::Cgroup => {
@@ -32,7 +32,7 @@ pub fn add(summary: &mut Summary) {
     }
 }
 
-/// A cgroup's path, and the container that it is.
+/// A cgroup's container, if any, and its path.
 fn cgroup(path: &str) -> String {
     let shown = escaped(path.as_bytes());
     match container(path) {

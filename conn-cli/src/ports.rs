@@ -4,10 +4,10 @@ use std::{fmt, str::FromStr};
 
 use conn_common::{PORT_WORDS, PortBits};
 
-/// Ports as `--port` takes them: `80`, `80,443`, `8000-8099`, or a list of both.
+/// Ports as `--port` accepts them: `80`, `80,443`, `8000-8099`, or a list of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSet {
-    /// Ascending, neither overlapping nor touching.
+    /// Ascending, neither overlapping nor adjacent.
     ranges: Vec<(u16, u16)>,
 }
 
@@ -35,13 +35,13 @@ impl PortSet {
         Self { ranges: merged }
     }
 
-    /// Whether this is one port and no more, so that lines need not name it.
+    /// Whether this is a single port, so that lines need not name it.
     #[must_use]
     pub fn is_single(&self) -> bool {
         matches!(self.ranges[..], [(first, last)] if first == last)
     }
 
-    /// Whether this is every port, so that it does not matter which one a connection was to.
+    /// Whether this is every port, so that a connection's port does not matter.
     #[must_use]
     pub fn is_all(&self) -> bool {
         *self == Self::all()
@@ -51,8 +51,10 @@ impl PortSet {
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         let ends_before = |&(_, last): &(u16, u16)| last < port;
-        let at = self.ranges.partition_point(ends_before);
-        self.ranges.get(at).is_some_and(|&(first, _)| first <= port)
+        let index = self.ranges.partition_point(ends_before);
+        self.ranges
+            .get(index)
+            .is_some_and(|&(first, _)| first <= port)
     }
 
     /// The set as the eBPF programs look it up.
@@ -101,7 +103,7 @@ fn range(text: &str) -> Result<(u16, u16), String> {
 }
 
 fn port(text: &str) -> Option<u16> {
-    // `parse` takes a sign, which no port has.
+    // `parse` accepts a sign, which ports do not have.
     let port = text.parse().ok().filter(|_| !text.starts_with('+'));
     port.filter(|&port| port > 0)
 }
@@ -115,9 +117,10 @@ impl fmt::Display for PortSet {
         f.write_str(if self.is_single() { "port " } else { "ports " })?;
         for (index, (first, last)) in self.ranges.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
-            match first == last {
-                true => write!(f, "{comma}{first}")?,
-                false => write!(f, "{comma}{first}-{last}")?,
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
             }
         }
         Ok(())
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_lists_and_ranges() {
+    fn ports_lists_and_ranges_are_parsed() {
         assert_eq!(members("80"), [80]);
         assert_eq!(members("443,80"), [80, 443]);
         assert_eq!(members("80, 8000-8003"), [80, 8000, 8001, 8002, 8003]);
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_are_merged() {
+    fn overlapping_ranges_are_merged() {
         let set: PortSet = "10-20,15-30,31,80".parse().unwrap();
         assert_eq!(set.to_string(), "ports 10-31,80");
         let both = PortSet::union(&["443".parse().unwrap(), "80".parse().unwrap()]);
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_port_is_refused() {
+    fn invalid_ports_are_refused() {
         for text in [
             "",
             "0",

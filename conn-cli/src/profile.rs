@@ -1,5 +1,5 @@
-//! What is known of each client besides its count, from the connections that were reported one
-//! by one: those without a line are missing here, and only here.
+//! Details of each client besides its count, from the connections that were reported individually.
+//! Connections without a line are missing here, and only here.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,9 +13,9 @@ use crate::{
 /// When a client connected, and how long it waited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// Its first and its last connection, if their times are known.
+    /// The times of its first and its last connection, if known.
     pub seen: Option<(Timestamp, Timestamp)>,
-    /// The most connections in a second of the clock.
+    /// The most connections in one second of the clock.
     pub peak: u64,
     /// How many waits are known, and their sum.
     pub waits: (u32, Duration),
@@ -26,7 +26,7 @@ pub struct Profile {
     in_second: u64,
 }
 
-/// Clients that have a profile, at most: a flood comes from any number.
+/// The most clients with a profile: a flood can come from any number of clients.
 const MAX_CLIENTS: usize = 1 << 18;
 
 /// The profiles of all clients.
@@ -34,7 +34,7 @@ const MAX_CLIENTS: usize = 1 << 18;
 pub struct Profiles(HashMap<GroupKey, Profile>);
 
 impl Profiles {
-    /// Adds a connection. Connections come in the order of their times, or a peak may be missed.
+    /// Adds a connection. If connections are not in the order of their times, a peak may be missed.
     pub fn add(&mut self, by: GroupBy, connection: &Connection) {
         let key = by.key(connection);
         if self.0.len() < MAX_CLIENTS || self.0.contains_key(&key) {
@@ -42,7 +42,7 @@ impl Profiles {
         }
     }
 
-    /// That of one client.
+    /// The profile of one client.
     #[must_use]
     pub fn get(&self, key: &GroupKey) -> Profile {
         self.0.get(key).cloned().unwrap_or_default()
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn peak_seen_and_waits() {
+    fn profile_has_peak_times_and_waits() {
         let mut profiles = Profiles::default();
         for (at, wait) in [
             (1000, Some(10)),
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!((first.as_second(), last.as_second()), (1, 5));
         assert_eq!(profile.mean_wait(), Some(Duration::from_millis(30)));
         assert_eq!(profile.longest_wait, Duration::from_millis(50));
-        let nobody = profiles.get(&GroupKey::Client(Host::Unknown));
-        assert_eq!((nobody.seen, nobody.mean_wait()), (None, None));
+        let unknown = profiles.get(&GroupKey::Client(Host::Unknown));
+        assert_eq!((unknown.seen, unknown.mean_wait()), (None, None));
     }
 }

@@ -1,4 +1,4 @@
-//! What ends a run: a signal, or the time that was set.
+//! What ends a run: a signal, or the time limit.
 
 use std::{mem::MaybeUninit, ptr, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-/// Watches for the end.
+/// Waits for the end of a run.
 #[derive(Debug)]
 pub struct Stop {
     interrupt: Signal,
@@ -19,32 +19,33 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on signals no longer end the process by themselves.
+    /// Installs signal handlers. From now on signals do not end the process by themselves.
     ///
     /// # Errors
-    /// The system's.
+    /// If a signal handler cannot be installed.
     pub fn watch() -> anyhow::Result<Self> {
-        let on = |kind| signal(kind).context("cannot handle signals");
-        let hang_up = match hang_up_is_ignored() {
-            // As nohup(1) wants it.
-            true => None,
-            false => Some(on(SignalKind::hangup())?),
+        let handle = |kind| signal(kind).context("cannot handle signals");
+        // nohup(1) expects that SIGHUP stays ignored.
+        let hang_up = if hang_up_is_ignored() {
+            None
+        } else {
+            Some(handle(SignalKind::hangup())?)
         };
         Ok(Self {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
+            interrupt: handle(SignalKind::interrupt())?,
+            terminate: handle(SignalKind::terminate())?,
             hang_up,
             deadline: None,
             interrupts: 0,
         })
     }
 
-    /// Ends after this time from now.
+    /// Sets the time limit, counted from now.
     pub fn after(&mut self, duration: Duration) {
         self.deadline = Instant::now().checked_add(duration);
     }
 
-    /// Returns when it is time to end. May be dropped at any time.
+    /// Returns when the run must end. Cancel safe.
     pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => self.interrupts += 1,
@@ -60,9 +61,9 @@ impl Stop {
         self.interrupts > 0
     }
 
-    /// Returns at the second SIGINT: somebody has lost patience. Not at the first, which may
-    /// have come when the run had just ended by itself, and not at a second SIGTERM, which
-    /// timeout(1) and service managers send as a matter of course.
+    /// Returns at the second SIGINT, when the user does not want to wait. Not at the first, which
+    /// may have come just after the run ended by itself, and not at a second SIGTERM, which
+    /// timeout(1) and service managers send routinely.
     pub async fn insisted(&mut self) {
         while self.interrupts < 2 {
             self.interrupt.recv().await;
@@ -89,8 +90,8 @@ async fn reached(deadline: Option<Instant>) {
 
 fn hang_up_is_ignored() -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: without a new action, sigaction only writes what the present one is.
-    let told = unsafe { libc::sigaction(libc::SIGHUP, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: it has been written if there was no error.
-    told == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+    // SAFETY: without a new action, sigaction only writes the current action.
+    let result = unsafe { libc::sigaction(libc::SIGHUP, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: `action` has been written if there was no error.
+    result == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }

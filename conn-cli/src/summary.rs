@@ -1,4 +1,4 @@
-//! What is known at the end of a run.
+//! The result of a run.
 
 use std::{
     cmp::Reverse,
@@ -17,48 +17,48 @@ use crate::{
     waits::Quantiles,
 };
 
-/// What is known at the end.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// What it is counted by.
+    /// What connections are grouped by.
     pub by: GroupBy,
-    /// All connections that got to the last stage: the sum of all rows, of `left_off`, of
+    /// All connections that reached the last stage: the sum of all rows, of `left_off`, of
     /// `unknown_clients` and of `other_clients`.
     pub connections: u64,
-    /// How many of what it is counted by there are with a connection.
+    /// How many groups have a connection.
     pub groups: usize,
     /// The rows, most connections first.
     pub rows: Vec<Row>,
-    /// The sum of the rows that `--top` has left off.
+    /// The sum of the rows that `--top` leaves off.
     pub left_off: Option<LeftOff>,
-    /// Connections of which nobody says who made them.
+    /// Connections whose client is unknown.
     pub unknown_clients: u64,
     /// Connections of clients for which there was no room.
     pub other_clients: u64,
     /// Connections that have a line of their own.
     pub lines_shown: u64,
-    /// Where connections have lines at several stages, those at the last one.
+    /// If connections have lines at several stages, the lines at the last one.
     pub connection_lines: Option<u64>,
-    /// Connections that have no line of their own though one was asked for.
+    /// Connections that have no line of their own though one was requested.
     pub lines_not_shown: u64,
     /// What could make the total wrong.
     pub discrepancies: Discrepancies,
-    /// Where it was counted.
+    /// Where connections were counted.
     pub origin: Origin,
 }
 
-/// One client, or one of what else is counted by.
+/// A client, or another group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// GroupKey it is.
+    /// The group.
     pub key: GroupKey,
     /// Its connections.
     pub connections: u64,
-    /// Those to each local port that is known, ascending.
+    /// Its connections to each known local port, ascending.
     pub ports: BTreeMap<u16, u64>,
-    /// How many got to each earlier stage that was watched.
+    /// How many reached each earlier watched stage.
     pub earlier: BTreeMap<Stage, u64>,
-    /// What else is known, if that was asked for.
+    /// Further details, if they were requested.
     pub profile: Option<Profile>,
 }
 
@@ -69,11 +69,11 @@ pub struct LeftOff {
     pub rows: usize,
     /// Their connections.
     pub connections: u64,
-    /// How many got to each earlier stage that was watched.
+    /// How many reached each earlier watched stage.
     pub earlier: BTreeMap<Stage, u64>,
 }
 
-/// Where connections were counted, and what else is known from there.
+/// Where connections were counted, and further results from there.
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// In the kernel.
@@ -82,40 +82,40 @@ pub enum Origin {
     Records(ReadStats),
 }
 
-/// What else is known of a live run.
+/// Further results of a live run.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// What counted the last stage.
+    /// The hook that counted the last stage.
     pub backend: Backend,
-    /// Whether that is exact on this machine.
+    /// Whether that hook is exact on this machine.
     pub exactness: Exactness,
     /// How long the probes were attached.
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
     pub second_hook_only: u64,
-    /// Connections that are with the others, and perhaps not all that their client made, since the
-    /// kernel had no memory for it.
+    /// Connections that are counted under "other" because the kernel had no memory for their
+    /// client, whose row may lack them.
     pub out_of_memory: u64,
     /// Connections that came after the limit of `--count`, before the probes were detached.
     pub beyond_limit: u64,
-    /// How many got to each stage that was watched, all clients together.
+    /// How many reached each watched stage, all clients together.
     pub stages: BTreeMap<Stage, u64>,
-    /// How many of these were of clients for which there was no room.
+    /// How many of these came from clients for which there was no room.
     pub others: BTreeMap<Stage, u64>,
-    /// Times that the kernel did not run what sees completed handshakes, if that is an earlier
-    /// stage and the kernel tells.
+    /// How often the kernel did not run the program that sees completed handshakes, if that is an
+    /// earlier stage and the kernel counts it.
     pub missed_established: Option<u64>,
-    /// SYNs that were sent again.
+    /// Retransmitted SYNs.
     pub repeated: u64,
-    /// How long those that were accepted had waited, if that is known.
+    /// How long accepted connections had waited, if that is known.
     pub waits: Option<Quantiles>,
-    /// The queues of those who listen; None if they are not known.
+    /// The accept queues of the listeners; None if they are unknown.
     pub queues: Option<Queues>,
 }
 
 #[cfg(test)]
 impl Live {
-    /// One of which nothing is known but this.
+    /// A live run with only these values.
     pub(crate) fn sample(backend: Backend, elapsed: Duration) -> Self {
         Self {
             backend,
@@ -136,17 +136,17 @@ impl Live {
 
 #[cfg(test)]
 impl Summary {
-    /// One of a tally of which nothing else is known.
+    /// A summary of only a tally.
     pub(crate) fn sample(tally: Tally, origin: Origin) -> Self {
         let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
         Self::new(tally, BTreeMap::new(), None, listing, discrepancies, origin)
     }
 }
 
-/// Whether the count of a run is to be trusted.
+/// Whether the count of a run can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is, as far as is known.
+    /// It can, as far as is known.
     Trusted,
     /// It is a lower bound, see [`crate::kernel::is_at_least`].
     AtLeast,
@@ -155,15 +155,15 @@ pub enum Verdict {
 /// How to list what was counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listing {
-    /// What it is counted by.
+    /// What connections are grouped by.
     pub by: GroupBy,
     /// How many rows at most.
     pub top: Option<usize>,
 }
 
 impl Summary {
-    /// A summary of what was counted at the last stage, and at those before it. The tallies
-    /// are by what is listed.
+    /// A summary of the counts at the last stage and at those before it. The tallies must be
+    /// grouped by `listing.by`.
     #[must_use]
     pub fn new(
         tally: Tally,
@@ -183,7 +183,7 @@ impl Summary {
             (Reverse(row.connections), earlier, row.key.clone())
         });
         let unknown_clients = match rows.iter().position(|row| row.key == UNKNOWN) {
-            Some(at) => rows.remove(at).connections,
+            Some(index) => rows.remove(index).connections,
             None => 0,
         };
         let groups = rows.iter().filter(|row| row.connections > 0).count();
@@ -210,7 +210,7 @@ impl Summary {
         }
     }
 
-    /// What could have a line: each connection, at each stage that was watched.
+    /// How many lines there could be: one for each connection at each watched stage.
     #[must_use]
     pub fn events(&self) -> u64 {
         match self.live() {
@@ -219,7 +219,7 @@ impl Summary {
         }
     }
 
-    /// What else is known, if it was a live run.
+    /// The further results of a live run.
     #[must_use]
     pub fn live(&self) -> Option<&Live> {
         match &self.origin {
@@ -228,7 +228,7 @@ impl Summary {
         }
     }
 
-    /// Whether the count is to be trusted.
+    /// Whether the count can be trusted.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         if self.discrepancies.at_least {
@@ -250,7 +250,7 @@ impl Summary {
         last.into_iter().chain(established).collect()
     }
 
-    /// The stages before the last that were watched.
+    /// The watched stages before the last one.
     pub fn earlier_stages(&self) -> impl Iterator<Item = Stage> {
         let stages = self.live().map(|live| &live.stages);
         let last = stages.and_then(|stages| stages.keys().last().copied());
@@ -261,30 +261,30 @@ impl Summary {
 
 const UNKNOWN: GroupKey = GroupKey::Client(Host::Unknown);
 
-/// Adds what was counted at earlier stages, of those too who got no further.
+/// Adds the counts at earlier stages, also of clients that got no further.
 fn add_earlier(rows: &mut Vec<Row>, earlier: BTreeMap<Stage, Tally>) {
     if earlier.is_empty() {
         return;
     }
-    let place = |(at, row): (usize, &Row)| (row.key.clone(), at);
-    let mut places: HashMap<GroupKey, usize> = rows.iter().enumerate().map(place).collect();
-    let none: BTreeMap<Stage, u64> = earlier.keys().map(|stage| (*stage, 0)).collect();
+    let entry = |(index, row): (usize, &Row)| (row.key.clone(), index);
+    let mut indices: HashMap<GroupKey, usize> = rows.iter().enumerate().map(entry).collect();
+    let zeros: BTreeMap<Stage, u64> = earlier.keys().map(|stage| (*stage, 0)).collect();
     for row in rows.iter_mut() {
-        row.earlier.clone_from(&none);
+        row.earlier.clone_from(&zeros);
     }
     for (stage, tally) in earlier {
         for client in tally.ranked() {
-            let at = *places.entry(client.key.clone()).or_insert_with(|| {
+            let index = *indices.entry(client.key.clone()).or_insert_with(|| {
                 rows.push(Row {
                     key: client.key,
                     connections: 0,
                     ports: BTreeMap::new(),
-                    earlier: none.clone(),
+                    earlier: zeros.clone(),
                     profile: None,
                 });
                 rows.len() - 1
             });
-            rows[at].earlier.insert(stage, client.connections);
+            rows[index].earlier.insert(stage, client.connections);
         }
     }
 }
@@ -303,14 +303,14 @@ impl Row {
 
 impl LeftOff {
     fn sum(rows: &[Row], stages: &[Stage]) -> Self {
-        let of_stage = |stage: &Stage| {
+        let total = |stage: &Stage| {
             let counts = rows.iter().filter_map(|row| row.earlier.get(stage));
             (*stage, counts.sum())
         };
         Self {
             rows: rows.len(),
             connections: rows.iter().map(|row| row.connections).sum(),
-            earlier: stages.iter().map(of_stage).collect(),
+            earlier: stages.iter().map(total).collect(),
         }
     }
 }
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_asked_has_a_row_too() {
+    fn syn_only_clients_have_a_row() {
         let earlier = [
             (Stage::Syn, tally(&[(1, 3), (2, 9), (3, 5)])),
             (Stage::Established, tally(&[(1, 3), (2, 1)])),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_off_is_summed() {
+    fn left_off_rows_are_summed() {
         let mut counted = tally(&[(1, 5), (2, 3), (3, 2)]);
         counted.add(&Host::Unknown, None, 7);
         counted.add_other(1);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stages_at_which_connections_are_missing_are_known() {
+    fn stages_with_missing_connections_are_listed() {
         let stages = |at_least, missed_established| {
             let live = Live {
                 missed_established,
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_off_where_there_is_room() {
+    fn nothing_is_left_off_if_all_rows_fit() {
         let summary = summary(tally(&[(1, 5)]), BTreeMap::new(), Some(1));
         assert_eq!(summary.left_off, None);
     }

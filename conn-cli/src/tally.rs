@@ -1,4 +1,4 @@
-//! The count of connections by client, or by whatever else is asked for.
+//! Counts connections by client, or by another group.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +11,7 @@ use crate::{connection::Host, group::GroupKey, ports::PortSet};
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those of IPv4 clients, which are nearly all: see [`packed`].
+    /// Connections of IPv4 clients, which are nearly all. See [`packed`].
     ipv4: HashMap<u64, u64, foldhash::fast::RandomState>,
     counts: HashMap<Pair, u64, foldhash::fast::RandomState>,
     other: u64,
@@ -45,7 +45,7 @@ impl Tally {
         }
     }
 
-    /// Adds connections of whatever is counted by.
+    /// Adds connections of one client or group.
     pub fn add_key(&mut self, key: GroupKey, local_port: Option<u16>, connections: u64) {
         match key {
             GroupKey::Client(Host::Address(IpAddr::V4(_))) => {
@@ -60,19 +60,19 @@ impl Tally {
         }
     }
 
-    /// The same connections, counted by what `name` makes of each client and port.
+    /// The same connections, counted by the key that `group` returns for each client and port.
     #[must_use]
-    pub fn regrouped(self, name: impl Fn(GroupKey, Option<u16>) -> GroupKey) -> Self {
+    pub fn regrouped(self, group: impl Fn(GroupKey, Option<u16>) -> GroupKey) -> Self {
         let mut grouped = Self::default();
         grouped.add_other(self.other);
         for ((key, port), connections) in self.pairs() {
-            grouped.add_key(name(key, port), port, connections);
+            grouped.add_key(group(key, port), port, connections);
         }
         grouped
     }
 
-    /// Leaves out the connections of clients that are not wanted, and gives how many there are
-    /// of which that cannot be told.
+    /// Removes the connections of clients that are not wanted, and returns how many of them it
+    /// removed because that is not known.
     pub fn retain(&mut self, wanted: impl Fn(&GroupKey) -> Option<bool>) -> u64 {
         let mut unknown = std::mem::take(&mut self.other);
         let mut is_wanted = |key: &GroupKey, connections: u64| {
@@ -94,12 +94,12 @@ impl Tally {
         ipv4.chain(self.counts)
     }
 
-    /// Adds connections whose clients are not known one by one.
+    /// Adds connections whose individual clients are not known.
     pub fn add_other(&mut self, connections: u64) {
         add(&mut self.other, connections);
     }
 
-    /// Adds all that another tally has counted.
+    /// Adds everything that another tally has counted.
     pub fn add_all(&mut self, other: Self) {
         for (packed, connections) in other.ipv4 {
             add(self.ipv4.entry(packed).or_default(), connections);
@@ -110,7 +110,7 @@ impl Tally {
         self.add_other(other.other);
     }
 
-    /// The connections to these ports, and how many there are of which the port is not known.
+    /// The connections to these ports, and the number of those whose port is not known.
     #[must_use]
     pub fn to_ports(mut self, ports: &PortSet) -> (Self, u64) {
         if ports.is_all() {
@@ -129,7 +129,7 @@ impl Tally {
         (self, unknown)
     }
 
-    /// What is counted here beyond what the other has counted, client by client.
+    /// What this has counted beyond the other, client by client.
     #[must_use]
     pub fn beyond(mut self, other: &Self) -> Self {
         for (packed, connections) in &mut self.ipv4 {
@@ -146,7 +146,7 @@ impl Tally {
         self
     }
 
-    /// Connections whose clients are not known one by one.
+    /// Connections whose individual clients are not known.
     #[must_use]
     pub fn other(&self) -> u64 {
         self.other
@@ -178,25 +178,25 @@ impl Tally {
                 client.ports.extend(port.map(|port| (port, connections)));
             }
         }
-        // Stable: those with as many connections stay in the order of their addresses.
+        // Stable: clients with equal counts stay in the order of their addresses.
         clients.sort_by_key(|client| Reverse(client.connections));
         clients
     }
 }
 
-/// Counts may come from a file, which may say anything.
+/// Saturates, since counts may come from a file, which may contain any number.
 fn add(count: &mut u64, connections: u64) {
     *count = count.saturating_add(connections);
 }
 
-/// A client of IPv4 and the port, if that is known, in as little as possible: so small a table
-/// stays in the processor's cache, and to miss that takes longer than to parse a line.
+/// Packs an IPv4 client and the port, if known, into as little as possible: a small table stays in
+/// the CPU cache, and a cache miss takes longer than parsing a line.
 fn packed(address: Ipv4Addr, port: Option<u16>) -> u64 {
     let port = port.map_or(0, |port| 1 << 16 | u64::from(port));
     u64::from(address.to_bits()) << 32 | port
 }
 
-/// What was [`packed`].
+/// Reverses [`packed`].
 fn unpacked(packed: u64) -> Pair {
     let address = Ipv4Addr::from_bits((packed >> 32) as u32);
     let port = (packed & 1 << 16 != 0).then_some(packed as u16);
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn most_first_and_ties_by_address() {
+    fn clients_are_ranked_by_count_then_address() {
         let mut tally = Tally::default();
         for (address, port, connections) in [
             ("10.0.0.10", Some(80), 1),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_is_unpacked() {
+    fn packed_values_unpack_unchanged() {
         for address in [[0, 0, 0, 0], [255, 255, 255, 255], [192, 0, 2, 1]] {
             for port in [None, Some(0), Some(80), Some(65535)] {
                 assert_eq!(
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_connections_by_something_else() {
+    fn regrouping_keeps_all_connections() {
         let mut tally = Tally::default();
         for (address, port, connections) in [
             ("10.0.0.1", Some(80), 3),
@@ -270,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counts_nothing() {
+    fn empty_tally_has_no_clients() {
         assert_eq!(Tally::default().connections(), 0);
         assert_eq!(Tally::default().ranked(), []);
     }
 
     #[test]
-    fn parts_make_the_whole() {
+    fn added_tallies_equal_the_whole() {
         let mut whole = Tally::default();
         let mut parts = [Tally::default(), Tally::default()];
         for number in 0..100_u8 {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_is_what_was_counted_besides() {
+    fn beyond_is_the_difference_per_client() {
         let mut tally = Tally::default();
         for (address, port, connections) in [
             ("10.0.0.1", Some(80), 3),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_is_too_large_is_the_largest() {
+    fn sums_saturate() {
         let mut tally = Tally::default();
         tally.add(&host("10.0.0.1"), Some(80), u64::MAX);
         tally.add(&host("10.0.0.1"), Some(80), 1);

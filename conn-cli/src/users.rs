@@ -1,4 +1,4 @@
-//! Users by number and by name, as `/etc/passwd` has them.
+//! Users by uid and by name, from `/etc/passwd`.
 
 use std::{collections::HashMap, fs::File, io::Read as _};
 
@@ -6,10 +6,10 @@ use crate::connection::escaped;
 
 const PASSWD: &str = "/etc/passwd";
 
-/// Of the file, in bytes: room for some hundred thousand users.
+/// How much of the file is read, in bytes: enough for some hundred thousand users.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Of a name, in bytes. useradd takes 32, other programs up to 256.
+/// The longest name, in bytes. useradd accepts 32, other programs up to 256.
 const MAX_NAME_LEN: usize = 256;
 
 /// The fields of a line: name, password, uid, gid, comment, home and shell.
@@ -17,9 +17,9 @@ const FIELDS: usize = 7;
 
 /// The users of this machine.
 ///
-/// Only those in `/etc/passwd`: a static binary cannot ask the libraries by which the system
-/// knows of others, so users of LDAP or systemd-homed have no name here. A process in a container
-/// may have another user in mind by the same number, and in a user namespace another number.
+/// Only those in `/etc/passwd`: a static binary cannot use the system's libraries for other
+/// sources, so users of LDAP or systemd-homed have no name here. In a container the same uid may be
+/// another user, and in a user namespace a user may have another uid.
 #[derive(Clone, Debug, Default)]
 pub struct Users {
     names: HashMap<u32, Box<str>>,
@@ -27,7 +27,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// The users in `/etc/passwd`; nobody if it cannot be read.
+    /// Reads `/etc/passwd`. Empty if it cannot be read.
     #[must_use]
     pub fn read() -> Self {
         let mut passwd = Vec::new();
@@ -38,9 +38,8 @@ impl Users {
         }
     }
 
-    /// The users in a text like that of `/etc/passwd`. A line that is not like that is left out;
-    /// of several with the same name, or the same number, the first one holds, as it does for
-    /// the C library.
+    /// Parses text in the format of `/etc/passwd`. Invalid lines are skipped. Of several lines with
+    /// the same name or uid, the first one wins, as in the C library.
     #[must_use]
     pub fn parse(passwd: &[u8]) -> Self {
         let mut users = Self::default();
@@ -60,29 +59,29 @@ impl Users {
         self.names.get(&uid).map(|name| &**name)
     }
 
-    /// The number of the user with this name.
+    /// The uid of the user with this name.
     #[must_use]
     pub fn uid(&self, name: &str) -> Option<u32> {
         self.uids.get(name.as_bytes()).copied()
     }
 
-    /// The number of a user who is given by name or by number. A name that is a number is a
-    /// name, as it is for chown(1).
+    /// The uid of a user given by name or by uid. A number that is a user's name is a name, as for
+    /// chown(1).
     ///
     /// # Errors
-    /// That it is neither.
+    /// If it is neither.
     pub fn resolve(&self, user: &str) -> Result<u32, String> {
         self.uid(user)
             .or_else(|| number(user.as_bytes()))
             .ok_or_else(|| {
                 let user = escaped(user.as_bytes());
-                format!("there is no user '{user}' in {PASSWD}; any user can be given by number")
+                format!("there is no user '{user}' in {PASSWD}; give the uid instead")
             })
     }
 }
 
-/// The name and the number in a line. Those that begin with a sign include users from
-/// elsewhere.
+/// The name and the uid in a line. None for lines that begin with a sign, which include users from
+/// other sources.
 fn user(line: &[u8]) -> Option<(&[u8], u32)> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut fields = line.split(|&byte| byte == b':');
@@ -95,9 +94,9 @@ fn user(line: &[u8]) -> Option<(&[u8], u32)> {
     Some((name, number(uid)?))
 }
 
-/// The largest number means no user, in all calls that take one.
+/// Parses a uid. The largest number means no user in all system calls.
 fn number(text: &[u8]) -> Option<u32> {
-    // `parse` takes a sign.
+    // `parse` accepts a sign.
     let is_number = text.iter().all(u8::is_ascii_digit);
     let number = str::from_utf8(text).ok()?.parse().ok();
     number.filter(|&number| is_number && number < u32::MAX)
@@ -115,7 +114,7 @@ mod tests {
                           caf\u{e9}:x:1000:1000:,,,:/home/cafe:/bin/sh";
 
     #[test]
-    fn names_and_numbers() {
+    fn names_and_uids_are_found() {
         let users = Users::parse(PASSWD.as_bytes());
         assert_eq!(users.name(33), Some("www-data"));
         assert_eq!(users.uid("www-data"), Some(33));
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_one_holds() {
+    fn first_line_wins() {
         let users = Users::parse(PASSWD.as_bytes());
         assert_eq!(users.name(0), Some("root"));
         assert_eq!(users.uid("toor"), Some(0));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_may_be_given_either_way() {
+    fn users_resolve_by_name_or_uid() {
         let users = Users::parse(PASSWD.as_bytes());
         assert_eq!(users.resolve("root"), Ok(0));
         assert_eq!(users.resolve("4294967294"), Ok(4_294_967_294));
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_lines_are_left_out() {
+    fn invalid_lines_are_skipped() {
         let lines = [
             "",
             ":x:1:1::/:",
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_send_control_characters() {
+    fn control_characters_in_names_are_escaped() {
         let users = Users::parse(b"a\x1b[2J:x:1:1::/:\n\xff\xfe:x:2:2::/:\nb\rc\0:x:3:3::/:\n");
         assert_eq!(users.name(1), Some(r"a\u{1b}[2J"));
         assert_eq!(users.uid("a\x1b[2J"), Some(1));
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_parsed() {
+    fn truncated_files_are_parsed() {
         for length in 0..PASSWD.len() {
             let users = Users::parse(&PASSWD.as_bytes()[..length]);
             assert!(users.names.len() <= 5);
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_a_root() {
+    fn root_is_found_on_this_machine() {
         if std::path::Path::new(super::PASSWD).exists() {
             assert_eq!(Users::read().uid("root"), Some(0));
         }

@@ -1,4 +1,4 @@
-//! What a run shows: the live lines, what is known of them, and the summary that ends it.
+//! What a run shows: the live lines, counts of them, and the summary at the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,25 +24,25 @@ use crate::{
     tally::Tally,
 };
 
-/// How often it is looked whether anybody still reads.
+/// How often to check whether standard output still has a reader.
 pub const TICK: Duration = Duration::from_millis(500);
 
-/// How long the reader of standard output may take before it is said that it is waited for.
+/// How long the reader of standard output may take before a notice says that conn-cli waits.
 const STALL_NOTICE_AFTER: Duration = Duration::from_secs(1);
 
-/// The live lines: what is to be printed, and what has been.
+/// The live lines: what to print, and what was printed.
 #[derive(Debug)]
 pub struct View {
     /// Where lines go.
     pub stdout: Stdout,
-    /// What came to be shown: connections, at each stage that was watched.
+    /// Connections that arrived, at each watched stage.
     pub arrived: u64,
     printer: Printer,
     listing: Listing,
-    /// The stage that is counted; None if all are the same.
+    /// The stage that is counted; None if all connections are at the same one.
     counted: Option<Stage>,
     wants_lines: bool,
-    /// With `--new`, who is not new.
+    /// With `--new`, the clients that are not new.
     known: Option<Known>,
     /// Lines of connections at the stage that is counted.
     connection_lines: u64,
@@ -54,39 +54,39 @@ pub struct View {
     first: FirstConnections,
 }
 
-/// The connections up to the limit of `--count`. With a limit that was reached, the summary
-/// is of these and of no other.
+/// The connections up to the limit of `--count`. If the limit is reached, the summary covers only
+/// these.
 #[derive(Clone, Debug, Default)]
 pub struct FirstConnections {
-    /// Those at the stage that is counted, which the limit is for.
+    /// Those at the stage that is counted, to which the limit applies.
     pub tally: Tally,
     /// Those at other stages.
     pub earlier: BTreeMap<Stage, Tally>,
     /// Those that only the second hook of the pair saw.
     pub second_hook_only: u64,
-    /// How many there are in `tally`, which would have to be summed for it.
+    /// How many there are in `tally`, which would otherwise have to be summed.
     counted: u64,
 }
 
 /// Why a run ended.
 #[derive(Debug)]
 pub enum End {
-    /// It was asked to, or there is no more to show.
+    /// It was stopped, or there is no more to show.
     Done,
-    /// Standard output takes no more: its reader is gone, or this error.
+    /// Writing to standard output failed: with this error, or because its reader is gone.
     Output(Option<io::Error>),
 }
 
 impl View {
-    /// As `args` say. `live`: for connections as they come, the stages that are watched, and since
-    /// when. `known`: what [`Known::asked`] has read.
+    /// A view for `args`. `live`: in a live run, the watched stages and the start. `known`: the
+    /// result of [`Known::from_args`].
     #[must_use]
     pub fn new(
         args: &ShowArgs,
         live: Option<(&BTreeSet<Stage>, Timestamp)>,
         known: Option<Known>,
     ) -> Self {
-        let (stages, begun) = live.unzip();
+        let (stages, started) = live.unzip();
         let zone = match args.utc {
             true => TimeZone::UTC,
             false => TimeZone::system(),
@@ -101,8 +101,8 @@ impl View {
             known,
             connection_lines: 0,
             left_out: 0,
-            periods: args.interval.map(|length| match begun {
-                Some(begun) => Periods::live(length, begun, zone),
+            periods: args.interval.map(|length| match started {
+                Some(started) => Periods::live(length, started, zone),
                 None => Periods::for_records(length, zone),
             }),
             profiles: args.long.then(Profiles::default),
@@ -118,14 +118,14 @@ impl View {
         self.limit.is_some_and(|limit| self.first.counted >= limit)
     }
 
-    /// The connections up to the limit, if that is reached.
+    /// The connections up to the limit, if it is reached.
     #[must_use]
     pub fn first_ones(&self) -> Option<FirstConnections> {
         self.is_full().then(|| self.first.clone())
     }
 
-    /// Which connections the kernel is to report, not only to count. Those at earlier stages
-    /// would take the places of others in the ring buffer.
+    /// Which connections the kernel must report, not only count. Those at earlier stages would take
+    /// the space of others in the ring buffer.
     #[must_use]
     pub fn wants(args: &ShowArgs) -> Reported {
         if args.wants_lines() || args.count.is_some() {
@@ -143,7 +143,7 @@ impl View {
         args.json || args.by.needs_task()
     }
 
-    /// Whether a connection is one of those that the summary counts.
+    /// Whether the summary counts this connection.
     fn counts(&self, connection: &Connection) -> bool {
         self.counted
             .is_none_or(|counted| counted == connection.stage())
@@ -151,9 +151,9 @@ impl View {
 
     /// Appends a connection's line, unless the limit is reached.
     pub fn show(&mut self, connection: &Connection) {
-        let too_late = self.is_full();
+        let was_full = self.is_full();
         self.arrived += 1;
-        if too_late {
+        if was_full {
             return;
         }
         let counts = self.counts(connection);
@@ -164,13 +164,13 @@ impl View {
             profiles.add(self.listing.by, connection);
         }
         if let (true, Some(periods)) = (counts, &mut self.periods) {
-            let over = periods.add(connection);
-            self.rows(&over);
+            let finished = periods.add(connection);
+            self.append_rows(&finished);
         }
         if !self.wants_lines {
             return;
         }
-        // One line for each, when it has got as far as is counted.
+        // One line for each new client, at the stage that is counted.
         if let Some(known) = &mut self.known
             && !(counts && known.is_new(&connection.remote))
         {
@@ -182,8 +182,8 @@ impl View {
         self.stdout.count_line();
     }
 
-    /// How long there may be nothing to do before [`Self::roll`] is due or, if somebody reads, it
-    /// is to be looked whether they still do. At most `longest`.
+    /// The time, at most `longest`, until [`Self::roll`] is due or, if standard output can close,
+    /// [`Stdout::is_closed`] must be checked.
     #[must_use]
     pub fn patience(&self, longest: Duration) -> Duration {
         let left = self.periods.as_ref().and_then(Periods::left);
@@ -194,22 +194,22 @@ impl View {
             .fold(longest, Duration::min)
     }
 
-    /// Appends the rows of the intervals that are over. `lost`: how many connections the kernel
-    /// has counted so far that could not be reported.
+    /// Appends the rows of the intervals that are over. `lost`: how many connections the kernel has
+    /// counted but could not report so far.
     pub fn roll(&mut self, lost: u64) {
         if let Some(periods) = &mut self.periods {
-            let over = periods.roll(lost);
-            self.rows(&over);
+            let finished = periods.roll(lost);
+            self.append_rows(&finished);
         }
     }
 
-    fn rows(&mut self, rows: &[Interval]) {
+    fn append_rows(&mut self, rows: &[Interval]) {
         for row in rows {
             self.printer.interval(self.stdout.buffer(), row);
         }
     }
 
-    /// The summary of what was counted at the last stage, and at those before it.
+    /// The summary of the counts at the last stage and at those before it.
     #[must_use]
     pub fn summary(
         &self,
@@ -229,10 +229,10 @@ impl View {
         )
     }
 
-    /// Prints the summary and says the account. Returns whether the count is to be trusted.
+    /// Prints the summary and the diagnostics. Returns whether the count can be trusted.
     ///
     /// # Errors
-    /// Why standard output takes no more, unless its reader is gone.
+    /// Why writing to standard output failed, unless its reader is gone.
     pub async fn conclude(
         &mut self,
         mut summary: Summary,
@@ -240,18 +240,18 @@ impl View {
         end: End,
     ) -> anyhow::Result<Verdict> {
         let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
-        self.rows(&last);
-        let (insisted, end) = match end {
+        self.append_rows(&last);
+        let (forced, end) = match end {
             End::Done => {
-                // Of the lines not yet written it is assumed that they will be: otherwise
-                // nobody reads this either.
+                // Lines that are not yet written count as shown: if they are never written, nobody
+                // reads this summary either.
                 self.count_lines(&mut summary, self.arrived - self.left_out);
                 self.printer.summary(self.stdout.buffer(), &summary);
                 tokio::select! {
                     biased;
                     sent = self.stdout.send() => (false, sent.map_or_else(End::output, |()| end)),
                     () = stop.insisted() => (true, end),
-                    never = explain_the_wait() => match never {},
+                    never = explain_wait() => match never {},
                 }
             }
             End::Output(_) => (false, end),
@@ -264,15 +264,14 @@ impl View {
             say(format_args!("warning: {discrepancy}"));
         }
         match end {
-            // What waits to be written holds a thread, which only this ends.
-            _ if insisted => std::process::exit(130),
+            // The pending write blocks a thread, which only this ends.
+            _ if forced => std::process::exit(130),
             End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
             End::Output(None) | End::Done => Ok(summary.verdict()),
         }
     }
 
-    /// Says in the summary how many lines there were, and how many there were not though they
-    /// were asked for.
+    /// Sets in the summary how many lines were shown, and how many requested ones were not.
     fn count_lines(&self, summary: &mut Summary, shown: u64) {
         if self.wants_lines {
             let wanted = summary.events().saturating_sub(self.left_out);
@@ -285,7 +284,7 @@ impl View {
 }
 
 impl FirstConnections {
-    /// None yet, at any of these stages.
+    /// No connections yet, at any of these stages.
     fn new(stages: Option<&BTreeSet<Stage>>) -> Self {
         let last = stages.and_then(|stages| stages.last());
         let earlier = stages
@@ -311,7 +310,7 @@ impl FirstConnections {
 }
 
 impl End {
-    /// The end that an error of standard output is.
+    /// How a run ends after this error of standard output.
     #[must_use]
     pub fn output(error: io::Error) -> Self {
         match error.kind() {
@@ -321,10 +320,12 @@ impl End {
     }
 }
 
-/// Says, if it takes long, what is waited for.
-async fn explain_the_wait() -> Infallible {
+/// Says what conn-cli waits for, if it takes long.
+async fn explain_wait() -> Infallible {
     sleep(STALL_NOTICE_AFTER).await;
-    say("waiting for the reader of standard output; another Ctrl-C ends it without the rest");
+    say(
+        "waiting for the reader of standard output; press Ctrl-C again to stop without writing the rest",
+    );
     std::future::pending().await
 }
 
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_cuts_lines_and_summary_alike() {
+    fn the_limit_applies_to_lines_and_summary() {
         let mut view = view(&["--count", "2"]);
         view.show(&connection(1, Hook::Kretprobe));
         assert!(view.first_ones().is_none());
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn details_are_for_those_who_show_them() {
+    fn details_are_wanted_if_they_are_shown() {
         let wants = |options: &[&str]| {
             let args = Args::parse_from([&["conn-cli"], options].concat());
             View::wants_details(&args.trace.show)

@@ -7,15 +7,15 @@ use conn_common::{WAIT_STEP_BITS, WAIT_STEPS};
 /// A histogram of waits, in steps of an eighth of a power of two, and the longest of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waits {
-    /// As [`conn_common::WAIT_STEPS`] has it.
+    /// The count of each step, as [`conn_common::WAIT_STEPS`] defines them.
     steps: Vec<u64>,
     longest: Duration,
 }
 
-/// What is said of the waits.
+/// Quantiles of the waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quantiles {
-    /// Of how many connections the wait is known.
+    /// The number of connections whose wait is known.
     pub known: u64,
     /// Half of them waited no longer.
     pub p50: Duration,
@@ -23,13 +23,13 @@ pub struct Quantiles {
     pub p90: Duration,
     /// 99 % of them waited no longer.
     pub p99: Duration,
-    /// None waited longer; the others are within 7 %.
+    /// None waited longer. The quantiles are within 7 %.
     pub longest: Duration,
 }
 
 impl Waits {
-    /// From the kernel's histogram and its longest wait. That may be too short by a wait that another
-    /// overwrote (`conn-ebpf`, `count_wait`), but is never below the last step with an entry.
+    /// Takes the kernel's histogram and longest wait. A concurrent update may have overwritten a
+    /// longer one (`conn-ebpf`, `count_wait`), so the result is at least the last step in use.
     #[must_use]
     pub fn new(steps: Vec<u64>, longest: Duration) -> Self {
         let last = steps.iter().rposition(|&count| count > 0);
@@ -57,7 +57,7 @@ impl Waits {
         self.steps.iter().sum()
     }
 
-    /// What so many percent of the waits do not exceed.
+    /// The wait that this percentage of the waits do not exceed.
     fn quantile(&self, known: u64, percent: u64) -> Duration {
         let wanted = (u128::from(known) * u128::from(percent)).div_ceil(100);
         let mut counted = 0;
@@ -87,7 +87,7 @@ fn middle(step: usize) -> Duration {
 /// Where a step of the histogram begins, and how wide it is.
 fn bounds(step: usize) -> (Duration, Duration) {
     let (exponent, eighth) = (step >> WAIT_STEP_BITS, step & ((1 << WAIT_STEP_BITS) - 1));
-    // The programs put what has no steps into the first that does.
+    // The eBPF programs put shorter waits into the first step that has a width.
     let Some(width) = exponent.checked_sub(WAIT_STEP_BITS as usize) else {
         return (Duration::ZERO, Duration::ZERO);
     };
@@ -99,7 +99,7 @@ fn bounds(step: usize) -> (Duration, Duration) {
 mod tests {
     use super::*;
 
-    /// The step of a wait by its definition, without the programs' arithmetic.
+    /// The step of a wait by definition, without the eBPF programs' arithmetic.
     fn step(wait: Duration) -> usize {
         let ns = wait.as_nanos() as f64;
         let exponent = ns.log2().floor();
@@ -107,9 +107,9 @@ mod tests {
         ((exponent as usize) << 3) + eighth as usize
     }
 
-    fn waits(new: &[(u64, u64)]) -> Waits {
+    fn waits(counts: &[(u64, u64)]) -> Waits {
         let mut waits = Waits::default();
-        for &(ms, count) in new {
+        for &(ms, count) in counts {
             let wait = Duration::from_millis(ms);
             waits.steps[step(wait)] += count;
             waits.longest = waits.longest.max(wait);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_is_not_below_the_histogram() {
+    fn longest_wait_is_not_below_the_histogram() {
         let mut steps = vec![0; WAIT_STEPS];
         let second = Duration::from_secs(1);
         steps[step(second)] = 1;
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_known_says_nothing() {
+    fn no_waits_have_no_quantiles() {
         assert_eq!(Waits::default().quantiles(), None);
     }
 
     #[test]
-    fn the_ends_of_the_scale() {
+    fn first_and_last_step_have_a_middle() {
         assert_eq!(middle(0), Duration::ZERO);
         assert_eq!(middle(WAIT_STEPS - 1).as_nanos() >> 63, 1);
     }

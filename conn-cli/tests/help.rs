@@ -1,10 +1,10 @@
-//! What `--help` says is what the README says.
+//! The README shows the output of `--help`, which fits a screen.
 
 use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
 
-/// Lines and columns that fit a screen of today.
+/// Lines and columns of a common screen.
 const SCREEN: (usize, usize) = (60, 100);
 
 fn help(args: &[&str]) -> String {
@@ -16,8 +16,8 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a console block of the README shows as the output of a command.
-fn shown_as_output_of(command: &str) -> String {
+/// The output of a command in a console block of the README.
+fn readme_output(command: &str) -> String {
     let (_, after) = README
         .split_once(&format!("```console\n$ {command}\n"))
         .unwrap_or_else(|| panic!("the README does not show {command}"));
@@ -27,9 +27,9 @@ fn shown_as_output_of(command: &str) -> String {
 
 #[test]
 fn the_readme_shows_the_help() {
-    assert_eq!(shown_as_output_of("conn-cli --help"), help(&["--help"]));
+    assert_eq!(readme_output("conn-cli --help"), help(&["--help"]));
     assert_eq!(
-        shown_as_output_of("conn-cli read --help"),
+        readme_output("conn-cli read --help"),
         help(&["read", "--help"])
     );
 }

@@ -1,5 +1,5 @@
-//! Listeners, their queues and their processes, beside what is known of them otherwise: by
-//! having made them, and from ss(8) where it is installed.
+//! Compares listeners, their queues and their processes with what the tests created, and with
+//! ss(8) where it is installed.
 
 use std::{
     fs,
@@ -23,12 +23,12 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, set_capabilities},
 };
 
-/// How long the kernel, or another thread, may take for something that it does at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait for the kernel or another thread, which normally need no time.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 const BACKLOG: u32 = 2;
 
-/// A listener at a port of its own, in whose queue `BACKLOG` + 1 connections find room.
+/// A listener on a port of its own, whose queue has room for `BACKLOG` + 1 connections.
 fn server() -> (TcpListener, SocketAddr) {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listen(&server, BACKLOG as i32).unwrap();
@@ -50,32 +50,32 @@ fn ports(address: SocketAddr) -> PortSet {
     address.port().to_string().parse().unwrap()
 }
 
-/// The listener at this address. Somebody else may have the same port at another.
+/// The listener on this address. Another process may have the same port on another address.
 fn at(listeners: &[Listener], address: SocketAddr) -> Option<&Listener> {
-    let mut there = listeners.iter().filter(|one| one.address == address);
-    let first = there.next();
-    assert_eq!(there.next(), None);
+    let mut found = listeners.iter().filter(|one| one.address == address);
+    let first = found.next();
+    assert_eq!(found.next(), None);
     first
 }
 
-fn now(survey: &mut Survey, address: SocketAddr) -> Listener {
+fn current(survey: &mut Survey, address: SocketAddr) -> Listener {
     at(&survey.now().unwrap(), address).unwrap().clone()
 }
 
-/// Waits until there is one.
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
+/// Waits until `check` returns a value.
+fn wait_for<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
     loop {
-        match look() {
+        match check() {
             Some(found) => return found,
-            None => assert!(begun.elapsed() < PATIENCE, "{what} did not come to be"),
+            None => assert!(start.elapsed() < TIMEOUT, "timed out waiting for {what}"),
         }
         thread::yield_now();
     }
 }
 
-/// A client that does not wait for the server.
-fn begin_to_connect(address: SocketAddr) -> OwnedFd {
+/// A client that starts to connect without waiting for the server.
+fn start_to_connect(address: SocketAddr) -> OwnedFd {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let client =
         rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
@@ -84,7 +84,7 @@ fn begin_to_connect(address: SocketAddr) -> OwnedFd {
     client
 }
 
-/// The queue, its limit, and the drops, as ss tells them; None if it is not installed.
+/// The queue, its limit, and the drops according to ss; None if it is not installed.
 fn ss(address: SocketAddr) -> Option<(u32, u32, u32)> {
     let filter = format!("src = {address}");
     let output = Command::new("ss").args(["-Hltnm", &filter]).output().ok()?;
@@ -98,7 +98,7 @@ fn ss(address: SocketAddr) -> Option<(u32, u32, u32)> {
 }
 
 #[test]
-fn a_listeners_queue_is_what_was_made_of_it() {
+fn the_queue_contains_the_unaccepted_connections() {
     let (_server, address) = server();
     let mut survey = survey(address);
     let start = at(survey.at_start(), address).unwrap().clone();
@@ -108,9 +108,9 @@ fn a_listeners_queue_is_what_was_made_of_it() {
     assert_eq!(u64::from(start.netns), own);
 
     let _clients = [(); 2].map(|()| TcpStream::connect(address).unwrap());
-    // The client's handshake is complete a moment before the server's.
-    let full = until("a queue of two", || {
-        Some(now(&mut survey, address)).filter(|listener| listener.waiting == 2)
+    // The client's handshake is complete slightly before the server's.
+    let full = wait_for("a queue of two", || {
+        Some(current(&mut survey, address)).filter(|listener| listener.waiting == 2)
     });
     assert_eq!((full.limit, full.drops), (2, Some(0)));
     assert!(full.is_same(&start));
@@ -120,21 +120,21 @@ fn a_listeners_queue_is_what_was_made_of_it() {
 }
 
 #[test]
-fn what_a_listener_drops_is_counted() {
+fn drops_of_a_listener_are_counted() {
     let (_server, address) = server();
     let mut survey = survey(address);
     let _clients: Vec<_> = (0..BACKLOG + 3)
-        .map(|_| begin_to_connect(address))
+        .map(|_| start_to_connect(address))
         .collect();
-    let before = until("a drop", || {
-        let listener = now(&mut survey, address);
+    let before = wait_for("a drop", || {
+        let listener = current(&mut survey, address);
         let dropped = survey.dropped(&listener)?;
         (dropped >= 2 && listener.waiting == BACKLOG + 1).then_some(listener)
     });
     assert_eq!(survey.dropped(&before), before.drops);
     let ss = ss(address);
-    // Clients go on trying.
-    let after = now(&mut survey, address);
+    // Clients keep retrying.
+    let after = current(&mut survey, address);
     if let Some((waiting, limit, drops)) = ss {
         assert_eq!((waiting, limit), (before.waiting, before.limit));
         assert!((before.drops..=after.drops).contains(&Some(drops)));
@@ -148,7 +148,7 @@ fn what_a_listener_drops_is_counted() {
     let mut later = self::survey(address);
     let start = at(later.at_start(), address).unwrap().clone();
     assert!(start.drops >= before.drops);
-    let listener = now(&mut later, address);
+    let listener = current(&mut later, address);
     let since = later.dropped(&listener).unwrap();
     assert_eq!(
         Some(since),
@@ -156,21 +156,21 @@ fn what_a_listener_drops_is_counted() {
     );
 }
 
-/// Whoever waits for it in accept does not outlast the test, even if that fails.
-struct Awaited<'a>(&'a TcpListener);
+/// Ends the accept calls on a listener when it is dropped, even if the test fails.
+struct ShutdownOnDrop<'a>(&'a TcpListener);
 
-impl Drop for Awaited<'_> {
+impl Drop for ShutdownOnDrop<'_> {
     fn drop(&mut self) {
         let _ = shutdown(self.0, Shutdown::Both);
     }
 }
 
 #[test]
-fn threads_that_wait_for_a_listener_are_counted() {
+fn threads_in_accept_are_counted_for_each_listener() {
     let (server, address) = server();
-    let (other, elsewhere) = self::server();
+    let (other, other_address) = self::server();
     let copy = server.try_clone().unwrap();
-    let both = PortSet::union(&[ports(address), ports(elsewhere)]);
+    let both = PortSet::union(&[ports(address), ports(other_address)]);
     let comm = fs::read_to_string("/proc/self/comm").unwrap();
     let in_accept = |survey: &Survey, address| {
         let owners = &at(survey.at_start(), address)?.owners;
@@ -179,26 +179,26 @@ fn threads_that_wait_for_a_listener_are_counted() {
         ours.in_accept
     };
     thread::scope(|scope| {
-        let _end = [Awaited(&server), Awaited(&other)];
-        // GroupBy both calls, and by two descriptors.
+        let _shutdown = [ShutdownOnDrop(&server), ShutdownOnDrop(&other)];
+        // In both system calls, and on two descriptors of one socket.
         scope.spawn(|| accept(&server).unwrap_err());
         scope.spawn(|| server.accept().unwrap_err());
         scope.spawn(|| copy.accept().unwrap_err());
         scope.spawn(|| other.accept().unwrap_err());
-        until("three threads in accept, and one", || {
+        wait_for("three threads in accept, and one", || {
             let survey = with_owners(&both);
             let here = in_accept(&survey, address)?;
-            let there = in_accept(&survey, elsewhere)?;
+            let there = in_accept(&survey, other_address)?;
             assert!(here <= 3 && there <= 1, "{here} and {there}");
             ((here, there) == (3, 1)).then_some(())
         });
     });
 }
 
-/// Ends with the test.
-struct Running(Child);
+/// A child process that is killed when it is dropped.
+struct KillOnDrop(Child);
 
-impl Drop for Running {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -206,42 +206,42 @@ impl Drop for Running {
 }
 
 #[test]
-fn every_process_that_has_a_listener_is_known() {
+fn all_processes_with_a_descriptor_are_owners() {
     let (server, address) = server();
     let descriptor = server.as_fd().try_clone_to_owned().unwrap();
     let mut sleep = Command::new("sleep");
     let child = sleep.arg("60").stdin(Stdio::from(descriptor)).spawn();
-    let child = Running(child.unwrap());
-    // The command has a copy, too.
+    let child = KillOnDrop(child.unwrap());
+    // The command has a copy of the descriptor, too.
     drop(sleep);
-    let survey_now = || {
+    let two_owners = || {
         let survey = survey(address);
         let listener = at(survey.at_start(), address)?.clone();
         let pid = |pid| listener.owners.iter().find(|owner| owner.pid == pid);
-        // While another test starts a process, that has our descriptors for a moment.
+        // A process that another test starts has our descriptors between fork and exec.
         let both = pid(child.0.id())?.name == "sleep" && pid(process::id()).is_some();
         both.then_some((listener, survey))
     };
-    let (listener, mut survey) = until("two owners", survey_now);
+    let (listener, mut survey) = wait_for("two owners", two_owners);
     assert!(listener.describe().contains(" more), "), "{listener:?}");
 
     drop(server);
-    let still = now(&mut survey, address);
+    let still = current(&mut survey, address);
     assert_eq!(still.owners, listener.owners);
     drop(child);
-    until("the end of a listener", || {
+    wait_for("the end of a listener", || {
         at(&survey.now().unwrap(), address).is_none().then_some(())
     });
 }
 
 #[test]
-fn a_listener_that_comes_later_is_seen_without_privileges() {
+fn a_later_listener_is_found_without_privileges() {
     let server = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
     rustix::net::bind(&server, &any).unwrap();
     let address = rustix::net::getsockname(&server).unwrap();
     let address = SocketAddr::try_from(address).unwrap();
-    // A port that is taken, and nobody listens.
+    // The port is bound, but not listening.
     let mut survey = survey(address);
     assert_eq!(at(survey.at_start(), address), None);
     assert_eq!(at(&survey.now().unwrap(), address), None);
@@ -255,7 +255,7 @@ fn a_listener_that_comes_later_is_seen_without_privileges() {
             };
             set_capabilities(None, none).unwrap();
             listen(&server, 7).unwrap();
-            let listener = now(&mut survey, address);
+            let listener = current(&mut survey, address);
             assert_eq!((listener.limit, listener.owners.len()), (7, 0));
             assert_eq!(survey.dropped(&listener), Some(0));
             assert!(survey.namespace_drops()[0].is_own_netns);
@@ -266,7 +266,7 @@ fn a_listener_that_comes_later_is_seen_without_privileges() {
 }
 
 #[test]
-fn a_listener_is_found_only_in_the_namespace_that_is_asked_for() {
+fn listeners_are_found_only_in_the_given_namespace() {
     let (_server, address) = server();
     let own = fs::metadata("/proc/self/ns/net").unwrap().ino() as u32;
     let survey = Survey::begin(&ports(address), Some(own)).unwrap();
@@ -274,6 +274,6 @@ fn a_listener_is_found_only_in_the_namespace_that_is_asked_for() {
     assert_eq!(survey.unseen().namespaces, 0);
     let error = Survey::begin(&ports(address), Some(1)).unwrap_err();
     let error = format!("{error:#}");
-    let expected = "cannot ask the kernel who listens: no process is in the network namespace 1";
+    let expected = "cannot list listening sockets: no process is in the network namespace 1";
     assert!(error.starts_with(expected), "{error}");
 }

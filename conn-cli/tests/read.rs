@@ -1,5 +1,4 @@
-//! `conn-cli read` as a user meets it: what it says to input of every kind, and with what it
-//! exits.
+//! The output and exit codes of `conn-cli read` for all kinds of input.
 
 use std::{
     fs,
@@ -12,10 +11,10 @@ use std::{
 const ACCEPT: &str = r#"12 14:25:37 accept4(3<TCP:[0.0.0.0:80]>, {sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], 0) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]>
 "#;
 
-/// A directory for one test, which goes with it.
-struct Place(PathBuf);
+/// A temporary directory, removed when it is dropped.
+struct TempDir(PathBuf);
 
-impl Place {
+impl TempDir {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("conn-cli-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
@@ -29,7 +28,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -45,11 +44,11 @@ fn read(arguments: &[&str], files: &[&Path]) -> Output {
     conn_cli().args(arguments).args(files).output().unwrap()
 }
 
-/// Runs it with this on its standard input.
+/// Runs `conn-cli read` with `input` on its standard input.
 fn read_from(input: &[u8], arguments: &[&str]) -> Output {
     let mut child = piped(arguments);
     let mut stdin = child.stdin.take().unwrap();
-    // It may have seen enough before all is written.
+    // It may exit before all is written.
     let _ = stdin.write_all(input);
     drop(stdin);
     child.wait_with_output().unwrap()
@@ -67,16 +66,16 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[track_caller]
-fn assert_says(output: &Output, code: i32, stdout: &str, stderr: &[&str]) {
+fn assert_output(output: &Output, code: i32, stdout: &str, stderr: &[&str]) {
     assert_eq!(text(&output.stdout), stdout);
     assert_eq!(text(&output.stderr).lines().collect::<Vec<_>>(), stderr);
     assert_eq!(output.status.code(), Some(code));
 }
 
 #[test]
-fn lines_and_summary() {
+fn prints_lines_and_summary() {
     let output = read_from(ACCEPT.as_bytes(), &[]);
-    assert_says(
+    assert_output(
         &output,
         0,
         "14:25:37 (no date) New connection from 192.0.2.1 to port 80\n\n=== Summary ===\n192.0.2.1: 1\n",
@@ -85,19 +84,19 @@ fn lines_and_summary() {
 }
 
 #[test]
-fn nothing_to_read() {
+fn empty_input_has_an_empty_summary() {
     let output = read_from(b"", &["--quiet"]);
     let diagnostics = "0 connections from 0 addresses in 0 lines";
-    assert_says(&output, 0, "\n=== Summary ===\n", &[diagnostics]);
+    assert_output(&output, 0, "\n=== Summary ===\n", &[diagnostics]);
 }
 
 #[test]
-fn inputs_that_cannot_be_read() {
-    let place = Place::new("unreadable");
-    let good = place.file("good", ACCEPT);
-    let missing = place.0.join("missing");
-    let output = read(&["-q"], &[&missing, &good, &place.0]);
-    assert_says(
+fn unreadable_inputs_are_reported_and_the_others_counted() {
+    let dir = TempDir::new("unreadable");
+    let good = dir.file("good", ACCEPT);
+    let missing = dir.0.join("missing");
+    let output = read(&["-q"], &[&missing, &good, &dir.0]);
+    assert_output(
         &output,
         1,
         "\n=== Summary ===\n192.0.2.1: 1\n",
@@ -108,26 +107,26 @@ fn inputs_that_cannot_be_read() {
             ),
             &format!(
                 "conn-cli: cannot read {}: it is a directory; name the files in it",
-                place.0.display()
+                dir.0.display()
             ),
             "1 connection from 1 address in 1 line",
-            "conn-cli: 2 of 3 inputs could not be read to their end",
+            "conn-cli: could not read 2 of 3 inputs to their end",
         ],
     );
 }
 
 #[test]
-fn a_file_that_is_for_others() {
-    let place = Place::new("permission");
-    let secret = place.file("secret", ACCEPT);
+fn permission_denied_suggests_sudo() {
+    let dir = TempDir::new("permission");
+    let secret = dir.file("secret", ACCEPT);
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
-    // Whoever runs it must not be root, and may not reach where it was built.
-    let binary = place.file(
+    // An ordinary user has to run it, who may not have access to the build directory.
+    let binary = dir.file(
         "conn-cli",
         fs::read(env!("CARGO_BIN_EXE_conn-cli")).unwrap(),
     );
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(binary);
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
@@ -142,45 +141,42 @@ fn a_file_that_is_for_others() {
 }
 
 #[test]
-fn what_cannot_be_told() {
+fn an_unknown_format_suggests_the_option() {
     let output = read_from(b"hello\nworld\n", &["-q"]);
-    assert_says(
+    assert_output(
         &output,
         1,
         "\n=== Summary ===\n",
         &[
-            "conn-cli: cannot tell what standard input is: say it with --format",
+            "conn-cli: cannot recognise the format of standard input: specify it with --format",
             "0 connections from 0 addresses in 0 lines",
-            "conn-cli: the input could not be read to its end",
+            "conn-cli: could not read the input to its end",
         ],
     );
     let output = read_from(b"hello\nworld\n", &["-q", "--format", "strace"]);
-    assert_says(
+    assert_output(
         &output,
         0,
         "\n=== Summary ===\n",
         &[
             "0 connections from 0 addresses in 2 lines",
-            "warning: 2 records were not understood, first line 1 of standard input: this is no line of strace's",
+            "warning: 2 records could not be parsed, first line 1 of standard input: not an strace line",
         ],
     );
 }
 
 #[test]
-fn strict_makes_it_an_error() {
-    let place = Place::new("strict");
-    let log = place.file("log", format!("{ACCEPT}hello\n{ACCEPT}"));
+fn strict_makes_parse_errors_fatal() {
+    let dir = TempDir::new("strict");
+    let log = dir.file("log", format!("{ACCEPT}hello\n{ACCEPT}"));
     let output = read(&["-q", "--strict"], &[&log]);
-    let complaint = format!(
-        "conn-cli: line 2 of {}: this is no line of strace's",
-        log.display()
-    );
-    assert_says(&output, 1, "", &[&complaint]);
+    let error = format!("conn-cli: line 2 of {}: not an strace line", log.display());
+    assert_output(&output, 1, "", &[&error]);
     assert_eq!(read(&["-q"], &[&log]).status.code(), Some(0));
 }
 
 #[test]
-fn damage_is_counted_and_nothing_else_is_lost() {
+fn damaged_lines_are_counted_and_the_others_read() {
     let nul = "\0".repeat(1000);
     let crlf = ACCEPT.replace('\n', "\r\n");
     let mut input = format!("{ACCEPT}{nul}\n{crlf}\n").into_bytes();
@@ -188,19 +184,19 @@ fn damage_is_counted_and_nothing_else_is_lost() {
     input.extend(ACCEPT.as_bytes());
     input.extend(&ACCEPT.as_bytes()[..60]);
     let output = read_from(&input, &["-q"]);
-    assert_says(
+    assert_output(
         &output,
         0,
         "\n=== Summary ===\n192.0.2.1: 3\n",
         &[
             "3 connections from 1 address in 7 lines",
-            "warning: 3 records were not understood, first line 2 of standard input: this is no line of strace's",
+            "warning: 3 records could not be parsed, first line 2 of standard input: not an strace line",
         ],
     );
 }
 
 #[test]
-fn a_line_of_100_megabytes_takes_no_memory() {
+fn a_line_of_100_megabytes_is_not_buffered() {
     let mut child = piped(&["-q"]);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(ACCEPT.as_bytes()).unwrap();
@@ -210,7 +206,7 @@ fn a_line_of_100_megabytes_takes_no_memory() {
     }
     stdin.write_all(b"\n").unwrap();
     stdin.write_all(ACCEPT.as_bytes()).unwrap();
-    // It has read nearly all that was written: a pipe holds 64 KiB.
+    // It has read nearly all that was written: the capacity of a pipe is 64 KiB.
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let peak = status
         .lines()
@@ -220,13 +216,13 @@ fn a_line_of_100_megabytes_takes_no_memory() {
     assert!(peak < 40_000, "{peak} kB");
     drop(stdin);
     let output = child.wait_with_output().unwrap();
-    assert_says(
+    assert_output(
         &output,
         0,
         "\n=== Summary ===\n192.0.2.1: 2\n",
         &[
             "2 connections from 1 address in 3 lines",
-            "warning: 1 record was not understood, first line 2 of standard input: the line is too long",
+            "warning: 1 record could not be parsed, first line 2 of standard input: the line is too long",
         ],
     );
 }
@@ -249,17 +245,17 @@ fn lines_appear_as_they_arrive() {
 }
 
 #[test]
-fn ctrl_c_waits_for_what_the_writer_still_has() {
+fn ctrl_c_waits_for_the_rest_of_the_pipe() {
     let mut child = piped(&[]);
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     stdin.write_all(ACCEPT.as_bytes()).unwrap();
     let mut first = [0];
-    // Once it shows something, it handles signals.
+    // Once it prints something, it handles signals.
     stdout.read_exact(&mut first).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    // As tcpdump does, which gets the signal too.
+    // Like tcpdump, which also receives the signal and then writes the rest.
     stdin.write_all(ACCEPT.as_bytes()).unwrap();
     drop(stdin);
     let mut rest = String::new();
@@ -269,9 +265,9 @@ fn ctrl_c_waits_for_what_the_writer_still_has() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
-    let place = Place::new("pipe");
-    let log = place.file("log", ACCEPT.repeat(100_000));
+fn it_ends_quietly_if_stdout_is_closed() {
+    let dir = TempDir::new("pipe");
+    let log = dir.file("log", ACCEPT.repeat(100_000));
     let mut command = conn_cli();
     let mut child = command
         .arg(&log)
@@ -287,9 +283,9 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
-fn the_limit_of_count() {
-    let place = Place::new("count");
-    let log = place.file("log", ACCEPT.repeat(10));
+fn count_limits_lines_and_summary() {
+    let dir = TempDir::new("count");
+    let log = dir.file("log", ACCEPT.repeat(10));
     let output = read(&["--count", "3"], &[&log]);
     let stdout = text(&output.stdout);
     assert_eq!(stdout.matches("New connection").count(), 3);
@@ -297,7 +293,7 @@ fn the_limit_of_count() {
 }
 
 #[test]
-fn a_port_that_strace_did_not_show() {
+fn port_needs_records_with_ports() {
     let hidden = ACCEPT.replace("3<TCP:[0.0.0.0:80]>", "3");
     let hidden = hidden.replace("4<TCP:[192.0.2.9:80->192.0.2.1:37822]>", "4");
     let output = read_from(hidden.as_bytes(), &["--port", "80"]);
@@ -321,23 +317,23 @@ fn runs_are_merged() {
         ) + "\n"
     };
     let summary = r#"{"type":"summary","probe":"fentry","connections":5,"addresses":1,"seconds":2.1,"lines_shown":1,"lines_not_shown":4,"second_hook_only":0,"other_clients":1,"unreadable":2,"missed_runs":0,"unaccounted":0,"clients":[{"address":"192.0.2.1","connections":4,"ports":{"80":3,"443":1}}]}"#;
-    let place = Place::new("merge");
-    // Of the first run there are one line and the summary, of the second only lines.
-    let first = place.file("first", format!("{}{summary}\n", line("192.0.2.1")));
-    let second = place.file("second", line("192.0.2.1") + &line("192.0.2.2"));
+    let dir = TempDir::new("merge");
+    // The first run has one line and the summary, the second only lines.
+    let first = dir.file("first", format!("{}{summary}\n", line("192.0.2.1")));
+    let second = dir.file("second", line("192.0.2.1") + &line("192.0.2.2"));
     let output = read(&["-q"], &[&first, &second]);
-    assert_says(
+    assert_output(
         &output,
         0,
         "\n=== Summary ===\n192.0.2.1: 5\n192.0.2.2: 1\nother: 1\n",
         &[
             "7 connections from 2 addresses in 4 lines; 1 connection of clients that the records only sum up under \"other\"",
-            "warning: 2 sockets could not be read: so many connections may be missing from the total",
+            "warning: 2 sockets could not be read: as many connections may be missing from the total",
         ],
     );
     let output = read(&["-q", "-p", "443"], &[&first, &second]);
     assert!(text(&output.stdout).ends_with("=== Summary ===\n192.0.2.1: 1\n"));
-    // What was read and written again is the same.
+    // Reading lines and writing them as JSON again does not change them.
     let again = read(&["--json", "--utc"], &[&second]);
     let stdout = text(&again.stdout);
     let lines = fs::read_to_string(&second).unwrap();
@@ -345,10 +341,10 @@ fn runs_are_merged() {
 }
 
 #[test]
-fn a_run_that_missed_connections_is_not_trusted() {
+fn a_run_that_missed_connections_fails() {
     let summary = r#"{"type":"summary","probe":"kretprobe","connections":5,"missed_runs":3,"clients":[{"address":"192.0.2.1","connections":5,"ports":{"80":5}}]}"#;
     let output = read_from(format!("{summary}\n").as_bytes(), &["-q"]);
-    assert_says(
+    assert_output(
         &output,
         1,
         "\n=== Summary ===\n192.0.2.1: 5\n",
@@ -357,7 +353,7 @@ fn a_run_that_missed_connections_is_not_trusted() {
             "warning: the count is at least 5: the kernel skipped the probe 3 times",
         ],
     );
-    // What it did not tell how often, too; and the sum with another run.
+    // Also if the number is unknown, and after merging with another run.
     let unknown = summary.replace(
         r#""missed_runs":3"#,
         r#""at_least":true,"missed_runs":null"#,
@@ -372,7 +368,7 @@ fn a_run_that_missed_connections_is_not_trusted() {
 }
 
 #[test]
-fn a_run_that_was_killed_is_not_lost() {
+fn lines_of_a_killed_run_are_counted() {
     let line = |client: &str| {
         format!(
             r#"{{"type":"connection","time":null,"remote_address":"{client}","local_port":80,"hook":"fentry"}}"#
@@ -380,11 +376,11 @@ fn a_run_that_was_killed_is_not_lost() {
     };
     let summary = r#"{"type":"summary","lines_shown":1,"clients":[{"address":"192.0.2.2","connections":1,"ports":{"80":1}}]}"#;
     let killed = line("192.0.2.1").repeat(2);
-    // As `conn-cli --json >> log` leaves it, and with the end of the second run in another file.
-    let place = Place::new("killed");
-    let whole = place.file("log", format!("{killed}{}{summary}\n", line("192.0.2.2")));
-    let first = place.file("log.1", format!("{killed}{}", line("192.0.2.2")));
-    let second = place.file("log.2", format!("{summary}\n"));
+    // Once as `conn-cli --json >> log` writes it, and once with the summary in another file.
+    let dir = TempDir::new("killed");
+    let whole = dir.file("log", format!("{killed}{}{summary}\n", line("192.0.2.2")));
+    let first = dir.file("log.1", format!("{killed}{}", line("192.0.2.2")));
+    let second = dir.file("log.2", format!("{summary}\n"));
     for files in [&[&*whole][..], &[&first, &second]] {
         let output = read(&["-q"], files);
         let stdout = text(&output.stdout);
@@ -402,7 +398,7 @@ fn a_run_that_was_killed_is_not_lost() {
 }
 
 #[test]
-fn its_own_long_summary_is_recognised() {
+fn a_long_summary_is_recognised() {
     let accepts: Vec<_> = (0..3000)
         .map(|client| {
             ACCEPT.replace(
@@ -421,23 +417,23 @@ fn its_own_long_summary_is_recognised() {
 }
 
 #[test]
-fn strict_shows_what_came_before() {
+fn strict_shows_lines_before_the_error() {
     let input = format!("{ACCEPT}{ACCEPT}hello\n{ACCEPT}");
     let output = read_from(input.as_bytes(), &["--strict", "--count", "2"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).ends_with("192.0.2.1: 2\n"));
     let output = read_from(input.as_bytes(), &["--strict"]);
     let line = "14:25:37 (no date) New connection from 192.0.2.1 to port 80\n";
-    let complaint = "conn-cli: line 3 of standard input: this is no line of strace's";
-    assert_says(&output, 1, &line.repeat(2), &[complaint]);
+    let error = "conn-cli: line 3 of standard input: not an strace line";
+    assert_output(&output, 1, &line.repeat(2), &[error]);
 }
 
 #[test]
-fn the_number_of_jobs_changes_nothing() {
+fn the_number_of_jobs_does_not_change_the_output() {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
     let file = |name: &str| recorded.join(name);
-    let place = Place::new("jobs");
-    let large = place.file(
+    let dir = TempDir::new("jobs");
+    let large = dir.file(
         "large",
         fs::read(file("strace/threads-yy.txt"))
             .unwrap()

@@ -1,6 +1,6 @@
-//! Real records, held against what the server itself counted while they were made. Beside each
-//! recording, `truth.json` has the connections that the server accepted and, where a packet is
-//! a record, how many SYNs were sent to each port.
+//! Compares real records with what the server counted while they were recorded. `truth.json` has,
+//! for each recording, the connections that the server accepted and, for records of packets, the
+//! number of SYNs sent to each port.
 
 use std::{
     collections::BTreeMap,
@@ -23,24 +23,24 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Truth {
-    /// Addresses by name, as the machine's `/etc/hosts` had them.
+    /// Addresses by name, from the `/etc/hosts` of the recording machine.
     names: BTreeMap<String, String>,
     recordings: Vec<Recording>,
 }
 
-/// What was made, and the truth of it: counts by port and client.
+/// A recording and its true counts by port and client.
 #[derive(Deserialize)]
 struct Recording {
     file: String,
     format: String,
     command: String,
     connections: Counts,
-    /// Also of connections that the server refused or never got.
+    /// Includes connections that the server refused or never received.
     #[serde(default)]
     syns: Counts,
-    /// How often each packet was seen.
+    /// How often each packet was captured.
     copies: Option<u64>,
-    /// What the rest of the packets were cut too short for.
+    /// The only family whose packets the capture filter or the snap length left usable.
     only: Option<String>,
 }
 
@@ -51,12 +51,12 @@ impl Recording {
         File::open(directory().join(&self.file)).unwrap()
     }
 
-    /// With -q tcpdump prints no flags.
+    /// With -q, tcpdump prints no flags.
     fn has_no_flags(&self) -> bool {
         self.command.contains(" -q ")
     }
 
-    /// How often a SYN is in the records.
+    /// The number of SYNs in the records.
     fn packets(&self) -> Counts {
         let mut counts = self.syns.clone();
         let copies = self.copies.unwrap_or(1);
@@ -91,7 +91,7 @@ fn options(ports: &str, every_packet: bool) -> MergeOptions {
     }
 }
 
-/// What was counted of an input, with addresses in place of names.
+/// The counts of an input, with addresses in place of names.
 fn counted(truth: &Truth, input: impl Read, options: MergeOptions) -> (Counts, ReadStats) {
     let (findings, end) = summarise(input, None, options);
     end.unwrap_or_else(|read_error| panic!("{read_error:?}"));
@@ -115,7 +115,7 @@ fn counted(truth: &Truth, input: impl Read, options: MergeOptions) -> (Counts, R
     (counts, stats)
 }
 
-/// The same without the ports, for records that do not have them.
+/// Counts without ports, for records that do not have them.
 fn by_client(counts: &Counts) -> BTreeMap<&str, u64> {
     let mut sums = BTreeMap::new();
     for (client, count) in counts.values().flatten() {
@@ -125,30 +125,29 @@ fn by_client(counts: &Counts) -> BTreeMap<&str, u64> {
 }
 
 #[test]
-fn strace_tells_what_the_server_accepted() {
+fn strace_counts_are_those_of_the_server() {
     let truth = truth();
     for recording in truth.recordings.iter().filter(|one| one.format == "strace") {
         let file = &recording.file;
         let (counts, stats) = counted(&truth, recording.open(), options("", false));
         assert_eq!(stats.first_not_understood, None, "{file}");
         let shows_ports = recording.command.contains("-yy");
-        match shows_ports {
-            // There the addresses are shown that the server did not ask for.
-            true if by_client(&recording.connections).contains_key("unknown") => {
-                let sums = |counts: &Counts| -> BTreeMap<u16, u64> {
-                    let sum = |(port, clients): (&u16, &BTreeMap<_, u64>)| {
-                        (*port, clients.values().sum())
-                    };
-                    counts.iter().map(sum).collect()
-                };
-                assert_eq!(sums(&counts), sums(&recording.connections), "{file}");
-            }
-            true => assert_eq!(counts, recording.connections, "{file}"),
-            false => assert_eq!(
+        if !shows_ports {
+            assert_eq!(
                 by_client(&counts),
                 by_client(&recording.connections),
                 "{file}"
-            ),
+            );
+        } else if by_client(&recording.connections).contains_key("unknown") {
+            // -yy shows addresses that the server did not ask for.
+            let sums = |counts: &Counts| -> BTreeMap<u16, u64> {
+                let sum =
+                    |(port, clients): (&u16, &BTreeMap<_, u64>)| (*port, clients.values().sum());
+                counts.iter().map(sum).collect()
+            };
+            assert_eq!(sums(&counts), sums(&recording.connections), "{file}");
+        } else {
+            assert_eq!(counts, recording.connections, "{file}");
         }
         let (findings, _) = summarise(recording.open(), None, options("8080", false));
         match findings {
@@ -156,7 +155,7 @@ fn strace_tells_what_the_server_accepted() {
                 let expected: u64 = recording.connections[&8080].values().sum();
                 assert_eq!(tally.connections(), expected, "{file}");
             }
-            Ok(_) => panic!("{file}: there is no port in it"),
+            Ok(_) => panic!("{file}: it has no ports"),
             Err(error) => {
                 assert!(!shows_ports, "{file}: {error}");
                 assert!(error.to_string().contains("-yy"), "{error}");
@@ -166,7 +165,7 @@ fn strace_tells_what_the_server_accepted() {
 }
 
 #[test]
-fn every_syn_is_counted_as_a_packet() {
+fn every_packet_counts_every_syn() {
     let truth = truth();
     for recording in truth.recordings.iter().filter(|one| one.format != "strace") {
         if recording.has_no_flags() {
@@ -175,8 +174,8 @@ fn every_syn_is_counted_as_a_packet() {
         let file = &recording.file;
         let (counts, stats) = counted(&truth, recording.open(), options("", true));
         assert_eq!(counts, recording.packets(), "{file}");
-        // Whatever is too short to be understood is no IPv4 packet; and of what was seen more
-        // than once, something has a header that tcpdump cannot read either.
+        // With `only`, the other packets are too short; with `copies`, some have a header that
+        // tcpdump cannot read either.
         if recording.only.is_none() && recording.copies.is_none() {
             assert_eq!(stats.first_not_understood, None, "{file}");
         }
@@ -184,11 +183,11 @@ fn every_syn_is_counted_as_a_packet() {
 }
 
 #[test]
-fn a_syn_that_was_sent_or_seen_again_is_one_connection() {
+fn repeated_syns_are_one_connection() {
     let truth = truth();
     for recording in truth.recordings.iter().filter(|one| one.format != "strace") {
         let file = &recording.file;
-        // The log has no sequence numbers but where a rule asks for them.
+        // The log has sequence numbers only where a rule requests them.
         if recording.has_no_flags() || recording.format == "kernel-log" {
             continue;
         }
@@ -201,7 +200,7 @@ fn a_syn_that_was_sent_or_seen_again_is_one_connection() {
                 assert_eq!(got, Some(*expected), "{file}: {client} to {port}");
             }
         }
-        // What is left are attempts that came to nothing.
+        // The rest are attempts that failed.
         let attempts = counts.values().flat_map(BTreeMap::values).sum::<u64>();
         let accepted: u64 = by_client(&recording.connections).values().sum();
         let packets: u64 = by_client(&recording.packets()).values().sum();
@@ -210,7 +209,7 @@ fn a_syn_that_was_sent_or_seen_again_is_one_connection() {
 }
 
 #[test]
-fn the_port_is_that_of_the_server() {
+fn port_selects_the_port_of_the_server() {
     let truth = truth();
     for recording in truth.recordings.iter().filter(|one| one.format != "strace") {
         if recording.has_no_flags() {
@@ -224,7 +223,7 @@ fn the_port_is_that_of_the_server() {
 }
 
 #[test]
-fn what_has_no_flags_is_not_understood() {
+fn packets_without_flags_are_not_understood() {
     let truth = truth();
     let mut all = truth
         .recordings
@@ -245,35 +244,35 @@ fn what_has_no_flags_is_not_understood() {
 }
 
 #[test]
-fn it_does_not_matter_how_an_input_arrives() {
+fn small_reads_do_not_change_the_counts() {
     let truth = truth();
     for recording in &truth.recordings {
         let bytes = fs::read(directory().join(&recording.file)).unwrap();
         let whole = counted(&truth, &bytes[..], options("", false));
-        for most in [3, 1000] {
+        for max_len in [3, 1000] {
             let parts = counted(
                 &truth,
                 Parts {
                     bytes: &bytes,
-                    most,
+                    max_len,
                 },
                 options("", false),
             );
-            assert_eq!(parts, whole, "{} in parts of {most}", recording.file);
+            assert_eq!(parts, whole, "{} in parts of {max_len}", recording.file);
         }
     }
 }
 
 #[test]
-fn a_file_that_is_cut_anywhere_is_no_disaster() {
+fn a_truncated_file_has_no_additional_connections() {
     let truth = truth();
     for recording in &truth.recordings {
         let bytes = fs::read(directory().join(&recording.file)).unwrap();
         let (whole, _) = counted(&truth, &bytes[..], options("", false));
         let whole = by_client(&whole);
         for end in (0..bytes.len()).step_by(bytes.len() / 31 + 1) {
-            let (findings, end_of_it) = summarise(&bytes[..end], None, options("", false));
-            match end_of_it {
+            let (findings, result) = summarise(&bytes[..end], None, options("", false));
+            match result {
                 Ok(()) | Err(ReadError::UnknownFormat | ReadError::Io(_)) => (),
                 Err(read_error) => panic!("{}: {read_error:?}", recording.file),
             }
@@ -281,7 +280,7 @@ fn a_file_that_is_cut_anywhere_is_no_disaster() {
                 let name = client.key.to_string();
                 let name = truth.names.get(&name).unwrap_or(&name);
                 let all = whole.get(name.as_str()).copied().unwrap_or(0);
-                // A call that did not ask for the address, if its result is cut.
+                // A truncated call can look like one that did not ask for the address.
                 if name == "unknown" {
                     continue;
                 }
@@ -296,12 +295,12 @@ fn a_file_that_is_cut_anywhere_is_no_disaster() {
 }
 
 #[test]
-fn parts_make_the_whole() {
+fn two_parts_count_as_much_as_the_whole() {
     let truth = truth();
     let mut compared = 0;
     for recording in &truth.recordings {
         if recording.format.starts_with("pcap") {
-            // A part of a capture has no beginning.
+            // The second part of a capture has no file header.
             continue;
         }
         let bytes = fs::read(directory().join(&recording.file)).unwrap();
@@ -312,7 +311,7 @@ fn parts_make_the_whole() {
         let Some((end, _)) = { ends }.find(|(end, _)| *end > third) else {
             continue;
         };
-        // In two files one after the other, as rotated logs are.
+        // As two consecutive files, like rotated logs.
         let format = conn_cli::read::Format::recognise(&bytes, true);
         let mut merge = Merge::new(options("", true));
         for part in [&bytes[..=end], &bytes[end + 1..]] {
@@ -326,8 +325,8 @@ fn parts_make_the_whole() {
             .unwrap();
         }
         let (sum, ..) = merge.finish();
-        // Unless it was cut between the two lines that -v makes of a packet, or strace of a call
-        // that something else was written into.
+        // Not if the cut is between the two lines of a packet with -v, or of an strace call that
+        // was interrupted by other output.
         let is_continued = bytes[end + 1..].starts_with(b"    ")
             || bytes[end + 1..].starts_with(b"{sa_family")
             || bytes[end + 1..].starts_with(b" <unfinished");
@@ -339,15 +338,15 @@ fn parts_make_the_whole() {
     assert!(compared > 50);
 }
 
-/// Gives at most so many bytes at a time, as a pipe does.
+/// A reader that returns at most `max_len` bytes at a time, as a pipe does.
 struct Parts<'a> {
     bytes: &'a [u8],
-    most: usize,
+    max_len: usize,
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = self.most.min(buffer.len());
-        self.bytes.read(&mut buffer[..most])
+        let length = self.max_len.min(buffer.len());
+        self.bytes.read(&mut buffer[..length])
     }
 }

@@ -1,8 +1,8 @@
-//! The types that cross from conn-cli's eBPF programs to its user side.
+//! The types that conn-cli's eBPF programs and its user side share.
 //!
-//! Every type is `#[repr(C)]`, has no padding and no invalid bit pattern, so that
-//! both sides may treat it as plain bytes. Sizes are asserted when this crate is
-//! compiled; a mismatch between the two sides cannot be built.
+//! Every structure is `#[repr(C)]`, without padding and without invalid bit patterns, so both sides
+//! can treat it as plain bytes. Assertions on the sizes make a mismatch a compile error. Integers
+//! have the machine's byte order, except where network byte order is documented.
 #![no_std]
 
 #[cfg(feature = "user")]
@@ -10,32 +10,32 @@ use bytemuck::{Pod, Zeroable};
 #[cfg(feature = "user")]
 use serde::{Deserialize, Serialize};
 
-/// An IP address: the 16 bytes of an IPv6 address in network order, as two words
-/// that hold them as they lie in memory.
+/// An IP address: the 16 bytes of an IPv6 address in network byte order, stored as two words with
+/// the same bytes in memory.
 ///
-/// An IPv4 address is kept in its IPv4-mapped form, `::ffff:a.b.c.d`, whichever
-/// family the socket has: a client of a dual-stack server is one client.
+/// An IPv4 address has its IPv4-mapped form, `::ffff:a.b.c.d`, whichever family the socket has, so
+/// a client of a dual-stack server is one client.
 pub type Address = [u64; 2];
 
-/// The second word of an IPv4-mapped address, where the IPv4 address is still missing; the first
-/// is 0.
+/// The second word of an IPv4-mapped address, without the IPv4 address; the first word is 0.
 const V4_MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 
-/// Where the IPv4 address is in that word.
+/// The position of the IPv4 address in that word, in bits.
 const V4_SHIFT: u32 = if cfg!(target_endian = "little") {
     32
 } else {
     0
 };
 
-/// The IPv4-mapped form of an IPv4 address in network order.
+/// The IPv4-mapped form of an IPv4 address in network byte order.
 #[inline(always)]
 #[must_use]
 pub const fn from_v4(address: u32) -> Address {
     [0, V4_MAPPED | (address as u64) << V4_SHIFT]
 }
 
-/// The IPv4 address, in network order, that this is the IPv4-mapped form of.
+/// The IPv4 address, in network byte order, whose IPv4-mapped form this is; `None` for any other
+/// address.
 #[inline(always)]
 #[must_use]
 pub const fn to_v4(address: Address) -> Option<u32> {
@@ -53,145 +53,152 @@ pub const AF_INET: u16 = 2;
 /// `AF_INET6` of `include/linux/socket.h`.
 pub const AF_INET6: u16 = 10;
 
-/// The kretprobe on `inet_csk_accept` saw the connection, and then the kprobe on
-/// `security_sock_graft`, which the event comes from.
+/// [`Event::hook`]: the event comes from the kprobe on `security_sock_graft`, and the kretprobe on
+/// `inet_csk_accept` saw the connection first.
 pub const HOOK_KRETPROBE: u16 = 1;
-/// The event came from the kprobe on `security_sock_graft`, and the kretprobe did not see this
-/// connection.
+/// [`Event::hook`]: the event comes from the kprobe on `security_sock_graft`, and the kretprobe did
+/// not see the connection.
 pub const HOOK_KPROBE: u16 = 2;
-/// The event came from the fentry program on `security_sock_graft`.
+/// [`Event::hook`]: the event comes from the fentry program on `security_sock_graft`.
 pub const HOOK_FENTRY: u16 = 3;
-/// The event came from the tracepoint `sock:inet_sock_set_state`.
+/// [`Event::hook`]: the event comes from the tracepoint `sock:inet_sock_set_state`.
 pub const HOOK_TRACEPOINT: u16 = 4;
-/// The event came from the socket filter, which sees SYNs.
+/// [`Event::hook`]: the event comes from the socket filter, which sees SYNs.
 pub const HOOK_FILTER: u16 = 5;
-/// The event came from the LSM program on `sock_graft`.
+/// [`Event::hook`]: the event comes from the LSM program on `sock_graft`.
 pub const HOOK_LSM: u16 = 6;
 
-/// A wait that is not known, see [`Event::wait_ns`].
+/// The value of [`Event::wait_ns`] if the wait is not known.
 pub const UNKNOWN_WAIT: u64 = u64::MAX;
 
-/// One connection at one of its stages, a record of the ring buffer: a client asked for it, it
-/// was established, or it was accepted. The hook tells which.
+/// A connection at one stage, as a record of the ring buffer: its SYN arrived, it was established,
+/// or it was accepted. [`Self::hook`] implies the stage.
 ///
-/// What tells of the accepting task is 0 at the stages before that, whose hooks run in whatever
-/// task the packet interrupted, and without [`Config::details`].
+/// The fields of the accepting task are 0 without [`Config::details`], and at the earlier stages,
+/// whose hooks run in whatever task the packet interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Event {
-    /// When the hook ran: nanoseconds of `CLOCK_BOOTTIME`.
+    /// When the hook ran, in nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
-    /// The cgroup v2 id of the accepting task.
+    /// The cgroup v2 id of the accepting task (`bpf_get_current_cgroup_id`).
     pub cgroup: u64,
-    /// How long it was established before it was accepted, in nanoseconds, with the
-    /// kernel's resolution of a microsecond; [`UNKNOWN_WAIT`] where that is not known.
+    /// The time from established to accepted, in nanoseconds, with the kernel's resolution of a
+    /// microsecond; [`UNKNOWN_WAIT`] if it is not known, as always at the earlier stages.
     pub wait_ns: u64,
     /// The client's address.
     pub remote_address: Address,
     /// The address that the client connected to.
     pub local_address: Address,
-    /// The command name of the accepting thread, padded with NUL. Its owner chooses it freely: any bytes.
+    /// The command name of the accepting thread, padded with NUL. A thread can set its name to any
+    /// bytes.
     pub comm: [u8; 16],
-    /// The accepting thread.
+    /// The thread id of the accepting task, in the initial PID namespace.
     pub pid: u32,
-    /// The accepting process (its thread group).
+    /// The process id (thread group id) of the accepting task, in the initial PID namespace.
     pub tgid: u32,
-    /// The user of the accepting process.
+    /// The real user id of the accepting task, in the initial user namespace.
     pub uid: u32,
-    /// The inode number of the socket's network namespace; 0 without [`Config::details`], and
-    /// where the kernel's BTF does not tell where it is.
+    /// The inode number of the socket's network namespace; 0 without [`Config::details`], and if
+    /// [`SocketOffsets::netns_inum`] is unknown or cannot be read. For a SYN the value of
+    /// [`Config::netns`].
     pub netns: u32,
     /// The client's port, host byte order.
     pub remote_port: u16,
     /// The server's port, host byte order.
     pub local_port: u16,
-    /// The socket's family, or the packet's: [`AF_INET`] or [`AF_INET6`].
+    /// The family of the socket, or for a SYN of the packet: [`AF_INET`] or [`AF_INET6`].
     pub family: u16,
-    /// Which hook saw it, one of the `HOOK_` constants.
+    /// Which hook saw the connection: one of the `HOOK_` constants.
     pub hook: u16,
 }
 const _: () = assert!(size_of::<Event>() == 96);
 
-/// The key of the maps of totals: whose connections they are, and to which port.
+/// The key of the maps of totals, `CLIENTS` and `SYN_CLIENTS`: a group of connections to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Key {
-    /// By [`BY_ADDRESS`] the client's address; by [`BY_PROCESS`] the thread's name as in
-    /// [`Event::comm`]; by [`BY_CGROUP`] the cgroup id and 0; by [`BY_USER`] the user id and 0.
+    /// With [`BY_ADDRESS`] the client's address; with [`BY_PROCESS`] the 16 bytes of the thread's
+    /// name as in [`Event::comm`]; with [`BY_CGROUP`] the cgroup id as in [`Event::cgroup`], and 0;
+    /// with [`BY_USER`] the user id as in [`Event::uid`], and 0.
     pub group: Address,
-    /// By [`BY_PROCESS`] the process id, else 0.
+    /// With [`BY_PROCESS`] the process id as in [`Event::tgid`], else 0.
     pub pid: u32,
     /// The server's port, host byte order.
     pub local_port: u32,
 }
 const _: () = assert!(size_of::<Key>() == 24);
 
-/// Count by the client's address.
+/// [`Config::count_by`]: count by the client's address.
 pub const BY_ADDRESS: u32 = 0;
-/// Count by the accepting process.
+/// [`Config::count_by`]: count by the accepting process and the name of its thread.
 pub const BY_PROCESS: u32 = 1;
-/// Count by the accepting process's cgroup.
+/// [`Config::count_by`]: count by the cgroup of the accepting process.
 pub const BY_CGROUP: u32 = 2;
-/// Count by the accepting process's user.
+/// [`Config::count_by`]: count by the user of the accepting process.
 pub const BY_USER: u32 = 3;
 
-/// A SYN has come for the first time.
+/// Bit number in [`Config::emit`]: a SYN arrived for the first time.
 pub const STAGE_SYN: u32 = 0;
-/// The handshake is complete.
+/// Bit number in [`Config::emit`]: the handshake is complete.
 pub const STAGE_ESTABLISHED: u32 = 1;
-/// The server has accepted it.
+/// Bit number in [`Config::emit`]: the server accepted the connection.
 pub const STAGE_ACCEPTED: u32 = 2;
 
-/// How many connections got to each stage: the value of the maps of totals.
+/// The number of connections at each stage: the value of the maps of totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Stages {
-    /// SYNs that came for the first time.
+    /// SYNs that arrived for the first time.
     pub syn: u64,
-    /// SYNs that were sent again.
+    /// Retransmitted SYNs.
     pub repeated: u64,
     /// Completed handshakes.
     pub established: u64,
-    /// Connections that the server has accepted.
+    /// Connections that the server accepted.
     pub accepted: u64,
 }
 const _: () = assert!(size_of::<Stages>() == 32);
 
-/// What the programs count apart from the connections of each client.
+/// What the programs count besides the connections of each client: the only value of the map
+/// `COUNTERS`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Counters {
-    /// Events, stage by stage, that found no room in the ring buffer. Their connections are
-    /// in the totals all the same.
+    /// Events by stage for which the ring buffer had no room. The totals include their connections.
     pub lost: Stages,
-    /// Connections that only `security_sock_graft` saw, of the kretprobe pair.
+    /// Connections that only the second hook of the kretprobe pair, on `security_sock_graft`, saw.
     pub second_hook_only: u64,
-    /// Sockets that could not be read, whose connections are in no total.
+    /// Sockets that could not be read. No total includes their connections.
     pub unreadable: u64,
-    /// The connections, stage by stage, whose [`Key`] found no room in the maps of totals.
+    /// Connections by stage for whose [`Key`] the maps of totals had no room.
     pub other: Stages,
-    /// Those for whose key the kernel had no memory. The next of this client may find some, and
-    /// then these are missing from its entry.
+    /// Connections by stage for whose [`Key`] the kernel had no memory. A later connection of the
+    /// same client may get an entry, which then lacks these.
     pub out_of_memory: Stages,
 }
 const _: () = assert!(size_of::<Counters>() == 112);
 
-/// In how many equal steps each power of two of a wait is divided: as a power of two.
+/// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
+/// of two.
 pub const WAIT_STEP_BITS: u32 = 3;
 
-/// The entries of the histogram of waits. Entry `e << WAIT_STEP_BITS | s` counts those of at
-/// least `2^e` ns, and less than `2^(e + 1)`, that are in step `s` of these.
+/// The number of entries of the histogram of waits, the map `WAITS`.
+///
+/// Entry `e << WAIT_STEP_BITS | s` counts the waits from `2^e` ns to below `2^(e + 1)` ns that fall
+/// into step `s` of this range. Waits below `2^WAIT_STEP_BITS` ns count in the range that starts
+/// there.
 pub const WAIT_STEPS: usize = 64 << WAIT_STEP_BITS;
 
-/// Where the fields of a socket are: bytes from the start of the named structure
-/// of the running kernel.
+/// The offsets of a socket's fields in the running kernel, in bytes from the start of the named
+/// structure.
 ///
-/// Those that begin with `skc_` lie in `struct sock_common`, with which `struct sock` and
-/// `struct inet_sock` begin.
+/// The fields named `skc_` are in `struct sock_common` (`include/net/sock.h`), with which
+/// `struct sock`, `struct inet_sock` and `struct tcp_sock` begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "user",
@@ -200,46 +207,49 @@ pub const WAIT_STEPS: usize = 64 << WAIT_STEP_BITS;
 )]
 #[repr(C)]
 pub struct SocketOffsets {
-    /// `skc_daddr`: the remote IPv4 address, network byte order.
+    /// `skc_daddr`: the remote IPv4 address, 32 bits, network byte order.
     pub daddr: u16,
-    /// `skc_rcv_saddr`: the local IPv4 address, network byte order.
+    /// `skc_rcv_saddr`: the local IPv4 address, 32 bits, network byte order.
     pub rcv_saddr: u16,
-    /// `skc_dport`: the remote port, network byte order.
+    /// `skc_dport`: the remote port, 16 bits, network byte order.
     pub dport: u16,
-    /// `skc_num`: the local port, host byte order.
+    /// `skc_num`: the local port, 16 bits, host byte order.
     pub num: u16,
-    /// `skc_family`.
+    /// `skc_family`: the address family, 16 bits, host byte order.
     pub family: u16,
-    /// `skc_v6_daddr`: the remote IPv6 address.
+    /// `skc_v6_daddr`: the remote IPv6 address, 128 bits, network byte order.
     pub v6_daddr: u16,
-    /// `skc_v6_rcv_saddr`: the local IPv6 address.
+    /// `skc_v6_rcv_saddr`: the local IPv6 address, 128 bits, network byte order.
     pub v6_rcv_saddr: u16,
-    /// `skc_net`: a pointer to `struct net`.
+    /// `skc_net`: a pointer to `struct net`, 64 bits.
     pub net: u16,
-    /// `sk_protocol` of `struct sock`, 16 bits wide since Linux 5.6;
-    /// [`UNKNOWN_OFFSET`] without BTF.
+    /// `sk_protocol` of `struct sock`: an `IPPROTO_` number, 16 bits wide since Linux 5.6, host
+    /// byte order; [`UNKNOWN_OFFSET`] without BTF.
     pub protocol: u16,
-    /// `ns.inum` of `struct net`; [`UNKNOWN_OFFSET`] without BTF.
+    /// `ns.inum` of `struct net` (`include/net/net_namespace.h`): the inode number of the
+    /// namespace, 32 bits; [`UNKNOWN_OFFSET`] without BTF.
     pub netns_inum: u16,
-    /// `inet_sport` of `struct inet_sock`: the local port, network byte order, which a
-    /// socket keeps when it is closed; [`UNKNOWN_OFFSET`] without BTF.
+    /// `inet_sport` of `struct inet_sock` (`include/net/inet_sock.h`): the local port, 16 bits,
+    /// network byte order, which a closed socket keeps; [`UNKNOWN_OFFSET`] without BTF.
     pub sport: u16,
-    /// `rcvq_space.time` of `struct tcp_sock`: until the application reads for the first time,
-    /// when the connection was established, in microseconds of `CLOCK_MONOTONIC`
-    /// (`net/ipv4/tcp_input.c`, `tcp_init_buffer_space`); [`UNKNOWN_OFFSET`] without BTF.
+    /// `rcvq_space.time` of `struct tcp_sock` (`include/linux/tcp.h`), 64 bits: when the connection
+    /// was established, in microseconds of `CLOCK_MONOTONIC`, until the application reads for the
+    /// first time (`net/ipv4/tcp_input.c`, `tcp_init_buffer_space`); [`UNKNOWN_OFFSET`] without
+    /// BTF.
     pub established: u16,
 }
 const _: () = assert!(size_of::<SocketOffsets>() == 24);
 
-/// A field whose place is not known; what it holds is not read.
+/// The offset of a field that is not known; the programs do not read the field.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
 
-/// As much of `struct sock_common` as the programs copy: up to the end of `skc_v6_rcv_saddr`.
+/// The number of bytes of `struct sock_common` that the programs copy: up to the end of
+/// `skc_v6_rcv_saddr`.
 pub const COMMON_BYTES: usize = 88;
 
 impl SocketOffsets {
-    /// Whether the programs can read with these: the fields of `struct sock_common` are within
-    /// [`COMMON_BYTES`] and where a field of their size can be.
+    /// Whether the programs can use these offsets: all fields of `struct sock_common` are aligned
+    /// and end within [`COMMON_BYTES`]. Does not check the other fields.
     #[must_use]
     pub fn fit(&self) -> bool {
         let fits = |offset: u16, size: usize, align: usize| {
@@ -256,8 +266,8 @@ impl SocketOffsets {
             && fits(self.net, 8, 8)
     }
 
-    /// What holds without BTF: the start of `struct sock_common` has been the same
-    /// in every kernel from 5.8 to 7.2, on 64-bit machines.
+    /// The offsets to use without BTF: on 64-bit machines every kernel from 5.8 to 7.2 has the same
+    /// start of `struct sock_common`.
     pub const STABLE: Self = Self {
         daddr: 0,
         rcv_saddr: 4,
@@ -274,52 +284,52 @@ impl SocketOffsets {
     };
 }
 
-/// How the user side wants the programs to run; constant once they are loaded. A filter that
-/// is not set lets everything pass.
+/// The configuration of the programs, the global `CONFIG`. The user side sets it before it loads
+/// them; after that it is constant. A filter that is not set lets everything pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Config {
-    /// See [`Self::by_local_address`].
+    /// The server's address that [`Self::by_local_address`] selects.
     pub local_address: Address,
-    /// See [`Self::by_comm`]; padded with NUL.
+    /// The thread name that [`Self::by_comm`] selects: the 16 bytes of [`Event::comm`].
     pub comm: [u64; 2],
-    /// For each stage a bit, `1 << ` one of the `STAGE_` constants: write an [`Event`] for every
-    /// connection at this stage; without it, only count it.
+    /// One bit for each stage, numbered by the `STAGE_` constants. 1: write an [`Event`] for every
+    /// connection at this stage; 0: only count it.
     pub emit: u32,
-    /// Not 0: an [`Event`] tells which task accepts, and in which network namespace.
+    /// Not 0: fill in the fields of an [`Event`] for the accepting task and the network namespace.
     pub details: u32,
-    /// What to count accepted connections by, one of the `BY_` constants; the stages before
-    /// that are always counted by address.
+    /// What to count accepted connections by: one of the `BY_` constants. Earlier stages are always
+    /// counted by address.
     pub count_by: u32,
-    /// Not 0: a filter is set, of those that follow or of those above. For accepts, which have most
-    /// filters, all are passed in one look if none is.
+    /// Not 0: at least one filter is set. Accepted connections have the most filters; with 0 one
+    /// test skips all of them.
     pub filters: u32,
     /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
-    /// Not 0: look clients up in the trie of networks.
+    /// Not 0: look up clients in the map `NETWORKS`, whose longest matching prefix decides.
     pub by_network: u32,
-    /// Not 0: clients that are in none of the networks pass.
+    /// With [`Self::by_network`], not 0: clients in none of the networks pass.
     pub pass_others: u32,
     /// Not 0: only connections to [`Self::local_address`].
     pub by_local_address: u32,
-    /// Not 0: only in the network namespace with this inode number.
+    /// Not 0: only connections in the network namespace with this inode number.
     pub netns: u32,
-    /// Not 0: only those that this process accepts.
+    /// Not 0: only connections that the process with this [`Event::tgid`] accepts.
     pub tgid: u32,
-    /// Not 0: only those that [`Self::uid`] accepts.
+    /// Not 0: only connections that the user [`Self::uid`] accepts.
     pub by_uid: u32,
-    /// See [`Self::by_uid`].
+    /// The user id, as in [`Event::uid`], that [`Self::by_uid`] selects.
     pub uid: u32,
-    /// Not 0: only those that a thread named [`Self::comm`] accepts.
+    /// Not 0: only connections that a thread named [`Self::comm`] accepts.
     pub by_comm: u32,
-    /// Not 0: only those that are accepted in the cgroup of the map of cgroups, or below it.
+    /// Not 0: only connections accepted in the first cgroup of the map `CGROUPS`, or below it.
     pub by_cgroup: u32,
 }
 const _: () = assert!(size_of::<Config>() == 88);
 
 impl Config {
-    /// Report everything, by address.
+    /// No filter: every connection is counted by address and reported with details at every stage.
     pub const EVERYTHING: Self = Self {
         local_address: [0; 2],
         comm: [0; 2],
@@ -340,8 +350,9 @@ impl Config {
     };
 }
 
-/// The words of a [`PortBits`].
+/// The number of words of a [`PortBits`].
 pub const PORT_WORDS: usize = 65536 / 64;
 
-/// The local ports to watch, a bit for each: port `p` is bit `p % 64` of word `p / 64`.
+/// The local ports to watch, one bit each: port `p`, in host byte order, is bit `p % 64` of word
+/// `p / 64`, counted from the least significant bit. The global `PORTS`.
 pub type PortBits = [u64; PORT_WORDS];

@@ -1,13 +1,13 @@
-//! What the user side sets before it loads the programs. The kernel freezes these
-//! values, so the verifier knows them and removes the branches that they rule out.
+//! What the user side sets before it loads the programs. The kernel freezes these values, so the
+//! verifier knows them and removes the branches that they rule out.
 
 use conn_common::{Config, PORT_WORDS, PortBits, SocketOffsets};
 
-/// How to run.
+/// How the programs run.
 #[unsafe(no_mangle)]
 static CONFIG: Config = Config::EVERYTHING;
 
-/// Where the running kernel keeps the fields of a socket.
+/// The offsets of a socket's fields in the running kernel.
 #[unsafe(no_mangle)]
 static OFFSETS: SocketOffsets = SocketOffsets::STABLE;
 
@@ -15,38 +15,39 @@ static OFFSETS: SocketOffsets = SocketOffsets::STABLE;
 #[unsafe(no_mangle)]
 static PORTS: PortBits = [u64::MAX; PORT_WORDS];
 
-/// One of the settings.
+/// One of the settings; [`Config`] documents their units and byte order.
 #[inline(always)]
 #[must_use]
 pub fn setting<T: Copy + 'static>(field: impl FnOnce(&'static Config) -> &'static T) -> T {
     frozen(field(&CONFIG))
 }
 
-/// Whether one of the settings that are switches is on.
+/// Whether one of the settings that are switches is on, that is, not 0.
 #[inline(always)]
 #[must_use]
 pub fn is_on(field: impl FnOnce(&'static Config) -> &'static u32) -> bool {
     setting(field) != 0
 }
 
-/// One of the offsets.
+/// One of the offsets, in bytes; [`conn_common::UNKNOWN_OFFSET`] if it is not known.
 #[inline(always)]
 #[must_use]
 pub fn offset(field: impl FnOnce(&'static SocketOffsets) -> &'static u16) -> u16 {
     frozen(field(&OFFSETS))
 }
 
-/// Whether connections to this local port are to be shown: one load, whatever the set.
+/// Whether to watch connections to this local port, in host byte order. One load, whatever the set
+/// of ports.
 #[inline(always)]
 #[must_use]
 pub fn watched(port: u16) -> bool {
-    // SAFETY: a port has 16 bits, so its word is below PORT_WORDS. A checked index would
-    // leave a panic behind that the verifier refuses.
+    // SAFETY: a port has 16 bits, so its word is below PORT_WORDS. A checked index would leave a
+    // panic, which the verifier refuses.
     let word = unsafe { PORTS.get_unchecked(usize::from(port) / 64) };
     (frozen(word) >> (port % 64)) & 1 == 1
 }
 
-/// The value that the user side has set. The compiler would use the initial one.
+/// The value that the user side set. A plain read would let the compiler use the initial value.
 #[inline(always)]
 fn frozen<T: Copy>(value: &'static T) -> T {
     // SAFETY: a reference is valid for reads.

@@ -1,4 +1,5 @@
-//! Which connections are wanted, apart from their local port, which comes first of all.
+//! Which connections are wanted. The programs check the local port before that, see
+//! [`config::watched`](crate::config::watched).
 
 use core::mem::MaybeUninit;
 
@@ -14,24 +15,25 @@ use crate::{
     socket::{Ends, Fields},
 };
 
-/// Networks of clients, in the form of [`Address`]; the longest prefix decides. The value is
-/// not 0 if its clients pass. The user side sets the size.
+/// Networks of clients, in the form of [`Address`]; the longest matching prefix decides. The value
+/// is not 0 if its clients pass. The user side sets the size.
 #[map]
 static NETWORKS: LpmTrie<Address, u32> = LpmTrie::with_max_entries(1, 0);
 
-/// The cgroup that must accept, if one must.
+/// The cgroup in which connections must be accepted, if that filter is set.
 #[map]
 static CGROUPS: CgroupArray = CgroupArray::with_max_entries(1, 0);
 
-/// The bits of an address.
-const WHOLE: u32 = 128;
+/// The length of an address as a prefix.
+const ADDRESS_BITS: u32 = 128;
 
-/// Whether a connection between these ends is wanted.
+/// Whether a connection between these ends is wanted, by the client's family and network and by the
+/// server's address.
 #[inline(always)]
 #[must_use]
 pub fn wants_ends(ends: &Ends) -> bool {
     let family = setting(|config| &config.family);
-    // Whichever family the server's socket has.
+    // The family of the client's address, whichever family the server's socket has.
     let is_v4 = to_v4(ends.remote_address).is_some();
     if family != 0 && (family == u32::from(AF_INET)) != is_v4 {
         return false;
@@ -42,7 +44,7 @@ pub fn wants_ends(ends: &Ends) -> bool {
         return false;
     }
     if is_on(|config| &config.by_network) {
-        return match NETWORKS.get(Key::new(WHOLE, ends.remote_address)) {
+        return match NETWORKS.get(Key::new(ADDRESS_BITS, ends.remote_address)) {
             Some(passes) => *passes != 0,
             None => is_on(|config| &config.pass_others),
         };
@@ -50,7 +52,7 @@ pub fn wants_ends(ends: &Ends) -> bool {
     true
 }
 
-/// Whether a connection is wanted that the running task accepts.
+/// Whether a connection that the running task accepts is wanted, by all filters.
 #[inline(always)]
 #[must_use]
 pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
@@ -58,12 +60,13 @@ pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
         || wants_ends(ends) && wants_namespace(|| socket.netns()) && wants_task()
 }
 
-/// Whether connections in this network namespace are wanted.
+/// Whether connections in the socket's network namespace are wanted. `socket_netns` returns its
+/// inode number, 0 if it is not known; it is only called if this filter is set.
 #[inline(always)]
 #[must_use]
-pub fn wants_namespace(of_socket: impl FnOnce() -> u32) -> bool {
+pub fn wants_namespace(socket_netns: impl FnOnce() -> u32) -> bool {
     let netns = setting(|config| &config.netns);
-    netns == 0 || of_socket() == netns
+    netns == 0 || socket_netns() == netns
 }
 
 #[inline(always)]
@@ -87,8 +90,9 @@ fn wants_task() -> bool {
 #[inline(always)]
 pub(crate) fn comm() -> [u64; 2] {
     let mut comm = MaybeUninit::<[u64; 2]>::uninit();
-    // SAFETY: both words are set, volatile lest the compiler call memset, since Linux 6.1's helper
-    // leaves what is behind the name as it is; it has the 16 bytes that the helper is told of.
+    // SAFETY: both words are set first, since Linux 6.1's helper does not write behind the name;
+    // volatile, or the compiler would call memset. The buffer has the 16 bytes that are passed as
+    // its size.
     unsafe {
         let words = comm.as_mut_ptr().cast::<u64>();
         words.write_volatile(0);

@@ -1,4 +1,4 @@
-//! The one place that reads a packet.
+//! Reads packets; nothing else does.
 
 use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
 use conn_common::{AF_INET, AF_INET6, Address, from_v4};
@@ -9,11 +9,10 @@ use crate::{config, socket::Ends};
 const ETH_P_IP: u16 = 0x0800;
 /// `ETH_P_IPV6` of the same file.
 const ETH_P_IPV6: u16 = 0x86dd;
-/// `PACKET_HOST` of `include/uapi/linux/if_packet.h`: the link layer has it that this machine
-/// is meant.
+/// `PACKET_HOST` of `include/uapi/linux/if_packet.h`: the link layer's destination is this machine.
 const PACKET_HOST: u32 = 0;
 
-/// `IPPROTO_TCP` of `include/uapi/linux/in.h`, and the headers that may come before it in IPv6,
+/// `IPPROTO_TCP` of `include/uapi/linux/in.h`, and the IPv6 extension headers that can precede TCP,
 /// of `include/uapi/linux/in6.h`.
 const TCP: u8 = 6;
 const HOP_BY_HOP: u8 = 0;
@@ -22,25 +21,25 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
-/// More extension headers than any packet that is meant well has.
+/// More extension headers than any legitimate packet has.
 const MAX_EXTENSIONS: u32 = 8;
 
-/// The flags of TCP, in the second of the four bytes that they are in.
+/// TCP flags, in the second byte of [`Tcp::offset_flags_window`].
 const FIN_SYN_RST_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
 
-/// A client's request for a connection.
+/// A SYN without ACK: a client's request for a connection.
 pub struct Syn {
-    /// Who asks whom.
+    /// The client, which is the sender, and the server.
     pub ends: Ends,
-    /// The number of the packet, network byte order: the same when it is sent again.
+    /// The sequence number, network byte order. A retransmission has the same one.
     pub sequence: u32,
 }
 
-/// RFC 791; network byte order.
+/// The IPv4 header (RFC 791); network byte order.
 #[repr(C)]
 struct Ipv4 {
-    version_and_words: u8,
+    version_and_ihl: u8,
     service: u8,
     length: u16,
     id: u16,
@@ -52,7 +51,7 @@ struct Ipv4 {
     destination: u32,
 }
 
-/// RFC 8200; network byte order.
+/// The IPv6 header (RFC 8200); network byte order.
 #[repr(C)]
 struct Ipv6 {
     version_and_flow: u32,
@@ -63,7 +62,7 @@ struct Ipv6 {
     destination: Address,
 }
 
-/// The part of RFC 9293's header that is read; network byte order.
+/// The start of the TCP header (RFC 9293); network byte order.
 #[repr(C)]
 struct Tcp {
     source: u16,
@@ -73,28 +72,29 @@ struct Tcp {
     offset_flags_window: [u8; 4],
 }
 
-/// A packet as a packet socket of the kind `SOCK_DGRAM` has it: it begins with the header of
-/// IP, whatever the link is, and VLAN tags have been taken off (`net/packet/af_packet.c`,
-/// `packet_rcv`).
+/// A packet as a packet socket of the type `SOCK_DGRAM` gets it: it begins with the IP header,
+/// whatever the link layer is, without VLAN tags (`net/packet/af_packet.c`, `packet_rcv`).
 pub struct Packet<'a>(&'a SkBuffContext);
 
-/// What lies between the header of IP and that of TCP.
-struct Way {
+/// What the IP headers of a TCP packet contain.
+struct IpHeaders {
     source: Address,
     destination: Address,
     family: u16,
-    tcp: u32,
+    /// The offset of the TCP header, in bytes from the start of the packet.
+    tcp_offset: u32,
 }
 
 impl<'a> Packet<'a> {
-    /// The packet that a socket filter is run for.
+    /// The packet that a socket filter runs for.
     #[inline(always)]
     #[must_use]
     pub fn new(ctx: &'a SkBuffContext) -> Self {
         Self(ctx)
     }
 
-    /// The number of the interface that it has come by.
+    /// The index of the interface on which the packet arrived (`ifindex` of `struct __sk_buff`,
+    /// `include/uapi/linux/bpf.h`).
     #[inline(always)]
     #[must_use]
     pub fn interface(&self) -> u32 {
@@ -102,67 +102,67 @@ impl<'a> Packet<'a> {
         unsafe { (*self.skb()).ifindex }
     }
 
-    /// A SYN for a watched port of this machine; None for any other packet, and for one that
-    /// is cut short.
+    /// The SYN for a watched port of this machine; `None` for any other packet, and for a truncated
+    /// one.
     #[inline(always)]
     #[must_use]
     pub fn syn(&self) -> Option<Syn> {
-        // SAFETY: as above.
-        let (kind, protocol) = unsafe { ((*self.skb()).pkt_type, (*self.skb()).protocol) };
-        if kind != PACKET_HOST {
+        // SAFETY: the kernel passes a valid __sk_buff.
+        let (packet_type, protocol) = unsafe { ((*self.skb()).pkt_type, (*self.skb()).protocol) };
+        if packet_type != PACKET_HOST {
             return None;
         }
-        let way = match u16::from_be(protocol as u16) {
+        let headers = match u16::from_be(protocol as u16) {
             ETH_P_IP => self.ipv4()?,
             ETH_P_IPV6 => self.ipv6()?,
             _ => return None,
         };
-        let tcp: Tcp = self.load(way.tcp)?;
+        let tcp: Tcp = self.load(headers.tcp_offset)?;
         let local_port = u16::from_be(tcp.destination);
         if tcp.offset_flags_window[1] & FIN_SYN_RST_ACK != SYN || !config::watched(local_port) {
             return None;
         }
         Some(Syn {
             ends: Ends {
-                remote_address: way.source,
-                local_address: way.destination,
+                remote_address: headers.source,
+                local_address: headers.destination,
                 remote_port: u16::from_be(tcp.source),
                 local_port,
-                family: way.family,
+                family: headers.family,
             },
             sequence: tcp.sequence,
         })
     }
 
     #[inline(always)]
-    fn ipv4(&self) -> Option<Way> {
+    fn ipv4(&self) -> Option<IpHeaders> {
         let ip: Ipv4 = self.load(0)?;
         let is_later_fragment = ip.fragment & 0x1fff_u16.to_be() != 0;
-        (ip.protocol == TCP && !is_later_fragment).then_some(Way {
+        (ip.protocol == TCP && !is_later_fragment).then_some(IpHeaders {
             source: from_v4(ip.source),
             destination: from_v4(ip.destination),
             family: AF_INET,
-            tcp: u32::from(ip.version_and_words & 0xf) * 4,
+            tcp_offset: u32::from(ip.version_and_ihl & 0xf) * 4,
         })
     }
 
     #[inline(always)]
-    fn ipv6(&self) -> Option<Way> {
+    fn ipv6(&self) -> Option<IpHeaders> {
         let ip: Ipv6 = self.load(0)?;
         let mut next = ip.next;
-        let mut at = size_of::<Ipv6>() as u32;
+        let mut offset = size_of::<Ipv6>() as u32;
         for _ in 0..MAX_EXTENSIONS {
             if next == TCP {
-                return Some(Way {
+                return Some(IpHeaders {
                     source: ip.source,
                     destination: ip.destination,
                     family: AF_INET6,
-                    tcp: at,
+                    tcp_offset: offset,
                 });
             }
-            let extension: [u8; 4] = self.load(at)?;
+            let extension: [u8; 4] = self.load(offset)?;
             let length = u32::from(extension[1]);
-            at += match next {
+            offset += match next {
                 HOP_BY_HOP | ROUTING | DESTINATION => (length + 1) * 8,
                 AUTHENTICATION => (length + 2) * 4,
                 FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) >> 3 == 0 => 8,
@@ -174,8 +174,8 @@ impl<'a> Packet<'a> {
     }
 
     #[inline(always)]
-    fn load<T>(&self, at: u32) -> Option<T> {
-        self.0.load(at as usize).ok()
+    fn load<T>(&self, offset: u32) -> Option<T> {
+        self.0.load(offset as usize).ok()
     }
 
     #[inline(always)]

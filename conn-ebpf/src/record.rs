@@ -1,5 +1,5 @@
-//! Counting a connection at a stage, and reporting it. The totals are kept here, in the
-//! kernel, so that they are exact whatever becomes of the reports.
+//! Counts a connection at a stage, and reports it as an [`Event`]. The totals are in the kernel's
+//! maps, so they are exact even if events are lost.
 
 use core::mem::offset_of;
 
@@ -22,90 +22,95 @@ use crate::{
     socket::{Ends, Fields, Protocol},
 };
 
-/// Those who have got further than to ask. The user side sets the size, and has room made for all of
-/// them at once where it cannot be made one by one.
+/// The totals of connections beyond the SYN stage, and of later SYNs of the same clients. The user
+/// side sets the size, and preallocates all entries where a program cannot allocate one at a time.
 #[map]
 static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
-/// Those who have only asked, apart: anyone can ask in any number of names, and shall not take
-/// the places of those who are there. The user side sets the size.
+/// The totals of clients with nothing but SYNs. A separate map, since anyone can send SYNs from any
+/// number of addresses, which must not take the room of other clients. The user side sets the size.
 #[map]
 static SYN_CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
 
-/// What is counted apart, in one entry, which the user side maps into its memory: reading it
-/// by system call would stop programs meanwhile.
+/// One entry, which the user side maps into its memory: reading it by system call would make the
+/// kernel skip programs meanwhile.
 #[map]
 static COUNTERS: Array<Counters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// How many connections waited how long, see [`WAIT_STEPS`].
+/// The histogram of waits, see [`WAIT_STEPS`].
 #[map]
 static WAITS: Array<u64> = Array::with_max_entries(WAIT_STEPS as u32, 0);
 
-/// The longest wait in nanoseconds. For each processor apart: the kernels in question have no
+/// The longest wait in nanoseconds. One value for each CPU, since the supported kernels have no
 /// atomic maximum.
 #[map]
 static LONGEST_WAIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// The events, on their way to be shown. The user side sets the size.
+/// The [`Event`]s for the user side, which sets the size in bytes.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// The kernel's error for an entry that there is no memory for, which only a map without
-/// preallocation has; `include/uapi/asm-generic/errno-base.h`.
+/// The kernel's error if there is no memory for an entry, which only happens to a map without
+/// preallocation; `include/uapi/asm-generic/errno-base.h`.
 const ENOMEM: i32 = -12;
 
-/// Whoever was not counted before.
-static NONE: Stages = Stages {
+/// The value of a new entry.
+static ZERO: Stages = Stages {
     syn: 0,
     repeated: 0,
     established: 0,
     accepted: 0,
 };
 
-/// Which number of [`Stages`] a connection counts in.
+/// Which counter of [`Stages`] a connection adds to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// A SYN has come.
+    /// A SYN arrived for the first time.
     Syn,
-    /// A SYN has come again.
+    /// A SYN was retransmitted.
     Repeated,
     /// The handshake is complete.
     Established,
-    /// The server has accepted it.
+    /// The server accepted the connection.
     Accepted,
 }
 
-/// Counts a SYN, and reports it.
+/// Counts a first SYN, and reports it if [`Config::emit`](conn_common::Config::emit) has this
+/// stage. `hook` is one of the `HOOK_` constants.
 #[inline(always)]
 pub fn syn(ends: &Ends, hook: u16) {
-    count(&client(ends), Stage::Syn);
+    count(&client_key(ends), Stage::Syn);
     if is_reported(STAGE_SYN) {
-        // The packet sockets are in one network namespace, if only one is wanted in that one.
+        // The packet sockets are in one network namespace: the wanted one, if the filter is set.
         let netns = || config::setting(|config| &config.netns);
         report(ends, hook, Stage::Syn, netns, UNKNOWN_WAIT);
     }
 }
 
-/// Counts a SYN that was sent again.
+/// Counts a retransmitted SYN.
 #[inline(always)]
 pub fn syn_again(ends: &Ends) {
-    count(&client(ends), Stage::Repeated);
+    count(&client_key(ends), Stage::Repeated);
 }
 
-/// Counts a completed handshake, and reports it.
+/// Counts a completed handshake, and reports it if [`Config::emit`](conn_common::Config::emit) has
+/// this stage. `hook` is one of the `HOOK_` constants. `netns` returns the inode number of the
+/// network namespace, 0 if it is not known; it is only called for an event with details.
 #[inline(always)]
 pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
-    count(&client(ends), Stage::Established);
+    count(&client_key(ends), Stage::Established);
     if is_reported(STAGE_ESTABLISHED) {
         report(ends, hook, Stage::Established, netns, UNKNOWN_WAIT);
     }
 }
 
-/// Counts a connection that the running task accepts, and reports it.
+/// Counts a connection that the running task accepts, and how long it waited, and reports it if
+/// [`Config::emit`](conn_common::Config::emit) has this stage. `hook` is one of the `HOOK_`
+/// constants.
 #[inline(always)]
 pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, protocol: Protocol) {
-    count(&acceptor(ends), Stage::Accepted);
-    // SAFETY: it only reads the clock.
+    count(&acceptor_key(ends), Stage::Accepted);
+    // SAFETY: the helper only reads the clock.
     let wait_ns = socket.waited(protocol, unsafe { bpf_ktime_get_ns() });
     if wait_ns != UNKNOWN_WAIT {
         count_wait(wait_ns);
@@ -115,19 +120,19 @@ pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, protocol: Protocol
     }
 }
 
-/// Whether connections at this stage are to be reported, not only counted.
+/// Whether to report connections at this stage, one of the `STAGE_` constants, or only count them.
 #[inline(always)]
 fn is_reported(stage: u32) -> bool {
     config::setting(|config| &config.emit) >> stage & 1 == 1
 }
 
-/// Counts a connection that only the second hook of a pair saw.
+/// Counts a connection that only the second hook of the pair saw, in addition to [`accepted`].
 #[inline(always)]
 pub fn second_hook_only() {
     add_one(offset_of!(Counters, second_hook_only));
 }
 
-/// Counts a connection whose socket could not be read.
+/// Counts a connection whose socket could not be read, and which is in no total.
 #[inline(always)]
 pub fn unreadable() {
     add_one(offset_of!(Counters, unreadable));
@@ -138,12 +143,12 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wai
     let is_detailed = config::is_on(|config| &config.details);
     let netns = if is_detailed { netns() } else { 0 };
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        add_one(offset_of!(Counters, lost) + stage.place());
+        add_one(offset_of!(Counters, lost) + stage.offset());
         return;
     };
-    // SAFETY: the entry is as large as an Event, aligned for it, and ours until submitted.
-    // Every field is written; field by field, since the compiler would build the whole
-    // elsewhere and call memcpy.
+    // SAFETY: the entry has the size and alignment of an Event, and is ours until it is submitted.
+    // Every field is written. One at a time, since the compiler would build a whole Event elsewhere
+    // and call memcpy.
     unsafe {
         let event = entry.as_mut_ptr();
         (*event).time_ns = bpf_ktime_get_boot_ns();
@@ -160,28 +165,28 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wai
     entry.submit(0);
 }
 
-/// Writes the fields that tell of the running task; zeros if nobody asks, or if that is not the one
-/// that accepts.
+/// Writes the fields of the accepting task: those of the running task, or zeros if `with_task` is
+/// false.
 ///
 /// # Safety
 /// `event` is valid for writes.
 #[inline(always)]
-unsafe fn write_task(event: *mut Event, is_told: bool) {
-    let pid_tgid = if is_told {
+unsafe fn write_task(event: *mut Event, with_task: bool) {
+    let pid_tgid = if with_task {
         bpf_get_current_pid_tgid()
     } else {
         0
     };
-    // SAFETY: the caller's; `comm` is aligned to 8 and has the 16 bytes that the helper is told
-    // of; the helpers only read the current task.
+    // SAFETY: the caller guarantees that `event` is valid for writes; `comm` is aligned to 8 and
+    // has the 16 bytes that are passed as its size; the helpers only read the current task.
     unsafe {
         let comm = &raw mut (*event).comm;
-        // Volatile, or the compiler would call memset for them.
+        // Volatile, or the compiler would call memset.
         comm.cast::<u64>().write_volatile(0);
         comm.cast::<u64>().add(1).write_volatile(0);
         (*event).pid = pid_tgid as u32;
         (*event).tgid = (pid_tgid >> 32) as u32;
-        if is_told {
+        if with_task {
             (*event).uid = bpf_get_current_uid_gid() as u32;
             (*event).cgroup = bpf_get_current_cgroup_id();
             bpf_get_current_comm(comm.cast(), 16);
@@ -192,9 +197,9 @@ unsafe fn write_task(event: *mut Event, is_told: bool) {
     }
 }
 
-/// The client of a connection that no task has accepted yet.
+/// The key to count by the client's address and the server's port.
 #[inline(always)]
-fn client(ends: &Ends) -> Key {
+fn client_key(ends: &Ends) -> Key {
     Key {
         group: ends.remote_address,
         pid: 0,
@@ -202,16 +207,17 @@ fn client(ends: &Ends) -> Key {
     }
 }
 
-/// Whose connection it is that the running task accepts, in the way that is counted by.
+/// The key of a connection that the running task accepts, by
+/// [`Config::count_by`](conn_common::Config::count_by).
 #[inline(always)]
-fn acceptor(ends: &Ends) -> Key {
-    let mut key = client(ends);
+fn acceptor_key(ends: &Ends) -> Key {
+    let mut key = client_key(ends);
     match config::setting(|config| &config.count_by) {
         BY_PROCESS => {
             key.group = filter::comm();
             key.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
         }
-        // SAFETY: it only reads the current task.
+        // SAFETY: the helper only reads the current task.
         BY_CGROUP => key.group = [unsafe { bpf_get_current_cgroup_id() }, 0],
         BY_USER => key.group = [u64::from(bpf_get_current_uid_gid() as u32), 0],
         _ => (),
@@ -221,7 +227,7 @@ fn acceptor(ends: &Ends) -> Key {
 
 #[inline(always)]
 fn count(key: &Key, stage: Stage) {
-    let place = stage.place();
+    let offset = stage.offset();
     let total = match stage {
         Stage::Syn | Stage::Repeated => match CLIENTS.get_ptr_mut(key) {
             Some(total) => Ok(total),
@@ -230,32 +236,33 @@ fn count(key: &Key, stage: Stage) {
         Stage::Established | Stage::Accepted => entry(&CLIENTS, key),
     };
     match total {
-        // SAFETY: `place` is that of a u64 in Stages, which the pointer points to.
-        Ok(total) => atomic_add_one(unsafe { total.byte_add(place) }.cast()),
-        Err(ENOMEM) => add_one(offset_of!(Counters, out_of_memory) + place),
-        Err(_) => add_one(offset_of!(Counters, other) + place),
+        // SAFETY: `offset` is that of a u64 in Stages, which the pointer points to.
+        Ok(total) => atomic_add_one(unsafe { total.byte_add(offset) }.cast()),
+        Err(ENOMEM) => add_one(offset_of!(Counters, out_of_memory) + offset),
+        Err(_) => add_one(offset_of!(Counters, other) + offset),
     }
 }
 
-/// The entry under this key, a new one if need be.
+/// The value for this key, inserted if there is none.
 ///
 /// # Errors
-/// The kernel's, when there is no room, or no memory.
+/// A negative `errno` of the kernel if there is no room or no memory.
 #[inline(always)]
 fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Result<*mut Stages, i32> {
     if let Some(total) = map.get_ptr_mut(key) {
         return Ok(total);
     }
-    let none: &Stages = &NONE;
-    let inserted = map.insert(key, none, u64::from(BPF_NOEXIST));
-    // It may be there without: another processor has been faster.
+    let zero: &Stages = &ZERO;
+    let inserted = map.insert(key, zero, u64::from(BPF_NOEXIST));
+    // Looked up even after an error, since another CPU may have inserted it first.
     map.get_ptr_mut(key)
         .ok_or_else(|| inserted.err().unwrap_or(0))
 }
 
 impl Stage {
+    /// The offset of the counter in [`Stages`], in bytes.
     #[inline(always)]
-    fn place(self) -> usize {
+    fn offset(self) -> usize {
         match self {
             Self::Syn => offset_of!(Stages, syn),
             Self::Repeated => offset_of!(Stages, repeated),
@@ -267,12 +274,12 @@ impl Stage {
 
 #[inline(always)]
 fn count_wait(wait_ns: u64) {
-    if let Some(count) = WAITS.get_ptr_mut(step(wait_ns)) {
+    if let Some(count) = WAITS.get_ptr_mut(wait_entry(wait_ns)) {
         atomic_add_one(count);
     }
     if let Some(longest) = LONGEST_WAIT.get_ptr_mut(0) {
-        // An LSM program that is preempted here can overwrite what another on this processor wrote
-        // meanwhile. The user side does not go below the histogram.
+        // An LSM program that is preempted here can overwrite what another on this CPU wrote
+        // meanwhile. The user side never reports less than the histogram shows.
         // SAFETY: a pointer to an aligned value of the map, written as a whole.
         unsafe {
             if *longest < wait_ns {
@@ -282,18 +289,18 @@ fn count_wait(wait_ns: u64) {
     }
 }
 
-/// The entry of [`WAITS`] for a wait.
+/// The index of a wait's entry in [`WAITS`].
 #[inline(always)]
-fn step(wait_ns: u64) -> u32 {
-    // Less than this has no steps, and is no wait.
+fn wait_entry(wait_ns: u64) -> u32 {
+    // Shorter waits have no steps of their own, and are negligible.
     let wait = wait_ns | 1 << WAIT_STEP_BITS;
-    // Without a branch: each would double what the verifier follows.
+    // Without a branch: each would double the paths that the verifier follows.
     let exponent = 63 - wait.leading_zeros();
-    let steps = (wait >> (exponent - WAIT_STEP_BITS)) as u32 & ((1 << WAIT_STEP_BITS) - 1);
-    exponent << WAIT_STEP_BITS | steps
+    let step = (wait >> (exponent - WAIT_STEP_BITS)) as u32 & ((1 << WAIT_STEP_BITS) - 1);
+    exponent << WAIT_STEP_BITS | step
 }
 
-/// Adds one to the counter at this place in [`Counters`].
+/// Adds one to the counter at this offset in [`Counters`], in bytes.
 #[inline(always)]
 fn add_one(offset: usize) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
@@ -302,12 +309,12 @@ fn add_one(offset: usize) {
     }
 }
 
-/// One instruction, `BPF_XADD`, which every supported kernel has. The compiler offers no
-/// atomic addition for this target, and one that fetches would need Linux 5.12.
+/// Adds one with the instruction `BPF_XADD`, which every supported kernel has. The compiler offers
+/// no atomic addition for this target, and one that fetches the old value needs Linux 5.12.
 #[inline(always)]
 fn atomic_add_one(value: *mut u64) {
-    // SAFETY: the callers pass pointers into map values, which are aligned to 8 bytes, are
-    // never freed while a program runs, and are only ever added to.
+    // SAFETY: the callers pass pointers into map values, which are aligned to 8 bytes, are never
+    // freed while a program runs, and are only changed by additions.
     #[cfg(target_arch = "bpf")]
     unsafe {
         core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1_u64);

@@ -1,4 +1,4 @@
-//! The one place that reads a kernel socket.
+//! Reads kernel sockets; nothing else does.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -11,32 +11,37 @@ use crate::config::offset;
 
 /// `IPPROTO_TCP` of `include/uapi/linux/in.h`.
 const IPPROTO_TCP: u16 = 6;
-/// `IPPROTO_MPTCP` of the same file: a Multipath TCP socket, which the server accepts
-/// in the place of its first TCP subflow.
+/// `IPPROTO_MPTCP` of the same file: a Multipath TCP socket, which the server accepts instead of
+/// its first TCP subflow.
 const IPPROTO_MPTCP: u16 = 262;
 
-/// The error of a closed socket on a kernel without BTF.
+/// The error of [`Fields::local_port`] for a closed socket on a kernel without BTF; not an `errno`
+/// of the kernel.
 pub const NO_PORT: i32 = -1;
 
-/// A `struct sock *` of the kernel.
+/// A `struct sock *` of the kernel (`include/net/sock.h`).
 #[derive(Clone, Copy)]
 pub struct Socket(*const c_void);
 
-/// The fields of a socket, by the way that the program may read them.
+/// The fields of a socket. Kprobe and tracepoint programs read them with [`Copied`], LSM and fentry
+/// programs with [`Direct`].
 pub trait Fields {
-    /// A field of `struct sock_common`.
+    /// A field of `struct sock_common`, in the byte order that it has there. The offset is in bytes
+    /// and must be one that [`fit`](conn_common::SocketOffsets::fit) has checked; `T` must be valid
+    /// for any bytes.
     fn common<T: Copy>(&self, offset: u16) -> T;
 
-    /// The protocol, which lies in `struct sock`.
+    /// The protocol at this offset, in bytes, of `struct sock`: an `IPPROTO_` number in host byte
+    /// order.
     ///
     /// # Errors
-    /// The kernel's, when the memory cannot be read.
+    /// A negative `errno` of the kernel if the memory cannot be read.
     fn protocol_at(&self, offset: u16) -> Result<u16, i32>;
 
-    /// The socket itself.
+    /// The socket.
     fn socket(&self) -> Socket;
 
-    /// Whether it is a socket of an IP family.
+    /// Whether the socket's family is `AF_INET` or `AF_INET6`.
     #[inline(always)]
     fn is_ip(&self) -> bool {
         let family = self.family();
@@ -46,111 +51,117 @@ pub trait Fields {
     /// The local port of a socket of an IP family, host byte order.
     ///
     /// # Errors
-    /// The kernel's, when the memory cannot be read; [`NO_PORT`] when the port is nowhere to
-    /// be found.
+    /// Those of [`Self::kept_port`], which closed sockets need.
     #[inline(always)]
     fn local_port(&self) -> Result<u16, i32> {
-        match self.common(offset(|at| &at.num)) {
+        match self.common(offset(|offsets| &offsets.num)) {
             0 => self.kept_port(),
             port => Ok(port),
         }
     }
 
-    /// A connection that was reset while it waited is accepted all the same, closed already,
-    /// and closing has cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
-    #[inline(always)]
-    fn kept_port(&self) -> Result<u16, i32> {
-        match offset(|at| &at.sport) {
-            UNKNOWN_OFFSET => Err(NO_PORT),
-            at_sport => self.socket().read(at_sport).map(u16::from_be),
-        }
-    }
-
-    /// The protocol of a socket of an IP family.
+    /// The local port of a closed socket of an IP family, host byte order, from `inet_sport`.
+    ///
+    /// `accept` also returns a connection that was reset while it waited. It is closed, which
+    /// cleared `skc_num` (`tcp_set_state`, `inet_put_port`).
     ///
     /// # Errors
-    /// The kernel's, when the memory cannot be read.
+    /// A negative `errno` of the kernel if the memory cannot be read; [`NO_PORT`] on a kernel
+    /// without BTF.
     #[inline(always)]
-    fn protocol(&self) -> Result<Protocol, i32> {
-        match offset(|at| &at.protocol) {
-            UNKNOWN_OFFSET => Ok(Protocol(IPPROTO_TCP)),
-            at_protocol => self.protocol_at(at_protocol).map(Protocol),
+    fn kept_port(&self) -> Result<u16, i32> {
+        match offset(|offsets| &offsets.sport) {
+            UNKNOWN_OFFSET => Err(NO_PORT),
+            sport_offset => self.socket().read(sport_offset).map(u16::from_be),
         }
     }
 
-    /// Both ends of the connection of a socket of an IP family.
+    /// The protocol of a socket of an IP family; TCP on a kernel without BTF.
+    ///
+    /// # Errors
+    /// A negative `errno` of the kernel if the memory cannot be read.
+    #[inline(always)]
+    fn protocol(&self) -> Result<Protocol, i32> {
+        match offset(|offsets| &offsets.protocol) {
+            UNKNOWN_OFFSET => Ok(Protocol(IPPROTO_TCP)),
+            protocol_offset => self.protocol_at(protocol_offset).map(Protocol),
+        }
+    }
+
+    /// Both ends of the connection of a socket of an IP family. `local_port` is in host byte order,
+    /// from [`Self::local_port`].
     #[inline(always)]
     fn ends(&self, local_port: u16) -> Ends {
         let (remote_address, local_address) = if self.family() == AF_INET6 {
             (
-                self.common(offset(|at| &at.v6_daddr)),
-                self.common(offset(|at| &at.v6_rcv_saddr)),
+                self.common(offset(|offsets| &offsets.v6_daddr)),
+                self.common(offset(|offsets| &offsets.v6_rcv_saddr)),
             )
         } else {
             (
-                from_v4(self.common(offset(|at| &at.daddr))),
-                from_v4(self.common(offset(|at| &at.rcv_saddr))),
+                from_v4(self.common(offset(|offsets| &offsets.daddr))),
+                from_v4(self.common(offset(|offsets| &offsets.rcv_saddr))),
             )
         };
         Ends {
             remote_address,
             local_address,
-            remote_port: u16::from_be(self.common(offset(|at| &at.dport))),
+            remote_port: u16::from_be(self.common(offset(|offsets| &offsets.dport))),
             local_port,
-            // Read once more: of the value above the verifier knows by now what it is, and would
-            // follow both families to the end.
+            // Read again: in each branch above the verifier knows the value, and would follow both
+            // families to the end.
             family: self.family(),
         }
     }
 
-    /// The inode number of the socket's network namespace, 0 if it cannot be told.
+    /// The inode number of the socket's network namespace; 0 if it is not known.
     #[inline(always)]
     fn netns(&self) -> u32 {
-        let at_inum = offset(|at| &at.netns_inum);
-        if at_inum == UNKNOWN_OFFSET {
+        let inum_offset = offset(|offsets| &offsets.netns_inum);
+        if inum_offset == UNKNOWN_OFFSET {
             return 0;
         }
-        Socket(self.common(offset(|at| &at.net))).read_or_zero(at_inum)
+        Socket(self.common(offset(|offsets| &offsets.net))).read_or_zero(inum_offset)
     }
 
-    /// How long the connection had been established by the time `now_ns` of `CLOCK_MONOTONIC`;
-    /// [`UNKNOWN_WAIT`] if that cannot be told, as of a Multipath TCP socket, which is no
-    /// `struct tcp_sock`.
+    /// For how many nanoseconds the connection has been established at `now_ns`, nanoseconds of
+    /// `CLOCK_MONOTONIC`. [`UNKNOWN_WAIT`] if that is not known, as for a Multipath TCP socket,
+    /// which is not a `struct tcp_sock`.
     #[inline(always)]
     fn waited(&self, protocol: Protocol, now_ns: u64) -> u64 {
-        let at_established = offset(|at| &at.established);
-        if protocol.0 != IPPROTO_TCP || at_established == UNKNOWN_OFFSET {
+        let established_offset = offset(|offsets| &offsets.established);
+        if protocol.0 != IPPROTO_TCP || established_offset == UNKNOWN_OFFSET {
             return UNKNOWN_WAIT;
         }
-        // The kernel has cut the time to microseconds. 0 is before the first connection.
-        match self.socket().read_or_zero::<u64>(at_established) {
+        // The kernel truncates the time to microseconds. 0 is before any connection.
+        match self.socket().read_or_zero::<u64>(established_offset) {
             0 => UNKNOWN_WAIT,
             established_us => now_ns.saturating_sub(established_us * 1000),
         }
     }
 
-    /// `AF_INET`, `AF_INET6` or any other.
+    /// The address family, host byte order: `AF_INET`, `AF_INET6` or any other.
     #[inline(always)]
     fn family(&self) -> u16 {
-        self.common(offset(|at| &at.family))
+        self.common(offset(|offsets| &offsets.family))
     }
 }
 
-/// What a socket begins with.
+/// The first [`COMMON_BYTES`] bytes of a socket.
 pub type Common = [u64; COMMON_BYTES / 8];
 
-/// The fields of a socket that a program has only the address of: a copy of what it begins with,
-/// since one call of the helper costs more than to copy all of it does.
+/// The fields of a socket of which the program only has the address. They are in a copy of the
+/// start of the socket: a call of the helper costs more than copying all of it.
 pub struct Copied<'a> {
     socket: Socket,
     common: &'a Common,
 }
 
-/// The fields of a socket that the verifier knows to be one (`PTR_TO_BTF_ID`): they are read where
-/// they are, and the kernel sees to it that nothing happens if they are not there.
+/// The fields of a socket whose type the verifier knows (`PTR_TO_BTF_ID`). The program reads them
+/// in place; if they are not mapped, the kernel handles the fault and the value is 0.
 pub struct Direct(Socket);
 
-/// The protocol of a socket, or on a kernel without BTF that of TCP.
+/// The protocol of a socket, an `IPPROTO_` number in host byte order; TCP on a kernel without BTF.
 #[derive(Clone, Copy)]
 pub struct Protocol(u16);
 
@@ -159,18 +170,18 @@ impl Protocol {
     #[inline(always)]
     #[must_use]
     pub fn is_tcp(self) -> bool {
-        // In one look, since the verifier would follow both protocols to the end.
+        // One test, since the verifier would follow both protocols to the end.
         self.0 & !(IPPROTO_TCP ^ IPPROTO_MPTCP) == IPPROTO_TCP
     }
 }
 const _: () = assert!((IPPROTO_TCP ^ IPPROTO_MPTCP).is_power_of_two());
 
-/// The two ends of a connection, as [`conn_common::Event`] holds them.
+/// The two ends of a connection, in the form that [`conn_common::Event`] has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The client's address.
     pub remote_address: Address,
-    /// The server's address.
+    /// The address that the client connected to.
     pub local_address: Address,
     /// The client's port, host byte order.
     pub remote_port: u16,
@@ -181,29 +192,33 @@ pub struct Ends {
 }
 
 impl Socket {
-    /// None for a null pointer.
+    /// The socket at this address; `None` for a null pointer.
     #[inline(always)]
     #[must_use]
     pub fn new(sock: *const c_void) -> Option<Self> {
         (!sock.is_null()).then_some(Self(sock))
     }
 
-    /// Copies what it begins with to `place`.
+    /// Copies the start of the socket to `buffer`.
     ///
     /// # Errors
-    /// The kernel's, when the memory cannot be read.
+    /// A negative `errno` of the kernel if the memory cannot be read.
     #[inline(always)]
-    pub fn copy(self, place: &mut MaybeUninit<Common>) -> Result<Copied<'_>, i32> {
-        // SAFETY: the place has the bytes that the helper is told of; the helper checks the address
-        // and fails on one that is not mapped.
+    pub fn copy(self, buffer: &mut MaybeUninit<Common>) -> Result<Copied<'_>, i32> {
+        // SAFETY: the buffer has the bytes that are passed as its size; the helper checks the
+        // address and fails on one that is not mapped.
         let result = unsafe {
-            generated::bpf_probe_read_kernel(place.as_mut_ptr().cast(), COMMON_BYTES as u32, self.0)
+            generated::bpf_probe_read_kernel(
+                buffer.as_mut_ptr().cast(),
+                COMMON_BYTES as u32,
+                self.0,
+            )
         };
         match result {
             0 => Ok(Copied {
                 socket: self,
-                // SAFETY: the helper has written all of it.
-                common: unsafe { place.assume_init_ref() },
+                // SAFETY: the helper wrote all of it.
+                common: unsafe { buffer.assume_init_ref() },
             }),
             error => Err(error as i32),
         }
@@ -211,14 +226,14 @@ impl Socket {
 
     #[inline(always)]
     fn read<T>(self, offset: u16) -> Result<T, i32> {
-        // SAFETY: the helper checks the address and fails on one that is not mapped;
-        // every T used here (integers, words of an address, a pointer that is only
-        // read through the helper again) is valid for any bytes.
+        // SAFETY: the helper checks the address and fails on one that is not mapped; every T used
+        // here (integers, words of an address, a pointer that is only read through the helper
+        // again) is valid for any bytes.
         unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
     }
 
-    /// The same, and zero if it cannot be read, which the helper writes then
-    /// (`bpf_probe_read_kernel_common`): that takes no branch for the verifier to follow both ways.
+    /// Like [`Self::read`], but zero if the memory cannot be read: the helper writes zeros then
+    /// (`bpf_probe_read_kernel_common`), without a branch that the verifier would follow both ways.
     #[inline(always)]
     fn read_or_zero<T>(self, offset: u16) -> T {
         let mut value = MaybeUninit::<T>::uninit();
@@ -235,8 +250,8 @@ impl Socket {
 impl Fields for Copied<'_> {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
-        // SAFETY: the user side gives no offsets but those that SocketOffsets::fit, and every T
-        // used here is valid for any bytes. Volatile, so that what is read twice is, see `ends`.
+        // SAFETY: the user side only passes offsets that SocketOffsets::fit accepts, and every T
+        // used here is valid for any bytes. Volatile, so that `ends` does read the family twice.
         unsafe {
             let field = self.common.as_ptr().byte_add(usize::from(offset));
             field.cast::<T>().read_volatile()
@@ -255,8 +270,8 @@ impl Fields for Copied<'_> {
 }
 
 impl Direct {
-    /// The fields of the socket that the kernel has passed to an LSM or fentry program. Of any other
-    /// pointer the verifier refuses the program.
+    /// The fields of the socket that the kernel passed to an LSM or fentry program. The verifier
+    /// refuses a program that uses any other pointer.
     #[inline(always)]
     #[must_use]
     pub fn new(socket: Socket) -> Self {
@@ -267,8 +282,8 @@ impl Direct {
 impl Fields for Direct {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
-        // SAFETY: the verifier lets a program only read within `struct sock`, and the kernel
-        // makes zeros of what is not mapped. Volatile, since others write it.
+        // SAFETY: the verifier lets a program read only within `struct sock`, and a load from
+        // unmapped memory gives zeros. Volatile, since the kernel changes it meanwhile.
         unsafe {
             self.0
                 .0

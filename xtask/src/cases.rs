@@ -1,4 +1,4 @@
-//! The cases: real servers, clients and conn-cli on one machine, guest or not.
+//! Test cases: real servers, clients and conn-cli on one machine, in a guest or natively.
 
 mod accept;
 pub(crate) mod as_user;
@@ -61,10 +61,10 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) use outcome::{Id, Outcome, Results};
 pub(crate) use plan::{Depth, Machine, check_names, planned};
 
-/// Runs the cases of a list and says how each ended
+/// Runs the cases of a list and prints each outcome
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A file with a line `HOOK CASE` for each
+    /// File with one line `HOOK CASE` per case
     #[arg(long)]
     list: PathBuf,
     #[arg(long)]
@@ -89,12 +89,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs one case and tells how it ended.
+/// Runs one case and returns its outcome.
 pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
     let start = Instant::now();
     let run = || plan::run(id, conn_cli.to_owned(), port);
     let result = match run() {
-        Err(error) if may_be_skipped(id, &error) => {
+        Err(error) if may_have_skipped_runs(id, &error) => {
             run().map(|details| format!("{details}, after {error:#}"))
         }
         result => result,
@@ -111,13 +111,13 @@ pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
     }
 }
 
-/// Whether connections may be missing since the kernel does not always run the tracepoint (README,
-/// Limitations). It is so seldom that it does not come twice, and the outcome tells.
-fn may_be_skipped(id: &Id, error: &anyhow::Error) -> bool {
+/// Whether connections may be missing because the kernel does not always run the tracepoint
+/// (README, Limitations). This is too rare to happen twice in a row, and the outcome reports it.
+fn may_have_skipped_runs(id: &Id, error: &anyhow::Error) -> bool {
     id.hook == plan::Hook::Tracepoint.to_string() && error.is::<report::MissingConnections>()
 }
 
-/// The list as [`parse_list`] reads it.
+/// Formats the list for [`parse_list`].
 pub(crate) fn format_list(ids: &[Id]) -> String {
     ids.iter().map(|id| format!("{id}\n")).collect()
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_survives_its_file() {
+    fn list_round_trips() {
         let ids = planned(Machine::LockedDown, &[], Depth::Usual);
         assert_eq!(parse_list(&format_list(&ids)).unwrap(), ids);
         assert!(parse_list("kretprobe\n").is_err());

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: damaged records of every kind, for a while.
+//! `cargo xtask fuzz`: feeds damaged records of every kind to the parsers, for a limited time.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::command;
 use crate::workspace_root;
 
-/// The release that is installed if there is none.
+/// The release to install if there is none.
 const CARGO_FUZZ: &str = "0.13.2";
 
-/// Each target, and where real records are that it begins with.
+/// Each target, and the directories of the real records that it starts with.
 const TARGETS: [(&str, &[&str]); 6] = [
     ("strace", &["conn-cli/tests/recorded/strace"]),
     ("kernel-log", &["conn-cli/tests/recorded/kernel-log"]),
@@ -30,18 +30,18 @@ const TARGETS: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// Feed conn-cli read damaged records; says how many, and how much of the code they reached
+/// Feed damaged records to conn-cli read; prints how many, and how much of the code they reached
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long each target runs
+    /// How long each target runs, in seconds
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
 
-    /// Where chance begins, to have the same inputs again; 0: anywhere
+    /// Seed of the random generator, to repeat the same inputs; 0 chooses one
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
 
-    /// Only this target; may repeat
+    /// Run only this target; can be given several times
     #[arg(long = "target", value_name = "NAME")]
     targets: Vec<String>,
 }
@@ -51,17 +51,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(name) = args.targets.iter().find(|name| !is_known(name)) {
         bail!("there is no target {name}");
     }
-    // libFuzzer is built from its C++.
+    // libFuzzer is built from C++ sources.
     if !command::is_installed("c++") {
         command::apt_get_install(&["g++"])?;
     }
     let cargo_fuzz = cargo_fuzz()?;
     build(&cargo_fuzz)?;
-    let is_asked =
-        |name: &str| args.targets.is_empty() || args.targets.iter().any(|one| one == name);
-    for (target, seeds) in TARGETS.iter().filter(|(name, _)| is_asked(name)) {
-        let said = fuzz(&cargo_fuzz, target, seeds, args)?;
-        let figures = Figures::of(&said).context("libFuzzer did not say what it did")?;
+    let is_selected =
+        |name: &str| args.targets.is_empty() || args.targets.iter().any(|target| target == name);
+    for (target, seeds) in TARGETS.iter().filter(|(name, _)| is_selected(name)) {
+        let output = fuzz(&cargo_fuzz, target, seeds, args)?;
+        let figures = Figures::parse(&output).context("libFuzzer printed no statistics")?;
         println!(
             "fuzz {target}: {} executions, {} edges covered, {} new inputs",
             figures.executions, figures.edges, figures.inputs
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What libFuzzer says at the end.
+/// The statistics that libFuzzer prints at the end.
 #[derive(Debug, PartialEq, Eq)]
 struct Figures {
     executions: u64,
@@ -79,12 +79,12 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(said: &str) -> Option<Self> {
+    fn parse(output: &str) -> Option<Self> {
         let stat = |name: &str| {
-            let line = said.lines().find_map(|line| line.strip_prefix(name))?;
+            let line = output.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim().parse().ok()
         };
-        let covered = said
+        let covered = output
             .lines()
             .rev()
             .find_map(|line| line.split_once(" cov: "))?
@@ -97,7 +97,7 @@ impl Figures {
     }
 }
 
-/// The program, installed into `target` if need be.
+/// The path of cargo-fuzz, which is installed into `target` if necessary.
 fn cargo_fuzz() -> Result<PathBuf> {
     if command::is_installed("cargo-fuzz") {
         return Ok(PathBuf::from("cargo-fuzz"));
@@ -108,7 +108,7 @@ fn cargo_fuzz() -> Result<PathBuf> {
         eprintln!("installing cargo-fuzz {CARGO_FUZZ} into target");
         let mut install = Command::new("cargo");
         install.args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ]);
-        // The target that this workspace's configuration names is not for this.
+        // Not in this workspace, whose configuration sets a build target.
         command::run(install.arg("--root").arg(&root).current_dir("/"))?;
     }
     Ok(program)
@@ -118,21 +118,21 @@ fn build(cargo_fuzz: &Path) -> Result<()> {
     command::run(cargo(cargo_fuzz, "build").args(SANITIZER))
 }
 
-/// Those that there are want nightly Rust. Without one libFuzzer still follows the branches,
-/// and Rust still panics where C would read what is not its own.
+/// Sanitizers need nightly Rust. Without one libFuzzer still follows the branches, and Rust
+/// still panics where C would read out of bounds.
 const SANITIZER: [&str; 2] = ["--sanitizer", "none"];
 
 fn fuzz(cargo_fuzz: &Path, target: &str, seeds: &[&str], args: &Args) -> Result<String> {
     let corpus = workspace_root().join("conn-cli/fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus)
-        .with_context(|| format!("cannot make {}", corpus.display()))?;
+        .with_context(|| format!("cannot create {}", corpus.display()))?;
     let mut fuzz = cargo(cargo_fuzz, "run");
     fuzz.args(SANITIZER).arg(target).arg(&corpus);
     fuzz.args(seeds.iter().map(|seeds| workspace_root().join(seeds)));
     fuzz.arg("--");
     fuzz.arg(format!("-max_total_time={}", args.seconds));
     fuzz.arg(format!("-seed={}", args.seed));
-    // What takes longer than this for an input of this size does not end.
+    // A target that takes longer than this for an input of this size hangs.
     fuzz.args([
         "-print_final_stats=1",
         "-timeout=20",
@@ -143,15 +143,15 @@ fn fuzz(cargo_fuzz: &Path, target: &str, seeds: &[&str], args: &Args) -> Result<
         .stdin(Stdio::null())
         .output()
         .context("cannot start cargo-fuzz")?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{target} failed:\n{said}");
-    Ok(said)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{target} failed:\n{stderr}");
+    Ok(stderr)
 }
 
-fn cargo(cargo_fuzz: &Path, what: &str) -> Command {
+fn cargo(cargo_fuzz: &Path, subcommand: &str) -> Command {
     let mut command = Command::new(cargo_fuzz);
-    // As cargo would call it.
-    command.args(["fuzz", what]);
+    // The arguments with which cargo would call it.
+    command.args(["fuzz", subcommand]);
     command.current_dir(workspace_root().join("conn-cli"));
     command
 }
@@ -161,8 +161,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_are_those_of_the_end() {
-        let said = "\
+    fn figures_come_from_the_last_lines() {
+        let output = "\
 #2\tINITED cov: 100 ft: 10 corp: 1/1b\n\
 #9\tDONE   cov: 250 ft: 700 corp: 99/4096b\n\
 stat::number_of_executed_units: 12345\n\
@@ -172,7 +172,7 @@ stat::new_units_added:          67\n";
             edges: 250,
             inputs: 67,
         };
-        assert_eq!(Figures::of(said), Some(figures));
-        assert_eq!(Figures::of("error"), None);
+        assert_eq!(Figures::parse(output), Some(figures));
+        assert_eq!(Figures::parse("error"), None);
     }
 }

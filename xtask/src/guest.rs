@@ -12,29 +12,29 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::{WaitOptions, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-/// Says that PID 1 runs.
+/// Printed when PID 1 starts.
 pub(crate) const STARTED_LINE: &str = "guest: started";
 /// The last line of a guest whose cases all passed.
 pub(crate) const LAST_LINE_SUCCESS: &str = "guest: success";
-/// The last line of a guest that something failed in.
+/// The last line of a guest in which something failed.
 pub(crate) const LAST_LINE_FAILURE: &str = "guest: failure";
 
-/// Where the initramfs holds conn-cli.
+/// The path of conn-cli in the initramfs.
 pub(crate) const CONN_CLI: &str = "/bin/conn-cli";
-/// Where the initramfs holds the list of cases to run.
+/// The path of the list of cases to run in the initramfs.
 pub(crate) const CASES: &str = "/cases";
-/// Where the initramfs holds the kernel's modules, if it does; they are loaded in the
-/// order of their names.
+/// The directory of the kernel's modules in the initramfs, if it has any; they are loaded
+/// in the order of their names.
 pub(crate) const MODULES: &str = "/modules";
 
-/// Where the guest that measures has its plan.
+/// The plan of a guest for `bench live`.
 pub(crate) const BENCH: &str = "/bench";
-/// Where the guest that measures the highest rate has its plan.
+/// The plan of a guest for `bench rate`.
 pub(crate) const RATE: &str = "/rate";
-/// Where the guest that records has its script.
+/// The script of a guest for `record`.
 pub(crate) const RECORD: &str = "/record/main.sh";
 
-/// Type, place and options of what a Linux system has mounted.
+/// Type, mount point and options of the file systems to mount.
 const MOUNTS: [(&str, &str, &str); 8] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
@@ -51,7 +51,7 @@ pub(crate) fn is_init() -> bool {
     std::process::id() == 1
 }
 
-/// Runs the guest; the kernel panics if this ever returned, so it does not.
+/// Runs the guest and powers it off: if PID 1 returned, the kernel would panic.
 pub(crate) fn main() -> ExitCode {
     println!("{STARTED_LINE}");
     let last_line = match run() {
@@ -75,30 +75,30 @@ fn run() -> Result<()> {
     wait_for(task.id())
 }
 
-/// What this guest is for.
+/// The command that this guest runs.
 fn task() -> Command {
     if fs::exists(RECORD).is_ok_and(|exists| exists) {
         let mut sh = Command::new("/bin/sh");
         sh.arg(RECORD);
         return sh;
     }
-    let mut own = Command::new("/proc/self/exe");
+    let mut xtask = Command::new("/proc/self/exe");
     if fs::exists(BENCH).is_ok_and(|exists| exists) {
-        own.args(["bench-guest", "--plan", BENCH]);
+        xtask.args(["bench-guest", "--plan", BENCH]);
     } else if fs::exists(RATE).is_ok_and(|exists| exists) {
-        own.args(["bench-rate-guest", "--plan", RATE]);
+        xtask.args(["bench-rate-guest", "--plan", RATE]);
     } else {
-        own.args(["cases", "--list", CASES, "--conn-cli", CONN_CLI]);
+        xtask.args(["cases", "--list", CASES, "--conn-cli", CONN_CLI]);
     }
-    own
+    xtask
 }
 
 fn mount_all() -> Result<()> {
-    for (kind, place, options) in MOUNTS {
-        fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
+    for (kind, path, options) in MOUNTS {
+        fs::create_dir_all(path).with_context(|| format!("cannot create {path}"))?;
         let options = std::ffi::CString::new(options)?;
-        mount(kind, place, kind, MountFlags::empty(), options.as_c_str())
-            .with_context(|| format!("cannot mount {kind} on {place}"))?;
+        mount(kind, path, kind, MountFlags::empty(), options.as_c_str())
+            .with_context(|| format!("cannot mount {kind} on {path}"))?;
     }
     // Any user may write to /tmp.
     fs::create_dir_all("/tmp")?;
@@ -137,7 +137,7 @@ fn wait_for(child: u32) -> Result<()> {
         match status.exit_status() {
             Some(0) => return Ok(()),
             Some(code) => bail!("the task exited with {code}"),
-            None => bail!("the task was ended by a signal"),
+            None => bail!("the task was killed by a signal"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a contributor to conn-cli runs: `cargo xtask COMMAND`.
+//! The development tasks of conn-cli: `cargo xtask COMMAND`.
 //!
 //! One module per command; each has an `Args` for clap and a `run`.
 
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Builds, tests and measures what plain cargo cannot
+/// Builds, tests and measures what cargo alone cannot
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Xtask {

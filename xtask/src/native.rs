@@ -1,18 +1,23 @@
-//! `cargo xtask native`: the cases that need no kernel but this machine's.
+//! `cargo xtask native`: runs the cases that need only this machine's kernel.
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::cases::{Depth, Machine, Results, planned, run_one};
 use crate::command;
 use crate::vm::{self, tools};
 
-/// Present where the kernel has kprobes.
+/// Where tracefs belongs.
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Exists if the kernel has kprobes.
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 
-/// Run the cases that this machine's own kernel allows, with sudo if need be
+/// Run the cases that this machine's own kernel allows, with sudo if necessary
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The conn-cli to test, instead of the release build of this tree
@@ -28,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut as_root = command::as_root(std::env::current_exe()?);
         return command::run(as_root.arg("native").arg("--conn-cli").arg(conn_cli));
     }
+    mount_tracefs().context("cannot mount tracefs")?;
     let has_kprobes = Path::new(KPROBE_PMU).exists();
     let ids = planned(Machine::Native { has_kprobes }, &[], Depth::Usual);
     let mut results = Results::new(ids.clone());
@@ -43,7 +49,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A port that nothing listens on, in either family.
+/// Mounts tracefs for this process and its children alone, where it is not mounted.
+fn mount_tracefs() -> Result<()> {
+    if Path::new(TRACEFS).join("events").exists() {
+        return Ok(());
+    }
+    // SAFETY: this process has one thread, and a mount namespace does not affect memory.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+    mount_change("/", private)?;
+    mount("tracefs", TRACEFS, "tracefs", MountFlags::empty(), None)?;
+    Ok(())
+}
+
+/// A port without a listener, in either family.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())

@@ -1,5 +1,5 @@
-//! `cargo xtask record`: has other programs record connections, in a guest, for the
-//! tests of what reads such records. The server's own count is the truth.
+//! `cargo xtask record`: makes other programs record connections in a guest, for the
+//! tests of `conn-cli read`. The server's own count is the expected result.
 
 pub(crate) mod connect;
 mod convert;
@@ -19,7 +19,7 @@ use crate::vm::qemu::{self, End, Guest, Processors};
 use crate::vm::root::{Recipe, Root};
 use crate::{command, guest, workspace_root};
 
-/// How long the guest may take; it needs some five minutes.
+/// How long the guest may take; it needs about five minutes.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// The Debian with the programs whose output is recorded.
@@ -40,7 +40,7 @@ const ROOT: Recipe = Recipe {
     prepare: None,
 };
 
-/// What the guest runs.
+/// The guest's scripts.
 const SCRIPTS: [(&str, &str); 6] = [
     ("main.sh", include_str!("record/guest/main.sh")),
     ("session.sh", include_str!("record/guest/session.sh")),
@@ -50,7 +50,7 @@ const SCRIPTS: [(&str, &str); 6] = [
     ("kernel-log.sh", include_str!("record/guest/kernel-log.sh")),
 ];
 
-/// Record, in a guest, what strace, tcpdump and the kernel's log tell of connections
+/// Record connections with strace, tcpdump and the kernel's log, in a guest
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -63,14 +63,14 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
 
     let initramfs = directory.join("initramfs");
     root.write_initramfs(&initramfs, scripts()?)?;
-    let brought_back = directory.join("recorded.tar.gz");
+    let tarball = directory.join("recorded.tar.gz");
     let guest = Guest {
         kernel: &root.kernel,
         initramfs: &initramfs,
         arguments: "log_buf_len=4M",
         processors: Processors::Two,
         memory: 2048,
-        brought_back: Some(&brought_back),
+        second_serial: Some(&tarball),
         log: &directory.join("console.log"),
         limit: GUEST_LIMIT,
     };
@@ -90,16 +90,16 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
     }
     fs::create_dir(&recorded)?;
     let mut tar = Command::new("tar");
-    tar.arg("-xzf").arg(&brought_back).arg("-C").arg(&recorded);
+    tar.arg("-xzf").arg(&tarball).arg("-C").arg(&recorded);
     command::run(&mut tar)?;
     finish(&recorded)
 }
 
-/// The part of the initramfs that is ours.
+/// The part of the initramfs with the scripts.
 fn scripts() -> Result<Archive> {
     let mut archive = Archive::new();
     let script = Path::new(guest::RECORD).strip_prefix("/")?;
-    let directory = script.parent().context("the script lies in no directory")?;
+    let directory = script.parent().context("the script has no directory")?;
     archive.directory(&directory.to_string_lossy())?;
     for (name, text) in SCRIPTS {
         archive.file(&directory.join(name).to_string_lossy(), text)?;
@@ -107,7 +107,7 @@ fn scripts() -> Result<Archive> {
     Ok(archive)
 }
 
-/// Makes what else there is to make of the recordings, and puts them into the tree.
+/// Adds converted captures and the index to the recordings, and copies them into the tree.
 fn finish(recorded: &Path) -> Result<()> {
     let (files, truth) = (recorded.join("out"), recorded.join("truth"));
     let converted = convert::all(&files.join("packets"))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that is tested, in one command.
+//! `cargo xtask test`: runs all tests with one command.
 
 use std::process::Command;
 use std::time::Instant;
@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 
 use crate::{command, vm};
 
-/// Run all tests: of the crates, of the eBPF objects, on this machine, in guests, damaged input
+/// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run what is too heavy for each change, too
+    /// Also run cases that are too heavy to run for each change
     #[arg(long)]
     all: bool,
 }
@@ -48,11 +48,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.finish()
 }
 
-/// For each target: it is to show that they work, and what is easily found. What is not, such
-/// a test is not to find on one day and miss on another, so the seed is given.
+/// For each target: enough to show that it works, and to find what is easily found. The seed is
+/// fixed, so that the test does not find on one day what it misses on another.
 const FUZZ_SECONDS: &str = "5";
 
-/// This xtask as a command.
+/// A command that runs this xtask.
 fn xtask() -> Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }

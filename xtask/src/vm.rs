@@ -28,45 +28,42 @@ pub(crate) use kernels::Line;
 use qemu::End;
 pub(crate) use qemu::Processors;
 
-/// How long a guest may take with all its cases.
+/// How long a guest may take for all its cases.
 const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// What a guest gets, in MiB.
+/// The memory of a guest, in MiB.
 const GUEST_MEMORY: u32 = 1024;
 
-/// The kernel that is also run locked down.
+/// The kernel that also runs locked down.
 const LOCKED_DOWN: Line = Line::V6_1;
 
 /// Run the cases in guests with Debian's kernels, under QEMU
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A kernel to run them on, all by default; may be given several times
+    /// Run on this kernel only; can be given several times
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<Line>,
-    /// A case to run, all by default; may be given several times
+    /// Run this case only; can be given several times
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
-    /// Run what is too heavy for each change, too
+    /// Also run cases that are too heavy to run for each change
     #[arg(long)]
     all: bool,
     /// A static conn-cli to test, instead of the release build of this tree
     #[arg(long, value_name = "PATH")]
     conn_cli: Option<PathBuf>,
-    /// Guests to run at the same time, each on one processor
+    /// Number of guests to run at the same time, each on one processor
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
 }
 
 impl Args {
     fn depth(&self) -> Depth {
-        match self.all {
-            true => Depth::All,
-            false => Depth::Usual,
-        }
+        if self.all { Depth::All } else { Depth::Usual }
     }
 }
 
-/// Two, where there are two processors; more would want more memory.
+/// Two, if there are two processors; more would need more memory.
 fn default_jobs() -> usize {
     thread::available_parallelism().map_or(1, |processors| processors.get().min(2))
 }
@@ -92,7 +89,7 @@ impl Job {
     fn arguments(&self) -> &'static str {
         match self.machine {
             Machine::LockedDown => "lockdown=confidentiality",
-            // It has no other way, and its own is the lazy one.
+            // It is always preemptible, by default with lazy preemption.
             Machine::Preemptible(Line::Newest, _) => "",
             Machine::Preemptible(..) => "preempt=full",
             _ => "",
@@ -123,12 +120,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     summarise(&results)
 }
 
-/// Where the conn-cli is that guests get: the one that was asked for, or it is built.
-pub(crate) fn conn_cli(asked: Option<&Path>) -> Result<PathBuf> {
-    asked.map_or_else(build_conn_cli, |path| Ok(path.to_owned()))
+/// The path of the conn-cli to test: the given one, or the release build of this tree.
+pub(crate) fn conn_cli(path: Option<&Path>) -> Result<PathBuf> {
+    path.map_or_else(build_conn_cli, |path| Ok(path.to_owned()))
 }
 
-/// Builds conn-cli as it is released, and returns where it is.
+/// Builds conn-cli as it is released, and returns its path.
 pub(crate) fn build_conn_cli() -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--release", "--package", "conn-cli"]);
@@ -149,7 +146,7 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// The boots that have something to run.
+/// The boots that have cases to run.
 fn jobs(kernels: Vec<Kernel>, args: &Args) -> VecDeque<Job> {
     let mut jobs = VecDeque::new();
     for kernel in kernels {
@@ -160,7 +157,7 @@ fn jobs(kernels: Vec<Kernel>, args: &Args) -> VecDeque<Job> {
         if kernel.line != Line::V5_10 {
             machines.push(Machine::Preemptible(kernel.line, Processors::One));
         }
-        // The newest one is preemptible as it is.
+        // The newest kernel is preemptible by default.
         if matches!(kernel.line, Line::V6_1 | Line::V6_12) {
             machines.push(Machine::Preemptible(kernel.line, Processors::Two));
         }
@@ -190,11 +187,11 @@ pub(crate) fn programs(conn_cli: &Path) -> Result<Vec<u8>> {
 /// This program, which is PID 1 of each guest.
 fn init() -> Result<Vec<u8>> {
     let init = fs::read(std::env::current_exe()?).context("cannot read xtask")?;
-    // Debug information is most of it, and the guest would take its time to unpack it.
+    // Most of it is debug information, which the guest would take long to unpack.
     strip_debug(&init)
 }
 
-/// Writes what a guest boots from: what all share, what is its own, and its kernel's modules and
+/// Writes what a guest boots from: the shared part, its own part, and its kernel's modules and
 /// configuration.
 pub(crate) fn write_initramfs(
     path: &Path,
@@ -204,7 +201,7 @@ pub(crate) fn write_initramfs(
 ) -> Result<()> {
     let modules = guest::MODULES.trim_start_matches('/');
     own.directory(modules)?;
-    for (name, content) in modules::kept(&kernel.modules)? {
+    for (name, content) in modules::cached(&kernel.modules)? {
         own.file(&format!("{modules}/{name}"), content)?;
     }
     own.directory("boot")?;
@@ -214,7 +211,7 @@ pub(crate) fn write_initramfs(
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Runs the jobs, so many at a time.
+/// Runs the jobs, `args.jobs` at a time.
 fn run_jobs(
     jobs: VecDeque<Job>,
     programs: &[u8],
@@ -234,11 +231,11 @@ fn run_jobs(
             .map(|_| {
                 scope.spawn(|| -> Result<()> {
                     while let Some(job) = next() {
-                        let (results, trouble) = run_job(&job, programs, args, directory)?;
+                        let (results, problem) = run_job(&job, programs, args, directory)?;
                         finished
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
-                            .push((job.name(), results, trouble));
+                            .push((job.name(), results, problem));
                     }
                     Ok(())
                 })
@@ -253,7 +250,7 @@ fn run_jobs(
         .unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Boots one guest, once more if it never reached PID 1, and collects what it tells.
+/// Boots one guest, once more if it never reached PID 1, and collects its results.
 fn run_job(
     job: &Job,
     programs: &[u8],
@@ -272,7 +269,7 @@ fn run_job(
         arguments: job.arguments(),
         processors: job.processors(),
         memory: GUEST_MEMORY,
-        brought_back: None,
+        second_serial: None,
         log: &directory.join(format!("{name}.log")),
         limit: GUEST_LIMIT,
     };
@@ -293,28 +290,28 @@ fn run_job(
     }
     println!("{name} ended after {:.0} s", start.elapsed().as_secs_f64());
     let log = guest.log.display();
-    let trouble = match end {
+    let problem = match end {
         End::Success => None,
-        End::Failure => Some(format!("PID 1 tells of a failure; see {log}")),
+        End::Failure => Some(format!("PID 1 reported a failure; see {log}")),
         End::NoInit => Some(format!("never reached PID 1; see {log}")),
         End::Died(why) => Some(format!("{why}; see {log}")),
     };
-    Ok((results, trouble))
+    Ok((results, problem))
 }
 
-/// Tells how each guest fared; an error unless every case of each ran and passed.
+/// Prints the results of each guest; an error unless every case in each ran and passed.
 fn summarise(results: &[(String, Results, Option<String>)]) -> Result<()> {
     let mut all_passed = !results.is_empty();
     println!();
-    for (name, results, trouble) in results {
+    for (name, results, problem) in results {
         println!("{name}: {results}");
         for id in results.did_not_run() {
             println!("{name} {id} DID NOT RUN");
         }
-        if let Some(trouble) = trouble {
-            println!("{name}: {trouble}");
+        if let Some(problem) = problem {
+            println!("{name}: {problem}");
         }
-        all_passed &= results.all_passed() && trouble.is_none();
+        all_passed &= results.all_passed() && problem.is_none();
     }
     if !all_passed {
         bail!("not every case ran and passed in every guest");

@@ -1,4 +1,4 @@
-//! Any bytes as whatever they are taken for.
+//! Any bytes, in whichever format they are recognised as.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

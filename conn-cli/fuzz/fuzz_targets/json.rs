@@ -1,4 +1,4 @@
-//! Any bytes as JSON Lines of conn-cli.
+//! Any bytes, read as JSON Lines of conn-cli.
 #![no_main]
 
 use conn_cli::read::Format;

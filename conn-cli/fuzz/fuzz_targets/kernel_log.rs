@@ -1,4 +1,4 @@
-//! Any bytes as a kernel log.
+//! Any bytes, read as a kernel log.
 #![no_main]
 
 use conn_cli::read::Format;

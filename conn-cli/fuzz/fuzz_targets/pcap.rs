@@ -1,4 +1,4 @@
-//! Any bytes as a capture.
+//! Any bytes, read as a pcap or pcapng file.
 #![no_main]
 
 use conn_cli::read::Format;

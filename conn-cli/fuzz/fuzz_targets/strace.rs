@@ -1,4 +1,4 @@
-//! Any bytes as what strace prints.
+//! Any bytes, read as the output of strace.
 #![no_main]
 
 use conn_cli::read::Format;

@@ -1,4 +1,4 @@
-//! Any bytes as what tcpdump prints.
+//! Any bytes, read as the output of tcpdump.
 #![no_main]
 
 use conn_cli::read::Format;

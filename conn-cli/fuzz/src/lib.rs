@@ -1,4 +1,4 @@
-//! What holds of any input, however it is damaged.
+//! Invariants that hold for any input, however damaged.
 
 use std::io::{self, Read};
 
@@ -9,14 +9,14 @@ use conn_cli::{
     read::{Format, merge::MergeOptions, reader::ReadError, summarise},
 };
 
-/// Reads `data` at once and in small parts: nothing panics, and the result is the same.
+/// Reads `data` at once and in small parts: neither panics, and both give the same result.
 pub fn check(format: Option<Format>, data: &[u8]) {
-    // The first two bytes choose what is asked, and how much comes at once.
-    let [flags, most] = [0, 1].map(|at| data.get(at).copied().unwrap_or(0));
+    // The first two bytes choose the options and the length of the parts.
+    let [flags, part] = [0, 1].map(|index| data.get(index).copied().unwrap_or(0));
     let (whole, end) = summary(format, flags, data);
-    let most = usize::from(most) + 1;
-    let (parts, end_of_parts) = summary(format, flags, Parts { data, most });
-    // How much a decoder gives before it notices damage is its own affair.
+    let max_len = usize::from(part) + 1;
+    let (parts, end_of_parts) = summary(format, flags, Parts { data, max_len });
+    // How much a decoder returns before it notices damage may depend on the size of the reads.
     let is_damaged = [&end, &end_of_parts].contains(&&End::Damaged);
     if format.is_some() || !is_damaged {
         assert_eq!((whole, end), (parts, end_of_parts));
@@ -27,19 +27,20 @@ pub fn check(format: Option<Format>, data: &[u8]) {
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Whole,
-    /// The findings say why.
+    /// The findings are the error.
     Refused,
     Unknown,
     Damaged,
 }
 
-/// What was found, as text that can be compared.
+/// What was counted, or why not, as text that can be compared; and how reading ended.
 fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End) {
     let is_set = |bit: u8| flags >> bit & 1 == 1;
     let options = MergeOptions {
-        ports: match is_set(0) {
-            true => "80,8080".parse().expect("these are ports"),
-            false => PortSet::all(),
+        ports: if is_set(0) {
+            "80,8080".parse().expect("the ports are valid")
+        } else {
+            PortSet::all()
         },
         filter: EndsFilter {
             local: is_set(6).then_some([192, 0, 2, 1].into()),
@@ -60,22 +61,25 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
     let findings = match findings {
         Ok((tally, discrepancies, stats)) => {
             let connections = tally.connections();
-            format!("{connections} {:?} {discrepancies:?} {stats:?}", tally.ranked())
+            format!(
+                "{connections} {:?} {discrepancies:?} {stats:?}",
+                tally.ranked()
+            )
         }
         Err(error) => format!("{error:#}"),
     };
     (findings, end)
 }
 
-/// Gives at most so many bytes at a time, as a pipe does.
+/// A reader that returns at most `max_len` bytes at a time, as a pipe does.
 struct Parts<'a> {
     data: &'a [u8],
-    most: usize,
+    max_len: usize,
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = self.most.min(buffer.len());
-        self.data.read(&mut buffer[..most])
+        let length = self.max_len.min(buffer.len());
+        self.data.read(&mut buffer[..length])
     }
 }

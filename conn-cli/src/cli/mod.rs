@@ -29,7 +29,7 @@ const EXIT_STATUS: &str =
     after_help = EXIT_STATUS,
 )]
 pub struct Args {
-    /// Something else than to trace.
+    /// A command other than tracing.
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -57,7 +57,7 @@ pub enum Command {
 }
 
 impl Args {
-    /// The arguments of this process; with wrong ones it ends.
+    /// Parses the arguments of this process, and exits if they are wrong.
     #[must_use]
     pub fn from_env() -> Self {
         let args = Self::parse();
@@ -68,10 +68,10 @@ impl Args {
         args
     }
 
-    /// Checks what depends on several options.
+    /// Checks whether the options go together.
     ///
     /// # Errors
-    /// What does not go together, and why.
+    /// Which options do not go together, and why.
     pub fn check(&self) -> Result<(), String> {
         match &self.command {
             Some(Command::Read(read)) => read.check(),

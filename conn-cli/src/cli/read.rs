@@ -26,7 +26,7 @@ pub struct ReadArgs {
     #[arg(long, help_heading = RECORDS)]
     pub strict: bool,
 
-    /// Count a SYN that was sent again as one more connection
+    /// Count a retransmitted SYN as one more connection
     #[arg(long, help_heading = RECORDS)]
     pub every_packet: bool,
 
@@ -39,15 +39,15 @@ pub struct ReadArgs {
     #[arg(short, long, action = ArgAction::HelpShort)]
     help: Option<bool>,
 
-    /// What only live tracing can do.
+    /// Options that only live tracing supports.
     #[command(flatten)]
     live_only: LiveOnly,
 }
 
 const RECORDS: &str = "Records";
 
-/// The options of live tracing that are refused here, each with the reason: those with a value
-/// when that is parsed, the others by [`ReadArgs::check`].
+/// Options of live tracing that `read` refuses with a reason: those with a value when it is
+/// parsed, the others by [`ReadArgs::check`].
 #[derive(Debug, clap::Args)]
 struct LiveOnly {
     #[arg(long, hide = true, value_parser = stage)]
@@ -77,7 +77,7 @@ struct LiveOnly {
 }
 
 const ONE_STAGE: &str =
-    "a record is of one stage: packets and logs tell of SYNs, strace of accepts";
+    "a record is of one stage: packets and logs show SYNs, strace shows accepts";
 const NO_KERNEL: &str = "records come from files, not from this kernel";
 
 fn stage(_: &str) -> Result<String, &'static str> {
@@ -89,11 +89,11 @@ fn kernel(_: &str) -> Result<String, &'static str> {
 }
 
 fn task(_: &str) -> Result<String, &'static str> {
-    Err("records do not tell, or only in part, who accepted; only live tracing knows")
+    Err("records do not show, or only in part, who accepted; only live tracing knows")
 }
 
 fn namespace(_: &str) -> Result<String, &'static str> {
-    Err("records do not tell the network namespace; only live tracing knows")
+    Err("records do not show the network namespace; only live tracing knows")
 }
 
 fn memory(_: &str) -> Result<String, &'static str> {

@@ -100,7 +100,7 @@ const SUMMARY: &str = "Summary";
 const END: &str = "End";
 
 impl ShowArgs {
-    /// All ports that were asked for.
+    /// The requested ports.
     #[must_use]
     pub fn port_set(&self) -> PortSet {
         match self.ports[..] {
@@ -109,7 +109,7 @@ impl ShowArgs {
         }
     }
 
-    /// Which connections were asked for besides.
+    /// The requested clients, local address and family.
     #[must_use]
     pub fn filter(&self) -> EndsFilter {
         EndsFilter {
@@ -138,8 +138,7 @@ impl ShowArgs {
         }
     }
 
-    /// Whether each connection is to have a line, if it is not one of those that `--new` leaves
-    /// out.
+    /// Whether each connection gets a line, except those that `--new` leaves out.
     #[must_use]
     pub fn wants_lines(&self) -> bool {
         !self.quiet && self.interval.is_none()

@@ -24,7 +24,7 @@ fn ports_may_repeat_and_default_to_all() {
 }
 
 #[test]
-fn read_has_its_options_after_its_name() {
+fn read_takes_options_after_the_subcommand() {
     let args = parse(&["read", "-q", "--port", "80", "a", "-"]).unwrap();
     let Some(Command::Read(read)) = args.command else {
         panic!("no command");
@@ -32,12 +32,12 @@ fn read_has_its_options_after_its_name() {
     assert!(read.show.quiet);
     assert_eq!(read.show.port_set().to_string(), "port 80");
     assert_eq!(read.files, [PathBuf::from("a"), PathBuf::from("-")]);
-    // Else they would silently not be obeyed.
+    // Otherwise they would be silently ignored.
     assert!(parse(&["--port", "80", "read", "a"]).is_err());
 }
 
 #[test]
-fn stages() {
+fn event_and_funnel_choose_the_stages() {
     let stages = |args: &[&str]| Vec::from_iter(parse(args).unwrap().trace.stages());
     assert_eq!(stages(&[]), [Stage::Accepted]);
     assert_eq!(
@@ -48,13 +48,13 @@ fn stages() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_with_the_reason() {
+fn invalid_options_are_refused_with_a_reason() {
     for (args, reason) in [
         ("--funnel --event syn", "cannot be used with"),
         ("--funnel --pid 7", "who accepts"),
         ("--event syn --by user", "who accepts"),
         ("-i lo", "about SYNs"),
-        ("--event syn --probe fentry", "a way to see accepted"),
+        ("--event syn --probe fentry", "does not include"),
         ("-4 -6", "cannot be used with"),
         ("--json --time iso", "cannot be used with"),
         ("--interval 10s --new", "cannot be used with"),
@@ -63,8 +63,14 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ("--from 10.0.0.0/40", "give an address"),
         ("--by pid", "give address"),
         ("--pid 0", "not in 1.."),
-        ("--probe tracepoint --pid 7", "does not know who accepts"),
-        ("--probe tracepoint --by user", "does not know who accepts"),
+        (
+            "--probe tracepoint --pid 7",
+            "does not know the accepting process",
+        ),
+        (
+            "--probe tracepoint --by user",
+            "does not know the accepting process",
+        ),
         ("--comm a-name-that-is-too-long", "1 to 15 bytes"),
         ("--netns blue", "a process id"),
         ("--uid no-such-user", "/etc/passwd"),
@@ -74,20 +80,20 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
     }
 }
 
-/// Each option of live tracing is one of `read`, too, or `read` says why it is not.
+/// `read` supports each option of live tracing, or refuses it with a reason.
 #[test]
 fn read_takes_or_refuses_every_option() {
     let live = Args::command();
     let read = live.find_subcommand("read").unwrap();
-    let works_without_reason = ["help", "version"];
+    let exempt = ["help", "version"];
     for option in live.get_arguments() {
         let name = option.get_id().as_str();
-        if works_without_reason.contains(&name) {
+        if exempt.contains(&name) {
             continue;
         }
-        let same = read.get_arguments().find(|same| same.get_id() == name);
-        let same = same.unwrap_or_else(|| panic!("read knows nothing of {name}"));
-        if !same.is_hide_set() {
+        let counterpart = read.get_arguments().find(|option| option.get_id() == name);
+        let counterpart = counterpart.unwrap_or_else(|| panic!("read knows nothing of {name}"));
+        if !counterpart.is_hide_set() {
             continue;
         }
         let mut args = vec!["read".to_owned(), format!("--{}", name.replace('_', "-"))];

@@ -76,7 +76,7 @@ pub struct TraceArgs {
 const STAGES: &str = "Stages of a connection";
 const LIMITS: &str = "Limits and diagnostics";
 
-/// What the user wants hooked.
+/// The hook that the user chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Probe {
     /// The first of the following that is exact here, else the first that works
@@ -93,7 +93,7 @@ pub enum Probe {
 }
 
 impl TraceArgs {
-    /// The stages that were asked for.
+    /// The requested stages.
     #[must_use]
     pub fn stages(&self) -> BTreeSet<Stage> {
         match (self.funnel, &self.event[..]) {
@@ -103,7 +103,7 @@ impl TraceArgs {
         }
     }
 
-    /// Which of the connections that are accepted were asked for.
+    /// The requested filter on the accepting task.
     #[must_use]
     pub fn task(&self) -> TaskFilter {
         TaskFilter {
@@ -114,10 +114,10 @@ impl TraceArgs {
         }
     }
 
-    /// The hooks that can see what is asked for, best first.
+    /// The hooks that can see the requested connections, best first.
     ///
     /// # Errors
-    /// What does not go together.
+    /// Which options do not go together.
     pub fn candidates(&self) -> Result<Vec<Backend>, String> {
         candidates(self.probe, &self.stages(), self.needs_task())
     }

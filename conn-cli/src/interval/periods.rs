@@ -1,4 +1,4 @@
-//! The intervals of a run: live ones go by the clock, those of records by the records' times.
+//! The intervals of a run: live ones follow the clock, those of records the records' times.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{Interval, Intervals};
 use crate::connection::{Connection, When};
 
-/// How late a connection may arrive and still be in its interval.
+/// How late a connection may arrive and still count in its interval.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// Where `--interval` counts.
+/// Counts connections for `--interval`.
 #[derive(Clone, Debug)]
 pub struct Periods {
     length: Duration,
     zone: TimeZone,
     is_live: bool,
-    /// Of records they begin with the first one.
+    /// For records, None before the first one.
     intervals: Option<Intervals>,
-    /// Connections that are in no interval, since their time is no moment.
+    /// Connections that are in no interval, since they have no usable timestamp.
     undated: u64,
-    /// Records that are in a later interval than their own, which was over when they came.
+    /// Records that count in a later interval than their own, which had already ended.
     early: u64,
-    /// Connections that could not be reported, and are in an interval.
+    /// Connections that could not be reported, and are already in an interval.
     lost: u64,
 }
 
 impl Periods {
-    /// Those of a live run that began then.
+    /// The intervals of a live run that began at this time.
     #[must_use]
     pub fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
         let intervals = Intervals::begin(length, begun, zone.clone());
@@ -38,7 +38,7 @@ impl Periods {
         }
     }
 
-    /// Those of records.
+    /// The intervals of records.
     #[must_use]
     pub fn for_records(length: Duration, zone: TimeZone) -> Self {
         Self {
@@ -52,45 +52,45 @@ impl Periods {
         }
     }
 
-    /// What is wrong with the intervals.
+    /// Which connections are not in their interval, as sentences for the diagnostics.
     pub fn discrepancies(&self) -> impl Iterator<Item = String> {
         let undated = (self.undated > 0).then(|| {
             format!(
-                "{} of them are in no interval, since their times are no moments",
+                "{} of them are in no interval because they have no usable timestamp",
                 self.undated
             )
         });
         let early = (self.early > 0).then(|| {
             format!(
-                "{} of them are in a later interval than their own, since the records are not in \
-                 the order of their times",
+                "{} of them are in a later interval than their own because the records are not \
+                 sorted by time",
                 self.early
             )
         });
         undated.into_iter().chain(early)
     }
 
-    /// Counts a connection, and gives the intervals that are over by its time.
+    /// Counts a connection, and returns the intervals that have ended by its time.
     pub fn add(&mut self, connection: &Connection) -> Vec<Interval> {
         let When::At(time) = connection.time else {
             self.undated += 1;
             return Vec::new();
         };
-        let begin = || Intervals::around(self.length, time, self.zone.clone());
+        let begin = || Intervals::containing(self.length, time, self.zone.clone());
         let intervals = self.intervals.get_or_insert_with(begin);
-        let over = match self.is_live {
-            // Also live: many come at once when output had stalled.
-            true => time
-                .checked_sub(GRACE)
-                .map_or(Vec::new(), |time| intervals.roll(time)),
-            false => intervals.roll(time),
+        let ended = if self.is_live {
+            // Needed live too: many connections come at once after output has stalled.
+            time.checked_sub(GRACE)
+                .map_or(Vec::new(), |time| intervals.roll(time))
+        } else {
+            intervals.roll(time)
         };
         self.early += u64::from(!self.is_live && time < intervals.start());
         intervals.add(time, &connection.remote);
-        over
+        ended
     }
 
-    /// How long until an interval is over.
+    /// How long until the current interval of a live run can be shown.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         let end = self.intervals.as_ref().filter(|_| self.is_live)?.end();
@@ -98,8 +98,8 @@ impl Periods {
         Some(Duration::try_from(left).unwrap_or_default() + GRACE)
     }
 
-    /// The intervals of a live run that are over. `lost`: how many connections the kernel has
-    /// counted so far that could not be reported.
+    /// The intervals of a live run that have ended. `lost` is how many connections the kernel has
+    /// counted so far but could not report.
     pub fn roll(&mut self, lost: u64) -> Vec<Interval> {
         let Some(intervals) = &mut self.intervals else {
             return Vec::new();

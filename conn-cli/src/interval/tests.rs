@@ -4,7 +4,7 @@ const LENGTH: Duration = Duration::from_secs(10);
 
 /// Milliseconds after 2026-11-22T14:25:30Z.
 fn at(millis: i64) -> Timestamp {
-    moment(1_795_357_530_000 + millis)
+    timestamp(1_795_357_530_000 + millis)
 }
 
 fn client(number: u8) -> Host {
@@ -16,10 +16,10 @@ fn live(now: i64) -> Intervals {
 }
 
 fn records(first: i64) -> Intervals {
-    Intervals::around(LENGTH, at(first), TimeZone::UTC)
+    Intervals::containing(LENGTH, at(first), TimeZone::UTC)
 }
 
-/// Where each begins, and how many connections it has.
+/// The start and the number of connections of each.
 fn counts(intervals: &[Interval]) -> Vec<(i64, u64)> {
     let since = |interval: &Interval| millis(interval.start) - millis(at(0));
     let counts = intervals
@@ -29,7 +29,7 @@ fn counts(intervals: &[Interval]) -> Vec<(i64, u64)> {
 }
 
 #[test]
-fn the_first_and_the_last_are_partial() {
+fn first_and_last_interval_are_partial() {
     let mut intervals = live(7_482);
     intervals.add(at(8_000), &client(1));
     assert_eq!(intervals.roll(at(9_999)), []);
@@ -46,7 +46,7 @@ fn the_first_and_the_last_are_partial() {
 }
 
 #[test]
-fn one_that_is_whole_is_not_partial() {
+fn whole_interval_is_not_partial() {
     let intervals = live(10_000);
     let last = intervals.finish(at(20_000));
     assert_eq!(counts(&last), [(10_000, 0)]);
@@ -56,7 +56,7 @@ fn one_that_is_whole_is_not_partial() {
 }
 
 #[test]
-fn who_made_how_many() {
+fn clients_and_the_busiest_are_counted() {
     let mut intervals = records(0);
     for number in [9, 10, 3, 10, 9, 7] {
         intervals.add(at(1), &client(number));
@@ -75,13 +75,13 @@ fn who_made_how_many() {
 }
 
 #[test]
-fn empty_ones_are_given_too() {
+fn empty_intervals_are_returned_too() {
     let mut intervals = records(0);
     intervals.add(at(0), &client(1));
-    let over = intervals.roll(at(35_000));
-    assert_eq!(counts(&over), [(0, 1), (10_000, 0), (20_000, 0)]);
-    assert_eq!(over[1].busiest, None);
-    assert_eq!(over[1].rate(), 0.0);
+    let ended = intervals.roll(at(35_000));
+    assert_eq!(counts(&ended), [(0, 1), (10_000, 0), (20_000, 0)]);
+    assert_eq!(ended[1].busiest, None);
+    assert_eq!(ended[1].rate(), 0.0);
     intervals.add(at(35_000), &client(1));
     let last = intervals.finish_whole().unwrap();
     assert_eq!(counts(&[last]), [(30_000, 1)]);
@@ -89,20 +89,20 @@ fn empty_ones_are_given_too() {
 }
 
 #[test]
-fn a_connection_that_comes_before_the_end_is_told_is_of_the_next() {
+fn connection_after_the_end_counts_in_the_next_interval() {
     let mut intervals = live(0);
     intervals.add(at(9_999), &client(1));
     intervals.add(at(10_000), &client(2));
     assert_eq!(intervals.roll(at(9_970)), []);
     intervals.add(at(9_999), &client(3));
-    let over = intervals.roll(at(10_001));
-    assert_eq!(counts(&over), [(0, 2)]);
-    assert_eq!(over[0].busiest, Some((client(1), 1)));
+    let ended = intervals.roll(at(10_001));
+    assert_eq!(counts(&ended), [(0, 2)]);
+    assert_eq!(ended[0].busiest, Some((client(1), 1)));
     assert_eq!(counts(&intervals.finish(at(20_000))), [(10_000, 1)]);
 }
 
 #[test]
-fn the_end_comes_with_all_that_is_left() {
+fn finish_returns_all_remaining_connections() {
     let mut intervals = live(0);
     intervals.add(at(10_010), &client(1));
     let last = intervals.clone().finish(at(10_020));
@@ -112,7 +112,7 @@ fn the_end_comes_with_all_that_is_left() {
 }
 
 #[test]
-fn what_is_earlier_is_of_the_current_one() {
+fn earlier_connections_count_in_the_current_interval() {
     let mut intervals = live(20_000);
     intervals.add(at(19_000), &client(1));
     assert_eq!(intervals.roll(at(-3_600_000)), []);
@@ -123,15 +123,15 @@ fn what_is_earlier_is_of_the_current_one() {
 }
 
 #[test]
-fn a_leap_of_years_is_one_row() {
+fn jump_of_years_is_one_row() {
     let mut intervals = records(0);
     intervals.add(at(0), &client(1));
     let years = 9 * 365 * 24 * 3_600_000;
-    let over = intervals.roll(at(years + 5_000));
-    assert_eq!(over.len(), MAX_EMPTY_ROWS + 2);
-    let all = years.unsigned_abs() / 10_000;
-    let (last, shown) = over.split_last().unwrap();
-    assert_eq!(last.skipped_empty + shown.len() as u64, all);
+    let ended = intervals.roll(at(years + 5_000));
+    assert_eq!(ended.len(), MAX_EMPTY_ROWS + 2);
+    let skipped = years.unsigned_abs() / 10_000;
+    let (last, shown) = ended.split_last().unwrap();
+    assert_eq!(last.skipped_empty + shown.len() as u64, skipped);
     assert_eq!(last.start, at(shown.len() as i64 * 10_000));
     assert_eq!(last.start + last.length, at(years));
     assert!(shown.iter().all(|interval| interval.skipped_empty == 0));
@@ -141,33 +141,33 @@ fn a_leap_of_years_is_one_row() {
 }
 
 #[test]
-fn a_leap_skips_nothing_that_waits() {
+fn jump_skips_no_pending_connection() {
     let mut intervals = records(0);
     intervals.add(at(10_000), &client(1));
     intervals.add_lost(1);
-    let over = intervals.roll(at(9 * 365 * 24 * 3_600_000));
-    assert_eq!(counts(&over[..3]), [(0, 1), (10_000, 1), (20_000, 0)]);
-    let sum: u64 = over.iter().map(|interval| interval.connections).sum();
+    let ended = intervals.roll(at(9 * 365 * 24 * 3_600_000));
+    assert_eq!(counts(&ended[..3]), [(0, 1), (10_000, 1), (20_000, 0)]);
+    let sum: u64 = ended.iter().map(|interval| interval.connections).sum();
     assert_eq!(sum, 2);
 }
 
 #[test]
-fn the_ends_of_time_are_no_trouble() {
-    let mut intervals = Intervals::around(MIN_INTERVAL, Timestamp::MIN, TimeZone::UTC);
+fn first_and_last_timestamp_are_counted() {
+    let mut intervals = Intervals::containing(MIN_INTERVAL, Timestamp::MIN, TimeZone::UTC);
     intervals.add(Timestamp::MIN, &client(1));
-    let over = intervals.roll(Timestamp::MAX);
-    assert_eq!(over.len(), MAX_EMPTY_ROWS + 2);
+    let ended = intervals.roll(Timestamp::MAX);
+    assert_eq!(ended.len(), MAX_EMPTY_ROWS + 2);
     intervals.add(Timestamp::MAX, &client(1));
     assert_eq!(intervals.roll(Timestamp::MAX), []);
     assert_eq!(intervals.finish_whole().unwrap().connections, 1);
 }
 
 #[test]
-fn no_connection_is_counted_twice_or_not_at_all() {
+fn every_connection_is_counted_once() {
     let mut random = 1_u64;
     for _ in 0..200 {
         let mut intervals = live(5_000);
-        let (mut now, mut over, mut added) = (5_000, Vec::new(), 0);
+        let (mut now, mut ended, mut added) = (5_000, Vec::new(), 0);
         for _ in 0..200 {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -175,16 +175,16 @@ fn no_connection_is_counted_twice_or_not_at_all() {
             let number = (random >> 33) as i64;
             now += number % 4_000 - 500;
             match number / 4_000 % 3 {
-                0 => over.extend(intervals.roll(at(now - 50))),
+                0 => ended.extend(intervals.roll(at(now - 50))),
                 1 => intervals.add(at(now), &client((number % 7) as u8)),
                 _ => intervals.add_lost(1),
             }
             added += u64::from(number / 4_000 % 3 != 0);
         }
-        over.extend(intervals.finish(at(now)));
-        let sum: u64 = over.iter().map(|interval| interval.connections).sum();
+        ended.extend(intervals.finish(at(now)));
+        let sum: u64 = ended.iter().map(|interval| interval.connections).sum();
         assert_eq!(sum, added);
-        let follow = |pair: &[Interval]| pair[0].start + pair[0].length == pair[1].start;
-        assert!(over.windows(2).all(follow));
+        let is_adjacent = |pair: &[Interval]| pair[0].start + pair[0].length == pair[1].start;
+        assert!(ended.windows(2).all(is_adjacent));
     }
 }

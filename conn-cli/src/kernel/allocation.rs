@@ -1,34 +1,34 @@
-//! When the kernel makes room for clients in the map of totals: for all at once, when the map is
-//! created, or for each when it is counted for the first time.
+//! When the kernel allocates the entries of the map of clients: all of them when it creates the
+//! map, or each one when a client is first counted.
 //!
-//! For 65,536 clients all at once is 7 MB, which most runs never use. One by one, as the object has
-//! it, has been safe in programs like these since Linux 6.1, where the kernel keeps entries ready
-//! for them (`kernel/bpf/memalloc.c`); before that it warns in its log of such a map. Those who
-//! only ask have all their room from the beginning, so that a flood of them takes none from others.
+//! Preallocating 65,536 clients takes 7 MB, which most runs never use. Allocation on demand, as the
+//! object requests it, has been safe in programs like these since Linux 6.1, where the kernel keeps
+//! free entries ready (`kernel/bpf/memalloc.c`). Earlier kernels log a warning about such a map.
+//! The map of SYN-only clients is always preallocated: a SYN flood takes no memory from others.
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use super::facts;
 
-/// The section of the object that the maps are defined in, and the map of clients there.
+/// The section of the object that defines the maps, and the map of clients in it.
 const MAPS: &str = "maps";
 const CLIENTS: &str = "CLIENTS";
 
-/// Where the flags are in a definition: behind type, size of a key, of a value, and entries.
+/// The offset of the flags in a map definition: after type, key size, value size and max entries.
 const FLAGS: usize = 4 * size_of::<u32>();
 
 /// `BPF_F_NO_PREALLOC` of `include/uapi/linux/bpf.h`.
 const NO_PREALLOC: u32 = 1;
 
-/// Whether this kernel can make room one by one.
-pub(super) fn is_one_by_one_safe() -> bool {
+/// Whether programs can safely allocate map entries on demand on this kernel.
+pub(super) fn is_on_demand_safe() -> bool {
     let (version, _) = facts::kernel_version();
     version.is_some_and(|version| version >= (6, 1))
 }
 
-/// The same object, with room for all clients at once; aya has no setting for it. Aligned as aya
-/// needs it. None if this is no such object.
-pub(super) fn all_at_once(object: &[u8]) -> Option<Vec<u64>> {
+/// The same object with a preallocated map of clients, for which aya has no setting. Aligned as aya
+/// needs it. None if this is not such an object.
+pub(super) fn preallocated(object: &[u8]) -> Option<Vec<u64>> {
     let file = object::File::parse(object).ok()?;
     let (maps, _) = file.section_by_name(MAPS)?.file_range()?;
     let definition = maps.checked_add(file.symbol_by_name(CLIENTS)?.address())?;
@@ -47,12 +47,12 @@ mod tests {
     use super::*;
     use crate::kernel::object::Object;
 
-    // That it is the right bit, the kernel says in a guest, in the case of --max-clients.
+    // The --max-clients case, which runs in a guest, shows that it is the right bit.
     #[test]
-    fn one_bit_is_changed() {
+    fn preallocation_changes_one_bit() {
         for object in [Object::Kprobe, Object::Btf] {
             let before = object.bytes();
-            let after = all_at_once(before).unwrap();
+            let after = preallocated(before).unwrap();
             let after: &[u8] = bytemuck::cast_slice(&after);
             let changed: Vec<_> = before.iter().zip(after).filter(|(b, a)| b != a).collect();
             assert_eq!(changed, [(&1, &0)]);
@@ -61,10 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_none() {
+    fn invalid_objects_give_none() {
         let good = Object::Kprobe.bytes();
         for bad in [&b""[..], b"\x7fELF", &good[..good.len() / 2]] {
-            assert_eq!(all_at_once(bad), None, "{} bytes", bad.len());
+            assert_eq!(preallocated(bad), None, "{} bytes", bad.len());
         }
     }
 }

@@ -19,41 +19,41 @@ use super::{
 };
 use crate::connection::Stage;
 
-/// The kernel's function that the kretprobe is on.
+/// The kernel function that the kretprobe is on.
 pub(super) const ACCEPT: &str = "inet_csk_accept";
-/// The kernel's function that the second hook, or the fentry program, is on.
+/// The kernel function that the kprobe of the pair, or the fentry program, is on.
 pub(super) const GRAFT: &str = "security_sock_graft";
-/// The LSM hook that the LSM program is on, and the kernel's function that it is attached to
+/// The LSM hook that the LSM program is on, and the kernel function that it is attached to
 /// (`kernel/bpf/bpf_lsm.c`).
 const LSM_HOOK: &str = "sock_graft";
 pub(super) const LSM_GRAFT: &str = "bpf_lsm_sock_graft";
 
-/// An attached program; dropping it detaches.
+/// An attached program. Dropping the link detaches it.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the links are held, never read")]
+#[expect(dead_code, reason = "the links are only held until they are dropped")]
 pub(super) enum Link {
     KProbe(KProbeLink),
     Lsm(LsmLink),
     FEntry(FEntryLink),
     TracePoint(TracePointLink),
-    /// A packet socket, to which a filter belongs until it is closed.
+    /// A packet socket, which keeps its filter until it is closed.
     Socket(OwnedFd),
 }
 
-/// Loaded programs and their links. The links are detached in order.
+/// Loaded programs and their links, which are detached in order.
 #[derive(Debug)]
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Link>,
 }
 
-/// Loads and attaches what sees the stages that are asked for, the last one through `backend`.
+/// Loads and attaches the hooks of the requested stages, the last one through `backend`.
 ///
-/// The stages are attached in their order, and detached the other way round, lest a connection
-/// be seen at a later stage only.
+/// The stages are attached in order and detached in reverse order, so that no connection is seen
+/// only at a later stage.
 ///
 /// # Errors
-/// The system's, or a [`Refusal`] that was found on the way.
+/// An error of the system, or a [`Refusal`].
 pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<Attached> {
     let object = match backend {
         Backend::Lsm | Backend::Fentry => Object::Btf,
@@ -65,7 +65,7 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
     }
     let mut links = Vec::new();
     for stage in backend.stages(&settings.stages) {
-        let of_stage = match stage {
+        let result = match stage {
             Stage::Syn => filter(&mut ebpf, settings),
             Stage::Established => tracepoint(&mut ebpf),
             Stage::Accepted if backend == Backend::Lsm => {
@@ -76,16 +76,16 @@ pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<At
             }
             Stage::Accepted => kretprobe_pair(&mut ebpf),
         };
-        let of_stage = match of_stage {
-            // It is not the backend's fault.
+        let stage_links = match result {
+            // The backend is not the cause.
             Err(error) if stage < backend.stage() => {
-                let culprit = Backend::for_earlier_stage(stage);
-                let why = Refusal::explain(culprit, &error, &facts::gather());
-                return Err(Refusal::Earlier(culprit, why.into()).into());
+                let cause = Backend::for_earlier_stage(stage);
+                let why = Refusal::explain(cause, &error, &facts::gather());
+                return Err(Refusal::Earlier(cause, why.into()).into());
             }
-            of_stage => of_stage?,
+            result => result?,
         };
-        links.splice(0..0, of_stage);
+        links.splice(0..0, stage_links);
     }
     Ok(Attached { ebpf, links })
 }
@@ -105,8 +105,7 @@ fn filter(ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
 }
 
 fn kretprobe_pair(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
-    // The second hook first, so that no connection finds only a first one that cannot see
-    // it; and detached last for the same reason.
+    // Attach the second hook first and detach it last: some connections are visible to it only.
     let graft = kprobe(ebpf, "conn_graft", GRAFT)?;
     let accept = kprobe(ebpf, "conn_accept", ACCEPT)?;
     Ok(vec![accept, graft])
@@ -123,7 +122,7 @@ fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Res
 
 fn lsm(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
     check_bpf_lsm()?;
-    let id = id_of(LSM_GRAFT, graft_id)?;
+    let id = function_id(LSM_GRAFT, graft_id)?;
     let program: &mut Lsm = find(ebpf, "conn_lsm")?;
     program
         .load(LSM_HOOK, &btf_with_function(LSM_GRAFT, id))
@@ -134,20 +133,21 @@ fn lsm(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
     Ok(vec![Link::Lsm(program.take_link(link)?)])
 }
 
-/// Where the kernel lists its active security modules, separated by commas.
+/// The comma-separated list of active security modules.
 const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
 
-/// Elsewhere an LSM program attaches all the same, and never runs.
+/// Without the BPF LSM, an LSM program still attaches but never runs.
 fn check_bpf_lsm() -> Result<(), Refusal> {
     let active = fs::read_to_string(ACTIVE_MODULES).map_err(|_| Refusal::NoSecurityfs)?;
-    match active.trim_end().split(',').any(|module| module == "bpf") {
-        true => Ok(()),
-        false => Err(Refusal::NoBpfLsm),
+    if active.trim_end().split(',').any(|module| module == "bpf") {
+        Ok(())
+    } else {
+        Err(Refusal::NoBpfLsm)
     }
 }
 
 fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
-    let id = id_of(GRAFT, graft_id)?;
+    let id = function_id(GRAFT, graft_id)?;
     let program: &mut FEntry = find(ebpf, "conn_fentry")?;
     program
         .load(GRAFT, &btf_with_function(GRAFT, id))
@@ -158,17 +158,16 @@ fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
     Ok(vec![Link::FEntry(program.take_link(link)?)])
 }
 
-fn id_of(function: &str, id: Option<u32>) -> anyhow::Result<u32> {
+fn function_id(function: &str, id: Option<u32>) -> anyhow::Result<u32> {
     id.with_context(|| format!("cannot find {function} in the kernel's BTF"))
 }
 
-/// BTF in which the function with this name has this id, and nothing else is. aya wants the
-/// kernel's to look up the id, and to parse that takes longer than all else until connections
-/// are seen.
+/// BTF that contains only a function with this name and id. aya looks the id up in the kernel's
+/// BTF, but parsing that takes longer than the rest of the startup.
 fn btf_with_function(name: &str, id: u32) -> Btf {
     let mut btf = Btf::new();
     let name = btf.add_string(name);
-    // Id 0, void, is there already.
+    // Id 0, void, already exists.
     for _ in 1..id {
         btf.add_type(BtfType::Unknown);
     }
@@ -177,7 +176,7 @@ fn btf_with_function(name: &str, id: u32) -> Btf {
 }
 
 fn tracepoint(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
-    check_record()?;
+    check_format()?;
     let program: &mut TracePoint = find(ebpf, "conn_state")?;
     program.load().context("cannot load the program")?;
     let link = program
@@ -198,11 +197,11 @@ where
     Ok(program.try_into()?)
 }
 
-/// Where tracefs is, on any system that is not from long ago.
+/// The usual mount points of tracefs.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// The fields that the program reads, as the kernel describes them: place and size.
-const RECORD: [(&str, u32, u32); 9] = [
+/// The fields that the program reads: name, offset and size in the tracepoint's format.
+const FIELDS: [(&str, u32, u32); 9] = [
     ("skaddr", 8, 8),
     ("oldstate", 16, 4),
     ("newstate", 20, 4),
@@ -214,12 +213,12 @@ const RECORD: [(&str, u32, u32); 9] = [
     ("daddr_v6", 56, 16),
 ];
 
-/// Compares the tracepoint's record with what the program takes it to be.
-fn check_record() -> anyhow::Result<()> {
+/// Checks that the tracepoint's record has the format that the program expects.
+fn check_format() -> anyhow::Result<()> {
     for tracefs in TRACEFS {
         let format = Path::new(tracefs).join("events/sock/inet_sock_set_state/format");
         return match fs::read_to_string(format) {
-            Ok(format) if is_as_expected(&format) => Ok(()),
+            Ok(format) if has_expected_fields(&format) => Ok(()),
             Ok(_) => Err(Refusal::ChangedTracepoint.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -231,8 +230,8 @@ fn check_record() -> anyhow::Result<()> {
     Err(Refusal::NoTracepoint.into())
 }
 
-fn is_as_expected(format: &str) -> bool {
-    RECORD.iter().all(|(name, offset, size)| {
+fn has_expected_fields(format: &str) -> bool {
+    FIELDS.iter().all(|(name, offset, size)| {
         format.lines().any(|line| {
             let mut parts = line.trim().split(';').map(str::trim);
             let declaration = parts.next().unwrap_or_default();
@@ -274,7 +273,7 @@ format:
 ";
 
     #[test]
-    fn aya_finds_the_id() {
+    fn aya_finds_the_function_id() {
         for id in [1, 2, 30_000] {
             let btf = btf_with_function(GRAFT, id);
             let found = btf.id_by_type_name_kind(GRAFT, BtfKind::Func);
@@ -283,14 +282,16 @@ format:
     }
 
     #[test]
-    fn the_known_record_is_accepted_and_another_is_not() {
-        assert!(is_as_expected(FORMAT));
-        assert!(!is_as_expected(&FORMAT.replace("offset:24", "offset:26")));
-        // As before Linux 5.6
+    fn only_the_known_format_is_accepted() {
+        assert!(has_expected_fields(FORMAT));
+        assert!(!has_expected_fields(
+            &FORMAT.replace("offset:24", "offset:26")
+        ));
+        // The field's size before Linux 5.6
         let narrow = "__u8 protocol;\toffset:30;\tsize:1";
-        assert!(!is_as_expected(
+        assert!(!has_expected_fields(
             &FORMAT.replace("__u16 protocol;\toffset:30;\tsize:2", narrow)
         ));
-        assert!(!is_as_expected(""));
+        assert!(!has_expected_fields(""));
     }
 }

@@ -1,9 +1,8 @@
-//! The kernel's own description of its types, BTF, read just far enough to tell where the
-//! members of a structure are, and which id a function has (`Documentation/bpf/btf.rst`,
-//! `include/uapi/linux/btf.h`).
+//! A minimal parser of the kernel's BTF, which finds the offsets of structure members and the ids
+//! of functions (`Documentation/bpf/btf.rst`, `include/uapi/linux/btf.h`).
 //!
-//! aya parses all of it and keeps the members to itself; this walks the types once and
-//! keeps only where they begin.
+//! aya parses all of the BTF and does not expose the members. This parser walks the types once and
+//! stores only where each begins.
 
 use std::ops::Range;
 
@@ -22,20 +21,20 @@ const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_ENUM64: u32 = 19;
 
-/// How deep unnamed members, or other names for a type, may be nested; three are in use.
+/// The maximum nesting of unnamed members, typedefs and qualifiers. The kernel uses three levels.
 const MAX_DEPTH: u32 = 8;
 
-/// BTF in memory, of the machine's byte order.
+/// BTF in memory, in native byte order.
 #[derive(Debug)]
 pub(super) struct Btf<'a> {
     bytes: &'a [u8],
     strings: Range<usize>,
-    /// Where each type begins; the first has the id 1.
+    /// The offset at which each type begins. The first type has the id 1.
     types: Vec<u32>,
 }
 
 impl<'a> Btf<'a> {
-    /// Finds the types. None if the bytes are not BTF of a known form.
+    /// Finds the types. None if the bytes are not BTF in a known format.
     #[must_use]
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let magic = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
@@ -64,9 +63,9 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// Where the member at `path` is in the structure named `name`, in bytes from its start:
-    /// `["ns", "inum"]` is the member `inum` of the member `ns`. Unnamed members are looked
-    /// through. None if there is no such structure or member, or it is a bit field.
+    /// The offset in bytes of the member at `path` in the structure named `name`:
+    /// `["ns", "inum"]` is the member `inum` of the member `ns`. Unnamed members are searched
+    /// as well. None if there is no such structure or member, or it is a bit field.
     #[must_use]
     pub(super) fn offset(&self, name: &str, path: &[&str]) -> Option<u16> {
         let mut at = self.types[self.find(KIND_STRUCT, name)?] as usize;
@@ -85,7 +84,7 @@ impl<'a> Btf<'a> {
         u32::try_from(self.find(KIND_FUNC, name)? + 1).ok()
     }
 
-    /// Which of the types is the first of this kind and name.
+    /// The index of the first type of this kind and name.
     fn find(&self, wanted: u32, name: &str) -> Option<usize> {
         self.types.iter().position(|&at| {
             let at = at as usize;
@@ -94,7 +93,7 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// The offset in bits, and the type, of a member of the structure or union at `at`.
+    /// The offset in bits and the type id of a member of the structure or union at `at`.
     fn member(&self, at: usize, name: &str, depth: u32) -> Option<(u32, u32)> {
         let info = word(self.bytes, at + 4)?;
         if !matches!(kind(info), KIND_STRUCT | KIND_UNION) || depth == 0 {
@@ -104,7 +103,7 @@ impl<'a> Btf<'a> {
             let member = at + 12 + index * 12;
             let id = word(self.bytes, member + 4)?;
             let mut offset = word(self.bytes, member + 8)?;
-            // With the kind flag the upper byte is the width of a bit field.
+            // If the kind flag is set, the upper byte is the width of a bit field.
             if info >> 31 == 1 {
                 offset &= 0x00ff_ffff;
             }
@@ -122,7 +121,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// Where the type with this id is, behind other names and qualifiers.
+    /// Where the type with this id is, after resolving typedefs and qualifiers.
     fn type_at(&self, mut id: u32) -> Option<usize> {
         for _ in 0..MAX_DEPTH {
             let index = usize::try_from(id).ok()?.checked_sub(1)?;
@@ -157,8 +156,7 @@ fn vlen(info: u32) -> usize {
     (info & 0xffff) as usize
 }
 
-/// The size of a type: its head and what follows it. None for a kind that is not known,
-/// whose size nobody can tell.
+/// The size of a type: its header and what follows it. None for an unknown kind.
 fn type_size(info: u32) -> Option<usize> {
     let tail = match kind(info) {
         KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
@@ -249,7 +247,7 @@ mod tests {
         btf.composite("", KIND_UNION, &[("pair", 1, 0), ("", 9, 0)]); // 10
         btf.composite("common", KIND_STRUCT, &[("daddr", 1, 0), ("", 10, 96)]); // 11
         btf.composite("sock", KIND_STRUCT, &[("common", 11, 0), ("odd", 1, 131)]); // 12
-        // A forward declaration of the same name must not be taken for it.
+        // A forward declaration of the same name must not match.
         btf.add("sock", 7, 0, &[]); // 13
         btf.add_reference("common_t", KIND_TYPEDEF, 15); // 14
         btf.add_reference("", KIND_CONST, 11); // 15
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_found_through_unnamed_ones() {
+    fn members_are_found_inside_unnamed_members() {
         let bytes = sample();
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.types.len(), 19);
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_structure_is_not_taken_for_a_function_of_its_name() {
+    fn functions_are_told_apart_from_structures_of_the_same_name() {
         let bytes = sample();
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.function("sock"), Some(19));
@@ -281,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_none() {
+    fn missing_members_give_none() {
         let bytes = sample();
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.offset("common", &["dpor"]), None);
@@ -294,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_structure_that_holds_itself_ends() {
+    fn a_recursive_structure_terminates() {
         let mut btf = Builder::new();
         btf.composite("loop", KIND_STRUCT, &[("", 1, 0), ("", 1, 0)]);
         let bytes = btf.build();
@@ -302,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_or_changed_bytes_never_panic() {
+    fn truncated_or_corrupt_btf_never_panics() {
         let bytes = sample();
         for length in 0..bytes.len() {
             if let Some(btf) = Btf::parse(&bytes[..length]) {

@@ -1,4 +1,4 @@
-//! Telling the programs which cgroup must accept.
+//! Configures the cgroup to which the accepting process must belong.
 
 use std::{fs::File, path::Path};
 
@@ -7,10 +7,10 @@ use aya::{Ebpf, maps::CgroupArray};
 
 use crate::connection::escaped;
 
-/// Puts the cgroup of this directory into the map of cgroups.
+/// Stores the cgroup of this directory in the map of cgroups.
 ///
 /// # Errors
-/// The system's, such as that it is no cgroup v2.
+/// An error of the system, such as a directory that is not a cgroup v2.
 pub(super) fn set(ebpf: &mut Ebpf, directory: &Path) -> anyhow::Result<()> {
     let name = escaped(directory.as_os_str().as_encoded_bytes());
     let cgroup = File::open(directory).with_context(|| format!("cannot open {name}"))?;

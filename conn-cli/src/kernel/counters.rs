@@ -10,22 +10,22 @@ use aya::{
 use conn_common::Counters;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// The map of counters, in conn-cli's own memory: to read it by system call would make the
-/// kernel skip programs meanwhile (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
+/// The map of counters, mapped into conn-cli's memory. Reading it by a system call would make the
+/// kernel skip programs during the call (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 #[derive(Debug)]
 pub(super) struct Live(*const Counters);
 
-/// Of the smallest page that a kernel has; the map has at least one.
+/// The smallest page size of any kernel. The map has at least one page.
 const LENGTH: usize = 4096;
 
 impl Live {
     /// Maps the counters.
     ///
     /// # Errors
-    /// The system's.
+    /// An error of the system.
     pub(super) fn new(ebpf: &Ebpf) -> anyhow::Result<Self> {
         let map = map(ebpf)?.fd().as_fd();
-        // SAFETY: a new mapping, which nothing else knows of.
+        // SAFETY: this creates a new mapping, which nothing else uses.
         let memory = unsafe {
             mmap(
                 std::ptr::null_mut(),
@@ -40,17 +40,17 @@ impl Live {
         Ok(Self(memory.cast()))
     }
 
-    /// What they are at this moment.
+    /// Their current values.
     pub(super) fn get(&self) -> Counters {
-        // SAFETY: the mapping is there until this is dropped, begins with the one value of the
-        // map, and any bytes are Counters. The programs may be adding to them.
+        // SAFETY: the mapping exists until self is dropped and begins with the map's only value.
+        // Any bytes are valid Counters. The read is volatile since the programs may change them.
         unsafe { self.0.read_volatile() }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // SAFETY: it is the mapping that `new` has made, and nobody has a reference into it.
+        // SAFETY: `new` created this mapping, and no reference into it exists.
         let _ = unsafe { munmap(self.0.cast_mut().cast(), LENGTH) };
     }
 }

@@ -1,4 +1,4 @@
-//! From the bytes of a ring buffer record to a connection.
+//! Decodes the records of the ring buffer into connections.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -14,42 +14,44 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::connection::{Connection, Family, Hook, Host, Process, Source, When};
 
-/// How far the wall clock is ahead of `CLOCK_BOOTTIME`, which the kernel stamps events with.
+/// How far the wall clock is ahead of `CLOCK_BOOTTIME`, the clock of the events' timestamps.
 /// It changes when the wall clock is set, so it is read again for every batch.
 #[derive(Clone, Copy, Debug)]
 pub struct WallClock {
-    /// In nanoseconds.
-    ahead: i64,
+    ahead_ns: i64,
 }
 
 impl WallClock {
-    /// The difference at this moment.
+    /// The current difference.
     #[must_use]
     pub fn now() -> Self {
         let read = |clock| {
             let time = clock_gettime(clock);
-            time.tv_sec * NANOS + time.tv_nsec
+            time.tv_sec * NANOS_PER_SECOND + time.tv_nsec
         };
-        // The middle of two, lest an interruption between two readings shift every time.
+        // The mean of two readings: an interruption between readings shifts the times less.
         let before = read(ClockId::Boottime);
         let wall = read(ClockId::Realtime);
         let after = read(ClockId::Boottime);
         Self {
-            ahead: wall - (before + (after - before) / 2),
+            ahead_ns: wall - (before + (after - before) / 2),
         }
     }
 
     fn at(self, boot_ns: u64) -> Option<Timestamp> {
-        let wall = self.ahead.checked_add(i64::try_from(boot_ns).ok()?)?;
-        let (second, nanosecond) = (wall.div_euclid(NANOS), wall.rem_euclid(NANOS));
+        let wall = self.ahead_ns.checked_add(i64::try_from(boot_ns).ok()?)?;
+        let (second, nanosecond) = (
+            wall.div_euclid(NANOS_PER_SECOND),
+            wall.rem_euclid(NANOS_PER_SECOND),
+        );
         Timestamp::new(second, nanosecond as i32).ok()
     }
 }
 
-/// In a second. An i64 of them reaches to the year 2262.
-const NANOS: i64 = 1_000_000_000;
+/// Nanoseconds per second. Nanoseconds in an i64 last until the year 2262.
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads one record; None if it is not a whole event that makes sense.
+/// Decodes one record. None if it is not a complete and valid event.
 #[must_use]
 #[inline]
 pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
@@ -81,7 +83,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
             AF_INET6 => Family::Ipv6,
             _ => return None,
         }),
-        // Nobody whose process id is 0 accepts.
+        // Process id 0 means unknown: the idle task never accepts.
         process: (event.tgid != 0).then_some(process),
         netns: (event.netns != 0).then_some(event.netns),
         wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
@@ -89,7 +91,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
     })
 }
 
-/// An address as the programs write it.
+/// Converts an address from the programs' representation.
 #[must_use]
 pub(super) fn host(words: Address) -> Host {
     Host::Address(match to_v4(words) {
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     const CLOCK: WallClock = WallClock {
-        ahead: 1_395_029_583 * NANOS,
+        ahead_ns: 1_395_029_583 * NANOS_PER_SECOND,
     };
 
     fn event() -> Event {
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tracepoint_knows_no_process() {
+    fn tracepoint_events_have_no_process() {
         let event = Event {
             hook: HOOK_TRACEPOINT,
             tgid: 0,
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn without_details_nobody_is_known_to_have_accepted() {
+    fn events_without_details_have_no_process() {
         let event = Event {
             pid: 0,
             tgid: 0,
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_event_is_none() {
+    fn invalid_records_give_none() {
         let good = event();
         let bytes = bytemuck::bytes_of(&good);
         for length in 0..bytes.len() {
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn any_bytes_decode_without_panic() {
-        // A small xorshift: every byte value in every place.
+        // A small xorshift generator: every byte value at every offset.
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut record = [0_u8; size_of::<Event>()];
         for _ in 0..20_000 {
@@ -218,7 +220,7 @@ mod tests {
                 state ^= state << 17;
                 *byte = state as u8;
             }
-            // So that decoding gets beyond the hook and the family.
+            // A valid hook and family, so that decoding gets past them.
             record[94..96].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
             record[92..94].copy_from_slice(&AF_INET6.to_ne_bytes());
             if let Some(connection) = decode(&record, CLOCK) {
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_is_the_systems() {
+    fn converted_times_match_the_system_clock() {
         let boot = clock_gettime(ClockId::Boottime);
         let boot_ns = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
         let before = Timestamp::now();

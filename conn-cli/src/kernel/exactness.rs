@@ -2,14 +2,14 @@
 
 use super::{Backend, Preemption};
 
-/// Whether a hook counts every connection here. Each holds the reason.
+/// Whether a hook counts every connection here. Each variant holds the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exactness {
-    /// It does.
+    /// It counts every connection.
     Exact(String),
-    /// It may miss some, and that was known when it was attached.
+    /// It may miss connections, which was known when it was attached.
     Inexact(String),
-    /// It did when it was attached, and no longer does.
+    /// It was exact when it was attached and no longer is.
     Lost(String),
 }
 
@@ -31,8 +31,8 @@ impl Exactness {
 /// Judges a hook on a kernel with this preemption. `counts_misses`: whether the kernel counts how
 /// often it skips the hook's program.
 ///
-/// Of the pair on a preemptible kernel before Linux 5.11 it is cautious: there the reader of a map
-/// is not preempted (`migrate_disable` was `preempt_disable`).
+/// On a preemptible kernel before Linux 5.11, calling the pair inexact is cautious: there
+/// `migrate_disable` was `preempt_disable`, so the reader of a map is not preempted.
 #[must_use]
 pub fn judge(backend: Backend, preemption: Preemption, counts_misses: bool) -> Exactness {
     let exact = |reason: &str| Exactness::Exact(reason.to_owned());
@@ -72,9 +72,9 @@ pub fn judge_run(
     Exactness::Lost(reason + if counts_misses { "" } else { UNCOUNTED })
 }
 
-/// Whether the count is only the least that it can be: connections are missing, or may be, and
-/// nobody knows how many. A hook that was inexact from the start does not make it so by itself: the
-/// user was told before anything was counted.
+/// Whether the count is only a lower bound: an unknown number of connections is, or may be,
+/// missing. A hook that was inexact from the start is not enough: the announcement said so before
+/// anything was counted.
 #[must_use]
 pub fn is_at_least(exactness: &Exactness, missed_runs: Option<u64>) -> bool {
     match missed_runs {
@@ -86,10 +86,10 @@ pub fn is_at_least(exactness: &Exactness, missed_runs: Option<u64>) -> bool {
 const MISSED: &str = "connections would be missed whenever another program reads BPF maps";
 const UNCOUNTED: &str = ", and the kernel does not count how often";
 
-/// Says that the kernel is preemptible, or may be.
+/// A clause that says that the kernel is, or may be, preemptible.
 fn preemptible(preemption: Preemption) -> String {
     match preemption {
-        Preemption::Unknown => "this kernel may be preemptible (it does not tell)".to_owned(),
+        Preemption::Unknown => "this kernel may be preemptible (mode unknown)".to_owned(),
         known => format!("this kernel is preemptible ({known})"),
     }
 }
@@ -106,16 +106,16 @@ mod tests {
         Backend::Filter,
     ];
 
-    fn exact(preemption: Preemption) -> Vec<Backend> {
+    fn exact_backends(preemption: Preemption) -> Vec<Backend> {
         let is_exact = |backend: &Backend| judge(*backend, preemption, true).is_exact();
         ALL.into_iter().filter(is_exact).collect()
     }
 
     #[test]
-    fn the_pair_is_exact_where_the_kernel_is_not_preemptible() {
+    fn the_pair_is_exact_if_the_kernel_is_not_preemptible() {
         use Backend::{Fentry, Filter, Kretprobe, Lsm};
         for preemption in [Preemption::None, Preemption::Voluntary] {
-            assert_eq!(exact(preemption), [Kretprobe, Lsm, Fentry, Filter]);
+            assert_eq!(exact_backends(preemption), [Kretprobe, Lsm, Fentry, Filter]);
         }
         for preemption in [
             Preemption::Full,
@@ -123,14 +123,14 @@ mod tests {
             Preemption::Realtime,
             Preemption::Unknown,
         ] {
-            assert_eq!(exact(preemption), [Lsm, Fentry, Filter]);
+            assert_eq!(exact_backends(preemption), [Lsm, Fentry, Filter]);
         }
     }
 
     #[test]
-    fn the_reason_names_the_preemption_and_what_is_not_counted() {
-        let reason = |counts| {
-            let exactness = judge(Backend::Kretprobe, Preemption::Lazy, counts);
+    fn the_reason_names_the_preemption_and_uncounted_misses() {
+        let reason = |counts_misses| {
+            let exactness = judge(Backend::Kretprobe, Preemption::Lazy, counts_misses);
             exactness.reason().to_owned()
         };
         assert_eq!(
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_runs_make_a_count_the_least_that_it_can_be() {
+    fn missed_runs_make_the_count_a_lower_bound() {
         let exact = Exactness::Exact(String::new());
         assert!(!is_at_least(&exact, None));
         assert!(!is_at_least(&exact, Some(0)));
@@ -156,17 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_during_the_run_counts() {
+    fn a_switch_to_full_preemption_loses_exactness() {
         use Preemption::{Full, None, Voluntary};
-        let of_pair = |before, after| judge_run(Backend::Kretprobe, (before, after), true);
-        assert!(of_pair(Voluntary, None).is_exact());
-        let switched = of_pair(Voluntary, Full);
+        let judge_pair = |before, after| judge_run(Backend::Kretprobe, (before, after), true);
+        assert!(judge_pair(Voluntary, None).is_exact());
+        let switched = judge_pair(Voluntary, Full);
         assert!(
             matches!(&switched, Exactness::Lost(why) if why.contains("from voluntary to full"))
         );
-        // What could be missed until then is as before.
+        // Connections may be missing from before the switch.
         assert_eq!(
-            of_pair(Full, Voluntary),
+            judge_pair(Full, Voluntary),
             judge(Backend::Kretprobe, Full, true)
         );
         assert!(judge_run(Backend::Fentry, (Voluntary, Full), true).is_exact());

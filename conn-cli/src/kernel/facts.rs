@@ -1,5 +1,5 @@
-//! What this machine has and has not, looked up once an attempt has failed: the error
-//! number alone does not tell.
+//! What this machine supports, looked up after a hook could not be attached: the error number
+//! alone does not show the cause.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::{
     types,
 };
 
-/// Looks everything up.
+/// Looks up all facts.
 pub(super) fn gather() -> Facts {
     Facts {
         confidential: fs::read_to_string("/sys/kernel/security/lockdown")
@@ -32,7 +32,7 @@ pub(super) fn gather() -> Facts {
     }
 }
 
-/// The kernel's major and minor version, and its release as it calls itself.
+/// The kernel's major and minor version, and its release as `uname -r` prints it.
 pub(super) fn kernel_version() -> (Option<(u32, u32)>, String) {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
@@ -44,23 +44,23 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The first of these functions that the kernel does not have. None also where it does not
+/// The first of these functions that the kernel does not have. None also if the kernel does not
 /// list its symbols.
 fn missing_symbol(wanted: &[&'static str]) -> Option<&'static str> {
     let symbols = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
     let mut missing = wanted.to_vec();
-    let mut any = false;
+    let mut has_symbols = false;
     for line in symbols.lines().map_while(Result::ok) {
-        any = true;
+        has_symbols = true;
         if let Some(name) = line.split_whitespace().nth(2) {
             missing.retain(|wanted| *wanted != name);
         }
     }
-    missing.first().filter(|_| any).copied()
+    missing.first().filter(|_| has_symbols).copied()
 }
 
 fn memory_lock() -> Option<u64> {
-    // Since Linux 5.11 maps are charged to the memory cgroup instead.
+    // Linux 5.11 and later charge maps to the memory cgroup instead.
     let charged = kernel_version().0.is_some_and(|version| version < (5, 11));
     charged
         .then(|| getrlimit(Resource::Memlock).current)
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions() {
+    fn release_strings_are_parsed() {
         assert_eq!(version("5.10.0-46-cloud-amd64"), Some((5, 10)));
         assert_eq!(version("6.12.117+deb13"), Some((6, 12)));
         assert_eq!(version("7.2-rc1"), Some((7, 2)));

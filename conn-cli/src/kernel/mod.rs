@@ -1,5 +1,5 @@
-//! Connections as the running kernel sees them: choosing a hook, loading and attaching its
-//! eBPF programs, reading their events, and at the end their totals.
+//! Traces connections in the running kernel: chooses a hook, loads and attaches its eBPF programs,
+//! reads their events, and at the end their totals.
 
 mod allocation;
 mod attach;
@@ -40,7 +40,7 @@ pub use self::{
 };
 use crate::{connection::Stage, ports::PortSet};
 
-/// One of the ways to see connections at the last stage that is asked for.
+/// A way to see connections at the last requested stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
@@ -52,12 +52,12 @@ pub enum Backend {
     Fentry,
     /// The tracepoint `sock:inet_sock_set_state`.
     Tracepoint,
-    /// The filter of packet sockets.
+    /// The socket filter on packet sockets.
     Filter,
 }
 
 impl Backend {
-    /// As `--probe` takes it.
+    /// The name that `--probe` takes.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl Backend {
         }
     }
 
-    /// What sees a stage that is not the last one.
+    /// The hook that sees a stage before the last one.
     #[must_use]
     pub(super) fn for_earlier_stage(stage: Stage) -> Self {
         match stage {
@@ -88,17 +88,17 @@ impl Backend {
         }
     }
 
-    /// The stages that are seen with it when these are asked for: without a hook that sees
-    /// accepts, completed handshakes stand in for them.
+    /// The stages that this backend watches when these are requested: without a hook that sees
+    /// accepts, it counts completed handshakes instead.
     #[must_use]
     pub fn stages(self, requested: &BTreeSet<Stage>) -> BTreeSet<Stage> {
-        let seen = |stage: &Stage| *stage < self.stage();
-        let before = requested.iter().copied().filter(seen);
-        before.chain([self.stage()]).collect()
+        let is_earlier = |stage: &Stage| *stage < self.stage();
+        let earlier = requested.iter().copied().filter(is_earlier);
+        earlier.chain([self.stage()]).collect()
     }
 }
 
-/// What is hooked.
+/// What the backend hooks.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -111,8 +111,8 @@ impl fmt::Display for Backend {
     }
 }
 
-/// The line that says that tracing has begun: with what, what that cannot see, why it is not exact
-/// if it is not, and why nothing better is used.
+/// The line printed when tracing begins: the hooks, what they cannot see, why they are not exact if
+/// they are not, and why no better hook is used.
 #[must_use]
 pub fn announcement(
     ports: &PortSet,
@@ -132,7 +132,7 @@ pub fn announcement(
         }
     }
     if backend == Backend::Tracepoint && requested.contains(&Stage::Accepted) {
-        line += " (counts completed handshakes, not accepts; knows no process)";
+        line += " (counts completed handshakes, not accepts; no process information)";
     }
     if !exactness.is_exact() {
         line += &format!("; not exact: {}", exactness.reason());
@@ -147,12 +147,12 @@ pub fn announcement(
     line
 }
 
-/// Why no hook can be used: a line for each that was tried. What to do is only said of one
-/// that was insisted on, or if it is more than to try another.
+/// Why no hook can be used: one line for each that was tried. It includes the remedy if only one
+/// hook was tried, or if the remedy is not to use another hook.
 #[must_use]
 pub fn complaint(refused: &[(Backend, Refusal)]) -> String {
     let line = |(backend, refusal): &(Backend, Refusal)| match refused {
-        // It says itself what it is about.
+        // Its text already names the hook.
         [(_, Refusal::Earlier(..))] => refusal.to_string(),
         [_, _, ..] if refusal.advises_another_hook() => {
             format!("cannot use {backend}: {}", refusal.reason())
@@ -173,11 +173,11 @@ mod tests {
     };
 
     fn exact() -> Exactness {
-        Exactness::Exact("so it is".to_owned())
+        Exactness::Exact("no preemption".to_owned())
     }
 
     #[test]
-    fn the_announcement_names_the_hook_and_what_stood_in_the_way() {
+    fn the_announcement_names_the_hook_and_those_passed_over() {
         let ports = "80".parse().unwrap();
         let accepted = [Stage::Accepted].into();
         assert_eq!(
@@ -218,13 +218,13 @@ mod tests {
                 &passed_over
             ),
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
-             completed handshakes, not accepts; knows no process); not exact: it may be skipped; not \
-             kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
+             completed handshakes, not accepts; no process information); not exact: it may be \
+             skipped; not kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
         );
     }
 
     #[test]
-    fn what_stands_in_for_what() {
+    fn the_tracepoint_replaces_the_accepted_stage() {
         let all = [Stage::Syn, Stage::Established, Stage::Accepted].into();
         assert_eq!(Backend::Kretprobe.stages(&all), all);
         let handshakes = [Stage::Syn, Stage::Established].into();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_does_not_send_in_circles() {
+    fn a_complaint_about_several_hooks_does_not_advise_another_hook() {
         let one = [(Backend::Kretprobe, Refusal::NoKprobes)];
         assert!(complaint(&one).ends_with("use --probe tracepoint"));
         let all = [

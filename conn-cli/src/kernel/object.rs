@@ -1,4 +1,4 @@
-//! The compiled eBPF programs and how they are set up before they are loaded.
+//! The compiled eBPF programs and their configuration before loading.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -36,13 +36,13 @@ mod bytes {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
 
-/// Which of the two objects.
+/// One of the two eBPF objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Object {
     /// The kretprobe pair, the tracepoint and the filter.
     Kprobe,
-    /// The programs that need BTF, and the tracepoint and the filter once more; apart because aya
-    /// loads no program of an object whose BTF the kernel does not take.
+    /// The programs that need BTF, and again the tracepoint and the filter. It is separate because
+    /// aya loads no program of an object whose BTF the kernel rejects.
     Btf,
 }
 
@@ -55,50 +55,49 @@ impl Object {
     }
 }
 
-/// How the programs shall run.
+/// The configuration of the programs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The local ports to watch.
     pub ports: Box<PortBits>,
-    /// What is known of the kernel's types.
+    /// What is known about the kernel's types.
     pub types: KernelTypes,
-    /// The stages that are asked for.
+    /// The requested stages.
     pub stages: BTreeSet<Stage>,
     /// Where to look for SYNs.
     pub syn_scope: SynScope,
-    /// Which connections are wanted.
+    /// The filter on addresses.
     pub ends: EndsFilter,
-    /// Which of those that are accepted are wanted.
+    /// The filter on accepting tasks.
     pub task: TaskFilter,
-    /// The inode number of the network namespace, if only one is wanted.
+    /// The inode number of the network namespace, if only one is traced.
     pub netns: Option<u32>,
     /// What to count by.
     pub by: GroupBy,
-    /// The stages at which connections are to be reported, not only counted.
+    /// At which stages connections are reported, not only counted.
     pub reported: Reported,
-    /// Whether reports are to tell which task accepts, and in which network namespace.
+    /// Whether events include the accepting task and the network namespace.
     pub details: bool,
-    /// Entries of each map of totals.
+    /// The maximum number of entries of each map of totals.
     pub max_clients: u32,
-    /// Bytes of the ring buffer.
+    /// The size of the ring buffer in bytes.
     pub buffer_size: u32,
-    /// Whether the programs' diagnostics are wanted.
+    /// Whether the programs log diagnostics.
     pub verbose: bool,
 }
 
 impl Settings {
-    /// Whether some connections are not wanted, of those in the namespaces that are.
+    /// Whether a filter excludes some connections of the traced namespaces.
     #[must_use]
     pub fn leaves_out(&self) -> bool {
         self.ends != EndsFilter::default() || !self.task.is_empty()
     }
 }
 
-/// Creates the maps and prepares the programs, which are not loaded yet. `last`: the last stage
-/// that will be watched.
+/// Creates the maps and prepares the programs without loading them. `last`: the last watched stage.
 ///
 /// # Errors
-/// The kernel's, such as a memory lock limit that is too low.
+/// An error of the kernel, such as a memory lock limit that is too low.
 pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::Result<Ebpf> {
     let config = config(settings, last);
     let log_level = if settings.verbose {
@@ -123,54 +122,53 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     if !settings.verbose {
         loader.map_max_entries("AYA_LOGS", 4096);
     }
-    let loaded = match allocation::is_one_by_one_safe() {
-        true => loader.load(object.bytes()),
-        false => {
-            let object = allocation::all_at_once(object.bytes());
-            let object = object.context("the eBPF object has no map of clients")?;
-            loader.load(bytemuck::cast_slice(&object))
-        }
+    let loaded = if allocation::is_on_demand_safe() {
+        loader.load(object.bytes())
+    } else {
+        let object = allocation::preallocated(object.bytes());
+        let object = object.context("the eBPF object has no map of clients")?;
+        loader.load(bytemuck::cast_slice(&object))
     };
     let mut ebpf = loaded.context("cannot create the eBPF maps")?;
-    set_networks(&mut ebpf, &settings.ends.networks).context("cannot tell the networks")?;
+    set_networks(&mut ebpf, &settings.ends.networks).context("cannot set the networks")?;
     Ok(ebpf)
 }
 
-/// A loader that has not read the kernel's BTF. [`EbpfLoader::new`] parses all of it, which takes
-/// more than everything else until connections are seen, and nothing is relocated here: the
-/// offsets are passed as a constant. It goes without if it cannot open the file.
+/// A loader without the kernel's BTF. [`EbpfLoader::new`] parses all of it, which takes longer than
+/// the rest of the startup and is not needed: the offsets are passed as a constant, so nothing is
+/// relocated. aya does without the BTF if it cannot open the file.
 ///
-/// The limit is the process's: there is no other thread by now that opens anything. aya looks
-/// what the kernel can do when something is loaded, not here.
+/// The limit applies to the process, in which no other thread opens files yet. aya probes the
+/// kernel's features when it loads something, not here.
 fn loader<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::Nofile);
     let none = Rlimit {
         current: Some(0),
         ..limit
     };
-    // Without effect it only takes longer. To raise a limit up to its maximum never fails.
+    // A failure only costs time. Raising a limit up to its maximum never fails.
     let _ = setrlimit(Resource::Nofile, none);
     let loader = EbpfLoader::new();
     let _ = setrlimit(Resource::Nofile, limit);
     loader
 }
 
-/// SYNs that are remembered at least, so that those that are sent again are known.
+/// The minimum size of the map of SYNs, in which retransmitted SYNs are recognised.
 const MIN_SYNS: u32 = 4096;
 
-/// Which connections are to be reported one by one.
+/// Which connections are reported one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
     /// None.
     None,
-    /// Those at the last stage that is watched.
+    /// Those at the last watched stage.
     Last,
-    /// Those at every stage that is watched.
+    /// Those at every watched stage.
     All,
 }
 
 impl Reported {
-    /// For each stage the bit that [`Config::emit`] has, where this is the last.
+    /// The value of [`Config::emit`], a bit for each stage, if `last` is the last watched stage.
     fn bits(self, last: Stage) -> u32 {
         match (self, last) {
             (Self::None, _) => 0,
@@ -213,7 +211,7 @@ fn config(settings: &Settings, last: Stage) -> Config {
     }
 }
 
-/// An address as the programs have it.
+/// Converts an address to the programs' representation.
 fn words(address: IpAddr) -> Address {
     let mapped = match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -234,19 +232,19 @@ fn set_networks(ebpf: &mut Ebpf, networks: &Networks) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the trie of networks holds: the length of a prefix, the prefix, and whether its clients
-/// are wanted. Of equal prefixes the last holds.
+/// The entries of the trie of networks: prefix length, prefix, and whether its clients are wanted.
+/// Of equal prefixes, the last one applies.
 fn prefixes(networks: &Networks) -> impl Iterator<Item = (u32, [u8; 16], bool)> {
-    // The programs have IPv4 clients in their mapped form; that makes them none of ::/0.
+    // IPv4 clients have mapped addresses, which a rule for ::/0 would match without this entry.
     let all_of_ipv4 = Ipv4Net::default().into();
     let rest = (all_of_ipv4, networks.wants_others());
     let rules = std::iter::once(rest).chain(networks.rules().iter().copied());
     rules.map(|(network, wanted): (IpNet, bool)| {
-        let before = match network {
+        let mapped_prefix = match network {
             IpNet::V4(_) => 96,
             IpNet::V6(_) => 0,
         };
-        let prefix = before + u32::from(network.prefix_len());
+        let prefix = mapped_prefix + u32::from(network.prefix_len());
         (prefix, bytemuck::cast(words(network.network())), wanted)
     })
 }
@@ -258,7 +256,7 @@ mod tests {
     use super::*;
     use crate::{connection::Host, filter::Network};
 
-    /// What the kernel's trie of longest prefixes says.
+    /// The result of the kernel's longest-prefix match.
     fn kernel_wants(networks: &Networks, client: IpAddr) -> bool {
         let client = u128::from_be_bytes(bytemuck::cast(words(client)));
         let trie: HashMap<(u32, u128), bool> = prefixes(networks)
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_decides_as_records_are_decided() {
+    fn the_kernel_and_user_space_filter_alike() {
         let networks: [Network; 8] = [
             "0.0.0.0/0",
             "10.0.0.0/8",
@@ -294,16 +292,16 @@ mod tests {
             "::1",
         ]
         .map(|text| text.parse().unwrap());
-        // Every way to have each network wanted, unwanted, or not named.
+        // Every combination of wanted, unwanted and unnamed networks.
         for choice in 0..3_u32.pow(networks.len() as u32) {
-            let new = |what: u32| -> Vec<Network> {
-                let chosen = |at: &usize| choice / 3_u32.pow(*at as u32) % 3 == what;
+            let with_state = |state: u32| -> Vec<Network> {
+                let chosen = |at: &usize| choice / 3_u32.pow(*at as u32) % 3 == state;
                 (0..networks.len())
                     .filter(chosen)
                     .map(|at| networks[at])
                     .collect()
             };
-            let networks = Networks::new(&new(1), &new(2));
+            let networks = Networks::new(&with_state(1), &with_state(2));
             let filter = EndsFilter {
                 networks: networks.clone(),
                 ..EndsFilter::default()

@@ -1,10 +1,10 @@
-//! Whether the running kernel preempts its own code, which decides whether kprobe programs can be
-//! skipped.
+//! Whether the running kernel preempts its own code, which decides whether it may skip kprobe
+//! programs.
 //!
-//! A task that reads a BPF map through a system call raises `bpf_prog_active` on its CPU, and the
-//! kernel skips kprobe and tracepoint programs there until it is lowered again
+//! A task that reads a BPF map through a system call increments `bpf_prog_active` on its CPU. Until
+//! the counter is decremented, the kernel skips kprobe and tracepoint programs there
 //! (`include/linux/bpf.h`, `bpf_disable_instrumentation`; `kernel/trace/bpf_trace.c`,
-//! `trace_call_bpf`). If that task is preempted meanwhile, other tasks run with the counter raised.
+//! `trace_call_bpf`). If the task is preempted in between, other tasks run with the counter raised.
 
 use std::{
     fmt,
@@ -20,28 +20,28 @@ use flate2::bufread::MultiGzDecoder;
 pub enum Preemption {
     /// Never.
     None,
-    /// Only where the code offers it.
+    /// Only at explicit preemption points.
     Voluntary,
     /// Anywhere.
     Full,
     /// Anywhere, but mostly at the next tick.
     Lazy,
-    /// Anywhere, under most locks too.
+    /// Anywhere, even while most locks are held.
     Realtime,
-    /// It cannot be told.
+    /// The mode cannot be determined.
     Unknown,
 }
 
 impl Preemption {
-    /// Whether a task can be preempted while it reads a map; true where that cannot be told.
+    /// Whether a task can be preempted while it reads a map. True if the mode is unknown.
     #[must_use]
     pub fn is_preemptible(self) -> bool {
         !matches!(self, Self::None | Self::Voluntary)
     }
 
-    /// GroupBy the name of a mode, as the command line and debugfs have it (`kernel/sched/core.c`,
+    /// The mode with this name on the kernel command line and in debugfs (`kernel/sched/core.c`,
     /// `sched_dynamic_mode`).
-    fn named(name: &str) -> Self {
+    fn from_name(name: &str) -> Self {
         match name {
             "none" => Self::None,
             "voluntary" => Self::Voluntary,
@@ -52,7 +52,7 @@ impl Preemption {
     }
 }
 
-/// As the kernel names it.
+/// The kernel's name for the mode.
 impl fmt::Display for Preemption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -66,19 +66,19 @@ impl fmt::Display for Preemption {
     }
 }
 
-/// Where root reads the mode, and can switch it, on a kernel with `CONFIG_PREEMPT_DYNAMIC`.
+/// The file in which root can read and switch the mode if `CONFIG_PREEMPT_DYNAMIC` is set.
 const DEBUGFS: &str = "/sys/kernel/debug/sched/preempt";
 
-/// The mode, which can be switched during a run.
+/// The preemption mode, which root can switch during a run.
 #[derive(Debug)]
 pub struct PreemptionMode {
-    /// Kept open, since privileges are dropped.
+    /// Opened before privileges are dropped.
     debugfs: Option<File>,
     at_start: Preemption,
 }
 
 impl PreemptionMode {
-    /// Finds out what the mode is.
+    /// Reads the current mode.
     #[must_use]
     pub fn read() -> Self {
         let debugfs = File::open(DEBUGFS).ok();
@@ -89,13 +89,13 @@ impl PreemptionMode {
         Self { debugfs, at_start }
     }
 
-    /// What it was when it was read first.
+    /// The mode when it was first read.
     #[must_use]
     pub fn at_start(&self) -> Preemption {
         self.at_start
     }
 
-    /// What it is now; without debugfs, what it was.
+    /// The current mode, or without debugfs the mode at the start.
     #[must_use]
     pub fn now(&self) -> Preemption {
         match &self.debugfs {
@@ -108,23 +108,23 @@ impl PreemptionMode {
 fn from_debugfs(file: &File) -> Preemption {
     let mut text = [0; 128];
     let length = file.read_at(&mut text, 0).unwrap_or(0);
-    active(&String::from_utf8_lossy(&text[..length]))
+    active_mode(&String::from_utf8_lossy(&text[..length]))
 }
 
-/// The mode in parentheses: `none voluntary (full)`.
-fn active(modes: &str) -> Preemption {
+/// Parses the mode in parentheses: `none voluntary (full)`.
+fn active_mode(modes: &str) -> Preemption {
     let after = modes.split_once('(').map_or("", |(_, after)| after);
     let name = after.split_once(')').map_or("", |(name, _)| name);
-    Preemption::named(name)
+    Preemption::from_name(name)
 }
 
-/// What tells the mode where debugfs does not: how the kernel was built and started.
+/// How the kernel was built and started, from which the mode is derived without debugfs.
 #[derive(Debug, Default)]
 struct Build {
     /// As `uname -v` prints it: `#1 SMP PREEMPT_DYNAMIC Debian ...` (`init/Makefile`).
     version: String,
     command_line: String,
-    /// Its configuration, if that is to be found.
+    /// The kernel configuration, if it was found.
     config: Option<String>,
 }
 
@@ -139,7 +139,7 @@ impl Build {
         }
     }
 
-    /// Whether an option is set; None if the configuration is not known.
+    /// Whether an option is set. None if the configuration is unknown.
     fn has(&self, option: &str) -> Option<bool> {
         let config = self.config.as_ref()?;
         let is_set = |line: &str| line.strip_prefix(option) == Some("=y");
@@ -156,11 +156,11 @@ fn read_config(release: &str) -> Option<String> {
         let mut text = MultiGzDecoder::new(BufReader::new(file)).take(MAX_CONFIG_LEN);
         return text.read_to_string(&mut config).ok().map(|_| config);
     }
-    let places = [
+    let paths = [
         format!("/boot/config-{release}"),
         format!("/lib/modules/{release}/config"),
     ];
-    let file = places.iter().find_map(|place| File::open(place).ok())?;
+    let file = paths.iter().find_map(|path| File::open(path).ok())?;
     file.take(MAX_CONFIG_LEN).read_to_string(&mut config).ok()?;
     Some(config)
 }
@@ -170,48 +170,48 @@ fn from_build(build: &Build) -> Preemption {
     if words.contains(&"PREEMPT_RT") {
         Preemption::Realtime
     } else if words.contains(&"PREEMPT_DYNAMIC") {
-        dynamic(build)
+        dynamic_mode(build)
     } else if words.contains(&"PREEMPT") {
-        configured(build)
+        configured_mode(build)
             .filter(|mode| mode.is_preemptible())
             .unwrap_or(Preemption::Full)
     } else if build.has("CONFIG_PREEMPTION") == Some(false) {
-        configured(build).unwrap_or(Preemption::Unknown)
+        configured_mode(build).unwrap_or(Preemption::Unknown)
     } else {
         Preemption::Unknown
     }
 }
 
-/// The mode of a kernel that has several: the last that its command line names, or the one that it
-/// was built with.
-fn dynamic(build: &Build) -> Preemption {
-    let built_in = configured(build);
-    let Some(named) = named(&build.command_line) else {
-        return built_in.unwrap_or(Preemption::Unknown);
+/// The mode of a kernel with several modes: the last one on its command line, or the default of its
+/// configuration.
+fn dynamic_mode(build: &Build) -> Preemption {
+    let default = configured_mode(build);
+    let Some(requested) = requested_mode(&build.command_line) else {
+        return default.unwrap_or(Preemption::Unknown);
     };
-    // Linux 7 has lazy preemption and no longer knows "none" and "voluntary": it ignores them. A
-    // kernel without lazy preemption does as it is told.
-    let is_obeyed = built_in.is_some() && build.has("CONFIG_ARCH_HAS_PREEMPT_LAZY") == Some(false);
-    if named.is_preemptible() || is_obeyed {
-        named
+    // Linux 7 has lazy preemption and ignores "none" and "voluntary", which it no longer has. A
+    // kernel without lazy preemption accepts them.
+    let is_accepted = default.is_some() && build.has("CONFIG_ARCH_HAS_PREEMPT_LAZY") == Some(false);
+    if requested.is_preemptible() || is_accepted {
+        requested
     } else {
         Preemption::Unknown
     }
 }
 
-/// The mode that the command line names last, before what is for init (`kernel/params.c`,
+/// The last mode on the command line, before the arguments for init (`kernel/params.c`,
 /// `parse_args`; words may be quoted).
-fn named(command_line: &str) -> Option<Preemption> {
+fn requested_mode(command_line: &str) -> Option<Preemption> {
     let words = command_line.split_ascii_whitespace();
     words
         .map(|word| word.replace('"', ""))
         .take_while(|word| word != "--")
-        .filter_map(|word| word.strip_prefix("preempt=").map(Preemption::named))
+        .filter_map(|word| word.strip_prefix("preempt=").map(Preemption::from_name))
         .last()
 }
 
-/// The mode that it was built with, if the configuration is known (`kernel/Kconfig.preempt`).
-fn configured(build: &Build) -> Option<Preemption> {
+/// The default mode in the configuration, if that is known (`kernel/Kconfig.preempt`).
+fn configured_mode(build: &Build) -> Option<Preemption> {
     let modes = [
         ("CONFIG_PREEMPT_RT", Preemption::Realtime),
         ("CONFIG_PREEMPT", Preemption::Full),
@@ -219,8 +219,8 @@ fn configured(build: &Build) -> Option<Preemption> {
         ("CONFIG_PREEMPT_VOLUNTARY", Preemption::Voluntary),
         ("CONFIG_PREEMPT_NONE", Preemption::None),
     ];
-    let set = |(option, _): &(&str, _)| build.has(option) == Some(true);
-    modes.into_iter().find(set).map(|(_, mode)| mode)
+    let is_set = |(option, _): &(&str, _)| build.has(option) == Some(true);
+    modes.into_iter().find(is_set).map(|(_, mode)| mode)
 }
 
 #[cfg(test)]
@@ -228,10 +228,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debugfs_has_the_active_mode_in_parentheses() {
-        assert_eq!(active("none (voluntary) full \n"), Preemption::Voluntary);
-        assert_eq!(active("full (lazy)\n"), Preemption::Lazy);
-        // A mode that comes with a later kernel is not guessed.
+    fn the_debugfs_mode_in_parentheses_is_active() {
+        assert_eq!(
+            active_mode("none (voluntary) full \n"),
+            Preemption::Voluntary
+        );
+        assert_eq!(active_mode("full (lazy)\n"), Preemption::Lazy);
+        // Malformed text, or a mode of a later kernel.
         for text in [
             "",
             "none voluntary full",
@@ -239,11 +242,11 @@ mod tests {
             "none (laziest) full",
             ")full(",
         ] {
-            assert_eq!(active(text), Preemption::Unknown, "{text}");
+            assert_eq!(active_mode(text), Preemption::Unknown, "{text}");
         }
     }
 
-    /// What a kernel is taken for without debugfs.
+    /// The mode that is determined without debugfs.
     fn mode(version: &str, command_line: &str, config: Option<&[&str]>) -> Preemption {
         from_build(&Build {
             version: format!("#1 SMP {version} Debian 1.2.3-1 (2026-11-01)"),
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_version_tell_what_is_built_in() {
+    fn the_version_string_shows_the_built_in_mode() {
         assert_eq!(
             mode("PREEMPT_RT", "preempt=none", None),
             Preemption::Realtime
@@ -272,8 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_with_several_modes_follows_its_command_line() {
-        // As Debian configures 6.12.
+    fn the_command_line_selects_a_dynamic_mode() {
+        // Debian's configuration of 6.12.
         let config: &[&str] = &[
             "PREEMPT_BUILD=y",
             "PREEMPT_VOLUNTARY=y",
@@ -296,8 +299,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_the_kernel_may_not_have_is_not_believed() {
-        // As Debian configures 7.2, which starts with lazy preemption whatever it is told.
+    fn a_requested_mode_that_may_be_ignored_gives_unknown() {
+        // Debian's configuration of 7.2, which starts with lazy preemption if asked for voluntary.
         let config: &[&str] = &[
             "ARCH_HAS_PREEMPT_LAZY=y",
             "PREEMPT_LAZY=y",
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_preemptible() {
+    fn an_unknown_mode_counts_as_preemptible() {
         for (version, config) in [
             ("", None),
             ("PREEMPT_DYNAMIC", None),

@@ -1,4 +1,4 @@
-//! What tracing needs of the process, and giving it up once the probes are attached.
+//! Checks the privileges that tracing needs, and drops them once the probes are attached.
 
 use anyhow::Context as _;
 use rustix::thread::{
@@ -8,10 +8,10 @@ use rustix::thread::{
 
 use super::{Refusal, facts};
 
-/// Checks what every hook needs, before anything is tried.
+/// Checks the requirements of all hooks before any hook is tried.
 ///
 /// # Errors
-/// What is missing.
+/// The requirement that is not met.
 pub fn require() -> Result<(), Refusal> {
     let (version, release) = facts::kernel_version();
     if version.is_some_and(|version| version < (5, 8)) {
@@ -19,7 +19,7 @@ pub fn require() -> Result<(), Refusal> {
     }
     match capabilities(None) {
         Ok(sets) if !suffices(sets.effective) => Err(Refusal::NotPermitted),
-        // If it cannot be told, the kernel will tell.
+        // If the capabilities cannot be read, the kernel refuses later what is not permitted.
         _ => Ok(()),
     }
 }
@@ -29,37 +29,37 @@ fn suffices(effective: CapabilitySet) -> bool {
         || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
 }
 
-/// Gives up every capability, and the gaining of new ones by `execve`. Before Linux 6.1 it
-/// keeps `CAP_BPF`, since there reading the totals at the end needs it
-/// (`kernel/bpf/syscall.c`, `__sys_bpf`, where unprivileged eBPF is off).
-/// To be called before there are threads: each has capabilities of its own.
+/// Drops all capabilities, and the right to gain new ones by `execve`. Before Linux 6.1 it keeps
+/// `CAP_BPF`, since reading the totals at the end needs it there if unprivileged eBPF is off
+/// (`kernel/bpf/syscall.c`, `__sys_bpf`).
+/// Must be called before any thread is started: each has its own capabilities.
 ///
 /// # Errors
-/// The system's.
+/// An error of the system.
 pub fn drop_privileges() -> anyhow::Result<()> {
     set_no_new_privs(true).context("cannot set no_new_privs")?;
     let held = capabilities(None).context("cannot read the capabilities")?;
     let (version, _) = facts::kernel_version();
-    let kept = kept(
+    let retained = retained(
         held.permitted,
         version.is_none_or(|version| version < (6, 1)),
     );
     if held.effective.contains(CapabilitySet::SETPCAP) {
-        for capability in CapabilitySet::all() & !kept {
-            // Fails for those that this kernel does not know.
+        for capability in CapabilitySet::all() & !retained {
+            // Fails for capabilities that this kernel does not have.
             let _ = remove_capability_from_bounding_set(capability);
         }
     }
     let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
+        effective: retained,
+        permitted: retained,
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, sets).context("cannot drop capabilities")
 }
 
-/// `CAP_SYS_ADMIN` stands in for `CAP_BPF` where a process has only that.
-fn kept(permitted: CapabilitySet, to_read_maps: bool) -> CapabilitySet {
+/// The capabilities to retain. `CAP_SYS_ADMIN` replaces `CAP_BPF` if the process has only that.
+fn retained(permitted: CapabilitySet, to_read_maps: bool) -> CapabilitySet {
     if !to_read_maps {
         CapabilitySet::empty()
     } else if permitted.contains(CapabilitySet::BPF) {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_both_or_admin() {
+    fn bpf_with_perfmon_or_sys_admin_suffices() {
         assert!(suffices(CapabilitySet::BPF | CapabilitySet::PERFMON));
         assert!(suffices(CapabilitySet::SYS_ADMIN));
         assert!(!suffices(CapabilitySet::BPF));
@@ -82,11 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_reads_the_totals_is_kept() {
+    fn only_the_capability_for_reading_maps_is_retained() {
         let all = CapabilitySet::all();
-        assert_eq!(kept(all, true), CapabilitySet::BPF);
-        assert_eq!(kept(all, false), CapabilitySet::empty());
+        assert_eq!(retained(all, true), CapabilitySet::BPF);
+        assert_eq!(retained(all, false), CapabilitySet::empty());
         let admin = CapabilitySet::SYS_ADMIN;
-        assert_eq!(kept(admin | CapabilitySet::NET_RAW, true), admin);
+        assert_eq!(retained(admin | CapabilitySet::NET_RAW, true), admin);
     }
 }

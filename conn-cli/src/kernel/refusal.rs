@@ -1,4 +1,4 @@
-//! Why a hook cannot be used here, and what to do about it: one line each.
+//! Why a hook cannot be used here and what to do about it, in one line.
 
 #[cfg(test)]
 mod tests;
@@ -9,21 +9,21 @@ use aya::{maps::MapError, programs::ProgramError};
 
 use super::Backend;
 
-/// The reason of a refusal.
+/// Why a hook cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The process may not load eBPF programs.
     NotPermitted,
-    /// No ring buffer before Linux 5.8. Holds the running release.
+    /// Before Linux 5.8 there is no ring buffer. Holds the running release.
     OldKernel(String),
     /// Before Linux 5.11 maps are charged to the memory lock limit, in bytes.
     MemoryLock(u64),
-    /// `kernel.perf_event_paranoid` has this value, with which Debian's kernels leave
-    /// `perf_event_open`, and so kprobes and tracepoints, to `CAP_SYS_ADMIN` alone.
+    /// `kernel.perf_event_paranoid` has this value, with which Debian's kernels restrict
+    /// `perf_event_open`, and so kprobes and tracepoints, to `CAP_SYS_ADMIN`.
     PerfParanoid(i32),
     /// The kernel is locked down for confidentiality.
     Lockdown,
-    /// There is no sysfs, where the kernel tells what it has.
+    /// There is no sysfs, in which the kernel shows its features.
     NoSysfs,
     /// The kernel was built without kprobes.
     NoKprobes,
@@ -35,49 +35,49 @@ pub enum Refusal {
     NoTrampolines,
     /// `bpf` is not among the active security modules.
     NoBpfLsm,
-    /// Which security modules are active cannot be told, as securityfs is not readable.
+    /// The active security modules are unknown because securityfs is not readable.
     NoSecurityfs,
-    /// The tracepoint, or tracefs, is not there.
+    /// The tracepoint, or tracefs, does not exist.
     NoTracepoint,
     /// Only root may read tracefs.
     TracefsDenied,
-    /// The maps, of the sizes that were asked for, find no memory.
+    /// There is not enough memory for maps of the requested sizes.
     NoMemory,
-    /// The tracepoint's record is not the one that the program reads.
+    /// The tracepoint's record does not have the format that the program reads.
     ChangedTracepoint,
-    /// The kernel's verifier does not accept the program.
+    /// The kernel's verifier rejects the program.
     Rejected,
     /// The process may not open packet sockets.
     NoPacketSockets,
     /// There is no interface of this name.
     NoInterface(String),
-    /// What sees an earlier stage cannot be used, for this reason.
+    /// The hook of an earlier stage cannot be used, for this reason.
     Earlier(Backend, Box<Self>),
-    /// Anything else, in the words of the system.
+    /// Any other error, with the system's text.
     Other(String),
 }
 
-/// What was found out about this machine after an attempt has failed.
+/// What this machine supports, looked up after a hook could not be attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Locked down for confidentiality.
+    /// The kernel is locked down for confidentiality.
     pub(super) confidential: bool,
     /// sysfs is mounted.
     pub(super) sysfs: bool,
     /// The kernel has kprobes.
     pub(super) kprobes: bool,
-    /// A function to hook that the kernel's symbols do not have.
+    /// A function to hook that is not among the kernel's symbols.
     pub(super) missing_symbol: Option<&'static str>,
     /// The kernel publishes its types.
     pub(super) btf: bool,
-    /// The memory lock limit, where maps are charged to it and it is not unlimited.
+    /// The memory lock limit in bytes, if maps are charged to it and it is not unlimited.
     pub(super) memory_lock: Option<u64>,
-    /// `kernel.perf_event_paranoid`, if it is beyond the 2 of the mainline kernel.
+    /// `kernel.perf_event_paranoid`, if it is above 2, the highest level of the mainline kernel.
     pub(super) perf_paranoid: Option<i32>,
 }
 
 impl Refusal {
-    /// From the error of an attempt and what was found out about the machine.
+    /// Derives the refusal from the error and the facts about the machine.
     pub(super) fn explain(backend: Backend, error: &anyhow::Error, facts: &Facts) -> Self {
         if let Some(refusal) = error.downcast_ref::<Self>() {
             return refusal.clone();
@@ -92,7 +92,7 @@ impl Refusal {
             (Backend::Kretprobe, _) if !facts.kprobes => Self::NoKprobes,
             (Backend::Lsm | Backend::Fentry, _) if !facts.btf => Self::NoBtf,
             (Backend::Kretprobe | Backend::Fentry, Some(symbol)) => Self::NoSymbol(symbol),
-            // The verifier speaks in the same error numbers as a lack of privilege.
+            // The verifier uses the same error numbers as a lack of privileges.
             _ if is_rejected(error) => Self::Rejected,
             _ if let (Some(libc::EPERM), Some(limit)) = (errno, facts.memory_lock) => {
                 Self::MemoryLock(limit)
@@ -104,8 +104,8 @@ impl Refusal {
             },
             _ => match (backend, errno) {
                 (Backend::Tracepoint, Some(libc::ENOENT)) => Self::NoTracepoint,
-                // With the privileges that were checked before, these say that the kernel
-                // has no trampolines for this function.
+                // The privileges were checked before, so these errors mean that the kernel has
+                // no trampolines for this function.
                 (
                     Backend::Lsm | Backend::Fentry,
                     Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
@@ -128,7 +128,7 @@ impl Refusal {
             .is_some_and(|remedy| remedy.starts_with("use "))
     }
 
-    /// Whether no other hook would do better.
+    /// Whether every other hook would fail, too.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(
@@ -146,7 +146,7 @@ impl Refusal {
     }
 }
 
-/// Whether the kernel has looked at the program itself and said what is wrong with it.
+/// Whether the verifier has checked the program and rejected it.
 fn is_rejected(error: &anyhow::Error) -> bool {
     let log = error.chain().find_map(|cause| match cause.downcast_ref()? {
         ProgramError::LoadError { verifier_log, .. } => Some(verifier_log.to_string()),
@@ -155,11 +155,11 @@ fn is_rejected(error: &anyhow::Error) -> bool {
     log.is_some_and(|log| log.contains("processed "))
 }
 
-/// The kernel's own, which no C library has: `include/linux/errno.h`.
+/// Internal to the kernel and in no C library: `include/linux/errno.h`.
 const ENOTSUPP: i32 = 524;
 
 impl Refusal {
-    /// What is missing or in the way.
+    /// What is missing, or what prevents the use of the hook.
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
@@ -192,12 +192,12 @@ impl Refusal {
                                    (/sys/kernel/security/lsm)"
                 .to_owned(),
             Self::NoTracepoint => {
-                "the tracepoint sock:inet_sock_set_state is not to be found in tracefs".to_owned()
+                "cannot find the tracepoint sock:inet_sock_set_state in tracefs".to_owned()
             }
             Self::TracefsDenied => "only root may read tracefs".to_owned(),
-            Self::NoMemory => "the kernel has no memory for maps of these sizes".to_owned(),
+            Self::NoMemory => "not enough kernel memory for maps of these sizes".to_owned(),
             Self::ChangedTracepoint => {
-                "the tracepoint sock:inet_sock_set_state has an unknown record on this kernel"
+                "the tracepoint sock:inet_sock_set_state has an unknown format on this kernel"
                     .to_owned()
             }
             Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
@@ -208,7 +208,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about it; nothing to say of an error in the system's own words.
+    /// What to do about it. None for errors with the system's text.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self {

@@ -1,4 +1,4 @@
-//! Waiting for the ring buffer.
+//! The ring buffer and waiting for it.
 
 use std::os::fd::{AsRawFd as _, RawFd};
 
@@ -14,21 +14,21 @@ impl Ring {
         Self(ring)
     }
 
-    /// Returns when there is something to read. May be dropped at any time.
+    /// Returns when there is something to read. Cancel safe.
     ///
-    /// The descriptor is only registered while this waits: whoever looks at the ring at
-    /// fixed times is not woken in between.
+    /// The descriptor is only registered while this waits, so that a caller that polls the ring at
+    /// fixed intervals is not woken in between.
     pub(super) async fn readable(&mut self) -> anyhow::Result<()> {
         let ring: RawFd = self.0.as_raw_fd();
-        // SAFETY: the RingBuf keeps the descriptor open, and the same, for longer than this
-        // function runs, which has borrowed it.
+        // SAFETY: this function borrows the RingBuf, which keeps the same descriptor open for
+        // longer than the function runs.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("cannot wait for the ring buffer")?;
         let ready = ring.readable().await;
         ready.map(drop).context("cannot wait for the ring buffer")
     }
 
-    /// Hands the next record to `read`; false if there is none.
+    /// Passes the next record to `read`. Returns false if there is none.
     pub(super) fn next(&mut self, read: impl FnOnce(&[u8])) -> bool {
         match self.0.next() {
             Some(record) => {

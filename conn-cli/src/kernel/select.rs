@@ -1,5 +1,5 @@
-//! Which hook to use: the first that is exact on this machine, decided by what really loads and
-//! attaches, not by version numbers.
+//! Chooses the hook: the first one that is exact on this machine and that loads and attaches.
+//! Version numbers do not decide.
 
 use std::collections::BTreeSet;
 
@@ -9,38 +9,36 @@ use crate::{cli::Probe, connection::Stage};
 /// The hook that is used, and those that were tried before it.
 #[derive(Debug)]
 pub struct Choice<T> {
-    /// What attaching gave.
+    /// The result of attaching it.
     pub attached: T,
     /// Whether it is exact here.
     pub exactness: Exactness,
-    /// Each hook that comes before it in the list, or was tried before it, with the reason why it is
-    /// not used.
+    /// Each hook that precedes it in the list or was tried before it, with the reason why it is not
+    /// used.
     pub passed_over: Vec<(Backend, String)>,
 }
 
-/// The hooks that were tried in vain, in order, with the reason of each.
+/// The hooks that could not be attached, in the order of the attempts, with the reason of each.
 pub type Refused = Vec<(Backend, Refusal)>;
 
-/// The hooks that see the last of these stages, in the order in which those that are exact are
-/// tried. The tracepoint stands in where
-/// nothing sees accepts, unless it is `of_tasks`: asked who accepts, which it does not know.
+/// The hooks that see the last of these stages, in the order in which the exact ones are tried. The
+/// tracepoint is the fallback for accepts unless `needs_task`: it does not know the accepting task.
 ///
 /// # Errors
-/// Why `probe` does not go with what is asked.
+/// Why `probe` cannot be used with the stages or with `needs_task`.
 pub fn candidates(
     probe: Probe,
     stages: &BTreeSet<Stage>,
-    of_tasks: bool,
+    needs_task: bool,
 ) -> Result<Vec<Backend>, String> {
     let only = |name: &str| {
         Err(format!(
-            "--probe {name} is a way to see accepted connections, and --event does not ask for \
-             them"
+            "--probe {name} sees accepted connections, which --event does not include"
         ))
     };
     match (stages.last(), probe) {
         (Some(Stage::Accepted) | None, probe) => Ok(match probe {
-            Probe::Auto if of_tasks => vec![Backend::Kretprobe, Backend::Lsm, Backend::Fentry],
+            Probe::Auto if needs_task => vec![Backend::Kretprobe, Backend::Lsm, Backend::Fentry],
             Probe::Auto => vec![
                 Backend::Kretprobe,
                 Backend::Lsm,
@@ -50,10 +48,10 @@ pub fn candidates(
             Probe::Kretprobe => vec![Backend::Kretprobe],
             Probe::Lsm => vec![Backend::Lsm],
             Probe::Fentry => vec![Backend::Fentry],
-            Probe::Tracepoint if of_tasks => {
+            Probe::Tracepoint if needs_task => {
                 return Err(
-                    "--probe tracepoint does not know who accepts: it does not go with --pid, \
-                     --comm, --uid, --cgroup, nor with --by process, cgroup or user"
+                    "--probe tracepoint does not know the accepting process: it cannot be used with \
+                     --pid, --comm, --uid, --cgroup, nor with --by process, cgroup or user"
                         .to_owned(),
                 );
             }
@@ -69,10 +67,10 @@ pub fn candidates(
 }
 
 /// Tries these hooks until `attach` succeeds: those that `judge` calls exact, then the others, both
-/// in their order.
+/// in the given order.
 ///
 /// # Errors
-/// The refusal of each hook that was tried, in order.
+/// The refusal of each hook that was tried, in order. Only the last if no other hook can succeed.
 pub fn choose<T>(
     candidates: &[Backend],
     judge: impl Fn(Backend) -> Exactness,
@@ -88,24 +86,24 @@ pub fn choose<T>(
         };
         log::debug!("{} is {exact} here: {}", backend.name(), exactness.reason());
     }
-    // Those that come before an exact one, which is used in their place.
-    let put_off: Vec<_> = inexact
+    // Passed over if an exact hook that follows them in the list is used.
+    let postponed: Vec<_> = inexact
         .iter()
         .map(|(backend, exactness)| (*backend, exactness.reason().to_owned()))
         .collect();
-    let place = |new: Backend| candidates.iter().position(|&backend| backend == new);
+    let position = |wanted: Backend| candidates.iter().position(|&backend| backend == wanted);
     let mut refused = Refused::new();
     for (backend, exactness) in exact.into_iter().chain(inexact) {
         match attach(backend) {
             Ok(attached) => {
-                let is_before = |other: Backend| place(other) < place(backend);
-                let put_off = put_off
+                let is_before = |other: Backend| position(other) < position(backend);
+                let postponed = postponed
                     .into_iter()
                     .filter(|(other, _)| exactness.is_exact() && is_before(*other));
                 let refused = refused.iter().map(|(other, why)| (*other, why.reason()));
                 return Ok(Choice {
                     attached,
-                    passed_over: put_off.chain(refused).collect(),
+                    passed_over: postponed.chain(refused).collect(),
                     exactness,
                 });
             }
@@ -125,19 +123,19 @@ mod tests {
         *,
     };
 
-    /// Runs `choose` on a machine where only `works` attach; gives also what was tried.
-    fn on(
+    /// Runs `choose` on a machine where only the `usable` hooks attach. Also returns the attempts.
+    fn choose_with(
         probe: Probe,
-        works: &[Backend],
+        usable: &[Backend],
         refusal: &Refusal,
     ) -> (Result<Choice<Backend>, Refused>, Vec<Backend>) {
-        with_preemption(Preemption::Voluntary, probe, works, refusal)
+        choose_on(Preemption::Voluntary, probe, usable, refusal)
     }
 
-    fn with_preemption(
+    fn choose_on(
         preemption: Preemption,
         probe: Probe,
-        works: &[Backend],
+        usable: &[Backend],
         refusal: &Refusal,
     ) -> (Result<Choice<Backend>, Refused>, Vec<Backend>) {
         let mut tried = Vec::new();
@@ -145,9 +143,10 @@ mod tests {
         let judge = |backend| judge(backend, preemption, true);
         let result = choose(&candidates, judge, |backend| {
             tried.push(backend);
-            match works.contains(&backend) {
-                true => Ok(backend),
-                false => Err(refusal.clone()),
+            if usable.contains(&backend) {
+                Ok(backend)
+            } else {
+                Err(refusal.clone())
             }
         });
         (result, tried)
@@ -161,26 +160,27 @@ mod tests {
     ];
 
     #[test]
-    fn a_hook_that_is_not_exact_is_tried_after_those_that_are() {
-        let lazy = |works| with_preemption(Preemption::Lazy, Probe::Auto, works, &Refusal::NoBtf);
+    fn inexact_hooks_are_tried_after_exact_ones() {
+        let choose_on_lazy =
+            |usable| choose_on(Preemption::Lazy, Probe::Auto, usable, &Refusal::NoBtf);
         let reason = judge(Backend::Kretprobe, Preemption::Lazy, true);
-        let would_miss = (Backend::Kretprobe, reason.reason().to_owned());
-        let (result, tried) = lazy(&ALL);
+        let passed_over_pair = (Backend::Kretprobe, reason.reason().to_owned());
+        let (result, tried) = choose_on_lazy(&ALL);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Lsm);
         assert!(choice.exactness.is_exact());
-        assert_eq!(choice.passed_over, slice::from_ref(&would_miss));
+        assert_eq!(choice.passed_over, slice::from_ref(&passed_over_pair));
         assert_eq!(tried, [Backend::Lsm]);
 
-        let (result, _) = lazy(&ALL[2..]);
+        let (result, _) = choose_on_lazy(&ALL[2..]);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Fentry);
         assert_eq!(
             choice.passed_over,
-            [would_miss, (Backend::Lsm, Refusal::NoBtf.reason())]
+            [passed_over_pair, (Backend::Lsm, Refusal::NoBtf.reason())]
         );
 
-        let (result, tried) = lazy(&[Backend::Kretprobe, Backend::Tracepoint]);
+        let (result, tried) = choose_on_lazy(&[Backend::Kretprobe, Backend::Tracepoint]);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Kretprobe);
         assert!(!choice.exactness.is_exact());
@@ -189,8 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn the_pair_is_first_and_nothing_else_is_tried() {
-        let (result, tried) = on(Probe::Auto, &ALL, &Refusal::NoKprobes);
+    fn only_the_pair_is_tried_if_it_is_exact_and_attaches() {
+        let (result, tried) = choose_with(Probe::Auto, &ALL, &Refusal::NoKprobes);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Kretprobe);
         assert_eq!(choice.passed_over, []);
@@ -198,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn auto_falls_back_in_order_and_keeps_the_reasons() {
-        let (result, _) = on(Probe::Auto, &ALL[1..], &Refusal::NoKprobes);
+    fn auto_falls_back_in_order_and_returns_the_reasons() {
+        let (result, _) = choose_with(Probe::Auto, &ALL[1..], &Refusal::NoKprobes);
         assert_eq!(result.unwrap().attached, Backend::Lsm);
-        let (result, tried) = on(Probe::Auto, &ALL[3..], &Refusal::NoBtf);
+        let (result, tried) = choose_with(Probe::Auto, &ALL[3..], &Refusal::NoBtf);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Backend::Tracepoint);
         assert_eq!(
@@ -216,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn when_nothing_works_every_reason_is_given() {
-        let (result, tried) = on(Probe::Auto, &[], &Refusal::NoKprobes);
+    fn every_reason_is_returned_if_no_hook_attaches() {
+        let (result, tried) = choose_with(Probe::Auto, &[], &Refusal::NoKprobes);
         assert_eq!(
             result.unwrap_err(),
             ALL.map(|backend| (backend, Refusal::NoKprobes))
@@ -226,24 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn insisting_tries_one() {
+    fn an_explicit_probe_tries_only_that_hook() {
         for (probe, backend) in [
             (Probe::Kretprobe, Backend::Kretprobe),
             (Probe::Lsm, Backend::Lsm),
             (Probe::Fentry, Backend::Fentry),
             (Probe::Tracepoint, Backend::Tracepoint),
         ] {
-            let (result, tried) = on(probe, &[], &Refusal::NoBtf);
+            let (result, tried) = choose_with(probe, &[], &Refusal::NoBtf);
             assert_eq!(result.unwrap_err(), [(backend, Refusal::NoBtf)]);
             assert_eq!(tried, [backend]);
-            let (result, _) = on(probe, &[backend], &Refusal::NoBtf);
+            let (result, _) = choose_with(probe, &[backend], &Refusal::NoBtf);
             assert_eq!(result.unwrap().attached, backend);
         }
     }
 
     #[test]
-    fn what_concerns_every_hook_ends_the_search() {
-        let (result, tried) = on(Probe::Auto, &ALL[1..], &Refusal::NotPermitted);
+    fn a_final_refusal_ends_the_search() {
+        let (result, tried) = choose_with(Probe::Auto, &ALL[1..], &Refusal::NotPermitted);
         assert_eq!(
             result.unwrap_err(),
             [(Backend::Kretprobe, Refusal::NotPermitted)]
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_for_accepted_connections() {
+    fn candidates_depend_on_the_last_stage() {
         let established = [Stage::Syn, Stage::Established].into();
         for probe in [Probe::Auto, Probe::Tracepoint] {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! The packet sockets that the filter for SYNs is attached to.
+//! The packet sockets to which the SYN filter is attached.
 
 use std::{
     fs::File,
@@ -15,48 +15,48 @@ use rustix::{
 
 use super::Refusal;
 
-/// The protocols that a SYN comes in, `include/uapi/linux/if_ether.h`. Bound to these, a socket
-/// sees a packet when it is handed to that protocol, and no outgoing ones, for which every
-/// packet would have to be copied (`net/core/dev.c`, `dev_queue_xmit_nit`).
+/// The protocols that carry SYNs, IPv4 and IPv6 (`include/uapi/linux/if_ether.h`). A socket bound
+/// to one of these sees the packets passed to that protocol and no outgoing ones, each of which the
+/// kernel would have to copy (`net/core/dev.c`, `dev_queue_xmit_nit`).
 const PROTOCOLS: [u16; 2] = [0x0800, 0x86dd];
 
 /// Where to look for SYNs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SynScope {
-    /// The interface; all without.
+    /// The interface. All if None.
     pub interface: Option<String>,
-    /// The file of the network namespace; conn-cli's own without.
+    /// The file of the network namespace. conn-cli's own if None.
     pub netns: Option<PathBuf>,
 }
 
 /// Opens the sockets, which receive nothing until they are bound.
 ///
 /// # Errors
-/// What is missing, or the system's.
+/// The missing interface or permission, or an error of the system.
 pub(super) fn open(scope: &SynScope) -> anyhow::Result<Vec<Socket>> {
     let opened = match &scope.netns {
         None => open_here(scope.interface.as_deref()),
         Some(path) => {
-            let namespace = File::open(path).map_err(|error| no_namespace(path, &error))?;
-            // A thread of its own, since it cannot go back.
+            let namespace = File::open(path).map_err(|error| cannot_enter(path, &error))?;
+            // A separate thread, since it cannot return to the original namespace.
             std::thread::scope(|threads| {
-                let inside = || {
+                let enter = || {
                     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                        .map_err(|error| no_namespace(path, &error.into()))?;
+                        .map_err(|error| cannot_enter(path, &error.into()))?;
                     open_here(scope.interface.as_deref())
                 };
-                threads.spawn(inside).join().expect("it does not panic")
+                threads.spawn(enter).join().expect("it does not panic")
             })
         }
     };
     Ok(opened?)
 }
 
-fn no_namespace(path: &std::path::Path, error: &io::Error) -> Refusal {
+fn cannot_enter(path: &std::path::Path, error: &io::Error) -> Refusal {
     Refusal::Other(format!("cannot enter {}: {error}", path.display()))
 }
 
-/// A packet socket and what it is to be bound to.
+/// A packet socket and the protocol and interface to bind it to.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) fd: OwnedFd,
@@ -66,12 +66,12 @@ pub(super) struct Socket {
 
 fn open_here(interface: Option<&str>) -> Result<Vec<Socket>, Refusal> {
     let open = |protocol| {
-        let interface_of = |fd: &OwnedFd| match interface {
+        let interface_index = |fd: &OwnedFd| match interface {
             None => Ok(0),
             Some(name) => name_to_index(fd, name)
                 .map_err(|_| Refusal::NoInterface(crate::connection::escaped(name.as_bytes()))),
         };
-        // The kind whose packets begin with the header of IP, whatever the link is.
+        // Packets of SOCK_DGRAM begin with the IP header on every link type.
         let fd = socket_with(
             AddressFamily::PACKET,
             SocketType::DGRAM,
@@ -83,7 +83,7 @@ fn open_here(interface: Option<&str>) -> Result<Vec<Socket>, Refusal> {
             error => Refusal::Other(format!("cannot open a packet socket: {error}")),
         })?;
         Ok(Socket {
-            interface: interface_of(&fd)?,
+            interface: interface_index(&fd)?,
             fd,
             protocol,
         })
@@ -92,14 +92,14 @@ fn open_here(interface: Option<&str>) -> Result<Vec<Socket>, Refusal> {
 }
 
 impl Socket {
-    /// From now on it receives; its filter must be there.
+    /// Binds the socket, which then receives packets. The filter must already be attached.
     pub(super) fn bind(&self) -> io::Result<()> {
-        // SAFETY: a zeroed sockaddr_ll is a valid one.
+        // SAFETY: an all-zero sockaddr_ll is valid.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_protocol = self.protocol.to_be();
         address.sll_ifindex = self.interface as i32;
-        // SAFETY: the address is as long as is said, and outlives the call.
+        // SAFETY: the address has the given length and outlives the call.
         let result = unsafe {
             libc::bind(
                 self.fd.as_raw_fd(),

@@ -1,6 +1,6 @@
-//! What the programs have counted, read once they are detached.
+//! What the programs counted, read after they are detached.
 //!
-//! Not before: while a process reads a map, the kernel may skip programs on that CPU
+//! Not earlier: while a process reads a map, the kernel may skip programs on that CPU
 //! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 
 use std::{
@@ -25,26 +25,26 @@ use crate::{
     waits::Waits,
 };
 
-/// The kernel's own count.
+/// The counts that the programs made in the kernel.
 #[derive(Clone, Debug)]
 pub struct Totals {
-    /// Connections by client, at each stage that was watched; exact, but for `out_of_memory`.
+    /// Connections by client at each watched stage. Exact except for `out_of_memory`.
     pub stages: BTreeMap<Stage, Tally>,
-    /// SYNs that were sent again, which are in no tally.
+    /// Retransmitted SYNs, which are in no tally.
     pub repeated: u64,
-    /// How long those that were accepted had waited.
+    /// How long accepted connections had waited.
     pub waits: Waits,
-    /// Connections, at each stage, that found no room in the ring buffer.
+    /// Connections at each stage that did not fit into the ring buffer.
     pub lost: BTreeMap<Stage, u64>,
     /// Connections that only the second hook of the pair saw.
     pub second_hook_only: u64,
-    /// Connections that are not with their client but with the others, since the kernel had no
-    /// memory for it at that moment.
+    /// Connections counted under the other clients, because the kernel had no memory for their
+    /// client's entry.
     pub out_of_memory: u64,
-    /// What the programs themselves know to be in doubt.
+    /// What may make these counts wrong.
     pub discrepancies: Discrepancies,
-    /// Times that the kernel did not run the tracepoint, if that counts an earlier stage and the
-    /// kernel tells. Few of them are handshakes.
+    /// How often the kernel did not run the tracepoint, if that counts an earlier stage and the
+    /// kernel counts it. Few of these runs are handshakes.
     pub missed_established: Option<u64>,
 }
 
@@ -62,22 +62,22 @@ impl Totals {
     }
 }
 
-/// What could make the total wrong. All zero when all is well.
+/// What may make the total wrong. All zero if nothing does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discrepancies {
-    /// Whether the count is only the least that it can be, see [`super::is_at_least`].
+    /// Whether the count is a lower bound, see [`super::is_at_least`].
     pub at_least: bool,
     /// Sockets that could not be read.
     pub unreadable: u64,
-    /// Times that the kernel did not run the program that makes the count; None if it does not
-    /// tell.
+    /// How often the kernel did not run the program that counts. None if the kernel does not count
+    /// it.
     pub missed_runs: Option<u64>,
-    /// Connections of the total that neither arrived nor were counted as lost.
+    /// Connections in the total that were neither received nor counted as lost.
     pub unaccounted: u64,
 }
 
 impl Discrepancies {
-    /// Adds those of another run.
+    /// Adds the discrepancies of another run.
     pub fn add(&mut self, other: &Self) {
         self.at_least |= other.at_least;
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
@@ -92,7 +92,7 @@ impl Discrepancies {
 /// Reads the maps.
 ///
 /// # Errors
-/// The kernel's.
+/// An error of the kernel.
 pub(super) fn read(
     ebpf: &Ebpf,
     backend: Backend,
@@ -106,15 +106,15 @@ pub(super) fn read(
             .map(|stage| (*stage, Tally::default()))
             .collect(),
         repeated: counters.other.repeated + counters.out_of_memory.repeated,
-        waits: waits(ebpf).context("cannot read the waits")?,
+        waits: read_waits(ebpf).context("cannot read the waits")?,
         lost: stages
             .iter()
-            .map(|stage| (*stage, at(&counters.lost, *stage)))
+            .map(|stage| (*stage, count_at(&counters.lost, *stage)))
             .collect(),
         second_hook_only: counters.second_hook_only,
         out_of_memory: stages
             .iter()
-            .map(|stage| at(&counters.out_of_memory, *stage))
+            .map(|stage| count_at(&counters.out_of_memory, *stage))
             .sum(),
         discrepancies: Discrepancies {
             at_least: false,
@@ -128,26 +128,28 @@ pub(super) fn read(
         .flatten(),
     };
     for (stage, tally) in &mut totals.stages {
-        tally.add_other(at(&counters.other, *stage) + at(&counters.out_of_memory, *stage));
+        tally.add_other(
+            count_at(&counters.other, *stage) + count_at(&counters.out_of_memory, *stage),
+        );
     }
     for map in ["CLIENTS", "SYN_CLIENTS"] {
-        add(&mut totals, ebpf, map, by)
+        add_map(&mut totals, ebpf, map, by)
             .with_context(|| format!("cannot read the totals, {map}"))?;
     }
     Ok(totals)
 }
 
-fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: GroupBy) -> anyhow::Result<()> {
+fn add_map(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: GroupBy) -> anyhow::Result<()> {
     let map = ebpf.map(map).context("no such map")?;
     let map =
         HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
     for entry in map.iter() {
-        let (key, counted) = entry?;
-        let (key, counted): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counted));
+        let (key, counts) = entry?;
+        let (key, counts): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counts));
         let port = key.local_port as u16;
-        totals.repeated += counted.repeated;
+        totals.repeated += counts.repeated;
         for (stage, tally) in &mut totals.stages {
-            let connections = at(&counted, *stage);
+            let connections = count_at(&counts, *stage);
             if connections > 0 {
                 tally.add_key(
                     by.group(group_key(&key, by), Some(port)),
@@ -160,7 +162,7 @@ fn add(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: GroupBy) -> anyhow::Resu
     Ok(())
 }
 
-pub(super) fn at(stages: &Stages, stage: Stage) -> u64 {
+pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {
     match stage {
         Stage::Syn => stages.syn,
         Stage::Established => stages.established,
@@ -168,7 +170,7 @@ pub(super) fn at(stages: &Stages, stage: Stage) -> u64 {
     }
 }
 
-/// Of whom the programs counted under a key.
+/// The group that a map key stands for.
 fn group_key(key: &Key, by: GroupBy) -> GroupKey {
     match by {
         GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => {
@@ -186,7 +188,7 @@ fn group_key(key: &Key, by: GroupBy) -> GroupKey {
     }
 }
 
-fn waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
+fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
     let map = ebpf.map("WAITS").context("no such map")?;
     let map = Array::<&MapData, u64>::try_from(map)?;
     let steps = (0..WAIT_STEPS as u32).map(|step| map.get(&step, 0));
@@ -199,14 +201,14 @@ fn waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
 
 /// Whether the kernel counts how often it does not run the program that counts connections.
 ///
-/// It tells so in `/proc` since Linux 5.12, but of programs without a trampoline it only counts them
-/// since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
+/// `/proc` shows these misses since Linux 5.12, but for programs without a trampoline the kernel
+/// only counts them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
 #[must_use]
 pub fn counts_misses(backend: Backend) -> bool {
     let since = match backend {
         Backend::Kretprobe | Backend::Tracepoint => (6, 7),
         Backend::Lsm | Backend::Fentry => (5, 12),
-        // Nothing stops a socket filter.
+        // The kernel never skips a socket filter.
         Backend::Filter => return true,
     };
     facts::kernel_version()
@@ -215,7 +217,7 @@ pub fn counts_misses(backend: Backend) -> bool {
 }
 
 /// How often the kernel did not run the program whose missed runs are missed connections. None if
-/// it does not tell.
+/// the kernel does not count it.
 fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
     let program = match backend {
         Backend::Kretprobe => "conn_graft",
@@ -230,6 +232,6 @@ fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))?;
     let misses = misses.trim().parse().ok()?;
-    // Where it does not count them, it says 0.
+    // A kernel that does not count misses shows 0.
     (misses > 0 || counts_misses(backend)).then_some(misses)
 }

@@ -1,4 +1,4 @@
-//! What is attached for one run, from its attachment to its totals.
+//! The hooks of one run, from attaching them to reading their totals.
 
 use std::{
     collections::BTreeSet,
@@ -33,25 +33,25 @@ pub struct Tracer {
     counters: counters::Live,
     reported: Reported,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    since: Instant,
-    until: Option<Instant>,
+    attached_at: Instant,
+    detached_at: Option<Instant>,
 }
 
-/// What one look at the ring buffer gave.
+/// The result of reading the ring buffer once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// How many records there were.
+    /// How many records were read.
     pub records: usize,
-    /// Whether there may be more at once.
+    /// Whether more records may be ready.
     pub more: bool,
 }
 
 impl Tracer {
-    /// Loads and attaches the hooks that see the stages that are asked for, the last one through
-    /// `backend`. Needs a tokio runtime.
+    /// Loads and attaches the hooks of the requested stages, the last one through `backend`. Needs
+    /// a tokio runtime.
     ///
     /// # Errors
-    /// Why they cannot be used here.
+    /// Why the hooks cannot be used here.
     pub fn attach(backend: Backend, settings: &Settings) -> Result<Self, Refusal> {
         Self::try_attach(backend, settings).map_err(|error| {
             let facts = facts::gather();
@@ -80,28 +80,28 @@ impl Tracer {
             ring: Ring::new(RingBuf::try_from(ring)?),
             reported: settings.reported,
             logger,
-            since: Instant::now(),
-            until: None,
+            attached_at: Instant::now(),
+            detached_at: None,
         })
     }
 
-    /// What sees the last stage.
+    /// The hook that sees the last stage.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// The stages that are seen.
+    /// The watched stages.
     #[must_use]
     pub fn stages(&self) -> &BTreeSet<Stage> {
         &self.stages
     }
 
-    /// How many connections at the last stage so far have found no room in the ring buffer. May
-    /// be asked at any time.
+    /// How many connections at the last stage did not fit into the ring buffer so far. Unlike the
+    /// totals, this can be read while the hooks are attached.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        totals::at(&self.counters.get().lost, self.backend.stage())
+        totals::count_at(&self.counters.get().lost, self.backend.stage())
     }
 
     /// Which connections are reported one by one, not only counted.
@@ -110,15 +110,15 @@ impl Tracer {
         self.reported
     }
 
-    /// Returns when there may be something to read. May be dropped at any time.
+    /// Returns when there may be something to read. Cancel safe.
     ///
     /// # Errors
-    /// The system's.
+    /// An error of the system.
     pub async fn readable(&mut self) -> anyhow::Result<()> {
         self.ring.readable().await
     }
 
-    /// Hands up to `limit` records to `show`, one by one.
+    /// Passes up to `limit` records to `show`, one by one.
     pub fn read(&mut self, limit: usize, mut show: impl FnMut(&Connection)) -> Batch {
         if let Some(logger) = &mut self.logger {
             logger.flush();
@@ -143,24 +143,24 @@ impl Tracer {
         }
     }
 
-    /// Detaches: nothing is counted after this.
+    /// Detaches the hooks, which then count nothing more.
     pub fn detach(&mut self) {
         self.attached.links.clear();
-        self.until = Some(Instant::now());
+        self.detached_at = Some(Instant::now());
     }
 
-    /// How long the hook has been, or was, attached.
+    /// How long the hooks have been, or were, attached.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.until
+        self.detached_at
             .unwrap_or_else(Instant::now)
-            .duration_since(self.since)
+            .duration_since(self.attached_at)
     }
 
-    /// What was counted. To be read after [`Self::detach`].
+    /// Reads the totals. Call [`Self::detach`] first.
     ///
     /// # Errors
-    /// The kernel's.
+    /// An error of the kernel.
     pub fn totals(&self) -> anyhow::Result<Totals> {
         let counters = self.counters.get();
         let Self {

@@ -1,4 +1,4 @@
-//! The file of known clients.
+//! Reads the file of known clients.
 
 use std::{
     io::{BufRead, Read as _},
@@ -14,27 +14,27 @@ use crate::{
     filter::Network,
 };
 
-/// Of a line, in bytes: twice the longest name with room for a comment. A file without line
-/// ends is none of addresses.
+/// The longest line, in bytes: twice the longest name, with room for a comment. A file without
+/// line ends is not a list of addresses.
 const MAX_LINE_LEN: u64 = 1024;
 
-/// How much of a line that is not understood is shown.
-const SHOWN: usize = 80;
+/// How many bytes of an invalid line are shown.
+const MAX_SHOWN_LEN: usize = 80;
 
-/// Lines of a summary that are no client's.
-const NO_CLIENTS: [&str; 2] = ["unknown", "other"];
+/// Keys in a summary that are not clients.
+const NON_CLIENTS: [&str; 2] = ["unknown", "other"];
 
-/// The title of a summary, in text as in a file of known addresses.
+/// The title of a text summary.
 const TITLE: &str = "=== Summary ===";
 
-/// What a line of a file says.
+/// A parsed line.
 enum Entry {
     Nothing,
     Host(Host),
     Network(IpNet),
 }
 
-/// The clients in the file of this name.
+/// Reads the known clients. `name` is the name of the file.
 pub(super) fn read(mut reader: impl BufRead, name: &str) -> anyhow::Result<Known> {
     let mut known = Known::default();
     let mut line = Vec::new();
@@ -47,9 +47,10 @@ pub(super) fn read(mut reader: impl BufRead, name: &str) -> anyhow::Result<Known
         if length == 0 {
             break;
         }
-        let entry = match length as u64 > MAX_LINE_LEN {
-            true => Err(anyhow!("the line is longer than {MAX_LINE_LEN} bytes")),
-            false => entry(&line, number == 1),
+        let entry = if length as u64 > MAX_LINE_LEN {
+            Err(anyhow!("the line is longer than {MAX_LINE_LEN} bytes"))
+        } else {
+            entry(&line, number == 1)
         };
         match entry.with_context(|| format!("{name}, line {number}"))? {
             Entry::Nothing => {}
@@ -64,18 +65,19 @@ pub(super) fn read(mut reader: impl BufRead, name: &str) -> anyhow::Result<Known
 
 fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
     let Ok(text) = str::from_utf8(line) else {
-        bail!("it is not UTF-8: '{}'", shown(line));
+        bail!("the line is not UTF-8: '{}'", shown(line));
     };
-    // Some editors of Windows begin a file of UTF-8 so.
-    let text = match is_first {
-        true => text.strip_prefix('\u{feff}').unwrap_or(text),
-        false => text,
+    // Some Windows editors start a UTF-8 file with a byte order mark.
+    let text = if is_first {
+        text.strip_prefix('\u{feff}').unwrap_or(text)
+    } else {
+        text
     };
     let text = text.split('#').next().unwrap_or_default().trim_ascii();
     if text.is_empty() || text == TITLE {
         return Ok(Entry::Nothing);
     }
-    // An address has colons of its own, but no blank.
+    // An address may contain colons itself, but no blanks.
     let key = match text.rsplit_once(':') {
         Some((key, count)) if count.starts_with(is_blank) => {
             let count = count.trim_ascii();
@@ -84,8 +86,8 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
         }
         _ => None,
     };
-    let is_nobody = |key: &str| NO_CLIENTS.contains(&key) || is_left_off(key);
-    if key.is_some_and(is_nobody) {
+    let is_not_a_client = |key: &str| NON_CLIENTS.contains(&key) || is_remainder(key);
+    if key.is_some_and(is_not_a_client) {
         return Ok(Entry::Nothing);
     }
     if let Ok(address) = key.unwrap_or(text).parse::<IpAddr>() {
@@ -103,8 +105,8 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
     );
 }
 
-/// What `--top` has left off: `5 more`.
-fn is_left_off(key: &str) -> bool {
+/// Whether this stands for the rows that `--top` leaves out: `5 more`.
+fn is_remainder(key: &str) -> bool {
     let number = key.strip_suffix(" more");
     number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -113,11 +115,11 @@ fn is_blank(char: char) -> bool {
     char == ' ' || char == '\t'
 }
 
-/// The beginning of a line, safe to show.
+/// The start of a line, safe to show.
 fn shown(line: &[u8]) -> String {
     let line = line.trim_ascii();
-    match line.get(..SHOWN) {
-        Some(beginning) if line.len() > SHOWN => format!("{}...", escaped(beginning)),
+    match line.get(..MAX_SHOWN_LEN) {
+        Some(beginning) if line.len() > MAX_SHOWN_LEN => format!("{}...", escaped(beginning)),
         _ => escaped(line),
     }
 }
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_be_a_summary_or_written_by_hand() {
+    fn summaries_and_handwritten_lists_are_read() {
         let mut known = known(
             "\u{feff}\r\n=== Summary ===\r\n192.0.2.1: 5\r\n2001:db8::1: 1\r\n\
              web.example: 3\n5 more: 7\nunknown: 4\nother: 2\n\
@@ -162,7 +164,7 @@ mod tests {
         ] {
             assert!(!is_new(&mut known, host), "{host}");
         }
-        // What a summary adds up is nobody in particular.
+        // The totals in a summary are not clients.
         for host in ["192.0.2.4", "11.0.0.0", "2001:db8:2::", "unknown", "other"] {
             assert!(is_new(&mut known, host), "{host}");
         }
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn conn_cli_reads_its_own_summary() {
+    fn own_summary_is_read() {
         use crate::{
             output::{Clock, Look, Text, TimeFormat},
             summary::{Origin, Summary},
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_client_is_an_error_that_says_where() {
+    fn invalid_line_is_an_error_with_its_number() {
         for line in [
             "192.0.2.300",
             "192.0.2.1:80",
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_cannot_send_control_characters() {
+    fn control_characters_in_errors_are_escaped() {
         for line in [&b"\x1b[2J"[..], b"\xff\xfe1\0", b"\0\0\0", b"a\x9b: 1"] {
             let error = format!("{:#}", known(line).unwrap_err());
             assert!(error.starts_with("list, line 1"), "{error}");
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_does_not_fill_memory() {
+    fn endless_line_is_refused() {
         let error = read(BufReader::new(io::repeat(b'1')), "list").unwrap_err();
         let error = format!("{error:#}");
         assert_eq!(error, "list, line 1: the line is longer than 1024 bytes");

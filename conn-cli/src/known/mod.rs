@@ -1,4 +1,4 @@
-//! Which clients are new: seen for the first time, and not in a list of known ones.
+//! Finds new clients: seen for the first time, and not in a list of known ones.
 
 mod list;
 
@@ -18,12 +18,12 @@ use crate::{
     connection::{Host, escaped},
 };
 
-/// The clients that are not new. Every client that was seen is remembered, so memory is
-/// bounded by nothing but the number of clients: some ten bytes for each of IPv4 and some
-/// thirty for each of IPv6, of which a single network can have any number.
+/// The clients that are not new. Every client that was seen is remembered, so only the number of
+/// clients bounds memory: some ten bytes for each IPv4 client and some thirty for each IPv6
+/// client, of which a single network can have any number.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    // Apart, as an address of IPv4 takes a quarter of the room.
+    // Separate, since an IPv4 address takes a quarter of the memory.
     ipv4: Set<Ipv4Addr>,
     ipv6: Set<Ipv6Addr>,
     names: Set<Box<str>>,
@@ -33,8 +33,8 @@ pub struct Known {
 
 type Set<T> = HashSet<T, foldhash::fast::RandomState>;
 
-/// Networks by their prefix. To look an address up takes a step for each length of a prefix,
-/// of which there are few, however many networks there are.
+/// Networks by prefix. Looking up an address takes one step for each prefix length, of which
+/// there are few, however many networks there are.
 #[derive(Clone, Debug, Default)]
 struct Networks {
     ipv4_lengths: BTreeSet<u8>,
@@ -43,11 +43,11 @@ struct Networks {
 }
 
 impl Known {
-    /// What `--new` and `--known` say; None if every connection is to have a line. Live, it is
-    /// to be read before privileges are given up: the file may be for its owner only.
+    /// The known clients according to `--new` and `--known`. None if every connection gets a line.
+    /// Live, call this before dropping privileges: only its owner may be able to read the file.
     ///
     /// # Errors
-    /// Why the file of known clients cannot be used.
+    /// If the file of known clients cannot be read or has an invalid line.
     pub fn from_args(args: &ShowArgs) -> anyhow::Result<Option<Self>> {
         match &args.known {
             Some(file) => Self::read(file).map(Some),
@@ -55,16 +55,19 @@ impl Known {
         }
     }
 
-    /// The clients in a file. A line is an address, a network such as `192.0.2.0/24`, or one of
-    /// conn-cli's own summary, such as `192.0.2.1: 5`; `#` begins a comment.
+    /// The clients in a file. A line is an address, a network such as `192.0.2.0/24`, or a line of
+    /// conn-cli's own summary, such as `192.0.2.1: 5`. `#` starts a comment.
     ///
     /// # Errors
-    /// Why the file cannot be read, or which line is none of these.
+    /// If the file cannot be read, or a line is none of these.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let name = escaped(path.as_os_str().as_encoded_bytes());
-        let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-            true => Err(io::ErrorKind::IsADirectory.into()),
-            false => Ok(file),
+        let file = File::open(path).and_then(|file| {
+            if file.metadata()?.is_dir() {
+                Err(io::ErrorKind::IsADirectory.into())
+            } else {
+                Ok(file)
+            }
         });
         let file = file.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => anyhow!("cannot read {name}: there is no such file"),
@@ -74,8 +77,8 @@ impl Known {
         list::read(BufReader::new(file), &name)
     }
 
-    /// Whether a client is new: true the first time only, and never if it is in the file or in
-    /// a network of it. All clients of which nobody says who they are count as one.
+    /// Whether a client is new: true the first time only, and never if it is in the file or in a
+    /// network in the file. All unknown clients count as one.
     pub fn is_new(&mut self, host: &Host) -> bool {
         if let Host::Address(address) = host
             && self.networks.contain(*address)
@@ -85,12 +88,12 @@ impl Known {
         self.remember(host)
     }
 
-    /// Whether it was not remembered before.
+    /// Adds a client, and returns whether it was missing.
     fn remember(&mut self, host: &Host) -> bool {
         match host {
             Host::Address(IpAddr::V4(address)) => self.ipv4.insert(*address),
             Host::Address(IpAddr::V6(address)) => self.ipv6.insert(*address),
-            // Not `insert`, which would need a copy of what is nearly always there.
+            // `insert` alone would copy a name that is nearly always there.
             Host::Name(name) => !self.names.contains(name) && self.names.insert(name.clone()),
             Host::Unknown => !std::mem::replace(&mut self.unknown, true),
         }
@@ -124,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// Removed when it goes out of scope.
+    /// A file that is removed on drop.
     struct File(PathBuf);
 
     impl File {
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_new_once() {
+    fn client_is_new_only_once() {
         let mut known = Known::default();
         for host in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "web.example"] {
             assert!(is_new(&mut known, host), "{host}");
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_of_any_length() {
+    fn networks_of_any_prefix_length_match() {
         let mut known = read("0.0.0.0/0");
         assert!(!is_new(&mut known, "192.0.2.1"));
         assert!(is_new(&mut known, "2001:db8::1"));
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_networks_are_each_looked_at() {
+    fn overlapping_networks_all_match() {
         let mut known = read("10.0.0.0/24\n10.0.0.0/16\n10.0.0.0/30");
         assert!(!is_new(&mut known, "10.0.0.1"));
         assert!(!is_new(&mut known, "10.0.0.200"));
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named() {
+    fn read_errors_name_the_file() {
         let error = |path: &Path| format!("{:#}", Known::read(path).unwrap_err());
         let directory = error(&std::env::temp_dir());
         assert!(directory.ends_with("it is a directory"), "{directory}");
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_and_networks() {
+    fn many_addresses_and_networks_are_found() {
         let mut list = String::new();
         for number in 0..100_000_u32 {
             let (address, network) = (Ipv4Addr::from(number * 7), number << 8 | 0xc000_0000);

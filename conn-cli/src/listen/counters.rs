@@ -1,9 +1,9 @@
-//! What the kernel counts of connections that it could not queue, for a network namespace
-//! as a whole (`TcpExt` in `/proc/net/netstat`; `net/ipv4/proc.c`, `netstat_seq_show`).
+//! The kernel's counters of connections that it could not queue, for a whole network namespace
+//! (`TcpExt` in `/proc/net/netstat`; `net/ipv4/proc.c`, `netstat_seq_show`).
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, str};
 
-/// What was dropped in a network namespace, on whatever port.
+/// What was dropped in a network namespace, on any port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamespaceDrops {
     /// The inode number of the network namespace.
@@ -24,7 +24,7 @@ pub(super) struct Counters {
     at_start: Counts,
 }
 
-/// The values that matter.
+/// The values that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) overflows: u64,
@@ -32,16 +32,15 @@ pub(super) struct Counts {
 }
 
 impl Counters {
-    /// Those of the namespace that this thread is in, for as long as they are kept. None if
-    /// they cannot be read.
+    /// The counters of the namespace that this thread is in now. None if they cannot be read.
     pub(super) fn open() -> Option<Self> {
         let file = File::open("/proc/thread-self/net/netstat").ok()?;
         let at_start = read(&file)?;
         Some(Self { file, at_start })
     }
 
-    /// How much they have grown since they were opened. The open file belongs to its
-    /// namespace whoever reads it, and reading checks no privilege (`fs/proc/proc_net.c`,
+    /// How much they have grown since they were opened. The open file belongs to its namespace
+    /// whichever thread reads it, and reading needs no privilege (`fs/proc/proc_net.c`,
     /// `single_open_net`).
     pub(super) fn growth(&self) -> Option<Counts> {
         Some(read(&self.file)?.since(self.at_start))
@@ -61,7 +60,7 @@ fn read(file: &File) -> Option<Counts> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8192];
     loop {
-        // From the beginning again each time: the kernel then counts anew.
+        // Reading from offset 0 makes the kernel sum up the counters again.
         match file.read_at(&mut buffer, bytes.len() as u64) {
             Ok(0) => break,
             Ok(length) => bytes.extend_from_slice(&buffer[..length]),
@@ -72,7 +71,7 @@ fn read(file: &File) -> Option<Counts> {
     counts(str::from_utf8(&bytes).ok()?)
 }
 
-/// Each kind of counters is two lines that begin alike: names, then values.
+/// Each group of counters is two lines with the same prefix: names, then values.
 fn counts(text: &str) -> Option<Counts> {
     let mut lines = text
         .lines()
@@ -99,7 +98,7 @@ IpExt: InNoRoutes ListenDrops\n\
 IpExt: 4 5\n";
 
     #[test]
-    fn a_value_is_found_by_its_name() {
+    fn values_are_found_by_name() {
         let found = counts(TEXT).unwrap();
         assert_eq!((found.overflows, found.drops), (22, 333));
         let later = counts(&TEXT.replace("22 333", "25 344")).unwrap();
@@ -108,7 +107,7 @@ IpExt: 4 5\n";
     }
 
     #[test]
-    fn a_text_that_ends_early_has_none() {
+    fn truncated_text_has_no_counts() {
         let enough = TEXT.find(" 18446744073709551615").unwrap();
         for end in 0..enough - 2 {
             assert_eq!(counts(&TEXT[..end]), None, "{}", &TEXT[..end]);
@@ -118,7 +117,7 @@ IpExt: 4 5\n";
     }
 
     #[test]
-    fn an_open_file_is_read_anew() {
+    fn open_file_can_be_read_again() {
         let counters = Counters::open().unwrap();
         let (first, second) = (read(&counters.file), read(&counters.file));
         assert!(first.is_some() && second.is_some());

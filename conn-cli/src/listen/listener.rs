@@ -1,4 +1,4 @@
-//! A listening socket and the processes that have it, whoever tells of them.
+//! A listening socket and the processes that have it open.
 
 use std::net::SocketAddr;
 
@@ -11,23 +11,21 @@ pub struct Listener {
     pub netns: u32,
     /// Whether that is the namespace of conn-cli itself.
     pub is_own_netns: bool,
-    /// The inode number of the socket, by which `/proc/PID/fd` knows it. Zero if no
-    /// descriptor leads to it.
+    /// The inode number of the socket, as in `/proc/PID/fd`. Zero if no descriptor refers to it.
     pub inode: u32,
-    /// The kernel's own number for the socket, never used again in its network namespace.
+    /// The kernel's number for the socket, never reused in its network namespace.
     pub cookie: u64,
     /// How many established connections wait to be accepted (`sk_ack_backlog`).
     pub waiting: u32,
-    /// How many may wait (`sk_max_ack_backlog`). The kernel lets one more wait.
+    /// The limit of the accept queue (`sk_max_ack_backlog`). The kernel lets one more wait.
     pub limit: u32,
-    /// How many packets it has dropped since it was made (`sk_drops`); None if the kernel
-    /// does not tell. Most are the SYN, or the last packet of the handshake, of a connection
-    /// that found the queue full, and a client repeats both: this is more than the number of
-    /// connections that failed.
+    /// How many packets it has dropped since it was created (`sk_drops`); None if the kernel does
+    /// not report it. Most are SYNs, or last packets of a handshake, that found the queue full. A
+    /// client repeats both, so this is more than the number of connections that failed.
     pub drops: Option<u32>,
-    /// The processes that had it open when they were looked for: first those that wait in
-    /// accept, then by process id, but process 1 last, which keeps sockets for others. Empty
-    /// if none is known.
+    /// The processes that had it open when they were searched for: first those blocked in accept,
+    /// then by process id, but process 1 last, which holds sockets for others. Empty if none is
+    /// known.
     pub owners: Vec<Owner>,
 }
 
@@ -39,26 +37,26 @@ pub struct Owner {
     /// Its first thread's name, safe to show.
     pub name: String,
     /// How many of its threads were blocked in `accept` or `accept4` on this listener; None if
-    /// that could not be looked up.
+    /// that could not be read.
     pub in_accept: Option<u32>,
 }
 
 impl Listener {
-    /// Whether both are one socket, perhaps at different times.
+    /// Whether both are the same socket, perhaps at different times.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         (self.netns, self.cookie) == (other.netns, other.cookie)
     }
 
-    /// How many threads were known to be blocked in accept on it; None if that could not be
-    /// looked up in any of its processes.
+    /// How many threads were known to be blocked in accept on it; None if that could not be read
+    /// for any of its processes.
     #[must_use]
     pub fn in_accept(&self) -> Option<u32> {
         let known = self.owners.iter().filter_map(|owner| owner.in_accept);
         known.reduce(u32::saturating_add)
     }
 
-    /// Where it listens, and who that is: `0.0.0.0:80 httpd (pid 812)`.
+    /// Its address and its process: `0.0.0.0:80 httpd (pid 812)`.
     #[must_use]
     pub fn name(&self) -> String {
         let mut name = format!("{} {}", self.address, self.process());
@@ -69,7 +67,7 @@ impl Listener {
     }
 
     /// The listener in one line:
-    /// `0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, queue 0 new 511`.
+    /// `0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, accept queue 0/511`.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut line = self.name();
@@ -82,7 +80,7 @@ impl Listener {
                 _ => format!(", {at_least}{threads} threads waiting in accept"),
             };
         }
-        line + &format!(", queue {} of {}", self.waiting, self.limit)
+        line + &format!(", accept queue {}/{}", self.waiting, self.limit)
     }
 
     fn process(&self) -> String {
@@ -96,7 +94,7 @@ impl Listener {
         }
     }
 
-    /// In this order they are listed.
+    /// The key that listeners are sorted by.
     pub(super) fn order(&self) -> impl Ord + use<> {
         (
             self.address.port(),
@@ -109,7 +107,7 @@ impl Listener {
 }
 
 impl Owner {
-    /// In this order they are listed.
+    /// The key that owners are sorted by.
     pub(super) fn order(&self) -> impl Ord + use<> {
         let waits = self.in_accept.is_some_and(|threads| threads > 0);
         (!waits, self.pid == 1, self.pid)
@@ -140,23 +138,23 @@ mod tests {
     }
 
     #[test]
-    fn one_process() {
+    fn describes_one_process() {
         assert_eq!(
             listener(&[(812, "httpd", Some(8))]).describe(),
-            "0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, queue 0 of 511"
+            "0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "httpd", Some(1))]).describe(),
-            "0.0.0.0:80 httpd (pid 812), 1 thread waiting in accept, queue 0 of 511"
+            "0.0.0.0:80 httpd (pid 812), 1 thread waiting in accept, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "nginx", Some(0))]).describe(),
-            "0.0.0.0:80 nginx (pid 812), no thread waiting in accept, queue 0 of 511"
+            "0.0.0.0:80 nginx (pid 812), no thread waiting in accept, accept queue 0/511"
         );
     }
 
     #[test]
-    fn several_processes() {
+    fn describes_several_processes() {
         let mut prefork = listener(&[
             (813, "httpd", Some(1)),
             (814, "httpd", Some(1)),
@@ -166,41 +164,41 @@ mod tests {
         prefork.waiting = 3;
         assert_eq!(
             prefork.describe(),
-            "0.0.0.0:80 httpd (pid 813 and 3 more), 2 threads waiting in accept, queue 3 of 511"
+            "0.0.0.0:80 httpd (pid 813 and 3 more), 2 threads waiting in accept, accept queue 3/511"
         );
     }
 
     #[test]
-    fn what_is_not_known_is_not_said() {
+    fn unknown_values_are_left_out() {
         assert_eq!(
             listener(&[]).describe(),
-            "0.0.0.0:80 process not known, queue 0 of 511"
+            "0.0.0.0:80 process not known, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "httpd", None)]).describe(),
-            "0.0.0.0:80 httpd (pid 812), queue 0 of 511"
+            "0.0.0.0:80 httpd (pid 812), accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "httpd", Some(2)), (813, "httpd", None)]).describe(),
-            "0.0.0.0:80 httpd (pid 812 and 1 more), at least 2 threads waiting in accept, queue 0 \
-             of 511"
+            "0.0.0.0:80 httpd (pid 812 and 1 more), at least 2 threads waiting in accept, accept \
+             queue 0/511"
         );
     }
 
     #[test]
-    fn another_namespace_is_named() {
+    fn other_namespace_is_named() {
         let mut elsewhere = listener(&[(812, "httpd", Some(8))]);
         elsewhere.address = "[::]:80".parse().unwrap();
         elsewhere.is_own_netns = false;
         assert_eq!(
             elsewhere.describe(),
             "[::]:80 httpd (pid 812) in network namespace 4026532281, 8 threads waiting in \
-             accept, queue 0 of 511"
+             accept, accept queue 0/511"
         );
     }
 
     #[test]
-    fn who_keeps_a_socket_for_others_is_named_last() {
+    fn process_1_is_listed_last() {
         let mut owners = listener(&[
             (1, "systemd", Some(0)),
             (700, "manager", Some(0)),
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_the_same_only_in_its_namespace() {
+    fn sockets_of_other_namespaces_differ() {
         let one = listener(&[]);
         let mut later = listener(&[(1, "init", None)]);
         later.waiting = 7;

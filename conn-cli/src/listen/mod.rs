@@ -1,8 +1,8 @@
-//! GroupKey listens on the watched ports, in every network namespace, how many connections wait
-//! there to be accepted, and how many the kernel had to drop.
+//! The listeners on the watched ports in every network namespace, how many connections wait there
+//! to be accepted, and how many the kernel had to drop.
 //!
-//! Looking for servers needs privileges, asking the kernel again does not: [`Survey::begin`] and
-//! [`Survey::find_owners`] are for before they are given up, the rest for any time after.
+//! Searching for listeners needs privileges, querying the kernel again does not. Call
+//! [`Survey::begin`] and [`Survey::find_owners`] before dropping privileges, the rest at any time.
 
 mod counters;
 mod diag;
@@ -24,11 +24,11 @@ pub use self::{
 use self::{diag::Listening, namespace::Namespace};
 use crate::ports::PortSet;
 
-/// What listened on some ports when it was begun, and the means to ask again.
+/// The listeners on some ports at the start, and the means to query them again.
 ///
-/// It keeps two descriptors open for our own network namespace, and two for each other that
-/// had a listener on the ports. Such a namespace exists for as long as this does, even if
-/// its last process ends.
+/// It keeps two descriptors open for conn-cli's own network namespace, and two for each other one
+/// that had a listener on the ports. Such a namespace lives as long as this, even if its last
+/// process exits.
 #[derive(Debug)]
 pub struct Survey {
     ports: PortSet,
@@ -38,18 +38,17 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Looks into every network namespace that some process is in, by its first thread, or
-    /// only into the one with this inode number.
+    /// Searches every network namespace that some process is in, by its first thread, or only the
+    /// one with this inode number.
     ///
     /// Other namespaces need `CAP_SYS_ADMIN`, and other users' processes `CAP_SYS_PTRACE`, here
-    /// and in [`Survey::find_owners`]: without, what may be found is, and [`Survey::unseen`] says
-    /// what is missing. The thread that calls this stays in its namespace.
+    /// and in [`Survey::find_owners`]. Without these, the result is incomplete, and
+    /// [`Survey::unseen`] counts what is missing. The calling thread stays in its namespace.
     ///
     /// # Errors
-    /// Why not even one namespace could be looked into.
+    /// If not a single namespace could be searched.
     pub fn begin(ports: &PortSet, netns: Option<u32>) -> anyhow::Result<Self> {
-        let visited =
-            namespace::visit(ports, netns).context("cannot ask the kernel who listens")?;
+        let visited = namespace::visit(ports, netns).context("cannot list listening sockets")?;
         let mut at_start = Vec::new();
         let mut namespaces = Vec::new();
         for (namespace, found) in visited.namespaces {
@@ -65,39 +64,39 @@ impl Survey {
         })
     }
 
-    /// Looks for the owners of the listeners, in the open files of all processes: that takes
-    /// longest.
+    /// Searches the open files of all processes for the owners of the listeners. This is the
+    /// slowest step.
     pub fn find_owners(&mut self) {
         let denied = owner::find(&mut self.at_start);
-        // Whoever hides the descriptors of a process hides its namespace, too.
+        // A process with unreadable descriptors has an unreadable namespace, too.
         self.unseen.processes = self.unseen.processes.max(denied);
     }
 
-    /// The listeners of the beginning, by port and address; without owners until these are
-    /// looked for.
+    /// The listeners at the start, by port and address. They have no owners before
+    /// [`Survey::find_owners`].
     #[must_use]
     pub fn at_start(&self) -> &[Listener] {
         &self.at_start
     }
 
-    /// What could not be looked into.
+    /// What could not be searched.
     #[must_use]
     pub fn unseen(&self) -> Unseen {
         self.unseen
     }
 
-    /// Asks again, without any privilege, in the namespaces that had a listener at the
-    /// beginning and in our own. The owners are those of the beginning, as is what is said
-    /// of them; a listener that has come since has none.
+    /// Queries the namespaces that had a listener at the start, and conn-cli's own, again, without
+    /// any privilege. The owners and their details are those at the start; a newer listener has
+    /// none.
     ///
     /// # Errors
-    /// The system's.
+    /// If a query fails.
     pub fn now(&mut self) -> io::Result<Vec<Listener>> {
         let mut listeners = Vec::new();
         for namespace in &mut self.namespaces {
             for found in namespace.diag.listening(&self.ports)? {
                 let mut listener = listener(namespace, found);
-                if let Some(before) = before(&self.at_start, &listener) {
+                if let Some(before) = find_same(&self.at_start, &listener) {
                     listener.owners.clone_from(&before.owners);
                 }
                 listeners.push(listener);
@@ -107,20 +106,20 @@ impl Survey {
         Ok(listeners)
     }
 
-    /// What a listener has dropped since the beginning, or since it came. See
+    /// What a listener has dropped since the start, or since it was created if that is later. See
     /// [`Listener::drops`].
     #[must_use]
     pub fn dropped(&self, listener: &Listener) -> Option<u32> {
         let drops = listener.drops?;
-        match before(&self.at_start, listener) {
-            // The kernel's counter wraps, too.
+        match find_same(&self.at_start, listener) {
+            // The kernel's counter wraps around, too.
             Some(before) => Some(drops.wrapping_sub(before.drops?)),
             None => Some(drops),
         }
     }
 
-    /// What was dropped in each namespace since the beginning, on whatever port. Needs no
-    /// privileges. A namespace whose counters cannot be read is left out.
+    /// What was dropped in each namespace since the start, on any port. Needs no privileges. A
+    /// namespace whose counters cannot be read is left out.
     #[must_use]
     pub fn namespace_drops(&self) -> Vec<NamespaceDrops> {
         let drops = |namespace: &Namespace| {
@@ -150,7 +149,7 @@ fn listener(namespace: &Namespace, found: Listening) -> Listener {
     }
 }
 
-/// The same listener as it was at the beginning.
-fn before<'a>(at_start: &'a [Listener], listener: &Listener) -> Option<&'a Listener> {
+/// The same listener as it was at the start.
+fn find_same<'a>(at_start: &'a [Listener], listener: &Listener) -> Option<&'a Listener> {
     at_start.iter().find(|before| before.is_same(listener))
 }

@@ -1,4 +1,4 @@
-//! The network namespaces, and going into them.
+//! Finds the network namespaces and enters them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,9 +17,9 @@ use super::{
 };
 use crate::ports::PortSet;
 
-const OWN: &str = "/proc/thread-self/ns/net";
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 
-/// What of a network namespace can be asked from outside, by whoever was once inside.
+/// A network namespace that was entered once, and can be queried from outside since then.
 #[derive(Debug)]
 pub(super) struct Namespace {
     pub(super) inode: u32,
@@ -28,39 +28,39 @@ pub(super) struct Namespace {
     pub(super) counters: Option<Counters>,
 }
 
-/// What could not be looked into. All zero when everything was.
+/// What could not be searched. All zero if everything was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
-    /// Network namespaces that are there: who listens in them is not known.
+    /// Network namespaces that exist, but whose listeners are not known.
     pub namespaces: usize,
-    /// Processes: they may be the owners of a listener, or in a namespace that is not known.
+    /// Processes, which may be owners of a listener or in a namespace that is not known.
     pub processes: usize,
 }
 
-/// The namespaces that are worth to be kept, with what listens there.
+/// The namespaces that stay open, with their listeners.
 #[derive(Debug)]
 pub(super) struct Visited {
     pub(super) namespaces: Vec<(Namespace, Vec<Listening>)>,
     pub(super) unseen: Unseen,
 }
 
-/// Asks who listens in each network namespace, or only in this one.
+/// Lists the listeners in each network namespace, or only in this one.
 pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
-    let own = inode(&File::open(OWN)?)?;
+    let own = inode(&File::open(OWN_NETNS)?)?;
     let is_wanted = |inode| only.is_none_or(|only| only == inode);
     let mut namespaces = Vec::new();
     if is_wanted(own) {
-        // What fails here would fail in every other namespace.
-        namespaces.push(look(own, true, ports)?);
+        // What fails here would fail in every other namespace, too.
+        namespaces.push(query(own, true, ports)?);
     }
 
     let mut unseen = Unseen::default();
     let mut others = Vec::new();
     for pid in processes()? {
         match link(pid) {
-            Ok((path, there)) if there != own && is_wanted(there) => others.push((path, there)),
+            Ok((path, netns)) if netns != own && is_wanted(netns) => others.push((path, netns)),
             Ok(_) => (),
-            // Any other error: it has ended.
+            // Any other error: it has exited.
             Err(error) => unseen.processes += usize::from(is_denied(&error)),
         }
     }
@@ -76,30 +76,30 @@ pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
     }
 }
 
-/// What has come of going into namespaces.
+/// The result of entering namespaces.
 #[derive(Default)]
 struct Entered {
     namespaces: Vec<(Namespace, Vec<Listening>)>,
     failed: HashMap<u32, io::Error>,
 }
 
-/// Goes into these namespaces, given by a link of each of their processes, and asks who listens.
-/// Where nobody does, the namespace is kept only if `keeps_all`.
+/// Enters these namespaces, given by a link of each of their processes, and lists the listeners.
+/// A namespace without listeners is kept only if `keeps_all`.
 ///
-/// It is a thread of its own that goes, if there is anywhere to go: none of ours may be in another
-/// namespace.
+/// A separate thread does this, if there is a namespace to enter: no other thread of conn-cli may
+/// leave its namespace.
 fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io::Result<Entered> {
     if links.is_empty() {
         return Ok(Entered::default());
     }
-    let walk = || {
+    let enter_all = || {
         let mut entered = Entered::default();
         let mut seen = HashSet::new();
-        for (path, there) in links {
-            if seen.contains(&there) {
+        for (path, netns) in links {
+            if seen.contains(&netns) {
                 continue;
             }
-            // If it fails, the next process of this namespace may lead there.
+            // If this fails, the link of another process in the namespace may work.
             match enter(&path, ports) {
                 Ok((namespace, listening)) => {
                     entered.failed.remove(&namespace.inode);
@@ -109,15 +109,15 @@ fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io
                     }
                 }
                 Err(error) => {
-                    entered.failed.insert(there, error);
+                    entered.failed.insert(netns, error);
                 }
             }
         }
         entered
     };
     thread::scope(|scope| {
-        let walk = thread::Builder::new().spawn_scoped(scope, walk)?;
-        Ok(walk
+        let thread = thread::Builder::new().spawn_scoped(scope, enter_all)?;
+        Ok(thread
             .join()
             .unwrap_or_else(|panic| panic::resume_unwind(panic)))
     })
@@ -127,25 +127,26 @@ fn missing(netns: u32, unseen: Unseen) -> io::Error {
     let mut error = format!("no process is in the network namespace {netns}");
     if unseen.processes > 0 {
         error += &format!(
-            ", except perhaps one of {} that may not be looked into",
+            "; processes whose namespace could not be read: {}",
             unseen.processes
         );
     }
     io::Error::new(io::ErrorKind::NotFound, error)
 }
 
-/// The link to the namespace of a process, and its inode number.
+/// The path of the link to a process's namespace, and the namespace's inode number.
 fn link(pid: u32) -> io::Result<(String, u32)> {
-    // Not what is behind it: that 5.10 gives for each process another, if it may not be seen.
+    // Not from the metadata: for processes that may not be inspected, Linux 5.10 gives a different
+    // number for each.
     let link = |path: String| {
         let target = fs::read_link(&path)?;
-        let inode = target.to_str().and_then(number);
+        let inode = target.to_str().and_then(parse_inode);
         let inode = inode.ok_or(io::ErrorKind::InvalidData)?;
         Ok((path, inode))
     };
     let first = link(format!("/proc/{pid}/ns/net"));
     if first.as_ref().is_err_and(|error| !is_denied(error)) {
-        // A thread that has ended is in no namespace, but others may go on.
+        // A thread that has exited is in no namespace, but others may still run.
         for tid in threads(pid)?.filter(|&tid| tid != pid) {
             if let Ok(other) = link(format!("/proc/{pid}/task/{tid}/ns/net")) {
                 return Ok(other);
@@ -156,20 +157,20 @@ fn link(pid: u32) -> io::Result<(String, u32)> {
 }
 
 /// The number in `net:[4026531840]`.
-fn number(link: &str) -> Option<u32> {
+fn parse_inode(link: &str) -> Option<u32> {
     link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Moves this thread into another namespace, and looks around there.
+/// Moves this thread into another namespace, and queries it.
 fn enter(path: &str, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
     let file = File::open(path)?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-    look(inode(&file)?, false, ports)
+    query(inode(&file)?, false, ports)
 }
 
-fn look(inode: u32, is_own: bool, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
+fn query(inode: u32, is_own: bool, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
     let mut diag = Diag::open()?;
-    // Before the listeners are looked at: what is dropped in between is rather told twice
+    // Opened before the listeners are queried, so that drops in between are counted twice rather
     // than not at all.
     let counters = Counters::open();
     let listening = diag.listening(ports)?;
@@ -182,7 +183,7 @@ fn look(inode: u32, is_own: bool, ports: &PortSet) -> io::Result<(Namespace, Vec
     Ok((namespace, listening))
 }
 
-/// The kernel's numbers for namespaces have 32 bits (`include/linux/ns_common.h`).
+/// Inode numbers of namespaces have 32 bits (`include/linux/ns_common.h`).
 fn inode(file: &File) -> io::Result<u32> {
     Ok(file.metadata()?.ino() as u32)
 }
@@ -196,8 +197,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_of_a_namespace() {
-        assert_eq!(number("net:[4026531840]"), Some(4_026_531_840));
+    fn inode_is_parsed_from_the_link() {
+        assert_eq!(parse_inode("net:[4026531840]"), Some(4_026_531_840));
         for link in [
             "",
             "net:[]",
@@ -206,7 +207,7 @@ mod tests {
             "net:[4294967296]",
             "net:[-1]",
         ] {
-            assert_eq!(number(link), None, "{link}");
+            assert_eq!(parse_inode(link), None, "{link}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which processes have a listener open, and which of their threads wait in accept
+//! Finds the processes that have a listener open, and their threads that are blocked in accept
 //! (`Documentation/filesystems/proc.rst`).
 
 use std::{
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::connection::escaped;
 
-/// Longer than any `socket:[INODE]`; of a longer link the beginning tells as much.
-const LINK: usize = 32;
+/// Longer than any `socket:[INODE]`. Longer links are truncated, and are not sockets.
+const MAX_LINK_LEN: usize = 32;
 
-/// Names the processes that have these listeners open, and says how many processes could
-/// not be looked into.
+/// Adds the processes that have these listeners open, and returns how many processes could not
+/// be searched.
 pub(super) fn find(listeners: &mut [Listener]) -> usize {
-    // Sockets of all namespaces have their inode numbers from one counter.
+    // The sockets of all namespaces get their inode numbers from one counter.
     let mut wanted = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
         if listener.inode != 0 {
@@ -36,10 +36,10 @@ pub(super) fn find(listeners: &mut [Listener]) -> usize {
     };
     let mut denied = 0;
     for pid in processes {
-        match held(pid, &wanted) {
+        match held_listeners(pid, &wanted) {
             Ok(held) if held.is_empty() => (),
             Ok(held) => add_owner(listeners, pid, &held),
-            // Any other error: it has just ended.
+            // Any other error: it has just exited.
             Err(error) => denied += usize::from(is_denied(&error)),
         }
     }
@@ -49,22 +49,24 @@ pub(super) fn find(listeners: &mut [Listener]) -> usize {
     denied
 }
 
-/// The ids of all processes, without the kernel's threads where those can be told: they have
-/// nothing open, and a machine with many processors has thousands of them.
+/// The ids of all processes, without kernel threads if these can be recognized: they have no open
+/// files, and a machine with many CPUs has thousands of them.
 pub(super) fn processes() -> io::Result<impl Iterator<Item = u32>> {
     let kernel_threads = kernel_threads();
     Ok(numbers("/proc")?.filter(move |pid| !kernel_threads.contains(pid)))
 }
 
-/// The children of kthreadd, process 2 of the first PID namespace (`kernel/kthread.c`); elsewhere that
-/// is another process, which has a program, or no children. Programs that the kernel starts itself,
-/// such as the one for core dumps, are its children, too (`kernel/umh.c`); they do not listen.
+/// The children of kthreadd, process 2 of the initial PID namespace (`kernel/kthread.c`). In other
+/// namespaces, process 2 has an executable or no children. Programs that the kernel starts itself,
+/// such as the one for core dumps, are children of kthreadd, too (`kernel/umh.c`). They do not
+/// listen.
 fn kernel_threads() -> HashSet<u32> {
-    let program = fs::read_link("/proc/2/exe");
-    let is_kthreadd = program.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    let children = match is_kthreadd {
-        true => fs::read_to_string("/proc/2/task/2/children").unwrap_or_default(),
-        false => String::new(),
+    let executable = fs::read_link("/proc/2/exe");
+    let is_kthreadd = executable.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let children = if is_kthreadd {
+        fs::read_to_string("/proc/2/task/2/children").unwrap_or_default()
+    } else {
+        String::new()
     };
     let ids = children.split_ascii_whitespace();
     ids.filter_map(|id| id.parse().ok()).collect()
@@ -82,23 +84,23 @@ fn numbers(path: &str) -> io::Result<impl Iterator<Item = u32> + use<>> {
 }
 
 /// The descriptors of a process that are listeners, each with the listener's index.
-fn held(pid: u32, wanted: &HashMap<u32, usize>) -> io::Result<Vec<(u32, usize)>> {
+fn held_listeners(pid: u32, wanted: &HashMap<u32, usize>) -> io::Result<Vec<(u32, usize)>> {
     let process = format!("/proc/{pid}");
-    let (held, any) = descriptors(&process, wanted)?;
-    if any {
+    let (held, has_any) = descriptors(&process, wanted)?;
+    if has_any {
         return Ok(held);
     }
-    // Once the first thread has ended, only the others show what they all had open.
+    // After the first thread has exited, only the others show the open files.
     for tid in threads(pid)?.filter(|&tid| tid != pid) {
-        let (held, any) = descriptors(&format!("{process}/task/{tid}"), wanted)?;
-        if any {
+        let (held, has_any) = descriptors(&format!("{process}/task/{tid}"), wanted)?;
+        if has_any {
             return Ok(held);
         }
     }
     Ok(Vec::new())
 }
 
-/// The same of one thread, and whether it has any descriptors at all.
+/// The same for one thread, and whether it has any descriptors at all.
 fn descriptors(
     thread: &str,
     wanted: &HashMap<u32, usize>,
@@ -106,24 +108,24 @@ fn descriptors(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory: OwnedFd = open(format!("{thread}/fd"), flags, Mode::empty())?;
     let mut held = Vec::new();
-    let mut any = false;
+    let mut has_any = false;
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         let Ok(Ok(fd)) = entry.file_name().to_str().map(str::parse) else {
             continue;
         };
-        any = true;
-        let inode = socket(&directory, entry.file_name());
+        has_any = true;
+        let inode = socket_inode(&directory, entry.file_name());
         if let Some(&index) = inode.and_then(|inode| wanted.get(&inode)) {
             held.push((fd, index));
         }
     }
-    Ok((held, any))
+    Ok((held, has_any))
 }
 
-/// The inode number of the socket that an entry of a directory of descriptors leads to.
-fn socket(directory: impl AsFd, name: &std::ffi::CStr) -> Option<u32> {
-    let mut link = [0; LINK];
+/// The inode number of the socket that an entry of `/proc/PID/fd` refers to.
+fn socket_inode(directory: impl AsFd, name: &std::ffi::CStr) -> Option<u32> {
+    let mut link = [0; MAX_LINK_LEN];
     let length = readlinkat_raw(directory, name, &mut link).ok()?;
     let link = str::from_utf8(&link[..length]).ok()?;
     let inode = link.strip_prefix("socket:[")?.strip_suffix(']')?;
@@ -138,10 +140,10 @@ fn add_owner(listeners: &mut [Listener], pid: u32, held: &[(u32, usize)]) {
     indices.sort_unstable();
     indices.dedup();
     for index in indices {
-        let on_it = |fd: &&u32| held.contains(&(**fd, index));
+        let is_on_listener = |fd: &&u32| held.contains(&(**fd, index));
         let in_accept = accepting
             .as_ref()
-            .map(|fds| fds.iter().filter(on_it).count() as u32);
+            .map(|fds| fds.iter().filter(is_on_listener).count() as u32);
         listeners[index].owners.push(Owner {
             pid,
             name: name.clone(),
@@ -150,35 +152,35 @@ fn add_owner(listeners: &mut [Listener], pid: u32, held: &[(u32, usize)]) {
     }
 }
 
-/// The descriptors on which the threads of a process wait in accept, one for each such
-/// thread. None if that cannot be told.
+/// The descriptors on which the threads of a process are blocked in accept, one for each such
+/// thread. None if that cannot be read.
 fn accepting(pid: u32) -> Option<Vec<u32>> {
     let mut fds = Vec::new();
-    let mut any = false;
+    let mut is_readable = false;
     for tid in threads(pid).ok()? {
         match fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")) {
             Ok(call) => {
-                any = true;
-                fds.extend(accept(&call));
+                is_readable = true;
+                fds.extend(accept_fd(&call));
             }
             Err(error) if is_denied(&error) => return None,
-            // The thread has just ended; of all threads, the kernel has no such file.
+            // The thread has just exited, or the kernel has no such files.
             Err(_) => (),
         }
     }
-    any.then_some(fds)
+    is_readable.then_some(fds)
 }
 
-/// The descriptor of a call of accept in which a thread is blocked: first its number in the
-/// architecture's table, then its arguments (`fs/proc/base.c`, `proc_pid_syscall`). In a
-/// 32-bit process on a 64-bit kernel the numbers are others, and no call is found.
-fn accept(call: &str) -> Option<u32> {
+/// The descriptor on which a thread is blocked in accept. `call` is the system call's number on
+/// this architecture, then its arguments (`fs/proc/base.c`, `proc_pid_syscall`). A 32-bit process
+/// on a 64-bit kernel has other numbers, so its calls are not found.
+fn accept_fd(call: &str) -> Option<u32> {
     let mut words = call.split_ascii_whitespace();
     let number: i64 = words.next()?.parse().ok()?;
     if number != libc::SYS_accept && number != libc::SYS_accept4 {
         return None;
     }
-    // A descriptor is an int: what a register holds above it does not matter to the kernel.
+    // A descriptor is an int: the kernel ignores the upper bits of the register.
     let register = words.next()?.strip_prefix("0x")?;
     let register = u64::from_str_radix(register, 16).ok()?;
     Some(register as u32)
@@ -189,8 +191,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_accept_counts() {
-        let call = |number: i64, rest: &str| accept(&format!("{number} {rest}\n"));
+    fn only_accept_calls_have_a_descriptor() {
+        let call = |number: i64, rest: &str| accept_fd(&format!("{number} {rest}\n"));
         let rest = "0x1f 0x7ffd 0x0 0x80000 0x0 0x0 0x7ffd7d13c2d8 0x7f9d4d2a1b37";
         assert_eq!(call(libc::SYS_accept, rest), Some(31));
         assert_eq!(call(libc::SYS_accept4, rest), Some(31));
@@ -199,35 +201,35 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_are_what_the_kernel_calls_so() {
+    fn kernel_threads_have_the_flag() {
         /// `PF_KTHREAD` of `include/linux/sched.h`.
         const KTHREAD: u32 = 0x0020_0000;
-        let is_kernels = |pid: u32| {
+        let is_kernel_thread = |pid: u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The name may hold anything.
+            // The name may contain anything.
             let (_, rest) = stat.rsplit_once(") ")?;
             let flags: u32 = rest.split(' ').nth(6)?.parse().ok()?;
             Some(flags & KTHREAD != 0)
         };
-        let told = kernel_threads();
+        let found = kernel_threads();
         let all: Vec<_> = numbers("/proc").unwrap().collect();
         for &pid in &all {
-            // One that has just ended, or begun, is not known.
-            if let Some(is_kernels) = is_kernels(pid)
-                && told.contains(&pid)
+            // A process that has just exited or started is not checked.
+            if let Some(is_kernel_thread) = is_kernel_thread(pid)
+                && found.contains(&pid)
             {
-                assert!(is_kernels, "{pid}");
+                assert!(is_kernel_thread, "{pid}");
             }
         }
-        // A kernel need not list children, and a container does not show these.
-        let can_tell = fs::read_link("/proc/1/exe").is_ok()
+        // The kernel may not list children, and a container does not show kernel threads.
+        let is_visible = fs::read_link("/proc/1/exe").is_ok()
             && fs::exists("/proc/thread-self/children").unwrap()
-            && is_kernels(2) == Some(true);
-        assert!(!can_tell || told.len() > 1, "{told:?} of {all:?}");
+            && is_kernel_thread(2) == Some(true);
+        assert!(!is_visible || found.len() > 1, "{found:?} of {all:?}");
     }
 
     #[test]
-    fn a_thread_that_is_in_no_call() {
+    fn other_states_have_no_descriptor() {
         for text in [
             "",
             "running\n",
@@ -236,18 +238,18 @@ mod tests {
             &format!("{} 3\n", libc::SYS_accept4),
             &format!("{} 0x\n", libc::SYS_accept4),
         ] {
-            assert_eq!(accept(text), None, "{text}");
+            assert_eq!(accept_fd(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_socket_is_told_from_other_files() {
+    fn only_sockets_have_a_socket_inode() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let file = fs::File::open("/proc/self/comm").unwrap();
         let directory = fs::File::open("/proc/self/fd").unwrap();
         let inode = |file: &dyn std::os::fd::AsRawFd| {
             let name = std::ffi::CString::new(file.as_raw_fd().to_string()).unwrap();
-            socket(&directory, &name)
+            socket_inode(&directory, &name)
         };
         let expected = {
             use std::os::fd::AsRawFd as _;

@@ -1,30 +1,30 @@
-//! What became of the queues of those who listen.
+//! The accept queues of the listeners at the end of a run.
 
 use std::io;
 
 use super::{Listener, NamespaceDrops, Survey};
 
-/// The queues of those who listen, when watching ends.
+/// The accept queues of the listeners when watching ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queues {
-    /// Each with what it has dropped meanwhile, if the kernel tells.
+    /// Each listener with what it has dropped meanwhile, if the kernel reports it.
     pub listeners: Vec<(Listener, Option<u32>)>,
-    /// Those that are no longer there; what they dropped is in the count of their namespace.
+    /// Listeners that have been closed. What they dropped is in the count of their namespace.
     pub closed: Vec<Listener>,
-    /// What all listeners of a namespace have dropped, on whatever port.
+    /// What all listeners of a namespace have dropped, on any port.
     pub namespaces: Vec<NamespaceDrops>,
 }
 
 impl Survey {
-    /// Asks once more, at the end.
+    /// Queries the listeners once more, at the end.
     ///
     /// # Errors
-    /// The system's.
+    /// If a query fails.
     pub fn queues(&mut self) -> io::Result<Queues> {
         let now = self.now()?;
-        let is_gone = |before: &&Listener| !now.iter().any(|listener| listener.is_same(before));
+        let is_closed = |before: &&Listener| !now.iter().any(|listener| listener.is_same(before));
         Ok(Queues {
-            closed: self.at_start().iter().filter(is_gone).cloned().collect(),
+            closed: self.at_start().iter().filter(is_closed).cloned().collect(),
             namespaces: self.namespace_drops(),
             listeners: now
                 .into_iter()

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers in a form for people.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) fn brief(duration: Duration) -> String {
     }
 }
 
-/// To three digits behind the point.
+/// Rounds to three decimal places.
 #[must_use]
 pub(super) fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
@@ -27,7 +27,7 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", noun(count, one, many))
 }
 
-/// `connection` of one, `connections` of others.
+/// `connection` for a count of 1, otherwise `connections`.
 #[must_use]
 pub(super) fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }

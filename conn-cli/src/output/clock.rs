@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Digits of a second's fraction: microseconds.
+/// Digits of the fraction of a second: microseconds.
 const DIGITS: usize = 6;
 
-/// How a moment is written in a line of text.
+/// How a timestamp is written in a line of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TimeFormat {
     /// Mon Mar 17 04:13:03 2014
@@ -22,21 +22,21 @@ pub enum TimeFormat {
     Delta,
 }
 
-/// Writes times in one time zone and one format. Events come in bursts, so what is the same
-/// throughout a second is kept.
+/// Writes times in one time zone and one format. Events come in bursts, so the text that stays the
+/// same for a second is cached.
 #[derive(Debug)]
 pub struct Clock {
     zone: TimeZone,
     format: TimeFormat,
-    /// Rounded down, so that it is the second that the text shows before 1970, too.
+    /// The second of the cached text, rounded down: so it is the second shown before 1970, too.
     second: i64,
-    /// Of this second: all the text, or what is before the fraction.
+    /// The whole text for this second, or the part before the fraction.
     head: String,
-    /// What is after the fraction.
+    /// The part after the fraction.
     tail: String,
     text: String,
-    /// The moment that was written last, in microseconds since 1970.
-    before: Option<i64>,
+    /// The timestamp that was written last, in microseconds since 1970.
+    previous: Option<i64>,
 }
 
 impl Clock {
@@ -50,18 +50,18 @@ impl Clock {
             head: String::new(),
             tail: String::new(),
             text: String::new(),
-            before: None,
+            previous: None,
         }
     }
 
-    /// The same with another format.
+    /// A clock for the same time zone with another format.
     #[must_use]
     pub fn with_format(self, format: TimeFormat) -> Self {
         Self::new(self.zone, format)
     }
 
-    /// The moment in the clock's format. With [`TimeFormat::Delta`] that is the time since the
-    /// call before, 0 at the first: negative where sources that are not in order are merged.
+    /// The timestamp in the clock's format. With [`TimeFormat::Delta`] that is the time since the
+    /// previous call, 0 at the first, and negative where merged sources are not in order.
     pub fn text(&mut self, time: Timestamp) -> &str {
         let second = second(time);
         match self.format {
@@ -93,16 +93,16 @@ impl Clock {
             }
             TimeFormat::Delta => {
                 let micros = micros(time);
-                let before = self.before.replace(micros).unwrap_or(micros);
+                let previous = self.previous.replace(micros).unwrap_or(micros);
                 self.text.clear();
-                put_seconds(&mut self.text, micros - before);
+                put_seconds(&mut self.text, micros - previous);
             }
         }
         &self.text
     }
 
-    /// As [`Self::text`], where there is no line before: with [`TimeFormat::Delta`] as RFC 3339
-    /// has it.
+    /// Like [`Self::text`], if there is no previous line: with [`TimeFormat::Delta`] in the format
+    /// of RFC 3339.
     pub fn moment(&mut self, time: Timestamp) -> String {
         match self.format {
             TimeFormat::Delta => self.rfc3339(time),
@@ -110,7 +110,7 @@ impl Clock {
         }
     }
 
-    /// As RFC 3339 has it, in microseconds: `2014-03-17T04:13:03.000000+00:00`.
+    /// In the format of RFC 3339, in microseconds: `2014-03-17T04:13:03.000000+00:00`.
     #[must_use]
     pub fn rfc3339(&self, time: Timestamp) -> String {
         let offset = self.zone.to_offset(time);
@@ -118,16 +118,16 @@ impl Clock {
     }
 }
 
-/// Since 1970, rounded down.
+/// Seconds since 1970, rounded down.
 fn second(time: Timestamp) -> i64 {
-    // Both have the sign of the whole.
+    // Both parts have the sign of the timestamp.
     time.as_second() - i64::from(time.subsec_nanosecond() < 0)
 }
 
-/// Since 1970, rounded down as the digits of [`Clock::rfc3339`] are: so the deltas of a log sum
-/// up to the difference of its times.
+/// Microseconds since 1970, rounded down like the digits of [`Clock::rfc3339`]: so the deltas of a
+/// log add up to the difference of its times.
 fn micros(time: Timestamp) -> i64 {
-    // Both have the sign of the whole. Years up to 9999 have fewer microseconds than an i64.
+    // Both parts have the sign of the timestamp. Microseconds up to the year 9999 fit an i64.
     time.as_second() * 1_000_000 + i64::from(time.subsec_nanosecond().div_euclid(1000))
 }
 
@@ -139,9 +139,9 @@ fn put_seconds(out: &mut String, micros: i64) {
     put_fraction(out, fraction);
 }
 
-/// A second's microseconds, [`DIGITS`] of them behind the point.
+/// Appends the microseconds of a second as a point and [`DIGITS`] digits.
 fn put_fraction(out: &mut String, micros: u64) {
-    // With a digit before it, all others are there.
+    // The leading 1 preserves the zeros after it.
     let mut digits = itoa::Buffer::new();
     let with_zeros = digits.format(micros + 10_u64.pow(DIGITS as u32));
     out.push('.');
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn ctime_is_that_of_the_c_library() {
+    fn ctime_matches_the_c_library() {
         let mut clock = utc(TimeFormat::Ctime);
         assert_eq!(clock.text(TIME), "Mon Mar 17 04:13:03 2014");
         let day = Timestamp::from_second(1_394_000_000).unwrap();
@@ -180,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_of_the_same_second() {
-        // Half a second before 1970 and half a second after are two seconds.
+    fn cached_text_is_replaced_when_the_second_changes() {
+        // Half a second before 1970 and half a second after are in different seconds.
         let mut clock = utc(TimeFormat::Ctime);
         assert_eq!(clock.text(at(500)), "Thu Jan  1 00:00:00 1970");
         assert_eq!(clock.text(at(-500)), "Wed Dec 31 23:59:59 1969");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn iso_has_the_offset_of_the_moment() {
+    fn iso_offset_changes_with_daylight_saving_time() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let mut clock = Clock::new(zone, TimeFormat::Iso);
         let change = 1_792_890_000; // 2026-10-25T01:00:00Z
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn delta_is_the_time_since_the_line_before() {
+    fn delta_is_the_time_since_the_previous_line() {
         let mut clock = utc(TimeFormat::Delta);
         let deltas = [0, 1500, 1500, 1000, 61_000].map(|millis| {
             let time = at(1_395_029_583_000 + millis);
@@ -244,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn deltas_sum_up_to_the_difference_of_the_times() {
+    fn deltas_add_up_to_the_difference_of_the_times() {
         let mut clock = utc(TimeFormat::Delta);
         let nanos = |nanos: i128| Timestamp::from_nanosecond(nanos).unwrap();
-        // Each is 0.6 microseconds after the one before.
+        // Each is 0.6 microseconds after the previous one.
         let deltas = [0, 600, 1200, 1800].map(|time| clock.text(nanos(time)).to_owned());
         assert_eq!(deltas, ["0.000000", "0.000000", "0.000001", "0.000000"]);
     }

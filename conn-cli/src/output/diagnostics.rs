@@ -1,5 +1,5 @@
-//! The account on standard error: one line of what was counted, what lies between the stages
-//! of a connection, and a line for each thing that could make the total wrong.
+//! The diagnostics on standard error: one line with the counts, the losses between the stages of a
+//! connection, and a line for each thing that could make the total wrong.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::{
     summary::{Live, Origin, Summary},
 };
 
-/// Listeners that are named one by one.
+/// How many listeners are named one by one at most.
 const MAX_NAMED_LISTENERS: usize = 8;
 
-/// The lines, the account first, the doubts last.
+/// The lines of the diagnostics: the counts first, the warnings last.
 #[must_use]
 pub fn diagnostics(summary: &Summary, wants_lines: bool) -> Vec<String> {
     let (one, many) = summary.by.nouns();
@@ -52,7 +52,7 @@ pub fn diagnostics(summary: &Summary, wants_lines: bool) -> Vec<String> {
     lines
 }
 
-/// Over what it was counted.
+/// The time, lines or packets that were counted over.
 fn extent(origin: &Origin) -> String {
     match origin {
         Origin::Kernel(live) => format!("{:.1} s", live.elapsed.as_secs_f64()),
@@ -78,15 +78,15 @@ fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut V
     if live.out_of_memory > 0 {
         let connections = plural(live.out_of_memory, "connection", "connections");
         notes.push(format!(
-            "warning: {connections} under \"other\" for want of memory in the kernel: they may be missing \
-             from the row of their client"
+            "warning: {connections} under \"other\", as the kernel had no memory for the client: its row may \
+             lack them"
         ));
     }
     if live.beyond_limit > 0 {
         let what = match live.backend.stage() {
             Stage::Accepted => "accepted",
             Stage::Established => "established",
-            Stage::Syn => "asked for",
+            Stage::Syn => "requested",
         };
         notes.push(format!(
             "{} more were {what} before the probes were detached",
@@ -94,18 +94,18 @@ fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut V
         ));
     }
     if let Some(syns) = live.stages.get(&Stage::Syn) {
-        notes.push(between(live, *syns, &summary.stages_at_least()));
+        notes.push(stage_losses(live, *syns, &summary.stages_at_least()));
     }
     if let Some(missed @ 1..) = live.missed_established {
         let times = plural(missed, "time", "times");
         notes.push(format!(
-            "warning: the kernel did not run the probe of the stage established {times}: up to so \
-             many connections may be missing there"
+            "warning: the kernel skipped the probe of the established stage {times}: as many connections \
+             may be missing there"
         ));
     }
     if let Some(waits) = &live.waits {
         notes.push(format!(
-            "waited to be accepted: half up to {}, 90 % up to {}, 99 % up to {}, longest {}",
+            "time in the accept queue: p50 {}, p90 {}, p99 {}, max {}",
             brief(waits.p50),
             brief(waits.p90),
             brief(waits.p99),
@@ -113,26 +113,26 @@ fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut V
         ));
     }
     if let Some(queues) = &live.queues {
-        notes.extend(at_the_end(queues));
+        notes.extend(queues_at_end(queues));
     }
 }
 
-/// What became of those who asked.
-fn between(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
+/// How many of the SYNs reached each later stage, and how many did not.
+fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     let mut text = plural(syns, "SYN", "SYNs");
     if live.repeated > 0 {
-        text += &format!(" and {} sent again", live.repeated);
+        text += &format!(" and {} retransmitted", live.repeated);
     }
-    let (mut before, mut before_is_least) = (syns, false);
+    let (mut previous, mut previous_is_least) = (syns, false);
     for (stage, what) in [
         (Stage::Established, "never completed"),
         (Stage::Accepted, "not accepted"),
     ] {
         if let Some(connections) = live.stages.get(&stage) {
-            let missing = before.saturating_sub(*connections);
+            let missing = previous.saturating_sub(*connections);
             let is_least = at_least.contains(&stage);
             let at = if is_least { "at least " } else { "" };
-            let missing_at = match (before_is_least, is_least) {
+            let missing_at = match (previous_is_least, is_least) {
                 (false, false) => "",
                 (false, true) => "at most ",
                 (true, false) => "at least ",
@@ -142,29 +142,29 @@ fn between(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
                 "; {at}{connections} {}, {missing_at}{missing} {what}",
                 stage.name()
             );
-            (before, before_is_least) = (*connections, is_least);
+            (previous, previous_is_least) = (*connections, is_least);
         }
     }
     text
 }
 
-/// GroupKey listens, at the beginning.
+/// The listeners at the start.
 #[must_use]
 pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
     let listeners = survey.at_start();
     let mut lines = Vec::new();
     if !ports.is_all() {
         let named = listeners.iter().take(MAX_NAMED_LISTENERS);
-        lines.extend(named.map(|listener| format!("Listening: {}", listener.describe())));
+        lines.extend(named.map(|listener| format!("listening: {}", listener.describe())));
         if listeners.len() > MAX_NAMED_LISTENERS {
             let more = listeners.len() - MAX_NAMED_LISTENERS;
-            lines.push(format!("Listening: {more} more"));
+            lines.push(format!("listening: {more} more"));
         }
     }
     if listeners.is_empty() {
         lines.push(match ports.is_all() {
-            true => "Nobody listens".to_owned(),
-            false => format!("Nobody listens on {ports}"),
+            true => "no listeners".to_owned(),
+            false => format!("no listener on {ports}"),
         });
     }
     let unseen = survey.unseen();
@@ -174,18 +174,18 @@ pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
             "network namespace",
             "network namespaces",
         );
-        lines.push(format!("{namespaces} could not be looked into"));
+        lines.push(format!("{namespaces} could not be inspected"));
     }
     lines
 }
 
-/// What became of the queues. Of many listeners only those that had trouble are named.
-fn at_the_end(queues: &Queues) -> Vec<String> {
+/// The accept queues at the end. Of many listeners only those with trouble are named.
+fn queues_at_end(queues: &Queues) -> Vec<String> {
     let mut lines = Vec::new();
-    let all = queues.listeners.len() <= MAX_NAMED_LISTENERS;
+    let name_all = queues.listeners.len() <= MAX_NAMED_LISTENERS;
     for (listener, dropped) in &queues.listeners {
         let dropped = *dropped;
-        if all || listener.waiting > 0 || dropped.is_some_and(|dropped| dropped > 0) {
+        if name_all || listener.waiting > 0 || dropped.is_some_and(|dropped| dropped > 0) {
             lines.push(queue(listener, dropped));
         }
     }
@@ -194,27 +194,27 @@ fn at_the_end(queues: &Queues) -> Vec<String> {
         .iter()
         .any(|(_, dropped)| dropped.is_none());
     for namespace in &queues.namespaces {
-        // The kernel's own count of a listener is better.
+        // The kernel's count for each listener is more precise.
         if (lacks_count || !queues.closed.is_empty()) && namespace.drops > 0 {
             let place = match namespace.is_own_netns {
                 true => "this network namespace".to_owned(),
                 false => format!("network namespace {}", namespace.netns),
             };
             lines.push(format!(
-                "all listeners of {place}: {} dropped, {} of them by a full queue",
+                "all listeners in {place}: {} packets dropped, {} of them by a full accept queue",
                 namespace.drops, namespace.overflows
             ));
         }
     }
     for listener in queues.closed.iter().take(MAX_NAMED_LISTENERS) {
-        lines.push(format!("{} no longer listens", listener.name()));
+        lines.push(format!("{} has stopped listening", listener.name()));
     }
     lines
 }
 
 fn queue(listener: &Listener, dropped: Option<u32>) -> String {
     let mut line = format!(
-        "{}: {} waiting of {} that may",
+        "{}: accept queue {}/{}",
         listener.name(),
         listener.waiting,
         listener.limit
@@ -227,25 +227,25 @@ fn queue(listener: &Listener, dropped: Option<u32>) -> String {
 
 fn records(stats: &ReadStats, line: &mut String, notes: &mut Vec<String>) {
     if stats.repeated > 0 {
-        let repeated = plural(stats.repeated, "repeated SYN", "repeated SYNs");
+        let repeated = plural(stats.repeated, "retransmitted SYN", "retransmitted SYNs");
         *line += &format!("; {repeated} not counted");
     }
     if stats.not_understood > 0 {
-        let records = plural(stats.not_understood, "record was", "records were");
+        let records = plural(stats.not_understood, "record", "records");
         let first = stats.first_not_understood.as_ref();
         let first = first.map_or(String::new(), |first| format!(", first {first}"));
-        notes.push(format!("warning: {records} not understood{first}"));
+        notes.push(format!("warning: {records} could not be parsed{first}"));
     }
     if stats.unknown_client > 0 {
         let records = plural(stats.unknown_client, "connection", "connections");
         notes.push(format!(
-            "warning: {records} not counted, since the record does not tell the client's address"
+            "warning: {records} not counted: the record has no client address"
         ));
     }
     if stats.unknown_port > 0 {
         let records = plural(stats.unknown_port, "connection", "connections");
         notes.push(format!(
-            "warning: {records} not counted, since the record does not tell the local port"
+            "warning: {records} not counted: the record has no local port"
         ));
     }
 }
@@ -257,13 +257,13 @@ fn warnings(summary: &Summary) -> Vec<String> {
     if discrepancies.unreadable > 0 {
         let sockets = plural(discrepancies.unreadable, "socket", "sockets");
         lines.push(format!(
-            "warning: {sockets} could not be read: so many connections may be missing from the total"
+            "warning: {sockets} could not be read: as many connections may be missing from the total"
         ));
     }
     if discrepancies.unaccounted > 0 {
         let lost = plural(discrepancies.unaccounted, "connection", "connections");
         lines.push(format!(
-            "warning: {lost} of the total neither arrived nor was counted as lost; please report this"
+            "warning: {lost} of the total neither arrived nor were counted as lost; please report this"
         ));
     }
     lines
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_when_all_is_well() {
+    fn one_line_if_there_is_nothing_to_warn_of() {
         assert_eq!(
             diagnostics(&summary(kernel(Backend::Kretprobe)), true),
             [
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_may_lack_is_said() {
+    fn lack_of_memory_is_a_warning() {
         let live = Live {
             out_of_memory: 3,
             ..Live::sample(Backend::Fentry, Duration::from_millis(1500))
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn every_doubt_is_said() {
+    fn each_discrepancy_is_a_warning() {
         let discrepancies = Discrepancies {
             at_least: true,
             unreadable: 1,
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inexact_hook_is_named_at_the_end() {
+    fn an_inexact_hook_is_reported_at_the_end() {
         let line = |exactness, missed_runs| {
             let discrepancies = Discrepancies {
                 at_least: is_at_least(&exactness, missed_runs),
@@ -393,29 +393,29 @@ mod tests {
             };
             diagnostics(&summary, false)[1..].join("|")
         };
-        let why = || "this kernel is preemptible (full)".to_owned();
+        let reason = || "this kernel is preemptible (full)".to_owned();
         assert_eq!(
-            line(Exactness::Inexact(why()), Some(2)),
+            line(Exactness::Inexact(reason()), Some(2)),
             "warning: the count is at least 1: the kernel skipped the probe 2 times; this kernel is \
              preemptible (full)"
         );
         assert_eq!(
-            line(Exactness::Inexact(why()), Some(0)),
+            line(Exactness::Inexact(reason()), Some(0)),
             "this kernel is preemptible (full); it skipped none in this run"
         );
         assert_eq!(
-            line(Exactness::Inexact(why()), None),
+            line(Exactness::Inexact(reason()), None),
             "warning: connections may be missing: this kernel is preemptible (full)"
         );
         assert_eq!(
-            line(Exactness::Lost(why()), None),
+            line(Exactness::Lost(reason()), None),
             "warning: the count is at least 1; this kernel is preemptible (full)"
         );
-        assert_eq!(line(Exactness::Exact(why()), None), "");
+        assert_eq!(line(Exactness::Exact(reason()), None), "");
     }
 
     #[test]
-    fn records_are_accounted_for() {
+    fn records_that_are_not_counted_are_reported() {
         let stats = ReadStats {
             lines: 20,
             packets: 3,
@@ -428,15 +428,15 @@ mod tests {
         assert_eq!(
             diagnostics(&summary(Origin::Records(stats)), false),
             [
-                "1 connection from 1 address in 20 lines and 3 packets; 1 repeated SYN not counted",
-                "warning: 2 records were not understood, first line 4 of log: it is cut",
-                "warning: 5 connections not counted, since the record does not tell the local port",
+                "1 connection from 1 address in 20 lines and 3 packets; 1 retransmitted SYN not counted",
+                "warning: 2 records could not be parsed, first line 4 of log: it is cut",
+                "warning: 5 connections not counted: the record has no local port",
             ]
         );
     }
 
     #[test]
-    fn what_lies_between_the_stages_is_said() {
+    fn losses_between_the_stages_are_reported() {
         let ms = Duration::from_millis;
         let live = Live {
             stages: [
@@ -459,10 +459,10 @@ mod tests {
         assert_eq!(
             lines[1..],
             [
-                "200 SYNs and 300 sent again; 120 established, 80 never completed; 100 accepted, \
+                "200 SYNs and 300 retransmitted; 120 established, 80 never completed; 100 accepted, \
                  20 not accepted",
-                "waited to be accepted: half up to 50 ms, 90 % up to 99 ms, 99 % up to 150 ms, \
-                 longest 1.2 s",
+                "time in the accept queue: p50 50 ms, p90 99 ms, p99 150 ms, \
+                 max 1.2 s",
             ]
         );
         let live = Live {
@@ -472,7 +472,7 @@ mod tests {
         let lines = diagnostics(&summary(Origin::Kernel(live)), false);
         assert_eq!(
             lines[1],
-            "200 SYNs and 300 sent again; at least 120 established, at most 80 never completed; 100 \
+            "200 SYNs and 300 retransmitted; at least 120 established, at most 80 never completed; 100 \
              accepted, at least 20 not accepted"
         );
     }

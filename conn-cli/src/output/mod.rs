@@ -1,4 +1,4 @@
-//! What is printed: text or JSON on standard output, the account on standard error.
+//! The output: text or JSON on standard output, diagnostics on standard error.
 
 mod brief;
 mod clock;
@@ -47,7 +47,7 @@ pub enum Printer {
 }
 
 impl Printer {
-    /// As `args` say. `stages`: those that are watched, if each connection comes once for each.
+    /// A printer for `args`. `stages`: the watched ones, if each connection arrives once for each.
     #[must_use]
     pub fn new(args: &ShowArgs, stages: Option<&BTreeSet<Stage>>, zone: &TimeZone) -> Self {
         let stdout = io::stdout();

@@ -1,12 +1,12 @@
-//! What each line of a connection has, without the formatting of std: that takes several times as
-//! long as all else that is done for a line.
+//! Writes hosts and numbers without the formatting of std, which takes several times as long as
+//! everything else that is done for a connection's line.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::put;
 use crate::connection::Host;
 
-/// Appends a host as its `Display` has it.
+/// Appends a host as its `Display` writes it.
 pub(super) fn put_host(out: &mut Vec<u8>, host: &Host) {
     match host {
         Host::Address(IpAddr::V4(address)) => put_ipv4(out, *address),
@@ -27,7 +27,7 @@ fn put_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
     out.extend_from_slice(&text[..end - 1]);
 }
 
-/// Each octet's digits with a point behind them, and how many bytes that is.
+/// Each octet's digits followed by a point, and their length in bytes.
 const OCTETS: [([u8; 4], usize); 256] = {
     let mut octets = [([0; 4], 0); 256];
     let mut octet = 0;
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_as_it_is_displayed() {
+    fn put_host_matches_display() {
         let addresses = [
             "0.0.0.0",
             "9.10.99.100",

@@ -5,8 +5,8 @@ use std::{
     io::{self, Write as _},
 };
 
-/// Writes one line, if anybody reads it. `eprintln!` would panic when nobody does, and nothing
-/// that is said here is worth losing the summary for.
+/// Writes one line and ignores errors. `eprintln!` would panic if standard error is closed, and no
+/// message is worth losing the summary for.
 pub fn say(line: impl Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

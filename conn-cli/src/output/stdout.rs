@@ -1,4 +1,4 @@
-//! Standard output that may stall without stopping anything else.
+//! Standard output that may stall without blocking anything else.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use rustix::{
 };
 use tokio::io::AsyncWriteExt as _;
 
-/// What poll(2) promises to take of a pipe that is ready, whatever else is in it.
+/// The bytes that a pipe takes without blocking if poll(2) reports it writable, however full it is.
 const PIPE_BUF: usize = 4096;
 
-/// Bytes on their way to standard output. A write that might not get on, to a terminal that
-/// was stopped or a pipe that nobody reads, waits in a thread of tokio's; whoever awaits it
-/// may stop awaiting and come back, and nothing is lost or written twice.
+/// Buffered standard output. A write that may block, to a stopped terminal or a pipe that nobody
+/// reads, waits in a thread of tokio. Its future may be dropped and [`Self::send`] called again:
+/// nothing is lost or written twice.
 #[derive(Debug)]
 pub struct Stdout {
     kind: Kind,
@@ -27,12 +27,12 @@ pub struct Stdout {
     lines_sent: u64,
 }
 
-/// What standard output is, as far as it tells whether a write can stall.
+/// The kind of standard output, which decides whether a write can stall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Never stalls.
     File,
-    /// Tells by poll(2) whether it would.
+    /// poll(2) tells whether a write would stall.
     Pipe,
     /// A terminal or a socket: may stall in the middle of a write.
     Other,
@@ -58,12 +58,12 @@ impl Stdout {
         }
     }
 
-    /// Where to append what [`Self::send`] shall write.
+    /// The buffer to append to, which [`Self::send`] writes.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.pending
     }
 
-    /// Counts a connection's line that was appended.
+    /// Counts an appended line as that of a connection.
     pub fn count_line(&mut self) {
         self.lines_pending += 1;
     }
@@ -74,10 +74,10 @@ impl Stdout {
         self.lines_sent
     }
 
-    /// Writes all that was appended. May be dropped at any time and called again.
+    /// Writes everything that was appended. May be dropped at any time and called again.
     ///
     /// # Errors
-    /// What the system says, `BrokenPipe` among it.
+    /// The system's, including `BrokenPipe`.
     pub async fn send(&mut self) -> io::Result<()> {
         if self.in_thread {
             self.stream.flush().await?;
@@ -85,9 +85,9 @@ impl Stdout {
         }
         while self.written < self.pending.len() {
             let rest = &self.pending[self.written..];
-            self.written += match self.at_once() {
-                Some(at_once) => {
-                    retry_on_intr(|| write(io::stdout(), &rest[..rest.len().min(at_once)]))?
+            self.written += match self.writable_now() {
+                Some(limit) => {
+                    retry_on_intr(|| write(io::stdout(), &rest[..rest.len().min(limit)]))?
                 }
                 None => {
                     let taken = self.stream.write(rest).await?;
@@ -106,8 +106,8 @@ impl Stdout {
         Ok(())
     }
 
-    /// How much can be written now without a stall; None if that cannot be told.
-    fn at_once(&self) -> Option<usize> {
+    /// How many bytes can be written now without a stall; None if that is unknown.
+    fn writable_now(&self) -> Option<usize> {
         match self.kind {
             _ if self.in_thread => None,
             Kind::File => Some(usize::MAX),
@@ -116,14 +116,14 @@ impl Stdout {
         }
     }
 
-    /// Whether [`Self::is_closed`] can come to be.
+    /// Whether [`Self::is_closed`] can become true.
     #[must_use]
     pub fn can_close(&self) -> bool {
         self.kind != Kind::File
     }
 
-    /// Whether the reader of a pipe, the peer of a socket or the terminal has gone away, which
-    /// is otherwise only noticed at the next write.
+    /// Whether the reader of a pipe, the peer of a socket or the terminal is gone. Otherwise only
+    /// the next write would notice.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.polls(PollFlags::empty())
@@ -133,8 +133,8 @@ impl Stdout {
     fn polls(&self, wanted: PollFlags) -> PollFlags {
         let stdout = io::stdout();
         let mut polled = [PollFd::new(&stdout, wanted)];
-        let at_once = Timespec::default();
-        match poll(&mut polled, Some(&at_once)) {
+        let no_wait = Timespec::default();
+        match poll(&mut polled, Some(&no_wait)) {
             Ok(_) => polled[0].revents(),
             Err(_) => PollFlags::empty(),
         }

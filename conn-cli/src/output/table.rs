@@ -1,25 +1,25 @@
-//! Columns.
+//! Text in aligned columns.
 
 use super::put;
 
-/// A table: its first column to the left, the others to the right.
+/// A table: the first column is left-aligned, the others are right-aligned.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// With these titles of the columns.
+    /// A table with these column titles.
     pub(super) fn new(titles: Vec<String>) -> Self {
         Self { rows: vec![titles] }
     }
 
-    /// Appends a row, which has as many cells as there are titles.
+    /// Appends a row with as many cells as there are titles.
     pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    /// Writes it, with what `paint` makes of the cells of the first column.
+    /// Writes the table. `paint` styles the first cell of a row, given the row's number.
     pub(super) fn write(&self, out: &mut Vec<u8>, paint: impl Fn(usize, &str) -> String) {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {

@@ -66,7 +66,7 @@ fn lines(mut printer: Printer) -> String {
 }
 
 #[test]
-fn text_is_that_of_the_systemtap_script() {
+fn text_matches_the_systemtap_script() {
     assert_eq!(
         lines(Printer::Text(text(false, false))),
         "Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1\n\
@@ -124,7 +124,7 @@ fn json_has_the_documented_fields() {
 }
 
 #[test]
-fn json_leaves_out_what_is_not_known() {
+fn json_leaves_out_unknown_fields() {
     let mut out = Vec::new();
     let unknown = Connection {
         process: None,
@@ -137,7 +137,7 @@ fn json_leaves_out_what_is_not_known() {
 }
 
 #[test]
-fn a_time_that_is_no_moment_is_shown_as_it_is() {
+fn incomplete_times_are_shown_as_recorded() {
     let mut unknown = Connection {
         time: When::Recorded(Recorded {
             text: "14:25:37.5".into(),

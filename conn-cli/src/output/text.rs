@@ -27,33 +27,33 @@ const TITLE: Style = Style::new().bold();
 pub struct Text {
     clock: Clock,
     look: Look,
-    time: Painted,
-    address: Painted,
-    beginning: Beginning,
+    time: Escapes,
+    address: Escapes,
+    prefix: LinePrefix,
     rows: Option<Rows>,
 }
 
-/// What lines have besides the time and the client.
+/// What lines contain besides the time and the client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
     /// The local port.
     pub names_port: bool,
     /// The stage, since it is not always the last.
     pub names_stage: bool,
-    /// How long it waited to be accepted, and in the summary all that is known.
+    /// How long it waited to be accepted, and in the summary every known detail.
     pub long: bool,
     /// Colours.
     pub colour: bool,
 }
 
-/// What stands before and behind something of a style.
+/// The escape sequences before and after styled text.
 #[derive(Debug)]
-struct Painted {
+struct Escapes {
     on: String,
     off: String,
 }
 
-impl Painted {
+impl Escapes {
     fn new(style: Style, colour: bool) -> Self {
         let style = shown(style, colour);
         Self {
@@ -63,17 +63,17 @@ impl Painted {
     }
 }
 
-/// What a line has before the address. Lines come in bursts and times are in seconds, so it is kept as
-/// long as it is the same.
+/// The part of a line before the address. Lines come in bursts and times are in seconds, so it is
+/// cached as long as it is the same.
 #[derive(Debug, Default)]
-struct Beginning {
+struct LinePrefix {
     when: String,
     what: &'static str,
     text: String,
 }
 
-impl Beginning {
-    fn set(&mut self, when: &str, what: &'static str, time: &Painted, address: &Painted) {
+impl LinePrefix {
+    fn set(&mut self, when: &str, what: &'static str, time: &Escapes, address: &Escapes) {
         when.clone_into(&mut self.when);
         self.what = what;
         self.text.clear();
@@ -83,20 +83,20 @@ impl Beginning {
 }
 
 impl Text {
-    /// Times are as the clock has them.
+    /// The clock formats the times.
     #[must_use]
     pub fn new(clock: Clock, look: Look) -> Self {
         Self {
             clock,
             look,
-            time: Painted::new(TIME, look.colour),
-            address: Painted::new(ADDRESS, look.colour),
-            beginning: Beginning::default(),
+            time: Escapes::new(TIME, look.colour),
+            address: Escapes::new(ADDRESS, look.colour),
+            prefix: LinePrefix::default(),
             rows: None,
         }
     }
 
-    /// Intervals get rows of this kind.
+    /// The same with rows for intervals.
     #[must_use]
     pub fn with_rows(self, rows: Rows) -> Self {
         let rows = Some(rows);
@@ -120,18 +120,18 @@ impl Text {
         };
         let recorded;
         let when = match &connection.time {
-            When::At(moment) => self.clock.text(*moment),
+            When::At(timestamp) => self.clock.text(*timestamp),
             When::Recorded(when) => {
                 recorded = format!("{} ({})", when.text, when.lacks);
                 &recorded
             }
             When::Unknown => "(no time)",
         };
-        let beginning = &mut self.beginning;
-        if beginning.when != when || !std::ptr::eq(beginning.what, what) {
-            beginning.set(when, what, &self.time, &self.address);
+        let prefix = &mut self.prefix;
+        if prefix.when != when || !std::ptr::eq(prefix.what, what) {
+            prefix.set(when, what, &self.time, &self.address);
         }
-        out.extend_from_slice(beginning.text.as_bytes());
+        out.extend_from_slice(prefix.text.as_bytes());
         put_host(out, &connection.remote);
         if self.look.colour {
             out.extend_from_slice(self.address.off.as_bytes());
@@ -249,7 +249,7 @@ impl Text {
     }
 }
 
-/// The style, or none.
+/// The style, or none without colour.
 fn shown(style: Style, colour: bool) -> Style {
     if colour { style } else { Style::new() }
 }
@@ -262,7 +262,7 @@ fn waits(profile: &Profile) -> (String, String) {
     }
 }
 
-/// What has no row of its own: who it is, and the counts at each stage, the last one at the end.
+/// What has no row of its own: its label, and its counts at the earlier stages and the last one.
 fn rest(summary: &Summary, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
     let mut rest = Vec::new();
     if let Some(left_off) = &summary.left_off {
@@ -281,7 +281,7 @@ fn rest(summary: &Summary, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
     rest
 }
 
-/// The counts of a row: those at earlier stages, and the last one.
+/// The counts of a row: those at earlier stages, then the last one.
 fn counts(stages: &[Stage], earlier: Option<&BTreeMap<Stage, u64>>, last: u64) -> Vec<u64> {
     let at = |stage| earlier.and_then(|earlier| earlier.get(stage)).copied();
     let earlier = stages.iter().map(|stage| at(stage).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! What is parsed, piece by piece: the only thing that passes between the threads.
+//! What passes between the threads: pieces of the inputs, and the batches parsed from them.
 
 use super::{Format, ReadStats, capture::Packets};
 use crate::{
@@ -12,72 +12,72 @@ use crate::{
 pub enum Piece {
     /// Whole lines.
     Lines(Format, Vec<u8>),
-    /// A line that is too long to be one; it was thrown away.
+    /// A line that is too long; its bytes were discarded.
     LongLine(Format),
     /// Packets.
     Packets(Packets),
 }
 
-/// What a piece says, in its order.
+/// The records of a piece, parsed, in their order.
 #[derive(Debug)]
 pub struct Batch {
-    /// What it was.
+    /// The format of the piece.
     pub format: Format,
-    /// What is to be counted.
+    /// What to count.
     pub events: Vec<Event>,
-    /// How many lines it had.
+    /// Number of lines.
     pub lines: u64,
-    /// How many packets it had.
+    /// Number of packets.
     pub packets: u64,
-    /// How many of these were not understood.
+    /// How many of these lines and packets were not understood.
     pub not_understood: u64,
-    /// The first one.
+    /// The first of them.
     pub first_not_understood: Option<FirstParseError>,
 }
 
-/// The first record of a batch that is not understood.
+/// The first record of a batch that was not understood.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstParseError {
-    /// Its number in the batch, from 0.
-    pub at: u64,
-    /// What is wrong with it.
+    /// Its index in the batch.
+    pub index: u64,
+    /// Why it was not understood.
     pub parse_error: ParseError,
-    /// How many events came before it.
+    /// Number of events before it.
     pub events_before: usize,
 }
 
-/// Why a record is not understood. Begins with a small letter, ends without a stop.
+/// Why a record is not understood. Starts with a lower-case letter and ends without a full stop.
 pub type ParseError = &'static str;
 
-/// Something that counts.
+/// What a record can say.
 #[derive(Debug)]
 pub enum Event {
     /// A connection.
     Connection(Connection),
-    /// A SYN with this sequence number: a connection if it is the first such.
+    /// A SYN with this sequence number: a connection unless the SYN was sent before.
     Syn(Connection, u32),
-    /// The answer to a SYN with this sequence number, which is one less than what it
-    /// acknowledges. Client and server are those of the SYN, and so it is the same connection;
+    /// The SYN-ACK that answers a SYN with this sequence number, one less than the number that
+    /// it acknowledges. Client and server are those of the SYN, so it is the same connection;
     /// it counts if that SYN was not captured.
     Answer(Connection, u32),
-    /// A call of accept that has begun; its end is in another line of the same thread.
+    /// The beginning of an accept call; its end is in another line of the same thread.
     Unfinished(Accept),
     /// The end of such a call.
     Resumed(Connection),
-    /// The end of such a call of this thread, which gave no connection.
+    /// The end of such a call in this thread, without a connection.
     Failed(u32),
-    /// The summary that ends the records of one run of conn-cli.
+    /// The summary at the end of one run of conn-cli.
     Run(Box<Run>),
 }
 
-/// A call of accept, as far as its beginning tells.
+/// What the beginning of an accept call shows.
 #[derive(Clone, Debug)]
 pub struct Accept {
-    /// The thread; 0 if it is the only one.
+    /// The thread; 0 if the records do not name one.
     pub tid: u32,
-    /// The server's end, if the file descriptor was shown with it.
+    /// The server's address, if strace shows it with the file descriptor.
     pub local: Host,
-    /// The server's port.
+    /// The server's port, likewise.
     pub local_port: Option<u16>,
 }
 
@@ -90,12 +90,12 @@ pub struct Run {
     pub lines_shown: u64,
     /// What could make its total wrong.
     pub discrepancies: Discrepancies,
-    /// What it had left out, if it had itself read records.
+    /// What it did not count, if it was itself a run of `conn-cli read`.
     pub stats: ReadStats,
 }
 
 impl Batch {
-    /// Nothing yet.
+    /// An empty batch.
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self {
@@ -108,23 +108,23 @@ impl Batch {
         }
     }
 
-    /// Adds a line: what `parsed` says of it has already gone to [`Self::events`].
+    /// Counts a line. Its events are already in [`Self::events`].
     pub fn count_line(&mut self, parsed: Result<(), ParseError>) {
-        self.note(self.lines, parsed);
+        self.note_error(self.lines, parsed);
         self.lines += 1;
     }
 
-    /// Adds a packet, likewise.
+    /// Counts a packet, likewise.
     pub fn count_packet(&mut self, parsed: Result<(), ParseError>) {
-        self.note(self.packets, parsed);
+        self.note_error(self.packets, parsed);
         self.packets += 1;
     }
 
-    fn note(&mut self, at: u64, parsed: Result<(), ParseError>) {
+    fn note_error(&mut self, index: u64, parsed: Result<(), ParseError>) {
         if let Err(parse_error) = parsed {
             self.not_understood += 1;
             self.first_not_understood.get_or_insert(FirstParseError {
-                at,
+                index,
                 parse_error,
                 events_before: self.events.len(),
             });

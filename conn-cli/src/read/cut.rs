@@ -1,115 +1,117 @@
-//! Cuts text into pieces of whole lines, however it arrives.
+//! Splits text into pieces of whole lines, however it arrives.
 
 use std::sync::mpsc;
 
 use super::{Format, batch::Piece, parse, reader::Stopped};
 
-/// How much is read at once: what is read, parsed and counted stays in the processor's cache.
-const READ: usize = 128 * 1024;
+/// The most bytes that are read at once: few enough to stay in the CPU cache until they are
+/// counted.
+const READ_LEN: usize = 128 * 1024;
 
-/// Buffers that were parsed, to be used again: new memory has to be mapped and cleared, which
-/// takes longer than to read into it.
-pub type Used = mpsc::Receiver<Vec<u8>>;
+/// Buffers of parsed pieces, for reuse: mapping and clearing new memory takes longer than reading
+/// into it.
+pub type RecycledBuffers = mpsc::Receiver<Vec<u8>>;
 
-/// Reads lines and hands on those that are whole.
+/// Splits an input at the ends of lines.
 #[derive(Debug)]
 pub struct Cutter<'a> {
     format: Format,
-    used: &'a Used,
-    /// What has come and cannot be handed on yet, then room for more.
+    recycled: &'a RecycledBuffers,
+    /// Bytes that cannot be emitted yet, then room for more.
     buffer: Vec<u8>,
-    /// How much has come: whole lines that belong together with the next one, then the
-    /// beginning of a line.
-    kept: usize,
-    /// How long the whole lines are.
+    /// Number of bytes that cannot be emitted yet: whole lines that belong together with the
+    /// next one, then the beginning of a line.
+    filled: usize,
+    /// The length of these whole lines.
     held_back: usize,
-    /// Whether the line that has begun is too long: of that nothing is kept.
-    discards: bool,
+    /// Whether the current line is too long, and its bytes are discarded.
+    is_discarding: bool,
 }
 
 impl<'a> Cutter<'a> {
-    /// For an input of lines of this format.
+    /// A cutter for lines of this format.
     #[must_use]
-    pub fn new(format: Format, used: &'a Used) -> Self {
+    pub fn new(format: Format, recycled: &'a RecycledBuffers) -> Self {
         Self {
             format,
-            used,
+            recycled,
             buffer: Vec::new(),
-            kept: 0,
+            filled: 0,
             held_back: 0,
-            discards: false,
+            is_discarding: false,
         }
     }
 
-    /// Where the next bytes are to be read to.
+    /// The buffer for the next read.
     pub fn room(&mut self) -> &mut [u8] {
-        let end = self.kept + READ;
+        let end = self.filled + READ_LEN;
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
         }
-        &mut self.buffer[self.kept..end]
+        &mut self.buffer[self.filled..end]
     }
 
-    /// Hands on all lines that are whole with these bytes, which are in [`Self::room`].
+    /// Takes `length` bytes that were read into [`Self::room`], and emits the lines that are now
+    /// complete.
     ///
     /// # Errors
-    /// If nobody wants more.
+    /// If `emit` wants no more pieces.
     pub fn push(
         &mut self,
         length: usize,
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        let mut end = self.kept + length;
-        if self.discards {
-            // Nothing was kept.
+        let mut end = self.filled + length;
+        if self.is_discarding {
+            // The buffer has only the new bytes.
             let Some(line) = memchr::memchr(b'\n', &self.buffer[..end]) else {
                 return Ok(());
             };
-            self.discards = false;
+            self.is_discarding = false;
             emit(Piece::LongLine(self.format))?;
             self.buffer.copy_within(line + 1..end, 0);
             end -= line + 1;
         }
-        let whole = memchr::memrchr(b'\n', &self.buffer[self.kept..end]);
-        if let Some(at) = whole {
-            let lines = self.kept + at + 1;
-            let handed_on = parse::hold_back(self.format, &self.buffer[..lines]);
-            self.hand_on(handed_on, end, emit)?;
-            self.held_back = lines - handed_on;
-            end -= handed_on;
+        let last_newline = memchr::memrchr(b'\n', &self.buffer[self.filled..end]);
+        if let Some(index) = last_newline {
+            let lines = self.filled + index + 1;
+            let emitted = parse::hold_back(self.format, &self.buffer[..lines]);
+            self.emit_lines(emitted, end, emit)?;
+            self.held_back = lines - emitted;
+            end -= emitted;
         }
-        self.kept = end;
-        let longest = parse::longest_line(self.format);
-        // It may end with a carriage return.
-        self.discards = self.kept - self.held_back > longest + 1;
-        // Nothing real belongs together for so long.
-        if self.discards || self.held_back > longest {
+        self.filled = end;
+        let max_len = parse::longest_line(self.format);
+        // The line may end with a carriage return.
+        self.is_discarding = self.filled - self.held_back > max_len + 1;
+        // Real records are never this long.
+        if self.is_discarding || self.held_back > max_len {
             let held_back = std::mem::take(&mut self.held_back);
-            self.hand_on(held_back, self.kept, emit)?;
-            self.kept -= held_back;
+            self.emit_lines(held_back, self.filled, emit)?;
+            self.filled -= held_back;
         }
-        if self.discards {
-            self.kept = 0;
+        if self.is_discarding {
+            self.filled = 0;
         }
         Ok(())
     }
 
-    /// Hands on what is left when no more comes.
+    /// Emits the rest at the end of the input.
     ///
     /// # Errors
-    /// If nobody wants more.
-    pub fn end(
+    /// If `emit` wants no more pieces.
+    pub fn finish(
         mut self,
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        if self.discards {
+        if self.is_discarding {
             return emit(Piece::LongLine(self.format));
         }
-        self.hand_on(self.kept, self.kept, emit)
+        self.emit_lines(self.filled, self.filled, emit)
     }
 
-    /// Hands on the first `lines` bytes, and keeps the others up to `end`.
-    fn hand_on(
+    /// Emits the first `lines` bytes, and keeps the others up to `end`.
+    fn emit_lines(
         &mut self,
         lines: usize,
         end: usize,
@@ -118,7 +120,7 @@ impl<'a> Cutter<'a> {
         if lines == 0 {
             return Ok(());
         }
-        let mut next = self.used.try_recv().unwrap_or_default();
+        let mut next = self.recycled.try_recv().unwrap_or_default();
         let rest = end - lines;
         if next.len() < rest {
             next.resize(rest, 0);
@@ -143,7 +145,7 @@ mod tests {
         cutter.push(part.len(), emit).unwrap();
     }
 
-    /// The pieces of `parts`; `None` is a line that is too long.
+    /// The pieces of `parts`; `None` for a line that is too long.
     fn pieces(format: Format, parts: &[&[u8]]) -> Vec<Option<String>> {
         let mut pieces = Vec::new();
         let mut emit = |piece| {
@@ -154,24 +156,24 @@ mod tests {
             });
             Ok(())
         };
-        let (_, used) = mpsc::channel();
-        let mut cutter = Cutter::new(format, &used);
+        let (_, recycled) = mpsc::channel();
+        let mut cutter = Cutter::new(format, &recycled);
         for part in parts {
             push(&mut cutter, part, &mut emit);
         }
-        cutter.end(&mut emit).unwrap();
+        cutter.finish(&mut emit).unwrap();
         pieces
     }
 
     #[test]
-    fn lines_are_handed_on_as_soon_as_they_are_whole() {
+    fn lines_are_emitted_as_soon_as_they_are_complete() {
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             pieces(Format::Strace, &[b"a\nb", b"c", b"\nd\n", b"", b"e"]),
             [some("a\n"), some("bc\nd\n"), some("e")]
         );
         assert_eq!(pieces(Format::Strace, &[]), []);
-        // The call that was begun stays with its rest.
+        // Both lines of an unfinished call are in one piece.
         assert_eq!(
             pieces(
                 Format::Strace,
@@ -182,29 +184,29 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_not_kept() {
-        let part = vec![b'x'; READ];
-        let (_, used) = mpsc::channel();
-        let mut cutter = Cutter::new(Format::Strace, &used);
+    fn a_line_that_is_too_long_is_discarded() {
+        let part = vec![b'x'; READ_LEN];
+        let (_, recycled) = mpsc::channel();
+        let mut cutter = Cutter::new(Format::Strace, &recycled);
         let mut long = 0;
         let mut emit = |piece| {
             assert!(matches!(piece, Piece::LongLine(_)), "{piece:?}");
             long += 1;
             Ok(())
         };
-        for _ in 0..100 * 1024 * 1024 / READ {
+        for _ in 0..100 * 1024 * 1024 / READ_LEN {
             push(&mut cutter, &part, &mut emit);
             assert!(cutter.buffer.capacity() <= 4 * 1024 * 1024);
         }
         push(&mut cutter, b"\n", &mut emit);
-        cutter.end(&mut emit).unwrap();
+        cutter.finish(&mut emit).unwrap();
         assert_eq!(long, 1);
 
-        let begun = &b"accept(3, ready\n"[..];
+        let unfinished = &b"accept(3, ready\n"[..];
         let next = &b"\nnext\n"[..];
         let some = |text: &str| Some(text.to_owned());
-        let mut parts = vec![begun];
-        parts.extend(std::iter::repeat_n(&part[..], 1024 * 1024 / READ + 1));
+        let mut parts = vec![unfinished];
+        parts.extend(std::iter::repeat_n(&part[..], 1024 * 1024 / READ_LEN + 1));
         parts.push(next);
         assert_eq!(
             pieces(Format::Strace, &parts),

@@ -1,4 +1,4 @@
-//! From the inputs to parsed batches, in the order of the records: one thread reads, others
+//! Turns the inputs into parsed batches, in the order of the records: one thread reads, others
 //! parse.
 
 use std::{
@@ -18,43 +18,43 @@ use tokio::{
 use super::{
     Format,
     batch::{Batch, Piece},
-    cut::Used,
+    cut::RecycledBuffers,
     input,
     parse::{Wanted, parse},
     reader::{self, ReadError, Stopped},
 };
 
-/// What comes out, in this order.
+/// What a [`Feed`] returns for each input, in this order.
 #[derive(Debug)]
-pub enum Fed {
-    /// What follows is of this input.
+pub enum FeedItem {
+    /// The name of the input that the next items are from.
     Begin(String),
     /// Parsed records.
     Batch(Batch),
-    /// The input was not read, or not to its end, for this reason.
+    /// Why the input was not read to its end.
     Failed(String),
 }
 
-/// Pieces that one thread reads, and others parse.
+/// Pieces that one thread reads and others parse.
 #[derive(Debug)]
 pub struct Feed {
-    read: mpsc::Receiver<Read>,
-    /// What is on its way, in order.
+    messages: mpsc::Receiver<ReaderMessage>,
+    /// What was received from the reader, in order.
     queue: VecDeque<Parsing>,
     jobs: usize,
     wanted: Wanted,
-    /// Where buffers go that are no longer needed.
-    used: Sender<Vec<u8>>,
+    /// Returns the buffers of parsed pieces to the reader.
+    recycle: Sender<Vec<u8>>,
 }
 
-/// How many pieces are read before anybody parses them.
+/// The most pieces that wait to be parsed.
 const READ_AHEAD: usize = 2;
 
-/// A larger buffer than this is not kept for the next piece.
-const MAX_KEPT: usize = 1024 * 1024;
+/// The largest buffer that is recycled.
+const MAX_RECYCLED_LEN: usize = 1024 * 1024;
 
 #[derive(Debug)]
-enum Read {
+enum ReaderMessage {
     Begin(String),
     Piece(Piece),
     Failed(String),
@@ -62,16 +62,16 @@ enum Read {
 
 #[derive(Debug)]
 enum Parsing {
-    Done(Fed),
+    Done(FeedItem),
     Running(JoinHandle<Batch>),
 }
 
 impl Feed {
-    /// Begins to read. `format`: what all inputs are, instead of telling it. `progress`: what
+    /// Starts to read. `format`: the format of all inputs; None to recognise each. `progress`
     /// counts the bytes.
     ///
     /// # Errors
-    /// The system's, if there can be no thread.
+    /// If the thread cannot be started.
     pub fn start(
         inputs: Vec<PathBuf>,
         format: Option<Format>,
@@ -79,91 +79,91 @@ impl Feed {
         wanted: Wanted,
         progress: ProgressBar,
     ) -> io::Result<Self> {
-        let (sender, read) = mpsc::channel(READ_AHEAD);
-        let (used, used_by_reader) = std::sync::mpsc::channel();
+        let (sender, messages) = mpsc::channel(READ_AHEAD);
+        let (recycle, recycled) = std::sync::mpsc::channel();
         let reader = Reader {
             format,
             progress,
-            used: used_by_reader,
+            recycled,
             sender,
         };
         thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || reader.read_all(&inputs))?;
         Ok(Self {
-            used,
-            read,
+            recycle,
+            messages,
             queue: VecDeque::new(),
             jobs,
             wanted,
         })
     }
 
-    /// The next of what comes; None at the end. May be dropped at any time and called again.
-    pub async fn next(&mut self) -> Option<Fed> {
+    /// The next item; None at the end. Cancel safe.
+    pub async fn next(&mut self) -> Option<FeedItem> {
         loop {
             tokio::select! {
                 biased;
-                fed = first(&mut self.queue), if !self.queue.is_empty() => return Some(fed),
-                read = self.read.recv(), if self.queue.len() < self.jobs => match read {
-                    Some(read) => self.parse(read),
+                item = pop(&mut self.queue), if !self.queue.is_empty() => return Some(item),
+                message = self.messages.recv(), if self.queue.len() < self.jobs => match message {
+                    Some(message) => self.parse(message),
                     None if self.queue.is_empty() => return None,
-                    None => return Some(first(&mut self.queue).await),
+                    None => return Some(pop(&mut self.queue).await),
                 },
             }
         }
     }
 
-    fn parse(&mut self, read: Read) {
-        let (wanted, used) = (self.wanted, self.used.clone());
+    fn parse(&mut self, message: ReaderMessage) {
+        let (wanted, recycle) = (self.wanted, self.recycle.clone());
         let parse = move |piece| {
             let batch = parse(&piece, wanted);
             if let Piece::Lines(_, buffer) = piece
-                && buffer.capacity() <= MAX_KEPT
+                && buffer.capacity() <= MAX_RECYCLED_LEN
             {
-                // The reader may be done.
-                let _ = used.send(buffer);
+                // Fails if the reader has finished.
+                let _ = recycle.send(buffer);
             }
             batch
         };
-        self.queue.push_back(match read {
-            Read::Begin(name) => Parsing::Done(Fed::Begin(name)),
-            Read::Failed(why) => Parsing::Done(Fed::Failed(why)),
-            // One large piece at a time, since memory is not to grow with the number of threads.
-            Read::Piece(piece) if self.jobs == 1 || is_large(&piece) => {
-                Parsing::Done(Fed::Batch(parse(piece)))
+        self.queue.push_back(match message {
+            ReaderMessage::Begin(name) => Parsing::Done(FeedItem::Begin(name)),
+            ReaderMessage::Failed(why) => Parsing::Done(FeedItem::Failed(why)),
+            // One large piece at a time, so that memory does not grow with the number of threads.
+            ReaderMessage::Piece(piece) if self.jobs == 1 || is_large(&piece) => {
+                Parsing::Done(FeedItem::Batch(parse(piece)))
             }
-            Read::Piece(piece) => Parsing::Running(spawn_blocking(move || parse(piece))),
+            ReaderMessage::Piece(piece) => Parsing::Running(spawn_blocking(move || parse(piece))),
         });
     }
 }
 
 fn is_large(piece: &Piece) -> bool {
-    matches!(piece, Piece::Lines(_, lines) if lines.len() > MAX_KEPT)
+    matches!(piece, Piece::Lines(_, lines) if lines.len() > MAX_RECYCLED_LEN)
 }
 
-/// Waits for the first of the queue and takes it out.
-async fn first(queue: &mut VecDeque<Parsing>) -> Fed {
+/// Waits for the first item of the queue and removes it. Cancel safe.
+async fn pop(queue: &mut VecDeque<Parsing>) -> FeedItem {
     if let Some(Parsing::Running(batch)) = queue.front_mut() {
         let batch = batch.await.expect("parsing does not panic");
-        queue[0] = Parsing::Done(Fed::Batch(batch));
+        queue[0] = Parsing::Done(FeedItem::Batch(batch));
     }
     match queue.pop_front() {
-        Some(Parsing::Done(fed)) => fed,
-        _ => unreachable!("the queue is not empty, and its first is done"),
+        Some(Parsing::Done(item)) => item,
+        _ => unreachable!("the queue is not empty, and its first item is done"),
     }
 }
 
-/// What the thread has that reads.
+/// The state of the thread that reads.
 struct Reader {
     format: Option<Format>,
     progress: ProgressBar,
-    used: Used,
-    sender: mpsc::Sender<Read>,
+    recycled: RecycledBuffers,
+    sender: mpsc::Sender<ReaderMessage>,
 }
 
 impl Reader {
-    /// Reads one input after the other, until nobody wants more.
+    /// Reads one input after the other, until the receiver is dropped.
     fn read_all(&self, inputs: &[PathBuf]) {
         for path in inputs {
             if let Err(Stopped) = self.read_one(path) {
@@ -174,25 +174,25 @@ impl Reader {
 
     fn read_one(&self, path: &Path) -> Result<(), Stopped> {
         let name = input::name(path);
-        self.send(Read::Begin(name.clone()))?;
-        let read = input::open(path).map_err(ReadError::Io).and_then(|input| {
+        self.send(ReaderMessage::Begin(name.clone()))?;
+        let result = input::open(path).map_err(ReadError::Io).and_then(|input| {
             let input = self.progress.wrap_read(input);
-            reader::read(input, self.format, &self.used, &mut |piece| {
-                self.send(Read::Piece(piece))
+            reader::read(input, self.format, &self.recycled, &mut |piece| {
+                self.send(ReaderMessage::Piece(piece))
             })
         });
-        let failed = match read {
+        let why = match result {
             Ok(()) => return Ok(()),
             Err(ReadError::Stopped) => return Err(Stopped),
             Err(ReadError::UnknownFormat) => {
-                format!("cannot tell what {name} is: say it with --format")
+                format!("cannot recognise the format of {name}: specify it with --format")
             }
             Err(ReadError::Io(error)) => input::explain(path, &error),
         };
-        self.send(Read::Failed(failed))
+        self.send(ReaderMessage::Failed(why))
     }
 
-    fn send(&self, read: Read) -> Result<(), Stopped> {
-        self.sender.blocking_send(read).map_err(|_| Stopped)
+    fn send(&self, message: ReaderMessage) -> Result<(), Stopped> {
+        self.sender.blocking_send(message).map_err(|_| Stopped)
     }
 }

@@ -1,11 +1,11 @@
-//! What a file is, told from its content.
+//! Recognises the format of an input from its content.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::parse;
 
-/// What records look like.
+/// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -21,23 +21,23 @@ pub enum Format {
     Json,
 }
 
-/// How many bytes are looked at before it is given up to tell a format.
-pub const HEAD: usize = 64 * 1024;
+/// The most bytes from which a format is recognised.
+pub const MAX_HEAD_LEN: usize = 64 * 1024;
 
 /// Whether a line is one of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confidence {
-    /// It is what this format is read for, or only this format has such lines.
+    /// The line has what this format is read for, or only this format has such lines.
     Certain,
-    /// It may be, if nothing speaks against it.
+    /// The line is of this format unless another line is certainly of another.
     Possible,
-    /// It is not, or says nothing.
+    /// The line is not of this format, or proves nothing.
     None,
 }
 
 impl Format {
-    /// The format of an input that begins with `head`; None if that does not tell. `is_all`:
-    /// nothing follows, or it is not worth waiting for.
+    /// The format of an input that begins with `head`; None if `head` is not sufficient.
+    /// `is_all`: nothing follows, or nothing that is worth waiting for.
     #[must_use]
     pub fn recognise(head: &[u8], is_all: bool) -> Option<Self> {
         if parse::packet::is_capture(head) {
@@ -56,7 +56,7 @@ impl Format {
         possible.filter(|_| is_all)
     }
 
-    /// The formats of lines, in the order in which they are asked.
+    /// The formats of lines, in the order in which they are tried.
     const TEXT: [Self; 4] = [Self::Json, Self::KernelLog, Self::Tcpdump, Self::Strace];
 
     fn confidence(self, line: &[u8]) -> Confidence {
@@ -70,11 +70,12 @@ impl Format {
     }
 }
 
-/// The lines; without the last one if more of it may come.
+/// The lines, without the last one if it may be incomplete.
 fn whole_lines(head: &[u8], is_all: bool) -> impl Iterator<Item = &[u8]> {
-    let end = match is_all {
-        true => head.len(),
-        false => memchr::memrchr(b'\n', head).map_or(0, |at| at + 1),
+    let end = if is_all {
+        head.len()
+    } else {
+        memchr::memrchr(b'\n', head).map_or(0, |newline| newline + 1)
     };
     parse::lines(&head[..end])
 }

@@ -1,4 +1,4 @@
-//! Where records come from: files and standard input.
+//! The inputs: files and standard input.
 
 use std::{
     fs::{self, File},
@@ -11,12 +11,13 @@ use crate::connection::escaped;
 /// The name that stands for standard input.
 const STDIN: &str = "-";
 
-/// How an input is called in messages. File names may hold anything.
+/// The name of an input for messages, escaped since file names may contain any bytes.
 #[must_use]
 pub fn name(path: &Path) -> String {
-    match is_stdin(path) {
-        true => "standard input".to_owned(),
-        false => escaped(path.as_os_str().as_encoded_bytes()),
+    if is_stdin(path) {
+        "standard input".to_owned()
+    } else {
+        escaped(path.as_os_str().as_encoded_bytes())
     }
 }
 
@@ -26,18 +27,19 @@ pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
 }
 
-/// Whether somebody has to type what is read.
+/// Whether a user has to type the records.
 #[must_use]
 pub fn is_terminal(path: &Path) -> bool {
     is_stdin(path) && io::stdin().is_terminal()
 }
 
-/// How many bytes an input has, if it is a regular file: as they are in the file.
+/// The size of a regular file in bytes, before decompression; None for other inputs.
 #[must_use]
 pub fn length(path: &Path) -> Option<u64> {
-    let metadata = match is_stdin(path) {
-        true => stdin().and_then(|stdin| stdin.metadata()),
-        false => fs::metadata(path),
+    let metadata = if is_stdin(path) {
+        stdin().and_then(|stdin| stdin.metadata())
+    } else {
+        fs::metadata(path)
     };
     let metadata = metadata.ok().filter(fs::Metadata::is_file)?;
     Some(metadata.len())
@@ -46,24 +48,26 @@ pub fn length(path: &Path) -> Option<u64> {
 /// Opens a file, or standard input.
 ///
 /// # Errors
-/// The system's.
+/// I/O errors; `IsADirectory` for a directory.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = match is_stdin(path) {
-        true => stdin()?,
-        false => File::open(path)?,
+    let file = if is_stdin(path) {
+        stdin()?
+    } else {
+        File::open(path)?
     };
-    match file.metadata()?.is_dir() {
-        true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(file),
+    if file.metadata()?.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Ok(file)
     }
 }
 
-/// Not std's, whose buffer would copy every byte once more.
+/// Standard input without the buffer of `std::io::Stdin`, which would copy every byte once more.
 fn stdin() -> io::Result<File> {
     Ok(File::from(rustix::io::dup(rustix::stdio::stdin())?))
 }
 
-/// What an error says to whoever named the input.
+/// The message for an error that occurred while opening or reading an input.
 #[must_use]
 pub fn explain(path: &Path, error: &io::Error) -> String {
     let name = name(path);
@@ -71,7 +75,7 @@ pub fn explain(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::NotFound => format!("cannot read {name}: there is no such file"),
         io::ErrorKind::PermissionDenied => {
             format!(
-                "cannot read {name}: permission denied; logs are often for root or a group only, try sudo"
+                "cannot read {name}: permission denied; many logs are readable only by root or a group, try sudo"
             )
         }
         io::ErrorKind::IsADirectory => {

@@ -1,10 +1,9 @@
-//! Records of other programs: what iptables, nftables, tcpdump and strace wrote, and conn-cli
+//! Reads records of other programs (iptables, nftables, tcpdump and strace) and of conn-cli
 //! itself.
 //!
-//! A thread opens the [`input`]s, [`unpack`]s them, tells their [`format`](mod@format) and
-//! cuts them into pieces ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
-//! [`merge`] puts the [`batch`]es together in their order and counts. [`feed`] leads them from
-//! one to the other.
+//! A thread opens the [`input`]s, [`unpack`]s them, recognises their [`format`](mod@format) and
+//! splits them into pieces ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
+//! [`merge`] counts the [`batch`]es in their order. [`feed`] connects these stages.
 
 pub mod batch;
 pub mod capture;
@@ -32,7 +31,7 @@ use anyhow::{Context as _, bail};
 use tokio::time::timeout;
 
 use self::{
-    feed::{Fed, Feed},
+    feed::{Feed, FeedItem},
     merge::{Merge, MergeOptions},
     parse::Wanted,
     progress::Progress,
@@ -51,10 +50,10 @@ use crate::{
     view::{End, TICK, View},
 };
 
-/// How long the rest of a pipe is waited for after Ctrl-C, which its writer gets too.
+/// How long to wait for the rest of a pipe after Ctrl-C, which its writer receives too.
 const PIPE_END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is being done.
+/// The state of `conn-cli read`.
 struct Reading {
     feed: Feed,
     merge: Merge,
@@ -66,10 +65,10 @@ struct Reading {
 }
 
 /// Reads records as `args` say, until their end or until it is stopped, and prints the summary.
-/// Returns whether the count is to be trusted.
+/// Returns whether the count can be trusted.
 ///
 /// # Errors
-/// Why the records cannot be read, or not all of them.
+/// If not all records can be read.
 pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
     let inputs = match args.files[..] {
         [] => vec![PathBuf::from("-")],
@@ -79,7 +78,7 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
         say("reading from the terminal; name a FILE, or pipe records in");
     }
     let is_live = |path: &PathBuf| input::is_stdin(path) && input::length(path).is_none();
-    let comes_live = inputs.iter().any(is_live);
+    let has_live_input = inputs.iter().any(is_live);
     let mut stop = Stop::watch()?;
     if let Some(duration) = args.show.duration {
         stop.after(duration);
@@ -91,8 +90,8 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
         end = reading.follow() => Some(end?),
     };
     let end = match ended {
-        // The rest of the pipeline ends, too.
-        None if comes_live && stop.was_interrupted() => tokio::select! {
+        // Ctrl-C ends the rest of the pipeline, too: read what its programs still write.
+        None if has_live_input && stop.was_interrupted() => tokio::select! {
             () = stop.insisted() => None,
             end = timeout(PIPE_END_TIMEOUT, reading.follow()) => end.ok().transpose()?,
         },
@@ -100,8 +99,8 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
     };
     let end = end.unwrap_or_else(|| {
         reading.progress.end();
-        // What comes live has no end but this.
-        if stop.was_interrupted() || !comes_live {
+        // A live input has no end of its own, but after Ctrl-C its writer should have ended it.
+        if stop.was_interrupted() || !has_live_input {
             say("stopped before the end of the records");
         }
         End::Done
@@ -109,24 +108,24 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
     reading.conclude(&mut stop, end).await
 }
 
-/// What was counted, what could make that wrong, and what else there was.
+/// The counts, what could make them wrong, and the statistics of the records.
 pub type Findings = (Tally, Discrepancies, ReadStats);
 
-/// Reads one input to its end, in this thread and without showing anything; and how it ended.
+/// Reads one input to its end in this thread, without output. Returns also how reading ended.
 pub fn summarise(
     input: impl Read,
     format: Option<Format>,
     options: MergeOptions,
 ) -> (anyhow::Result<Findings>, Result<(), ReadError>) {
     let mut merge = Merge::new(options);
-    let mut taken = Ok(());
-    let (_, used) = mpsc::channel();
-    let end = reader::read(input, format, &used, &mut |piece| {
+    let mut result = Ok(());
+    let (_, recycled) = mpsc::channel();
+    let end = reader::read(input, format, &recycled, &mut |piece| {
         let batch = parse::parse(&piece, Wanted { times: true });
-        taken = merge.take(batch, &mut |_| true);
-        taken.as_ref().map_err(|_| Stopped).copied()
+        result = merge.take(batch, &mut |_| true);
+        result.as_ref().map_err(|_| Stopped).copied()
     });
-    (taken.map(|()| merge.finish()), end)
+    (result.map(|()| merge.finish()), end)
 }
 
 impl Reading {
@@ -138,7 +137,7 @@ impl Reading {
         let wanted = Wanted {
             times: show.wants_lines() || show.interval.is_some() || show.long,
         };
-        // It would be in the way of the lines.
+        // On a terminal, the bar would overwrite the lines.
         let bar_fits = show.quiet || !io::stdout().is_terminal();
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
@@ -160,8 +159,8 @@ impl Reading {
         })
     }
 
-    /// Counts and shows, until the end of the records, until the limit is reached or nobody
-    /// reads. May be dropped at any time and called again.
+    /// Counts and shows until the end of the records, until the limit is reached, or until the
+    /// reader of standard output is gone. Cancel safe.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
             if let Err(error) = self.view.stdout.send().await {
@@ -173,9 +172,9 @@ impl Reading {
             self.progress.show_if_long();
             match timeout(TICK, self.feed.next()).await {
                 Ok(None) => return Ok(End::Done),
-                Ok(Some(fed)) => {
-                    if let Err(error) = self.take(fed) {
-                        // What was shown before it is shown.
+                Ok(Some(item)) => {
+                    if let Err(error) = self.take(item) {
+                        // Prints the lines before the error.
                         self.progress.end();
                         let _ = self.view.stdout.send().await;
                         return Err(error);
@@ -187,19 +186,19 @@ impl Reading {
         }
     }
 
-    fn take(&mut self, fed: Fed) -> anyhow::Result<()> {
-        match fed {
-            Fed::Begin(name) => self.merge.begin(&name),
-            Fed::Batch(batch) => {
+    fn take(&mut self, item: FeedItem) -> anyhow::Result<()> {
+        match item {
+            FeedItem::Begin(name) => self.merge.begin(&name),
+            FeedItem::Batch(batch) => {
                 let view = &mut self.view;
                 self.merge.take(batch, &mut |connection| {
                     view.show(connection);
                     !view.is_full()
                 })?;
             }
-            Fed::Failed(why) => {
+            FeedItem::Failed(why) => {
                 let message = || say(format_args!("conn-cli: {why}"));
-                self.progress.aside(message);
+                self.progress.suspend(message);
                 self.failed += 1;
             }
         }
@@ -224,8 +223,8 @@ impl Reading {
         let verdict = self.view.conclude(summary, stop, end).await?;
         match (self.failed, self.inputs) {
             (0, _) => Ok(verdict),
-            (1, 1) => bail!("the input could not be read to its end"),
-            (failed, all) => bail!("{failed} of {all} inputs could not be read to their end"),
+            (1, 1) => bail!("could not read the input to its end"),
+            (failed, all) => bail!("could not read {failed} of {all} inputs to their end"),
         }
     }
 }

@@ -1,22 +1,22 @@
-//! How far reading has come, for whoever waits for it at a terminal.
+//! The progress bar of a long read.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Reading that is done sooner needs no bar.
+/// The bar appears if reading takes longer than this.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 /// A bar on standard error, if that is a terminal.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    begun: Instant,
+    start: Instant,
     is_shown: bool,
 }
 
 impl Progress {
-    /// Of as many bytes; None if there is to be no bar.
+    /// A bar for this many bytes; None for no bar.
     #[must_use]
     pub fn new(bytes: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::hidden());
@@ -24,31 +24,31 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
         Self {
             bar,
-            begun: Instant::now(),
+            start: Instant::now(),
             is_shown: bytes.is_none(),
         }
     }
 
-    /// What counts how much is read.
+    /// The bar, which counts the bytes that are read.
     #[must_use]
     pub fn bar(&self) -> ProgressBar {
         self.bar.clone()
     }
 
-    /// Shows the bar, once it takes long.
+    /// Shows the bar if reading has taken long.
     pub fn show_if_long(&mut self) {
-        if !self.is_shown && self.begun.elapsed() > SHOW_AFTER {
+        if !self.is_shown && self.start.elapsed() > SHOW_AFTER {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.is_shown = true;
         }
     }
 
-    /// Writes something to standard error without the bar.
-    pub fn aside(&self, write: impl FnOnce()) {
+    /// Hides the bar while `write` writes to standard error.
+    pub fn suspend(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,5 +1,5 @@
-//! Opens up an input: unpacks it, tells what it is, and has it cut into pieces that can be
-//! parsed each for itself.
+//! Reads an input: unpacks it, recognises its format, and splits it into pieces that can be
+//! parsed independently.
 
 use std::io::{self, Read};
 
@@ -7,39 +7,39 @@ use super::{
     Format,
     batch::Piece,
     capture,
-    cut::{Cutter, Used},
-    format::HEAD,
+    cut::{Cutter, RecycledBuffers},
+    format::MAX_HEAD_LEN,
     unpack,
 };
 
-/// Whoever takes the pieces wants no more of them.
+/// The receiver wants no more pieces.
 #[derive(Debug)]
 pub struct Stopped;
 
 /// Why an input was not read to its end.
 #[derive(Debug)]
 pub enum ReadError {
-    /// Nobody wants the rest.
+    /// The receiver wants no more pieces.
     Stopped,
-    /// It cannot be told what it is.
+    /// Its format was not recognised.
     UnknownFormat,
-    /// It cannot be read, is damaged, or cut.
+    /// It cannot be read, is damaged or truncated.
     Io(io::Error),
 }
 
-/// Reads one input and hands on its pieces, in their order. What was complete before trouble
-/// came has been handed on. `used`: buffers of pieces before.
+/// Reads one input and emits its pieces in their order, those before an error included.
+/// `recycled`: buffers of earlier pieces.
 ///
 /// # Errors
-/// Why it was not read to its end.
+/// Why the input was not read to its end.
 pub fn read(
     mut input: impl Read,
     format: Option<Format>,
-    used: &Used,
+    recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
     let mut head = Vec::new();
-    while head.len() < unpack::MAGIC && read_some(&mut input, &mut head, unpack::MAGIC)? {}
+    while head.len() < unpack::MAGIC_LEN && read_some(&mut input, &mut head, unpack::MAGIC_LEN)? {}
     let mut input = unpack::unpack(head, input)?;
 
     let mut head = Vec::new();
@@ -52,7 +52,7 @@ pub fn read(
             let input = io::Cursor::new(head).chain(Failing { error, input });
             match format {
                 Format::Pcap => capture::cut(input, emit),
-                _ => cut_lines(format, input, used, emit),
+                _ => cut_lines(format, input, recycled, emit),
             }
         }
         None => match error {
@@ -63,7 +63,7 @@ pub fn read(
     }
 }
 
-/// An input of which the next read fails, if there is an error.
+/// A reader whose next read returns the error, if there is one.
 struct Failing<R> {
     error: Option<io::Error>,
     input: R,
@@ -78,11 +78,11 @@ impl<R: Read> Read for Failing<R> {
     }
 }
 
-/// Reads as much as tells the format, into `head`; and what went wrong after that.
+/// Reads into `head` until the format is recognised. Returns also the error that ended it.
 fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> (Option<Format>, Option<io::Error>) {
     loop {
-        let more = read_some(input, head, HEAD);
-        let is_all = !matches!(more, Ok(true)) || head.len() >= HEAD;
+        let more = read_some(input, head, MAX_HEAD_LEN);
+        let is_all = !matches!(more, Ok(true)) || head.len() >= MAX_HEAD_LEN;
         let format = Format::recognise(head, is_all);
         if format.is_some() || is_all {
             return (format, more.err());
@@ -90,14 +90,14 @@ fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> (Option<Format>, Opti
     }
 }
 
-/// Hands on whole lines as soon as they are there.
+/// Emits lines as soon as they are complete.
 fn cut_lines(
     format: Format,
     mut input: impl Read,
-    used: &Used,
+    recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
-    let mut cutter = Cutter::new(format, used);
+    let mut cutter = Cutter::new(format, recycled);
     let end = loop {
         match read_once(&mut input, cutter.room()) {
             Ok(0) => break Ok(()),
@@ -105,23 +105,23 @@ fn cut_lines(
             Err(error) => break Err(ReadError::Io(error)),
         }
     };
-    cutter.end(emit)?;
+    cutter.finish(emit)?;
     end
 }
 
-/// Appends at most `most` bytes; false at the end.
-fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, most: usize) -> io::Result<bool> {
+/// Appends at most `max_len` bytes; returns false at the end of the input.
+fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, max_len: usize) -> io::Result<bool> {
     let before = buffer.len();
-    buffer.resize(before + most, 0);
+    buffer.resize(before + max_len, 0);
     let read = read_once(input, &mut buffer[before..]);
     buffer.truncate(before + *read.as_ref().unwrap_or(&0));
     Ok(read? > 0)
 }
 
-/// Reads what there is, whatever signals come; 0 at the end.
+/// Reads once, and again if a signal interrupts it; returns 0 at the end of the input.
 ///
 /// # Errors
-/// The system's.
+/// I/O errors.
 pub fn read_once(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {

@@ -1,4 +1,4 @@
-//! Which clients are shown: chosen by address, or new.
+//! The options that choose clients: by address, or only new ones.
 
 use std::{collections::BTreeMap, fs, net::IpAddr};
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn only_these_clients() {
+fn address_filters_choose_lines_and_summary() {
     type Wants = fn(IpAddr) -> bool;
     let cases: [(&str, Wants); 7] = [
         ("--from 127.0.0.2/31", |client| {
@@ -33,9 +33,9 @@ fn only_these_clients() {
     for file in RECORDINGS {
         let path = recorded(file);
         for (options, wants) in cases {
-            for (ports, of_ports) in [("", [80, 8080, 81]), ("-p 8080", [8080; 3])] {
+            for (ports, port_set) in [("", [80, 8080, 81]), ("-p 8080", [8080; 3])] {
                 let mut expected = truth(file);
-                expected.retain(|(client, port), _| wants(*client) && of_ports.contains(port));
+                expected.retain(|(client, port), _| wants(*client) && port_set.contains(port));
                 let (total, clients) = (total(&expected), by_client(&expected));
                 let what = format!("{options} {ports}");
                 let (lines, summary) = json(&what, &[&path], "");
@@ -51,7 +51,7 @@ fn only_these_clients() {
 }
 
 #[test]
-fn only_to_this_address() {
+fn to_chooses_the_local_address() {
     let lines = by_hand();
     let counts = |options: &str| listed(&json(options, &[], &lines).1, "address");
     let one = |client: &str, count| BTreeMap::from([(client.to_owned(), count)]);
@@ -65,7 +65,7 @@ fn only_to_this_address() {
         (shown.len(), &summary[..]),
         (2, &["192.0.2.1: 2".to_owned()][..])
     );
-    // Where packets went to is known, too: all of IPv4 to one address.
+    // A capture has local addresses, too: all IPv4 packets went to one.
     let mut expected = truth(RECORDINGS[0]);
     expected.retain(|(client, _), _| client.is_ipv4());
     let (_, summary) = json("--to 127.0.0.1", &[&recorded(RECORDINGS[0])], "");
@@ -73,7 +73,7 @@ fn only_to_this_address() {
 }
 
 #[test]
-fn only_new_ones() {
+fn new_shows_one_line_for_each_new_client() {
     let directory = std::env::temp_dir().join(format!("conn-cli-views-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     for file in RECORDINGS {
@@ -88,7 +88,7 @@ fn only_new_ones() {
             .map(|line| line["remote_address"].as_str().unwrap());
         assert!(shown.eq(unique(&lines)), "{file}: {lines:?}");
         assert_eq!(listed(&summary, "address"), clients, "{file}");
-        // What it wrote of IPv6 is known to it then, and a network besides.
+        // A summary with the IPv6 clients, and a network, as the list of known clients.
         let mut known = stdout(run("-q -6", &[&path], ""));
         known += "127.0.0.2/31\n";
         let list = directory.join("known");
@@ -104,14 +104,17 @@ fn only_new_ones() {
     fs::write(directory.join("bad"), "192.0.2.1\nnobody\n").unwrap();
     let bad = directory.join("bad").display().to_string();
     let output = run(&format!("--known {bad}"), &[], "");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains(&bad) && said.contains("line 2"), "{said}");
+    assert!(
+        stderr.contains(&bad) && stderr.contains("line 2"),
+        "{stderr}"
+    );
     assert!(output.stdout.is_empty());
     fs::remove_dir_all(&directory).unwrap();
 }
 
-/// The clients of lines, each when it is first seen.
+/// The clients of lines without duplicates, in order of first appearance.
 fn unique(lines: &[Value]) -> impl Iterator<Item = &str> {
     let clients = lines
         .iter()

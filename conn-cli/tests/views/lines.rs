@@ -1,13 +1,13 @@
-//! What lines there are, and their times.
+//! Lines for connections or intervals, and their timestamps.
 
 use serde_json::json as object;
 
 use super::{DATED, by_hand, json, recorded, text, total, truth};
 
 #[test]
-fn a_row_for_each_interval() {
+fn interval_shows_a_row_for_each_interval() {
     let (rows, summary) = json("--interval 1s", &[], &by_hand());
-    let seen: Vec<_> = rows
+    let columns: Vec<_> = rows
         .iter()
         .map(|row| {
             (
@@ -19,7 +19,7 @@ fn a_row_for_each_interval() {
         .collect();
     let at = |second: &str| format!("2026-11-22T15:12:{second}.000000+00:00");
     assert_eq!(
-        seen,
+        columns,
         [
             (&*at("01"), &object!(3), &object!(2)),
             (&*at("02"), &object!(0), &object!(0)),
@@ -55,7 +55,7 @@ fn a_row_for_each_interval() {
 }
 
 #[test]
-fn times() {
+fn time_chooses_the_form_of_timestamps() {
     let first = |options: &str| text(options, &[], &by_hand()).0[1].clone();
     let rest = "New connection from 192.0.2.2 to port 80";
     for (options, time) in [

@@ -1,6 +1,6 @@
-//! The options that choose, group and lay out what `conn-cli read` shows, each with text and
-//! JSON. The truth is what the server counted while the recordings were made, or what is
-//! written here by hand.
+//! The options of `conn-cli read` that filter, group and format, each with text and JSON. The
+//! expected counts are those of the server while the recordings were made, or of records written
+//! here by hand.
 
 mod clients;
 mod lines;
@@ -18,8 +18,8 @@ use std::{
 
 use serde_json::Value;
 
-/// One of packets, one of a log, one of a server's calls; the first two with times that are
-/// moments, and all with both families and two ports.
+/// A capture, a kernel log and an strace log, all with both families and two ports. The first
+/// two have timestamps with dates.
 const RECORDINGS: [&str; 3] = [
     "packets/syn.pcap",
     "kernel-log/dmesg-iso.txt",
@@ -27,7 +27,7 @@ const RECORDINGS: [&str; 3] = [
 ];
 const DATED: [&str; 2] = [RECORDINGS[0], RECORDINGS[1]];
 
-/// Connections of each client to each port.
+/// Number of connections by client and port.
 type Counts = BTreeMap<(IpAddr, u16), u64>;
 
 fn recorded(file: &str) -> PathBuf {
@@ -35,13 +35,13 @@ fn recorded(file: &str) -> PathBuf {
     directory.join(file)
 }
 
-/// What was counted while a recording was made.
+/// The counts of the server while a recording was made.
 fn truth(file: &str) -> Counts {
     let truth: Value =
         serde_json::from_str(&fs::read_to_string(recorded("truth.json")).unwrap()).unwrap();
     let recordings = truth["recordings"].as_array().unwrap();
     let recording = recordings.iter().find(|one| one["file"] == file).unwrap();
-    // Packets and logs have those too that were refused.
+    // Captures and logs include refused connections.
     let counts = recording.get("syns").unwrap_or(&recording["connections"]);
     let mut all = Counts::new();
     for (port, clients) in counts.as_object().unwrap() {
@@ -70,7 +70,7 @@ fn total(counts: &Counts) -> u64 {
     counts.values().sum()
 }
 
-/// Runs it with these options, which blanks separate, and the files.
+/// Runs `conn-cli read` with space-separated options and files.
 fn run(options: &str, files: &[&Path], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conn-cli"));
     command
@@ -82,7 +82,7 @@ fn run(options: &str, files: &[&Path], input: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // It may end before all is written, or read none of it.
+    // It may exit before all is written, or read nothing.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -94,7 +94,7 @@ fn stdout(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What is written in JSON: the lines, and the summary.
+/// The JSON output: the lines, and the summary.
 #[track_caller]
 fn json(options: &str, files: &[&Path], input: &str) -> (Vec<Value>, Value) {
     let stdout = stdout(run(&format!("--json --utc {options}"), files, input));
@@ -107,7 +107,7 @@ fn json(options: &str, files: &[&Path], input: &str) -> (Vec<Value>, Value) {
     (lines, summary)
 }
 
-/// What is written as text: the lines, and those of the summary.
+/// The text output: the lines, and those of the summary.
 #[track_caller]
 fn text(options: &str, files: &[&Path], input: &str) -> (Vec<String>, Vec<String>) {
     let stdout = stdout(run(&format!("--utc {options}"), files, input));
@@ -116,7 +116,7 @@ fn text(options: &str, files: &[&Path], input: &str) -> (Vec<String>, Vec<String
     (owned(lines), owned(summary))
 }
 
-/// The connections in a summary by one of its fields.
+/// The connections in a JSON summary, by one of its fields.
 fn listed(summary: &Value, field: &str) -> BTreeMap<String, u64> {
     let rows = summary["clients"].as_array().unwrap().iter();
     let listed = rows.map(|row| {
@@ -129,7 +129,7 @@ fn listed(summary: &Value, field: &str) -> BTreeMap<String, u64> {
     listed.collect()
 }
 
-/// Those in a summary of text: `192.0.2.1: 5`.
+/// The connections in a text summary, whose lines are like `192.0.2.1: 5`.
 fn listed_in_text(summary: &[String]) -> BTreeMap<String, u64> {
     let rows = summary.iter().map(|line| {
         let (name, count) = line.rsplit_once(": ").unwrap();
@@ -138,14 +138,14 @@ fn listed_in_text(summary: &[String]) -> BTreeMap<String, u64> {
     rows.collect()
 }
 
-/// A connection as conn-cli writes it: so many seconds after a full minute.
+/// A connection in the JSON of conn-cli, `seconds` after a full minute.
 fn line(seconds: f64, client: &str, local: &str, port: u16) -> String {
     format!(
         r#"{{"type":"connection","time":"2026-11-22T15:12:{seconds:09.6}+00:00","remote_address":"{client}","remote_port":40000,"local_address":"{local}","local_port":{port},"hook":"fentry"}}"#
     ) + "\n"
 }
 
-/// Three clients at two addresses of the server, in four seconds.
+/// Three clients that connect to three addresses within four seconds.
 fn by_hand() -> String {
     [
         line(1.25, "192.0.2.1", "198.51.100.1", 80),

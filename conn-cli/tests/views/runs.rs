@@ -1,4 +1,4 @@
-//! What is refused of records, and what of a live run is read again.
+//! Options that records do not support, and the JSON of live runs as input.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json as object};
 use super::{by_hand, json, listed, run, text};
 
 #[test]
-fn what_only_live_tracing_can_is_refused_with_the_reason() {
+fn live_only_options_are_refused_with_the_reason() {
     for (options, reason) in [
         ("--event syn", "a record is of one stage"),
         ("--funnel", "a record is of one stage"),
@@ -24,15 +24,15 @@ fn what_only_live_tracing_can_is_refused_with_the_reason() {
         ("--by cgroup", "who accepted"),
     ] {
         let output = run(options, &[], &by_hand());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{options}: {said}");
-        assert!(said.contains(reason), "{options}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options}: {stderr}");
+        assert!(stderr.contains(reason), "{options}: {stderr}");
         assert!(output.stdout.is_empty(), "{options}");
     }
 }
 
-/// A run of `--funnel --by network --top 1`: three SYNs, two of which were accepted. Another,
-/// which was accepted, has no line.
+/// The lines of a run of `--funnel --by network --top 1`, without its summary. Not all of its
+/// connections have lines.
 const FUNNEL: &str = concat!(
     r#"{"type":"stage","stage":"syn","time":"2026-11-22T15:12:01.000000+00:00","remote_address":"192.0.2.1","local_port":80,"hook":"fentry"}"#,
     "\n",
@@ -64,8 +64,8 @@ fn summary_of_funnel(lines_shown: u64, connection_lines: u64) -> String {
 }
 
 #[test]
-fn a_funnel_is_read_again() {
-    // Without the end of it, the lines tell.
+fn the_json_of_a_funnel_is_read() {
+    // Without the summary, the lines are counted.
     let (lines, summary) = json("", &[], FUNNEL);
     assert_eq!(lines.len(), 1);
     assert_eq!(summary["connections"], 1);
@@ -75,7 +75,7 @@ fn a_funnel_is_read_again() {
         let (lines, summary) = json("", &[], &input);
         assert_eq!(lines.len() as u64, runs);
         assert_eq!(summary["connections"], 3 * runs);
-        // The network is nobody in particular, and of one it is not even known which.
+        // The clients of the network are unknown; one connection is in no listed network.
         assert_eq!(summary["unknown_clients"], 2 * runs);
         assert_eq!(summary["other_clients"], runs);
         assert_eq!(summary["not_understood"], 0);
@@ -89,9 +89,9 @@ fn a_funnel_is_read_again() {
     assert_eq!((rows.len(), &rows[0]["connections"]), (1, &object!(1)));
 }
 
-/// In runs that were counted by user or cgroup, names are not those of hosts.
+/// In summaries by user or cgroup, the names are not those of hosts.
 #[test]
-fn a_user_is_no_client() {
+fn users_and_cgroups_are_not_clients() {
     let summary = |by: &str, client: Value| {
         object!({ "type": "summary", "by": by, "connections": 5, "lines_shown": 0, "clients": [client] })
             .to_string()

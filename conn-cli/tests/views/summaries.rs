@@ -1,4 +1,4 @@
-//! What the summary is counted by, and what else it has.
+//! The options of the summary: grouping, the number of rows, and additional columns.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn groups() {
+fn by_groups_the_summary() {
     let network = |client: IpAddr, length: &str| match client {
         IpAddr::V4(_) if length == "8" => "127.0.0.0/8".to_owned(),
         IpAddr::V4(_) => "127.0.0.0/24".to_owned(),
@@ -52,7 +52,7 @@ fn groups() {
 }
 
 #[test]
-fn the_first_and_the_sum_of_the_others() {
+fn top_sums_up_the_other_clients() {
     for file in RECORDINGS {
         let (path, truth) = (recorded(file), truth(file));
         let mut counts: Vec<u64> = by_client(&truth).into_values().collect();
@@ -72,7 +72,8 @@ fn the_first_and_the_sum_of_the_others() {
             format!("{} more: {others}", counts.len() - 2),
             "{file}"
         );
-        // What conn-cli left off it cannot tell when it reads that, but how many there were.
+        // The summary read as input: the clients that it left off are unknown, but their
+        // connections count.
         let written = stdout(run("-q --json --top 2", &[&path], ""));
         let (_, again) = json("-q", &[], &written);
         assert_eq!(again["connections"], total(&truth), "{file}");
@@ -81,7 +82,7 @@ fn the_first_and_the_sum_of_the_others() {
 }
 
 #[test]
-fn what_else_is_known() {
+fn long_shows_times_and_shares() {
     let (_, summary) = json("--long", &[], &by_hand());
     let client = &summary["clients"][0];
     assert_eq!(client["address"], "192.0.2.1");

@@ -1,7 +1,7 @@
-//! The inputs of the benches: real records, recorded once, at any length.
+//! The inputs of the benchmarks: real recordings, repeated to any length.
 //!
-//! They were recorded of a server and a client in network namespaces of their own. The lines of
-//! the kernel's log are dmesg's, with the beginning that rsyslog gives them.
+//! The recorded server and client were in separate network namespaces. The lines of the kernel's
+//! log come from dmesg, with the prefix that rsyslog adds.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
@@ -15,7 +15,7 @@ use super::text::Lines;
 use super::truth::Truth;
 use crate::workspace_root;
 
-/// To be raised when the same kind and size become another file.
+/// Increase this when the file for the same kind and size changes.
 const VERSION: u32 = 1;
 
 const STRACE_THREADS: &str = include_str!("../../../conn-cli/benches/recorded/strace-threads.txt");
@@ -25,22 +25,22 @@ const TCPDUMP: &str = include_str!("../../../conn-cli/benches/recorded/tcpdump.t
 pub(super) const RECORDED_PACKETS: &[u8] =
     include_bytes!("../../../conn-cli/benches/recorded/packets.pcap");
 
-/// What an input is.
+/// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `strace -f` of a server with eight threads: calls that block are in two lines.
+    /// `strace -f` of a server with eight threads: a call that blocks takes two lines.
     StraceThreads,
-    /// The same of one thread that has no time to wait: each call is one line.
+    /// The same for one thread that never has to wait: each call is one line.
     StraceOne,
-    /// iptables' lines in a syslog.
+    /// Log lines of iptables in a syslog.
     KernelLog,
-    /// All packets of short connections, as tcpdump -n prints them.
+    /// All packets of short connections, as printed by `tcpdump -n`.
     Tcpdump,
-    /// The packets, half of them SYNs.
+    /// The packets themselves; half of them are SYNs.
     Pcap,
 }
 
-/// A file, and what a program that reads it must find.
+/// A file and the correct result of reading it.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) path: PathBuf,
@@ -57,7 +57,7 @@ impl Kind {
         Self::Pcap,
     ];
 
-    /// What the file is called.
+    /// The beginning of the file's name.
     fn name(self) -> &'static str {
         match self {
             Self::StraceThreads => "strace-threads",
@@ -68,7 +68,7 @@ impl Kind {
         }
     }
 
-    /// What it is called in tables.
+    /// The name in tables.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::StraceThreads => "strace of eight threads",
@@ -92,25 +92,23 @@ impl Kind {
     }
 }
 
-/// Where the inputs are kept.
+/// The directory of the cached inputs.
 pub(super) fn directory() -> Result<PathBuf> {
     let directory = workspace_root().join("target/bench");
     fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
+        .with_context(|| format!("cannot create {}", directory.display()))?;
     Ok(directory)
 }
 
-/// The input of this kind with at least so many bytes, made unless it is there.
+/// Returns the input of this kind with at least `size` bytes; generates it if it does not exist.
 pub(super) fn input(kind: Kind, size: u64) -> Result<Input> {
     let name = format!("{}-{size}-v{VERSION}", kind.name());
     let path = directory()?.join(name);
-    let truth = match path.exists() {
-        true => fs::read_to_string(truth_of(&path))?.parse()?,
-        false => {
-            eprintln!("writing {}", path.display());
-            generate(kind, size, &path)
-                .with_context(|| format!("cannot write {}", path.display()))?
-        }
+    let truth = if path.exists() {
+        fs::read_to_string(truth_path(&path))?.parse()?
+    } else {
+        eprintln!("writing {}", path.display());
+        generate(kind, size, &path).with_context(|| format!("cannot write {}", path.display()))?
     };
     Ok(Input {
         size: fs::metadata(&path)?.len(),
@@ -119,13 +117,13 @@ pub(super) fn input(kind: Kind, size: u64) -> Result<Input> {
     })
 }
 
-fn truth_of(path: &Path) -> PathBuf {
+fn truth_path(path: &Path) -> PathBuf {
     path.with_added_extension("truth")
 }
 
 fn generate(kind: Kind, size: u64, path: &Path) -> Result<Truth> {
     let session = kind.session()?;
-    // Under its name only when it is complete.
+    // Gets its final name only when it is complete.
     let unfinished = path.with_added_extension("new");
     let mut file = BufWriter::with_capacity(1 << 16, File::create(&unfinished)?);
     let mut counter = Counter::new();
@@ -145,12 +143,12 @@ fn generate(kind: Kind, size: u64, path: &Path) -> Result<Truth> {
     file.write_all(&out)?;
     file.flush()?;
     let truth = counter.truth();
-    fs::write(truth_of(path), truth.to_text())?;
+    fs::write(truth_path(path), truth.to_text())?;
     fs::rename(unfinished, path)?;
     Ok(truth)
 }
 
-/// The file in so many parts, cut at ends of lines; they are written each time.
+/// Splits the file into `count` parts at line ends. The parts are rewritten each time.
 pub(super) fn parts(input: &Input, count: u64) -> Result<Vec<PathBuf>> {
     let mut file = BufReader::new(File::open(&input.path)?);
     let mut paths = Vec::new();
@@ -159,10 +157,11 @@ pub(super) fn parts(input: &Input, count: u64) -> Result<Vec<PathBuf>> {
         let mut part = BufWriter::new(File::create(&path)?);
         io::copy(&mut file.by_ref().take(input.size / count), &mut part)?;
         let mut line = Vec::new();
-        match number + 1 == count {
-            true => file.read_to_end(&mut line)?,
-            false => file.read_until(b'\n', &mut line)?,
-        };
+        if number + 1 == count {
+            file.read_to_end(&mut line)?;
+        } else {
+            file.read_until(b'\n', &mut line)?;
+        }
         part.write_all(&line)?;
         part.flush()?;
         paths.push(path);

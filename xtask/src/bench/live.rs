@@ -1,5 +1,5 @@
-//! `cargo xtask bench live`: what each tracer adds to a connection, in executed instructions.
-//! A guest whose clock counts them gives the same figures whatever else this machine does.
+//! `cargo xtask bench live`: how many executed instructions each tracer adds to a connection.
+//! The guest's clock counts them, so the load of this machine does not change the figures.
 
 mod clock;
 mod ends;
@@ -25,14 +25,14 @@ use crate::vm::root::{Recipe, Root};
 use crate::{guest as init, workspace_root};
 use plan::Plan;
 use rows::ROWS;
-use said::{Said, What};
+use said::{Body, Message};
 
 const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// In MiB; its file system is in memory, half of which it may take.
+/// In MiB. The file system is in memory and can take half of it.
 const GUEST_MEMORY: u32 = 4096;
 
-/// The Debian with the tracers, and what those need that compile something.
+/// A Debian with the tracers and the packages that they need to compile their programs.
 const ROOT: Recipe = Recipe {
     release: "bookworm",
     packages: &[
@@ -56,13 +56,13 @@ const ROOT: Recipe = Recipe {
 /// Measure what each tracer adds to a connection, in instructions, in a guest under QEMU
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many connections are made in each run
+    /// Number of connections in each run
     #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// How often each row is measured; the median is shown
+    /// Number of runs of each row; the table shows the median
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// A tracer to measure, by a part of its name, all by default; may be given several times
+    /// Measure only tracers whose name contains TEXT; can be given several times
     #[arg(long = "row", value_name = "TEXT")]
     rows: Vec<String>,
     /// A static conn-cli to measure, instead of the release build of this tree
@@ -71,15 +71,17 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The numbers of the rows to measure, without the first, which always is.
-    fn chosen(&self) -> Result<Vec<usize>> {
-        let wanted =
+    /// The indices of the rows to measure, without row 0, which is always measured.
+    fn selected_rows(&self) -> Result<Vec<usize>> {
+        let is_selected =
             |name: &str| self.rows.is_empty() || self.rows.iter().any(|text| name.contains(text));
-        let chosen: Vec<_> = (1..ROWS.len()).filter(|&n| wanted(ROWS[n].name)).collect();
-        if chosen.is_empty() {
-            bail!("no tracer has such a name");
+        let selected: Vec<_> = (1..ROWS.len())
+            .filter(|&n| is_selected(ROWS[n].name))
+            .collect();
+        if selected.is_empty() {
+            bail!("no tracer has a matching name");
         }
-        Ok(chosen)
+        Ok(selected)
     }
 }
 
@@ -89,31 +91,31 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let directory = workspace_root().join("target/vm/bench-live");
     fs::create_dir_all(&directory)?;
     let root = Root::obtain(&ROOT, &directory)?;
-    let mut own = Archive::new();
-    own.program(init::CONN_CLI.trim_start_matches('/'), &conn_cli)?;
+    let mut archive = Archive::new();
+    archive.program(init::CONN_CLI.trim_start_matches('/'), &conn_cli)?;
     let plan = Plan {
         connections: args.connections,
         runs: args.runs,
-        rows: args.chosen()?,
+        rows: args.selected_rows()?,
     };
-    own.file(init::BENCH.trim_start_matches('/'), plan.to_string())?;
+    archive.file(init::BENCH.trim_start_matches('/'), plan.to_string())?;
     let initramfs = directory.join("initramfs");
-    root.write_initramfs(&initramfs, own)?;
+    root.write_initramfs(&initramfs, archive)?;
     let guest = Guest {
         kernel: &root.kernel,
         initramfs: &initramfs,
         arguments: "log_buf_len=16M",
         processors: Processors::CountedOne,
         memory: GUEST_MEMORY,
-        brought_back: None,
+        second_serial: None,
         log: &directory.join("console.log"),
         limit: GUEST_LIMIT,
     };
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     let end = qemu::boot(&guest, |line| {
-        if let Some(of_row) = Said::parse(line) {
-            eprintln!("{}: {of_row}", ROWS[of_row.row].name);
-            said.push(of_row);
+        if let Some(message) = Message::parse(line) {
+            eprintln!("{}: {message}", ROWS[message.row].name);
+            messages.push(message);
         }
     })?;
     println!(
@@ -121,12 +123,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         root.release()?,
         args.connections,
         args.runs,
-        figures::table(&said, &plan.rows)?
+        figures::table(&messages, &plan.rows)?
     );
     if end != End::Success {
         bail!("the guest failed: {end:?}; see {}", guest.log.display());
     }
-    if said.iter().any(|said| matches!(said.what, What::Failed(_))) {
+    if messages
+        .iter()
+        .any(|message| matches!(message.body, Body::Failed(_)))
+    {
         bail!("not every row could be measured");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Runs programs and takes their time.
+//! Runs programs and measures what they cost.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,25 +14,25 @@ pub(super) struct Cost {
     pub(super) wall: Duration,
     /// In user space and in the kernel, of all its threads and children.
     pub(super) cpu: Duration,
-    /// Its resident memory at its peak, in bytes.
+    /// Its peak resident memory, in bytes.
     pub(super) peak: u64,
-    /// Whether it says that all went well.
-    pub(super) is_well: bool,
+    /// Whether its exit status is 0.
+    pub(super) succeeded: bool,
 }
 
-/// Where a program writes.
+/// Where a program's standard output goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum To<'a> {
-    /// Into a file, since a pipe would have to be read meanwhile.
+pub(super) enum Output<'a> {
+    /// Into a file, because a pipe would need a reader during the run.
     File(&'a Path),
     Nowhere,
 }
 
-/// Runs a program to its end. `err`: where to keep what it says, which is shown if it fails.
-pub(super) fn run(command: &mut Command, to: To<'_>, err: &Path) -> Result<Cost> {
-    let stdout = match to {
-        To::File(path) => File::create(path)?.into(),
-        To::Nowhere => Stdio::null(),
+/// Runs a program to its end. Its standard error goes to the file `err`, and is shown if it fails.
+pub(super) fn run(command: &mut Command, output: Output<'_>, err: &Path) -> Result<Cost> {
+    let stdout = match output {
+        Output::File(path) => File::create(path)?.into(),
+        Output::Nowhere => Stdio::null(),
     };
     command
         .stdin(Stdio::null())
@@ -45,24 +45,24 @@ pub(super) fn run(command: &mut Command, to: To<'_>, err: &Path) -> Result<Cost>
     let (status, usage) = wait(child.id())?;
     let wall = start.elapsed();
     if status != 0 {
-        let said = fs::read_to_string(err)?;
-        eprint!("{command:?} ended with status {status:#x}:\n{said}");
+        let stderr = fs::read_to_string(err)?;
+        eprint!("{command:?} ended with status {status:#x}:\n{stderr}");
     }
     Ok(Cost {
         wall,
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
         peak: usage.ru_maxrss as u64 * 1024,
-        is_well: status == 0,
+        succeeded: status == 0,
     })
 }
 
-/// Waits for a child, and returns what it has used; std tells only its status.
+/// Waits for a child, and returns its status and resource usage; std returns only the status.
 fn wait(pid: u32) -> Result<(i32, libc::rusage)> {
     let mut status = 0;
-    // SAFETY: a rusage is numbers, of which all may be zero.
+    // SAFETY: a `rusage` contains only integers, which can all be zero.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to what wait4 writes there. The child is ours, and nobody else
-    // waits for it.
+    // SAFETY: both pointers are valid for what wait4 writes there. The child is ours, and nothing
+    // else waits for it.
     let waited = unsafe { libc::wait4(pid as libc::pid_t, &mut status, 0, &mut usage) };
     match waited {
         -1 => Err(std::io::Error::last_os_error()).context("wait4"),
@@ -74,8 +74,8 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000)
 }
 
-/// This process's own peak: what it starts begins with that, until it runs another program, and
-/// the kernel does not tell these apart.
+/// The peak memory of this process. A child begins with the same memory until it calls exec, and
+/// the kernel reports one peak for both.
 pub(super) fn own_peak() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -83,11 +83,11 @@ pub(super) fn own_peak() -> Result<u64> {
     Ok(line.trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }
 
-/// As long as it lives, what this thread starts runs on one processor.
+/// While it lives, processes that this thread starts run on one processor.
 pub(super) struct Pinned(CpuSet);
 
 impl Pinned {
-    /// To the last processor, since the first has most of the interrupts.
+    /// Pins to the last processor, because the first handles most interrupts.
     pub(super) fn new() -> Result<Self> {
         let all = sched_getaffinity(None)?;
         let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| all.is_set(cpu));

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast conn-cli is, beside what else does the same.
+//! `cargo xtask bench`: compares the cost of conn-cli with that of programs that do the same.
 
 mod inputs;
 pub(crate) mod live;
@@ -17,7 +17,7 @@ mod truth;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// Measure conn-cli beside the programs that are used instead of it
+/// Compare conn-cli with the programs that are used instead of it
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -6,29 +6,29 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::scale::{Counter, Peer, RECORDED_NETWORK, Session};
 
-/// The headers of a file and of each packet in it.
+/// The sizes of the file's header and of each packet's header.
 const FILE_HEADER: usize = 24;
 const PACKET_HEADER: usize = 16;
 
 /// Microseconds, in the byte order of the machine that wrote it.
 const MAGIC: [u8; 4] = 0xa1b2_c3d4_u32.to_le_bytes();
 
-/// Where the parts of a frame of Ethernet with IPv4 are.
+/// Offsets in an Ethernet frame with IPv4.
 const ETHERNET: usize = 14;
-const FROM: usize = ETHERNET + 12;
-const TO: usize = ETHERNET + 16;
+const SOURCE: usize = ETHERNET + 12;
+const DESTINATION: usize = ETHERNET + 16;
 
 const SYN: u8 = 2;
 const SYN_OR_ACK: u8 = 0x12;
 
 /// A session of packets.
 ///
-/// Checksums are left as they were recorded: with offloading they are not right there either.
+/// Checksums stay as they were recorded: with offloading they are wrong there, too.
 #[derive(Debug)]
 pub(super) struct Packets {
     header: Vec<u8>,
     connections: Vec<Connection>,
-    /// How long it takes, in microseconds.
+    /// The duration of the session, in microseconds.
     period: u64,
 }
 
@@ -42,10 +42,10 @@ struct Connection {
 struct Packet {
     /// When it was recorded, in microseconds since 1970.
     time: u64,
-    /// The frame, with its header of a packet.
+    /// The frame, with its packet header.
     bytes: Vec<u8>,
     from_client: bool,
-    /// Where the header of TCP begins.
+    /// The offset of the TCP header.
     tcp: usize,
 }
 
@@ -53,14 +53,14 @@ impl Packets {
     pub(super) fn new(recorded: &[u8]) -> Result<Self> {
         ensure!(
             recorded.starts_with(&MAGIC),
-            "not a pcap file of microseconds"
+            "not a pcap file with microseconds"
         );
         let (header, mut rest) = recorded.split_at(FILE_HEADER);
         let mut numbers = HashMap::new();
         let mut connections: Vec<Connection> = Vec::new();
         let (mut first, mut last) = (u64::MAX, 0);
         while !rest.is_empty() {
-            let (packet, after) = Packet::take(rest).context("the capture is cut")?;
+            let (packet, after) = Packet::take(rest).context("the capture is cut off")?;
             rest = after;
             first = first.min(packet.time);
             last = last.max(packet.time);
@@ -89,11 +89,11 @@ impl Session for Packets {
         out.extend_from_slice(&self.header);
     }
 
-    /// Of each connection its SYN and one of the other packets, another in each round.
+    /// Writes the SYN of each connection and one of its other packets, a different one each round.
     fn round(&self, round: u64, out: &mut Vec<u8>, counter: &mut Counter) {
         let first = round * self.connections.len() as u64;
         for (number, connection) in (first..).zip(&self.connections) {
-            let peer = Peer::of(number);
+            let peer = Peer::for_connection(number);
             let other = round as usize % connection.others.len();
             connection.syn.write(peer, round * self.period, out);
             connection.others[other].write(peer, round * self.period, out);
@@ -107,7 +107,7 @@ impl Session for Packets {
 }
 
 impl Packet {
-    /// The first packet, and what follows it.
+    /// Splits off the first packet.
     fn take(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let number = |at: usize| {
             let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
@@ -125,7 +125,7 @@ impl Packet {
         let packet = Self {
             time,
             bytes: packet.to_vec(),
-            from_client: frame.get(FROM..)?.starts_with(&network),
+            from_client: frame.get(SOURCE..)?.starts_with(&network),
             tcp: PACKET_HEADER + ETHERNET + words * 4,
         };
         Some((packet, rest))
@@ -135,17 +135,18 @@ impl Packet {
         self.bytes[self.tcp + 13] & SYN_OR_ACK == SYN
     }
 
-    /// Where the client's address and port are.
-    fn client_at(&self) -> (usize, usize) {
-        match self.from_client {
-            true => (PACKET_HEADER + FROM, self.tcp),
-            false => (PACKET_HEADER + TO, self.tcp + 2),
+    /// The offsets of the client's address and port.
+    fn client_offsets(&self) -> (usize, usize) {
+        if self.from_client {
+            (PACKET_HEADER + SOURCE, self.tcp)
+        } else {
+            (PACKET_HEADER + DESTINATION, self.tcp + 2)
         }
     }
 
     /// The client's address and port.
     fn client(&self) -> Vec<u8> {
-        let (address, port) = self.client_at();
+        let (address, port) = self.client_offsets();
         [
             &self.bytes[address..address + 4],
             &self.bytes[port..port + 2],
@@ -153,21 +154,22 @@ impl Packet {
         .concat()
     }
 
-    fn write(&self, peer: Peer, later: u64, out: &mut Vec<u8>) {
+    fn write(&self, peer: Peer, delay: u64, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let packet = &mut out[start..];
-        let time = self.time + later;
+        let time = self.time + delay;
         packet[..4].copy_from_slice(&((time / 1_000_000) as u32).to_le_bytes());
         packet[4..8].copy_from_slice(&((time % 1_000_000) as u32).to_le_bytes());
-        let (address, port) = self.client_at();
+        let (address, port) = self.client_offsets();
         packet[address..address + 4].copy_from_slice(&peer.address().octets());
         packet[port..port + 2].copy_from_slice(&peer.port.to_be_bytes());
-        // The client's own number, or what the server acknowledges of it; the first but one,
-        // which is near enough for every packet after the SYN.
-        let (sequence, ahead) = match self.from_client {
-            true => (self.tcp + 4, u32::from(!self.is_syn())),
-            false => (self.tcp + 8, 1),
+        // The client's sequence number, or the server's acknowledgement of it. The initial number
+        // plus one is close enough for every packet after the SYN.
+        let (sequence, ahead) = if self.from_client {
+            (self.tcp + 4, u32::from(!self.is_syn()))
+        } else {
+            (self.tcp + 8, 1)
         };
         let number = peer.sequence.wrapping_add(ahead).to_be_bytes();
         packet[sequence..sequence + 4].copy_from_slice(&number);
@@ -180,7 +182,7 @@ mod tests {
     use crate::bench::inputs::RECORDED_PACKETS;
 
     #[test]
-    fn half_of_the_packets_are_syns_of_other_clients() {
+    fn half_of_the_packets_are_syns_from_new_clients() {
         let session = Packets::new(RECORDED_PACKETS).unwrap();
         let (mut out, mut counter) = (Vec::new(), Counter::new());
         session.round(3, &mut out, &mut counter);

@@ -1,4 +1,4 @@
-//! What else answers the question, as it is usually asked of each kind of record.
+//! Other programs that count connections, with their usual command lines for each kind of record.
 
 use std::process::Command;
 
@@ -8,18 +8,18 @@ use super::inputs::Kind;
 use super::truth::{self, Clients, Truth};
 use crate::command;
 
-/// What of a program's output must be right.
+/// What a program's output must contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Each client's connections, as conn-cli prints them.
+    /// The connections of each client, as conn-cli prints them.
     Summary,
-    /// Each client's connections, as `17 192.0.2.1`.
+    /// The connections of each client, as `17 192.0.2.1`.
     Clients,
-    /// How many connections, as a number or in as many lines.
+    /// The number of connections.
     Total,
-    /// How many lines.
+    /// The number of lines.
     Lines,
-    /// Something else; it is a measure of speed only.
+    /// Nothing in particular: only the speed is measured.
     Nothing,
 }
 
@@ -27,7 +27,7 @@ pub(super) enum Answer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
-    /// For the shell; the input is `"$1"`, conn-cli is `"$0"`.
+    /// A shell command; the input is `"$1"`, conn-cli is `"$0"`.
     pub(super) line: &'static str,
     pub(super) answer: Answer,
     pub(super) pace: Pace,
@@ -37,9 +37,9 @@ pub(super) struct Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     Whole,
-    /// A tenth: it is slow.
+    /// A tenth, because the program is slow.
     Tenth,
-    /// A tenth, and once only.
+    /// A tenth, in one run only.
     Once,
 }
 
@@ -155,8 +155,8 @@ const fn mawk(line: &'static str) -> Peer {
     }
 }
 
-/// All that read this kind; the first is conn-cli.
-pub(super) fn of(kind: Kind) -> &'static [Peer] {
+/// All programs that read this kind; the first is conn-cli.
+pub(super) fn for_kind(kind: Kind) -> &'static [Peer] {
     match kind {
         Kind::StraceThreads | Kind::StraceOne => &STRACE,
         Kind::KernelLog => &KERNEL_LOG,
@@ -166,7 +166,7 @@ pub(super) fn of(kind: Kind) -> &'static [Peer] {
 }
 
 impl Answer {
-    /// Whether the output says the truth; None if it says nothing of it.
+    /// Whether the output is right; None if it cannot be checked.
     pub(super) fn is_right(self, output: &str, truth: &Truth) -> Option<bool> {
         let clients = |clients: Option<Clients>| clients.is_some_and(|all| all == truth.clients);
         let number = output.trim().parse::<u64>().ok();
@@ -180,10 +180,10 @@ impl Answer {
     }
 }
 
-/// The peers that do not come with every Debian; each is the name of its package too.
+/// The programs that Debian does not install by default; each is also the name of its package.
 const PACKAGES: [&str; 4] = ["gawk", "mawk", "tcpdump", "tshark"];
 
-/// Installs the peers that are missing.
+/// Installs the programs that are missing.
 pub(super) fn install() -> Result<()> {
     let missing: Vec<_> = PACKAGES
         .into_iter()
@@ -195,20 +195,20 @@ pub(super) fn install() -> Result<()> {
     }
 }
 
-/// What each program says that it is.
+/// The version line of each program.
 pub(super) fn versions() -> Result<Vec<String>> {
     let mut versions = Vec::new();
     for (program, option) in [
         ("gawk", "--version"),
-        // It has no other, and would read on.
+        // mawk has no other option for this, and would wait for input.
         ("mawk", "-Wversion"),
         ("grep", "--version"),
         ("wc", "--version"),
         ("tcpdump", "--version"),
         ("tshark", "--version"),
     ] {
-        let said = command::output(Command::new(program).arg(option))?;
-        versions.extend(said.lines().next().map(str::to_owned));
+        let output = command::output(Command::new(program).arg(option))?;
+        versions.extend(output.lines().next().map(str::to_owned));
     }
     Ok(versions)
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask bench rate`: how many connections a second a server takes at most, without a
-//! tracer and with conn-cli, and whether conn-cli has lost lines, or count, at that rate.
+//! `cargo xtask bench rate`: the highest rate at which a server accepts connections, without a
+//! tracer and with conn-cli, and whether conn-cli loses lines or counts wrong at that rate.
 
 mod figures;
 pub(crate) mod guest;
@@ -18,7 +18,7 @@ use crate::vm::kernels::Kernel;
 use crate::vm::qemu::{self, End, Guest, Processors};
 use crate::vm::{self, Line, kernels, tools};
 use crate::{guest as init, workspace_root};
-use figures::Said;
+use figures::Message;
 use rows::ROWS;
 
 const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
@@ -26,13 +26,13 @@ const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 /// In MiB.
 const GUEST_MEMORY: u32 = 1024;
 
-/// Measure how many connections a second a server takes at most, in a guest under QEMU
+/// Measure the highest rate at which a server accepts connections, in a guest under QEMU
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many connections are made in each run
+    /// Number of connections in each run
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// How often each row is measured; the median is shown
+    /// Number of runs of each row; the table shows the median
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// The kernel to measure on
@@ -41,8 +41,8 @@ pub(crate) struct Args {
     /// A static conn-cli to measure, instead of the release build of this tree
     #[arg(long, value_name = "PATH")]
     conn_cli: Option<PathBuf>,
-    /// On one processor instead of two, with a clock that counts executed instructions, a
-    /// nanosecond each: so the machine's own moods are not in the figures
+    /// Use one processor instead of two, with a clock that counts executed instructions, a
+    /// nanosecond each, so that the load of this machine does not change the figures
     #[arg(long)]
     counted: bool,
 }
@@ -64,37 +64,39 @@ pub(super) fn run(args: &Args) -> Result<()> {
         kernel: &kernel.image,
         initramfs: &initramfs,
         arguments: "",
-        processors: match args.counted {
-            true => Processors::CountedOne,
-            false => Processors::Two,
+        processors: if args.counted {
+            Processors::CountedOne
+        } else {
+            Processors::Two
         },
         memory: GUEST_MEMORY,
-        brought_back: None,
+        second_serial: None,
         log: &directory.join("bench-rate.log"),
         limit: GUEST_LIMIT,
     };
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     let end = qemu::boot(&guest, |line| {
-        if let Some(run) = Said::parse(line) {
-            eprintln!("{}: {run}", ROWS[run.row].name);
-            said.push(run);
+        if let Some(message) = Message::parse(line) {
+            eprintln!("{}: {message}", ROWS[message.row].name);
+            messages.push(message);
         }
     })?;
     println!("{}", head(&kernel, args));
-    println!("{}", figures::table(&said)?);
+    println!("{}", figures::table(&messages)?);
     if end != End::Success {
         bail!("the guest failed: {end:?}; see {}", guest.log.display());
     }
-    if said.iter().any(|said| said.figure.is_err()) {
+    if messages.iter().any(|message| message.figure.is_err()) {
         bail!("not every row could be measured, or a total was wrong");
     }
     Ok(())
 }
 
 fn head(kernel: &Kernel, args: &Args) -> String {
-    let clock = match args.counted {
-        true => "one processor of 1e9 instructions a second",
-        false => "two processors",
+    let clock = if args.counted {
+        "one processor of 1e9 instructions a second"
+    } else {
+        "two processors"
     };
     format!(
         "Linux {}, {clock}, {} clients to {} threads, {} connections, median (least..most) of {} runs",

@@ -1,6 +1,6 @@
 //! `cargo xtask bench read`: `conn-cli read` beside awk, grep, tcpdump and tshark, on the same
-//! records in the same run. Whoever finds something else than what is there is named, and the
-//! command fails. No time is ever a failure.
+//! records in the same run. The table marks wrong answers, and the command then fails. No time is
+//! ever a failure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::inputs::{self, Input, Kind, input};
-use super::measure::{self, Cost, Pinned, To};
+use super::measure::{self, Cost, Output, Pinned};
 use super::peers::{self, Pace, Peer};
 use super::table::Table;
 use crate::vm::build_conn_cli;
 
-/// In how many parts the largest file is given.
+/// The number of parts into which the largest file is split.
 const PARTS: u64 = 4;
 
 /// Measure `conn-cli read` beside gawk, mawk, grep, tcpdump and tshark
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long each input is at least, such as 20M or 1G
+    /// Minimum size of each input, such as 20M or 1G
     #[arg(long, default_value = "300M", value_name = "BYTES")]
     size: Size,
-    /// How often each program runs; the median is shown
+    /// Number of runs of each program; the table shows the median
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// The conn-cli to measure, instead of the release build of this tree
@@ -56,7 +56,7 @@ impl FromStr for Size {
     }
 }
 
-/// What is measured with.
+/// The setup of a measurement.
 struct Bench {
     conn_cli: PathBuf,
     runs: u32,
@@ -78,10 +78,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let Size(size) = args.size;
     println!("{}", bench.about()?);
-    // First, while this process is small itself.
-    let (memory, mut all_right) = bench.alone(size)?;
+    // First, while this process itself uses little memory.
+    let (memory, mut all_right) = bench.measure_alone(size)?;
     for kind in Kind::ALL {
-        let (text, is_right) = bench.beside(kind, size)?;
+        let (text, is_right) = bench.compare(kind, size)?;
         all_right &= is_right;
         println!("\n{text}");
     }
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 impl Bench {
-    /// Where and with what it is measured.
+    /// The machine, the versions and the method.
     fn about(&self) -> Result<String> {
         let cpus = fs::read_to_string("/proc/cpuinfo")?;
         let model = cpus
@@ -114,14 +114,14 @@ impl Bench {
         ))
     }
 
-    /// All programs on one kind of input; whether all answers are right.
-    fn beside(&self, kind: Kind, size: u64) -> Result<(String, bool)> {
+    /// Measures all programs on one kind of input. Also returns whether all answers are right.
+    fn compare(&self, kind: Kind, size: u64) -> Result<(String, bool)> {
         let whole = input(kind, size)?;
         let tenth = input(kind, size / 10)?;
         for input in [&whole, &tenth] {
             warm(&input.path)?;
         }
-        let peers = peers::of(kind);
+        let peers = peers::for_kind(kind);
         let input_of = |peer: &Peer| match peer.pace {
             Pace::Whole => &whole,
             Pace::Tenth | Pace::Once => &tenth,
@@ -137,13 +137,14 @@ impl Bench {
                 let input = input_of(peer);
                 let mut shell = shell(peer.line);
                 shell.arg(&self.conn_cli).arg(&input.path);
-                let cost = measure::run(&mut shell, To::File(&self.out), &self.err)?;
+                let cost = measure::run(&mut shell, Output::File(&self.out), &self.err)?;
                 costs[index].push(cost);
-                let is_right = match cost.is_well {
-                    true => peer.answer.is_right(&self.output()?, &input.truth),
-                    false => Some(false),
+                let is_right = if cost.succeeded {
+                    peer.answer.is_right(&self.output()?, &input.truth)
+                } else {
+                    Some(false)
                 };
-                // Once wrong is wrong.
+                // One wrong answer is enough.
                 right[index] = is_right.map(|is_right| is_right && right[index] != Some(false));
             }
         }
@@ -159,7 +160,7 @@ impl Bench {
             "conn-cli is",
             "answer",
         ]);
-        // On one processor it is the time that passes, were nothing else running there.
+        // On one processor, this is the elapsed time if nothing else runs there.
         let cpu = |index: usize| median(&costs[index], |cost| cost.cpu).as_secs_f64();
         let rate = |index: usize| {
             let input = input_of(&peers[index]);
@@ -183,8 +184,9 @@ impl Bench {
         Ok((text, right.iter().all(|right| *right != Some(false))))
     }
 
-    /// conn-cli with all processors and its memory; whether all answers are right.
-    fn alone(&self, size: u64) -> Result<(String, bool)> {
+    /// Measures conn-cli on all processors, and its memory. Also returns whether all answers are
+    /// right.
+    fn measure_alone(&self, size: u64) -> Result<(String, bool)> {
         let whole = input(Kind::StraceOne, size)?;
         let quarter = input(Kind::StraceOne, size / 4)?;
         let parts = inputs::parts(&whole, PARTS)?;
@@ -221,7 +223,7 @@ impl Bench {
                     .args(["read", "--quiet"])
                     .args(options)
                     .args(*paths);
-                costs.push(measure::run(&mut conn_cli, To::Nowhere, &self.err)?);
+                costs.push(measure::run(&mut conn_cli, Output::Nowhere, &self.err)?);
             }
         }
         let mut all_right = true;
@@ -251,14 +253,14 @@ impl Bench {
         ))
     }
 
-    /// The summary in JSON: how many connections, and each client's.
+    /// Runs conn-cli with JSON output: returns the number of connections, in total and per client.
     fn json(&self, options: &[&str], paths: &[PathBuf]) -> Result<(u64, Vec<(u64, String)>)> {
         let mut conn_cli = Command::new(&self.conn_cli);
         conn_cli
             .args(["read", "--quiet", "--json"])
             .args(options)
             .args(paths);
-        measure::run(&mut conn_cli, To::File(&self.out), &self.err)?;
+        measure::run(&mut conn_cli, Output::File(&self.out), &self.err)?;
         let summary: Value = serde_json::from_str(&self.output()?)?;
         let clients = summary["clients"].as_array().context("no clients")?;
         let client = |client: &Value| {
@@ -276,7 +278,7 @@ impl Bench {
     }
 }
 
-/// What [`Bench::json`] must be.
+/// What [`Bench::json`] must return.
 fn expected(input: &Input) -> (u64, Vec<(u64, String)>) {
     let clients = &input.truth.clients;
     let mut clients: Vec<_> = clients
@@ -287,22 +289,22 @@ fn expected(input: &Input) -> (u64, Vec<(u64, String)>) {
     (input.truth.connections(), clients)
 }
 
-/// A line of the shell's in the plain locale, in which text programs are fastest.
+/// A shell command in the C locale, in which text programs are fastest.
 fn shell(line: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.env("LC_ALL", "C").args(["-c", line]);
     shell
 }
 
-/// Reads a file, so that it is in memory.
+/// Reads a file, so that it is in the page cache.
 fn warm(path: &Path) -> Result<()> {
     let copied = std::io::copy(&mut fs::File::open(path)?, &mut std::io::sink())?;
     ensure!(copied > 0, "{} is empty", path.display());
     Ok(())
 }
 
-fn median<T: Ord + Copy>(costs: &[Cost], of: impl Fn(&Cost) -> T) -> T {
-    let mut values: Vec<_> = costs.iter().map(of).collect();
+fn median<T: Ord + Copy>(costs: &[Cost], value: impl Fn(&Cost) -> T) -> T {
+    let mut values: Vec<_> = costs.iter().map(value).collect();
     values.sort_unstable();
     values[values.len() / 2]
 }
@@ -327,7 +329,7 @@ fn heading(kind: Kind, input: &Input) -> String {
     )
 }
 
-/// The command lines.
+/// The command lines, as a code block.
 fn lines(peers: &[Peer]) -> String {
     let lines = peers.iter().map(|peer| {
         let line = peer.line.trim_start_matches("exec ");

@@ -1,36 +1,36 @@
-//! Makes many connections of a few recorded ones: who makes each, and when.
+//! Turns a few recorded connections into many, with a different client for each.
 
 use std::net::Ipv4Addr;
 
 use super::truth::Truth;
 
-/// How many different clients there are.
+/// The number of different clients.
 const CLIENTS: u32 = 20_000;
 
-/// Their network is the one that RFC 2544 sets aside for benchmarks.
+/// Their network, which RFC 2544 reserves for benchmarks.
 const NETWORK: u32 = u32::from_be_bytes([198, 18, 0, 0]);
 
 /// Every client of the recorded sessions is in this network (RFC 5737).
 pub(super) const RECORDED_NETWORK: &str = "198.51.100.";
 
-/// Who makes a connection instead of the recorded client.
+/// The client that replaces the recorded one in a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
     client: u32,
     pub(super) port: u16,
-    /// The client's initial sequence number, of which no two connections have the same.
+    /// The client's initial sequence number, different for each connection.
     pub(super) sequence: u32,
 }
 
 impl Peer {
-    /// That of a connection by its number, from 0.
-    pub(super) fn of(connection: u64) -> Self {
+    /// The peer for the connection with this number, from 0.
+    pub(super) fn for_connection(connection: u64) -> Self {
         let bits = scramble(connection);
         Self {
             client: (bits >> 32) as u32 % CLIENTS,
             // Linux's ephemeral ports.
             port: 32_768 + (bits as u16) % 28_232,
-            // An odd factor permutes the numbers.
+            // Multiplication by an odd factor permutes the numbers.
             sequence: (connection as u32).wrapping_mul(2_654_435_761),
         }
     }
@@ -44,7 +44,7 @@ fn address(client: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(NETWORK + client)
 }
 
-/// A fixed sequence without a pattern (splitmix64), so that no cache helps more than it would.
+/// A fixed pseudorandom sequence (splitmix64), so that caches help no more than in practice.
 fn scramble(number: u64) -> u64 {
     let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,7 +52,7 @@ fn scramble(number: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// Counts what is written, while it is written.
+/// Counts records and connections while they are written.
 #[derive(Debug)]
 pub(super) struct Counter {
     records: u64,
@@ -88,15 +88,15 @@ impl Counter {
     }
 }
 
-/// A recorded session that can be written again and again, each time by other clients.
+/// A recorded session that can be written repeatedly, each time with other clients.
 pub(super) trait Session {
-    /// What comes once, before all.
+    /// Writes what comes once, before all rounds.
     fn opening(&self, out: &mut Vec<u8>, counter: &mut Counter);
 
-    /// The session, for the time of this number, from 0.
+    /// Writes the session for the round with this number, from 0.
     fn round(&self, round: u64, out: &mut Vec<u8>, counter: &mut Counter);
 
-    /// What comes once, after all.
+    /// Writes what comes once, after all rounds.
     fn closing(&self, out: &mut Vec<u8>, counter: &mut Counter);
 }
 
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn peers_are_many_and_sequence_numbers_differ() {
-        let peers: Vec<_> = (0..400_000).map(Peer::of).collect();
+        let peers: Vec<_> = (0..400_000).map(Peer::for_connection).collect();
         let clients: HashSet<_> = peers.iter().map(|peer| peer.address()).collect();
         let sequences: HashSet<_> = peers.iter().map(|peer| peer.sequence).collect();
         assert_eq!(clients.len(), CLIENTS as usize);

@@ -1,4 +1,4 @@
-//! The sockets of the servers and clients that live tracing is measured on.
+//! The sockets of the servers and clients of the benchmarks of live tracing.
 
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
@@ -9,10 +9,10 @@ use rustix::net::{
     sockopt,
 };
 
-/// What a server and a client say once they are ready.
+/// What servers and clients print once they are ready.
 pub(super) const READY: &str = "ready";
 
-/// More than clients, so that no connection is ever refused.
+/// More than there are clients, so that no connection is ever refused.
 const BACKLOG: i32 = 128;
 
 pub(super) fn tcp() -> Result<OwnedFd> {
@@ -30,7 +30,7 @@ pub(super) fn listener(address: &SocketAddrV4) -> Result<OwnedFd> {
 
 /// The next connection.
 pub(super) fn accept(listener: &OwnedFd) -> Result<OwnedFd> {
-    // Servers ask who it is.
+    // With the client's address, because servers ask for it.
     Ok(acceptfrom_with(listener, SocketFlags::CLOEXEC)?.0)
 }
 

@@ -1,4 +1,4 @@
-//! What several runs came to.
+//! Statistics of several runs.
 
 use std::fmt::{self, Display};
 
@@ -11,8 +11,8 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// None of no runs.
-    pub(super) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+    /// None if there are no values.
+    pub(super) fn from_values(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.collect();
         values.sort_unstable_by(f64::total_cmp);
         Some(Self {
@@ -22,7 +22,7 @@ impl Spread {
         })
     }
 
-    /// How much more than the median of the other.
+    /// The difference from the median of the other.
     pub(super) fn above(self, other: Self) -> Self {
         Self {
             median: self.median - other.median,

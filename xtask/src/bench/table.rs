@@ -1,4 +1,4 @@
-//! A table in Markdown whose columns also stand below each other as plain text.
+//! A Markdown table whose columns are also aligned as plain text.
 
 use std::fmt::{self, Display};
 

@@ -1,4 +1,4 @@
-//! Recorded lines as templates: client, port, sequence number and time are filled in.
+//! Uses recorded lines as templates: fills in client, port, sequence number and time.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -16,18 +16,18 @@ pub(super) struct Lines {
     opening: Vec<Line>,
     body: Vec<Line>,
     closing: Vec<Line>,
-    /// How many connections the body has.
+    /// The number of connections in the body.
     connections: u64,
-    /// How long it takes, in microseconds.
+    /// The duration of the body, in microseconds.
     period: u64,
 }
 
 #[derive(Debug, Default)]
 struct Line {
     parts: Vec<Part>,
-    /// Of which connection of the session it tells, if of any.
+    /// The connection of the session that it belongs to, if any.
     connection: Option<u64>,
-    /// Whether it is the one line of that connection that is counted.
+    /// Whether it is the line that counts as that connection.
     counts: bool,
     /// When it was recorded, in microseconds since midnight.
     time: u64,
@@ -38,16 +38,16 @@ enum Part {
     Literal(String),
     Client,
     Port,
-    /// The client's initial sequence number and so much.
+    /// The client's initial sequence number plus this.
     Sequence(u32),
-    /// `14:25:37`, with microseconds or without; these microseconds since midnight.
+    /// `14:25:37`: microseconds since midnight, and whether they are printed.
     Clock(u64, bool),
     /// `12983.683645`
     Uptime(u64),
 }
 
 impl Lines {
-    /// What was recorded, and which line with a client in it is counted as a connection.
+    /// Parses recorded lines; `counts` chooses the lines with a client that count as connections.
     pub(super) fn new(recorded: &str, counts: fn(&str) -> bool) -> Result<Self> {
         let texts: Vec<_> = recorded.lines().collect();
         let mut connections = HashMap::new();
@@ -62,7 +62,7 @@ impl Lines {
         let has_client = |line: &Line| line.connection.is_some();
         let begin = lines.iter().position(has_client).context("no client")?;
         let mut end = lines.iter().rposition(has_client).context("no client")? + 1;
-        // Threads that wait for the next connection do so until the session comes again.
+        // Threads that wait for the next connection wait until the next round.
         while texts
             .get(end)
             .is_some_and(|text| text.ends_with("<unfinished ...>"))
@@ -75,7 +75,7 @@ impl Lines {
         Ok(Self {
             opening: lines,
             connections: connections.len() as u64,
-            // Less would be faster than what was recorded.
+            // With less, the connections would come faster than in the recording.
             period: took + took / body.len() as u64,
             body,
             closing,
@@ -85,7 +85,7 @@ impl Lines {
     fn write(&self, lines: &[Line], round: u64, out: &mut Vec<u8>, counter: &mut Counter) {
         for line in lines {
             let number = round * self.connections + line.connection.unwrap_or(0);
-            let peer = Peer::of(number);
+            let peer = Peer::for_connection(number);
             line.write(peer, round * self.period, out);
             counter.record();
             if line.counts {
@@ -110,7 +110,7 @@ impl Session for Lines {
 }
 
 impl Line {
-    /// The template, and the client and its port as they were recorded.
+    /// The template, and the client and port from the recording.
     fn new(text: &str) -> Result<(Self, Option<(String, String)>)> {
         let mut line = Self::default();
         let (mut client, mut port) = (None, None);
@@ -144,7 +144,7 @@ impl Line {
         Ok((line, client.zip(port)))
     }
 
-    /// Takes one character as it is.
+    /// Takes one character literally.
     fn literal(&mut self, rest: &str) -> usize {
         let length = rest.chars().next().map_or(0, char::len_utf8);
         let char = &rest[..length];
@@ -168,14 +168,14 @@ impl Line {
         matches!(self.parts.last(), Some(Part::Literal(literal)) if literal.ends_with(text))
     }
 
-    /// Whether what follows is the client's port.
+    /// Whether the client's port follows.
     fn wants_port(&self) -> bool {
         let after_client = matches!(self.parts[..], [.., Part::Client, Part::Literal(ref dot)]
             if dot == ".");
         after_client || self.ends_with("htons(") || self.ends_with("SPT=")
     }
 
-    /// Whether what follows is the client's sequence number, and how much more.
+    /// If the client's sequence number follows, how much is added to it.
     fn wants_sequence(&self) -> Option<u32> {
         let Some(Part::Literal(literal)) = self.parts.last() else {
             return None;
@@ -186,7 +186,7 @@ impl Line {
         (literal.contains("Flags [S.]") && literal.ends_with(" ack ")).then_some(1)
     }
 
-    fn write(&self, peer: Peer, later: u64, out: &mut Vec<u8>) {
+    fn write(&self, peer: Peer, delay: u64, out: &mut Vec<u8>) {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
@@ -196,10 +196,10 @@ impl Line {
                     put(out, format_args!("{}", peer.sequence.wrapping_add(*ahead)));
                 }
                 Part::Clock(time, has_fraction) => {
-                    put_clock(out, (time + later) % DAY, *has_fraction);
+                    put_clock(out, (time + delay) % DAY, *has_fraction);
                 }
                 Part::Uptime(time) => {
-                    let time = time + later;
+                    let time = time + delay;
                     put(out, format_args!("{}.{:06}", time / SECOND, time % SECOND));
                 }
             }
@@ -222,7 +222,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
         .expect("writing to memory does not fail");
 }
 
-/// How many digits are at the beginning.
+/// The number of digits at the beginning.
 fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
@@ -239,7 +239,7 @@ fn is_clock(text: &str) -> bool {
             })
 }
 
-/// Seconds, perhaps with six more digits, in microseconds.
+/// Converts seconds, with six decimals or none, to microseconds.
 fn micros(text: &str) -> Result<u64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     Ok(seconds.trim().parse::<u64>()? * SECOND + fraction.parse::<u64>()?)
@@ -249,9 +249,9 @@ fn micros(text: &str) -> Result<u64> {
 mod tests {
     use super::*;
 
-    /// The line for another connection, later.
-    fn again(text: &str) -> (String, Peer) {
-        let peer = Peer::of(7);
+    /// The line for another, later connection.
+    fn rewrite(text: &str) -> (String, Peer) {
+        let peer = Peer::for_connection(7);
         let mut out = Vec::new();
         Line::new(text)
             .unwrap()
@@ -261,8 +261,8 @@ mod tests {
     }
 
     #[test]
-    fn strace() {
-        let (line, peer) = again(
+    fn strace_line_is_rewritten() {
+        let (line, peer) = rewrite(
             r#"12  23:59:58.000001 accept4(3, {sa_family=AF_INET, sin_port=htons(57337), sin_addr=inet_addr("198.51.100.51")}, [16], 0) = 5"#,
         );
         let (client, port) = (peer.address(), peer.port);
@@ -273,8 +273,8 @@ mod tests {
     }
 
     #[test]
-    fn kernel_log() {
-        let (line, peer) = again(
+    fn kernel_log_line_is_rewritten() {
+        let (line, peer) = rewrite(
             "Nov 22 17:04:34 web1 kernel: [12983.683645] IN=eth0 MAC=c6:44:29:62:08:00 SRC=198.51.100.26 DST=192.0.2.9 SPT=46641 DPT=80",
         );
         let (client, port) = (peer.address(), peer.port);
@@ -285,10 +285,10 @@ mod tests {
     }
 
     #[test]
-    fn tcpdump() {
-        let peer = Peer::of(7);
+    fn tcpdump_lines_are_rewritten() {
+        let peer = Peer::for_connection(7);
         let (client, port, sequence) = (peer.address(), peer.port, peer.sequence);
-        let line = |text: &str| again(text).0;
+        let line = |text: &str| rewrite(text).0;
         assert_eq!(
             line(
                 "01:04:34.143701 IP 198.51.100.26.46641 > 192.0.2.9.80: Flags [S], seq 181267376, win 1"
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_part_of_a_connection_comes_once() {
+    fn lines_outside_connections_are_not_repeated() {
         let recorded = "\
 12  01:00:00.000000 accept(3,  <unfinished ...>
 12  01:00:01.000000 <... accept resumed>{sin_port=htons(5), inet_addr(\"198.51.100.5\")}) = 4

@@ -1,4 +1,4 @@
-//! What is in an input, as its generator knows it.
+//! The correct result of reading an input, which its generator knows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Error, Result};
 /// Connections by client.
 pub(super) type Clients = BTreeMap<Ipv4Addr, u64>;
 
-/// What a program that reads an input must find.
+/// What a program that reads an input must count.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Truth {
     /// Lines or packets.
@@ -23,7 +23,7 @@ impl Truth {
         self.clients.values().sum()
     }
 
-    /// Text that can be parsed again: so that an input need not be made again to be known.
+    /// Text that can be parsed again, so that a cached input need not be generated again.
     pub(super) fn to_text(&self) -> String {
         let mut text = format!("{}\n", self.records);
         for (client, connections) in &self.clients {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_truth_comes_back_as_it_was() {
+    fn truth_is_parsed_as_written() {
         let truth = Truth {
             records: 7,
             clients: [([192, 0, 2, 1].into(), 2), ([192, 0, 2, 2].into(), 3)].into(),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_understood() {
+    fn answers_are_parsed() {
         let clients: Clients = [([192, 0, 2, 1].into(), 2)].into();
         assert_eq!(count_and_client("2 192.0.2.1\n").as_ref(), Some(&clients));
         assert_eq!(

@@ -17,28 +17,27 @@ use super::server::Tally;
 /// How many accepts an io_uring server keeps in flight.
 const IN_FLIGHT: u32 = 8;
 
-/// Threads of an epoll server: all are woken for each connection, and all but one
-/// find that there is none left.
+/// Threads of an epoll server: each connection wakes all of them, and all but one find none left.
 const EPOLL_THREADS: u32 = 4;
 
 /// How the server waits for its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accept {
-    /// So many threads, each blocked in `accept` or `accept4`.
+    /// This many threads, each blocked in `accept` or `accept4`.
     Threads(u32),
-    /// Threads that wait in `epoll_wait`, edge-triggered, and accept until there is none.
+    /// Threads that wait in `epoll_wait`, edge-triggered, and accept until none is left.
     Epoll,
     /// `IORING_OP_ACCEPT`: no thread of the server calls `accept`.
     IoUring,
     /// One process accepts and forks another for each connection.
     Fork,
-    /// One thread, which waits in `poll` and lets each connection wait so many
-    /// milliseconds before it accepts it: a server in trouble.
+    /// One thread that waits in `poll` and delays each accept by this many milliseconds: an
+    /// overloaded server.
     Slow(u32),
 }
 
 impl Accept {
-    /// The system calls that the waiting threads are in, and how many wait.
+    /// The system calls that the waiting threads block in, and how many threads wait.
     pub(super) fn waits_in(self) -> (&'static [libc::c_long], u32) {
         match self {
             Self::Threads(threads) => (&[libc::SYS_accept, libc::SYS_accept4], threads),
@@ -49,7 +48,7 @@ impl Accept {
         }
     }
 
-    /// Starts to accept on threads that never end of themselves.
+    /// Starts threads that accept until the process exits.
     pub(super) fn start(self, listener: OwnedFd, tally: Arc<Tally>) -> Result<()> {
         let listener = Arc::new(listener);
         let (_, threads) = self.waits_in();
@@ -72,7 +71,7 @@ impl Accept {
         Ok(())
     }
 
-    /// What each thread runs, told its number.
+    /// Runs in each thread; `index` is the number of the thread.
     fn serve(self, index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
         match self {
             Self::Threads(_) => blocking(index, listener, tally),
@@ -107,13 +106,13 @@ impl FromStr for Accept {
             _ => match text.split_once(':') {
                 Some(("threads", threads)) => Self::Threads(threads.parse()?),
                 Some(("slow", delay)) => Self::Slow(delay.parse()?),
-                _ => bail!("unknown way to accept: {text}"),
+                _ => bail!("unknown accept mode: {text}"),
             },
         })
     }
 }
 
-/// Threads take turns between the two system calls, which differ in their flags.
+/// Half of the threads use each of the two system calls, which differ in their flags.
 fn blocking(index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
     loop {
         let accepted = if index.is_multiple_of(2) {
@@ -148,14 +147,14 @@ fn epolling(listener: &OwnedFd, tally: &Tally) -> Result<()> {
 }
 
 fn io_uring(listener: &OwnedFd, tally: &Tally) -> Result<()> {
-    let mut ring = io_uring::IoUring::new(IN_FLIGHT).context("no io_uring in this kernel")?;
+    let mut ring = io_uring::IoUring::new(IN_FLIGHT).context("this kernel has no io_uring")?;
     let listener = io_uring::types::Fd(listener.as_raw_fd());
     let mut to_submit = IN_FLIGHT;
     loop {
         for _ in 0..to_submit {
             let accept =
                 io_uring::opcode::Accept::new(listener, std::ptr::null_mut(), std::ptr::null_mut());
-            // SAFETY: the entry points to no memory of ours, and the listener is never closed.
+            // SAFETY: the entry points to none of our memory, and the listener is never closed.
             unsafe { ring.submission().push(&accept.build()) }?;
         }
         ring.submit_and_wait(1).context("io_uring_enter failed")?;
@@ -165,9 +164,9 @@ fn io_uring(listener: &OwnedFd, tally: &Tally) -> Result<()> {
             let result = completion.result();
             if result < 0 {
                 let error = std::io::Error::from_raw_os_error(-result);
-                return Err(error).context("the accept of io_uring failed");
+                return Err(error).context("io_uring accept failed");
             }
-            // SAFETY: the completion of an accept is a new descriptor that nobody else has.
+            // SAFETY: the completion of an accept is a new descriptor that nothing else owns.
             let connection = unsafe { OwnedFd::from_raw_fd(result) };
             count(tally, getpeername(connection.as_fd())?)?;
         }
@@ -178,12 +177,12 @@ fn forking(listener: &OwnedFd, tally: &Tally) -> Result<()> {
     loop {
         let (connection, peer) = acceptfrom(listener).context("accept failed")?;
         count(tally, peer)?;
-        // SAFETY: the child, of a process with several threads, makes nothing but
-        // the two system calls below before it ends.
+        // SAFETY: the process has several threads; its child makes only the two system calls below
+        // before it exits.
         match unsafe { libc::fork() } {
             -1 => return Err(std::io::Error::last_os_error()).context("fork failed"),
             0 => {
-                // SAFETY: both take plain numbers and a byte that is there.
+                // SAFETY: both take plain numbers, and `write` a pointer to one valid byte.
                 unsafe {
                     libc::write(connection.as_raw_fd(), b"x".as_ptr().cast(), 1);
                     libc::_exit(0);
@@ -209,7 +208,7 @@ fn slow(delay: Duration, listener: &OwnedFd, tally: &Tally) -> Result<()> {
 }
 
 fn count(tally: &Tally, peer: Option<SocketAddrAny>) -> Result<()> {
-    let peer = peer.context("a connection without a peer")?;
+    let peer = peer.context("the connection has no peer")?;
     tally.add(std::net::SocketAddr::try_from(peer)?.ip());
     Ok(())
 }
@@ -219,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_told_to_the_server_in_words() {
+    fn display_round_trips() {
         for accept in [
             Accept::Threads(64),
             Accept::Epoll,

@@ -1,4 +1,4 @@
-//! Runs a program as an ordinary user, with the capabilities it is given and no more.
+//! Runs a program as an ordinary user with only the given capabilities.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -13,57 +13,57 @@ use rustix::thread::{
 /// `nobody`.
 pub(super) const USER: u32 = 65534;
 
-/// Becomes an ordinary user and then another program.
+/// Runs a program as an ordinary user
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Keep CAP_BPF and CAP_PERFMON
     #[arg(long)]
     bpf_and_perfmon: bool,
-    /// The limit of locked memory, none by default
+    /// Limit of locked memory, unlimited by default
     #[arg(long, value_name = "BYTES")]
     memory_lock: Option<u64>,
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
 
-/// Never returns unless it fails.
+/// Returns only if it fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let limit = Rlimit {
         current: args.memory_lock,
         maximum: args.memory_lock,
     };
     setrlimit(Resource::Memlock, limit).context("cannot set the memory lock limit")?;
-    let kept = if args.bpf_and_perfmon {
+    let capabilities = if args.bpf_and_perfmon {
         CapabilitySet::BPF | CapabilitySet::PERFMON
     } else {
         CapabilitySet::empty()
     };
-    become_user(kept).context("cannot become an ordinary user")?;
+    become_user(capabilities).context("cannot become an ordinary user")?;
     let error = Command::new(&args.command[0])
         .args(&args.command[1..])
         .exec();
     Err(error).with_context(|| format!("cannot run {}", args.command[0]))
 }
 
-/// Makes this process, which has one thread yet, an ordinary user's.
+/// Makes this process, which has only one thread so far, run as an ordinary user.
 pub(super) fn become_nobody() -> Result<()> {
     become_user(CapabilitySet::empty())
 }
 
-/// Changes this process's only thread; `kept` outlasts the program that comes next.
-fn become_user(kept: CapabilitySet) -> Result<()> {
+/// Makes this process's only thread run as an ordinary user; `capabilities` survive the next exec.
+fn become_user(capabilities: CapabilitySet) -> Result<()> {
     set_keep_capabilities(true)?;
     let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(USER));
     set_thread_groups(&[])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: kept,
+        effective: capabilities,
+        permitted: capabilities,
+        inheritable: capabilities,
     };
     set_capabilities(None, sets)?;
-    for capability in kept.iter() {
+    for capability in capabilities.iter() {
         configure_capability_in_ambient_set(capability, true)?;
     }
     Ok(())

@@ -1,14 +1,14 @@
-//! The system call bpf(2), for what no crate here has.
+//! The system call bpf(2), for commands that no crate here wraps.
 
 use std::io;
 
-/// Calls bpf(2), and returns what it returns.
+/// Calls bpf(2) and returns its result.
 ///
 /// # Safety
-/// `attributes` must be what the command takes, and its pointers valid for it.
+/// `attributes` must be what the command takes, and its pointers must be valid for that command.
 pub(super) unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: the kernel reads and writes within the size that it is told, and where the caller
-    // says that it may.
+    // SAFETY: the kernel accesses `attributes` within the given size, and other memory only where
+    // the caller allows it.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,

@@ -1,4 +1,4 @@
-//! Cgroups of version 2, as they are mounted in a guest.
+//! Version 2 cgroups, as mounted in a guest.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,48 +8,48 @@ use anyhow::{Context as _, Result};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// A cgroup that goes when the value does; by then all in it must have ended, or left.
+/// A cgroup that is removed on drop; its processes must have ended or left by then.
 pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Makes one by its path below the mount.
+    /// Creates the cgroup at this path below the mount.
     pub(super) fn new(path: &str) -> Result<Self> {
         let path = Path::new(MOUNT).join(path);
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }
 
-    /// Moves a process there, with all its threads.
-    pub(super) fn take(&self, pid: u32) -> Result<()> {
-        put(pid, &self.0)
+    /// Moves a process, with all its threads, into the cgroup.
+    pub(super) fn add(&self, pid: u32) -> Result<()> {
+        move_process(pid, &self.0)
     }
 
-    /// Moves a process to the one that all others are below.
-    pub(super) fn leave(pid: u32) -> Result<()> {
-        put(pid, Path::new(MOUNT))
+    /// Moves a process to the root cgroup.
+    pub(super) fn move_to_root(pid: u32) -> Result<()> {
+        move_process(pid, Path::new(MOUNT))
     }
 
-    /// Has the memory be accounted for of those that are made from now on.
-    pub(super) fn account_for_memory() -> Result<()> {
+    /// Enables memory accounting for cgroups that are created from now on.
+    pub(super) fn enable_memory_accounting() -> Result<()> {
         fs::write(Path::new(MOUNT).join("cgroup.subtree_control"), "+memory")
-            .context("memory cannot be accounted for")
+            .context("cannot enable memory accounting")
     }
 
-    /// How many bytes it has.
+    /// The memory usage in bytes.
     pub(super) fn memory(&self) -> Result<u64> {
         Ok(fs::read_to_string(self.0.join("memory.current"))?
             .trim()
             .parse()?)
     }
 
-    /// Lets it have so many bytes, or as many as it wants.
+    /// Limits the memory to this many bytes, or not at all.
     pub(super) fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
         let limit = bytes.map_or("max".to_owned(), |bytes| bytes.to_string());
         Ok(fs::write(self.0.join("memory.max"), limit)?)
     }
 
-    /// The id of the one that all others are below.
-    pub(super) fn root() -> Result<u64> {
+    /// The id of the root cgroup.
+    pub(super) fn root_id() -> Result<u64> {
         Ok(fs::metadata(MOUNT)?.ino())
     }
 
@@ -58,14 +58,14 @@ impl Cgroup {
     }
 }
 
-fn put(pid: u32, cgroup: &Path) -> Result<()> {
+fn move_process(pid: u32, cgroup: &Path) -> Result<()> {
     fs::write(cgroup.join("cgroup.procs"), pid.to_string())
         .with_context(|| format!("cannot move a process to {}", cgroup.display()))
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // After a failure there may be something in it.
+        // After a failed case, processes may still be in it.
         let _ = fs::remove_dir(&self.0);
     }
 }

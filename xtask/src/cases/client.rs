@@ -1,4 +1,4 @@
-//! Clients: they connect from several loopback addresses, as fast as the server takes them.
+//! Clients that connect from several loopback addresses, as fast as the server accepts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -17,8 +17,8 @@ use super::exact::Family;
 use super::netns;
 use super::server::Counts;
 
-/// How long one connection may take. SYNs that a full backlog drops are sent again
-/// after 1, 3 and 7 seconds.
+/// How long one connection may take. The kernel retransmits SYNs that a full backlog drops after 1,
+/// 3 and 7 seconds.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
 
 /// What to connect to, and how often.
@@ -34,12 +34,12 @@ pub(super) struct Load {
     pub(super) connections: u32,
     pub(super) threads: u32,
     pub(super) mptcp: bool,
-    /// A process whose network namespace to connect in.
-    pub(super) netns_of: Option<u32>,
+    /// Connect in the network namespace of this process.
+    pub(super) netns_pid: Option<u32>,
 }
 
 impl Load {
-    /// One client after the other, from several v4 addresses in turn.
+    /// One connection after another, from several IPv4 addresses in turn.
     pub(super) fn v4(port: u16, connections: u32) -> Self {
         Self {
             from: Family::V4.clients(),
@@ -49,11 +49,11 @@ impl Load {
             connections,
             threads: 1,
             mptcp: false,
-            netns_of: None,
+            netns_pid: None,
         }
     }
 
-    /// Where the first so many connections come from.
+    /// The source addresses of the first `connections` connections, with their counts.
     pub(super) fn first(&self, connections: u32) -> Counts {
         let mut counts = Counts::new();
         for ticket in 0..connections {
@@ -66,7 +66,7 @@ impl Load {
         self.from[ticket as usize % self.from.len()]
     }
 
-    /// Makes all connections and returns how many from which address.
+    /// Makes all connections and returns the count for each address.
     pub(super) fn run(&self) -> Result<Counts> {
         self.start()?.finish()
     }
@@ -83,8 +83,8 @@ impl Load {
     }
 
     fn work(&self, shared: &Shared) -> Result<Counts> {
-        if let Some(pid) = self.netns_of {
-            netns::enter_that_of(pid)?;
+        if let Some(pid) = self.netns_pid {
+            netns::join(pid)?;
         }
         let mut counts = Counts::new();
         while !shared.stop.load(Ordering::Relaxed) {
@@ -107,8 +107,8 @@ impl Load {
         self.open_within(ticket, CONNECTION_LIMIT)
     }
 
-    /// Makes one connection, which the client gives up after this time, and if it was made,
-    /// after this time without an answer.
+    /// Makes one connection. The client gives up if it cannot connect within `limit`, or if the
+    /// server later does not answer for that long.
     pub(super) fn open_within(&self, ticket: u32, limit: Duration) -> Result<Connection> {
         let from = self.source(ticket);
         let (family, loopback): (_, IpAddr) = match from {
@@ -121,7 +121,7 @@ impl Load {
         for direction in [sockopt::Timeout::Send, sockopt::Timeout::Recv] {
             sockopt::set_socket_timeout(&socket, direction, Some(limit))?;
         }
-        // Closing leaves nothing in TIME_WAIT: the ports do not run out.
+        // Closing leaves no socket in TIME_WAIT, so the ports do not run out.
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
         bind(&socket, &SocketAddr::new(from, self.from_port)).context("cannot bind")?;
         connect(&socket, &SocketAddr::new(to, self.port)).context("cannot connect")?;
@@ -133,14 +133,14 @@ impl Load {
 pub(super) struct Connection(OwnedFd);
 
 impl Connection {
-    /// Waits until the server, which has counted it by then, closes it.
+    /// Waits until the server closes the connection; it has counted it by then.
     pub(super) fn wait_until_served(self) -> Result<()> {
         let mut buffer = [0; 16];
         loop {
             match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error).context("the server did not serve"),
+                Err(error) => return Err(error).context("the server did not close the connection"),
             }
         }
     }
@@ -153,7 +153,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// Clients at work.
+/// Running clients.
 pub(super) struct RunningLoad {
     threads: Vec<JoinHandle<Result<Counts>>>,
     shared: Arc<Shared>,
@@ -165,17 +165,17 @@ impl RunningLoad {
         self.shared.made.load(Ordering::Relaxed)
     }
 
-    /// Has the clients stop early.
+    /// Tells the clients to stop early.
     pub(super) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the clients, each of whose connections has a deadline.
+    /// Waits for the clients; every connection has a deadline.
     pub(super) fn finish(self) -> Result<Counts> {
         let mut counts = Counts::new();
         for thread in self.threads {
-            let of_thread = thread.join().map_err(|_| anyhow!("a client panicked"))??;
-            for (address, connections) in of_thread {
+            let thread_counts = thread.join().map_err(|_| anyhow!("a client panicked"))??;
+            for (address, connections) in thread_counts {
                 *counts.entry(address).or_default() += connections;
             }
         }

@@ -1,20 +1,20 @@
-//! The account that conn-cli gives on standard error when it ends.
+//! The count line that conn-cli prints on standard error when it ends.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::tracer::Ended;
 
-/// The figures of the account's line.
+/// The figures of the count line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CountLine {
     pub(crate) connections: u64,
     pub(crate) addresses: u64,
-    /// None if lines were not asked for.
+    /// `None` if conn-cli was told to show no lines.
     pub(crate) not_shown: Option<u64>,
 }
 
 impl CountLine {
-    /// Reads `12 connections from 9 addresses in 0.5 s; 10 lines not shown; ...`.
+    /// Parses `12 connections from 9 addresses in 0.5 s; 10 lines not shown; ...`.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.split("; ");
         let mut words = parts.next()?.split(' ');
@@ -36,59 +36,62 @@ impl CountLine {
         })
     }
 
-    /// The one account among all that conn-cli said.
+    /// The only count line on standard error.
     pub(crate) fn of(ended: &Ended) -> Result<Self> {
-        let said = ended.stderr.join(" | ");
-        let mut accounts = ended.stderr.iter().filter_map(|line| Self::parse(line));
-        let diagnostics = accounts
+        let stderr = ended.stderr.join(" | ");
+        let mut count_lines = ended.stderr.iter().filter_map(|line| Self::parse(line));
+        let diagnostics = count_lines
             .next()
-            .with_context(|| format!("conn-cli gave no account: {said}"))?;
-        ensure!(accounts.next().is_none(), "more than one account: {said}");
+            .with_context(|| format!("conn-cli printed no count line: {stderr}"))?;
+        ensure!(
+            count_lines.next().is_none(),
+            "more than one count line: {stderr}"
+        );
         Ok(diagnostics)
     }
 
-    /// The account of a run of which there is nothing else to say.
-    pub(super) fn alone(ended: &Ended) -> Result<Self> {
-        let said = ended.stderr.join(" | ");
+    /// The count line of a run that printed no warning.
+    pub(super) fn without_warnings(ended: &Ended) -> Result<Self> {
+        let stderr = ended.stderr.join(" | ");
         let Some((tracing, rest)) = ended.stderr.split_first() else {
-            bail!("conn-cli said nothing");
+            bail!("conn-cli printed nothing");
         };
         let is_inexact = tracing.contains("; not exact: ");
-        // The tracepoint misses runs that need not be connections; see `Report::check_doubts`.
+        // A missed run of the tracepoint may be no connection; see `Report::check_discrepancies`.
         let may_miss = tracing.contains("tracepoint sock:");
         let is_plain = |line: &String| {
             Self::parse(line).is_some()
-                || is_information(line)
+                || is_informational(line)
                 || (is_inexact && says_inexact(line))
                 || (may_miss && line.starts_with(AT_LEAST))
         };
         ensure!(
             tracing.starts_with("Tracing ") && rest.iter().all(is_plain),
-            "more than who listens and the account: {said}"
+            "more than the listeners and the count line: {stderr}"
         );
         Self::of(ended)
     }
 }
 
-/// Whether a line tells of those who listen, or of the waits: nothing that went wrong.
-fn is_information(line: &str) -> bool {
-    let begins = [
-        "Listening: ",
-        "Nobody listens on ",
-        "waited to be accepted: ",
+/// Whether a line only informs about listeners or waits and reports no problem.
+fn is_informational(line: &str) -> bool {
+    let prefixes = [
+        "listening: ",
+        "no listener on ",
+        "time in the accept queue: ",
     ];
-    begins.iter().any(|begin| line.starts_with(begin))
-        || line.contains(" waiting of ") && line.ends_with(", 0 packets dropped")
-        || line.ends_with(" no longer listens")
+    prefixes.iter().any(|prefix| line.starts_with(prefix))
+        || line.contains(": accept queue ") && line.ends_with(", 0 packets dropped")
+        || line.ends_with(" has stopped listening")
 }
 
-/// Whether a line repeats at the end that the hook may miss connections.
+/// Whether a line at the end repeats that the hook may miss connections.
 fn says_inexact(line: &str) -> bool {
     line.starts_with("warning: connections may be missing: ")
         || line.ends_with("; it skipped none in this run")
 }
 
-/// How the warning of missed runs begins.
+/// How the warning about missed runs begins.
 pub(super) const AT_LEAST: &str = "warning: the count is at least ";
 
 #[cfg(test)]
@@ -96,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_account() {
+    fn parses_count_line() {
         let line = "12 connections from 9 addresses in 0.5 s; 1 line not shown; 3 seen only by it";
         let diagnostics = CountLine {
             connections: 12,
@@ -112,45 +115,49 @@ mod tests {
         assert_eq!(CountLine::parse(line), Some(quiet));
     }
 
-    fn alone(lines: &[&str]) -> bool {
+    fn without_warnings(lines: &[&str]) -> bool {
         let ended = Ended {
             status: std::process::ExitStatus::default(),
             stdout: Vec::new(),
             stderr: lines.iter().map(|line| (*line).to_owned()).collect(),
         };
-        CountLine::alone(&ended).is_ok()
+        CountLine::without_warnings(&ended).is_ok()
     }
 
     #[test]
-    fn only_the_tracepoint_may_miss_runs() {
+    fn only_tracepoint_may_miss_runs() {
         let diagnostics = "12 connections from 9 addresses in 0.5 s";
         let missed = "warning: the count is at least 12: the kernel skipped the probe 2 times";
         let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
         let tracepoint =
             "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state";
-        assert!(alone(&[fentry, diagnostics]));
-        assert!(!alone(&[fentry, diagnostics, missed]));
-        assert!(alone(&[tracepoint, diagnostics, missed]));
-        assert!(!alone(&[tracepoint, diagnostics, "warning: another"]));
-        assert!(!alone(&[fentry]));
+        assert!(without_warnings(&[fentry, diagnostics]));
+        assert!(!without_warnings(&[fentry, diagnostics, missed]));
+        assert!(without_warnings(&[tracepoint, diagnostics, missed]));
+        assert!(!without_warnings(&[
+            tracepoint,
+            diagnostics,
+            "warning: another"
+        ]));
+        assert!(!without_warnings(&[fentry]));
     }
 
     #[test]
-    fn only_an_inexact_hook_may_say_that_it_is() {
+    fn only_inexact_hook_may_report_inexactness() {
         let diagnostics = "12 connections from 9 addresses in 0.5 s";
         let exact = "Tracing TCP connections to port 80 with kretprobe inet_csk_accept";
         let inexact = &*format!("{exact}; not exact: this kernel is preemptible (full)");
-        for said in [
+        for line in [
             "warning: connections may be missing: this kernel is preemptible (full)",
             "this kernel is preemptible (full); it skipped none in this run",
         ] {
-            assert!(alone(&[inexact, diagnostics, said]));
-            assert!(!alone(&[exact, diagnostics, said]));
+            assert!(without_warnings(&[inexact, diagnostics, line]));
+            assert!(!without_warnings(&[exact, diagnostics, line]));
         }
     }
 
     #[test]
-    fn other_lines_are_no_account() {
+    fn other_lines_are_not_count_lines() {
         assert_eq!(CountLine::parse("Tracing TCP connections to port 80"), None);
         assert_eq!(CountLine::parse("12 more were accepted before"), None);
     }

@@ -1,4 +1,4 @@
-//! What conn-cli may still do once its probes are attached.
+//! The privileges that conn-cli keeps once its probes are attached.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -18,15 +18,15 @@ use super::tracer::Tracer;
 /// `CAP_BPF` in the masks of `/proc/PID/status`.
 const CAP_BPF: u64 = 1 << 39;
 
-/// The kernel that lets a process without it read the maps that it has open.
-const READS_MAPS_FREELY: (u32, u32) = (6, 1);
+/// Since this version, a process without `CAP_BPF` may read the maps that it has open.
+const READS_MAPS_WITHOUT_CAP_BPF: (u32, u32) = (6, 1);
 
-const SETS: [&str; 5] = ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"];
+const CAPABILITY_SETS: [&str; 5] = ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"];
 
-/// Every thread, that which writes too, has given up everything but what the end needs.
+/// Checks that every thread, including the writer, keeps only what the end of the run needs.
 pub(super) fn privileges(context: &Context) -> Result<String> {
     let server = Server::plain(context.port)?;
-    // Into a socket a thread of its own writes, which has capabilities of its own.
+    // To write to a socket, conn-cli starts a thread, which has its own capabilities.
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = context.conn_cli(context.port);
     let tracer = Tracer::start_onto(command.arg("--json"), OwnedFd::from(theirs))?;
@@ -41,21 +41,25 @@ pub(super) fn privileges(context: &Context) -> Result<String> {
         check_thread(&status)?;
         threads += 1;
     }
-    ensure!(threads > 1, "the test is at fault: one thread only");
+    ensure!(
+        threads > 1,
+        "the test is at fault: conn-cli has only one thread"
+    );
     let served = server.finish()?;
-    // What is left is enough to read the totals.
+    // The remaining capabilities must be enough to read the totals.
     tracer.process.signal(Signal::INT)?;
     lines.extend(stdout.rest()?);
-    let figures = Report::of(&tracer.wait(lines)?)?.check(&served)?;
+    let figures = Report::new(&tracer.wait(lines)?)?.check(&served)?;
     Ok(format!("threads={threads} {figures}"))
 }
 
 fn check_thread(status: &str) -> Result<()> {
-    let needed = match kernel::version()? < READS_MAPS_FREELY {
-        true => CAP_BPF,
-        false => 0,
+    let needed = if kernel::version()? < READS_MAPS_WITHOUT_CAP_BPF {
+        CAP_BPF
+    } else {
+        0
     };
-    for set in SETS {
+    for set in CAPABILITY_SETS {
         let held = u64::from_str_radix(field(status, set)?, 16)?;
         let may_hold = match set {
             "CapInh" | "CapAmb" => 0,

@@ -1,5 +1,4 @@
-//! The cases that count: a server, clients, and a conn-cli that must agree with
-//! the server to the last connection.
+//! Counting cases: a server, clients, and a conn-cli whose count must equal the server's.
 
 use std::net::IpAddr;
 
@@ -18,17 +17,17 @@ use super::tracer::{Ended, Tracer};
 const CONNECTIONS: u32 = 500;
 const CLIENT_THREADS: u32 = 4;
 
-/// The port that must not be seen.
+/// The offset of the port that conn-cli must not count.
 const OTHER_PORT_OFFSET: u16 = 1;
 
-/// Which of the two is there first.
+/// Which of the two starts first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
     Server,
     Tracer,
 }
 
-/// One way to count.
+/// The parameters of a counting case.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Count {
     pub(super) accept: Accept,
@@ -39,21 +38,21 @@ pub(super) struct Count {
     pub(super) other_port: bool,
 }
 
-/// What the two sides speak.
+/// The protocols of the server and its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Tcp,
     Mptcp,
-    /// A server of MPTCP whose clients know TCP only.
+    /// An MPTCP server whose clients use TCP.
     TcpToMptcp,
 }
 
-/// What the server listens on and its clients come from.
+/// The address family of the server and its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
     V6,
-    /// Clients of both families at a v6 listener.
+    /// An IPv6 listener with clients of both families.
     Dual,
 }
 
@@ -78,7 +77,7 @@ impl Family {
 }
 
 impl Count {
-    /// One thread that waits before conn-cli attaches; the cases differ from it.
+    /// One thread that waits before conn-cli attaches; the other cases vary this.
     pub(super) const PLAIN: Self = Self {
         accept: Accept::Threads(1),
         first: First::Server,
@@ -101,7 +100,7 @@ impl Count {
         Ok(self.trace(context)?.0.to_string())
     }
 
-    /// Counts, checks everything that conn-cli wrote, and returns it.
+    /// Counts, checks all output of conn-cli, and returns it.
     pub(super) fn trace(&self, context: &Context) -> Result<(Figures, Ended)> {
         let start_tracer = || Tracer::start(context.conn_cli(context.port).arg("--json"));
         let start_server = || Server::start(self.serve(), context.port);
@@ -116,10 +115,10 @@ impl Count {
             }
         };
         let stdout = tracer.stdout()?;
-        let identity = Identity::of(server.pid())?;
+        let identity = Identity::read(server.pid())?;
         let served = self.connect(context, server)?;
         let ended = tracer.finish(Signal::INT, &stdout)?;
-        let report = Report::of(&ended)?;
+        let report = Report::new(&ended)?;
         let figures = report.check(&served)?;
         report.check_live(&[("local_port", context.port.into())])?;
         identity.check(&report, context)?;
@@ -128,7 +127,7 @@ impl Count {
             addresses: served.len() as u64,
             not_shown: Some(figures.not_shown),
         };
-        let diagnostics = CountLine::alone(&ended)?;
+        let diagnostics = CountLine::without_warnings(&ended)?;
         ensure!(
             diagnostics == expected,
             "{diagnostics:?} instead of {expected:?}"
@@ -136,7 +135,7 @@ impl Count {
         Ok((figures, ended))
     }
 
-    /// Makes the connections; what the server counted must be what the clients made.
+    /// Makes the connections; the server's count must equal the clients'.
     fn connect(&self, context: &Context, server: Server) -> Result<Counts> {
         let load = Load {
             from: self.family.clients(),
@@ -146,7 +145,7 @@ impl Count {
             connections: CONNECTIONS,
             threads: CLIENT_THREADS,
             mptcp: self.protocol == Protocol::Mptcp,
-            netns_of: self.netns.then_some(server.pid()),
+            netns_pid: self.netns.then_some(server.pid()),
         };
         let mptcp_before = mptcp_connections()?;
         let made = if self.other_port {
@@ -158,7 +157,7 @@ impl Count {
             let mptcp = mptcp_connections()? - mptcp_before;
             ensure!(
                 mptcp >= u64::from(CONNECTIONS),
-                "only {mptcp} connections were of MPTCP"
+                "only {mptcp} connections used MPTCP"
             );
         }
         let served = server.finish()?;
@@ -172,20 +171,23 @@ impl Count {
     /// Makes as many connections to another port at the same time.
     fn connect_beside_another(&self, context: &Context, load: &Load) -> Result<Counts> {
         let port = context.port + OTHER_PORT_OFFSET;
-        let other = Server::start(self.serve(), port)?;
-        let elsewhere = Load {
+        let other_server = Server::start(self.serve(), port)?;
+        let other_clients = Load {
             port,
             ..load.clone()
         }
         .start()?;
         let made = load.run()?;
-        let made_elsewhere = elsewhere.finish()?;
-        ensure!(other.finish()? == made_elsewhere, "the test is at fault");
+        let made_to_other = other_clients.finish()?;
+        ensure!(
+            other_server.finish()? == made_to_other,
+            "the test is at fault"
+        );
         Ok(made)
     }
 }
 
-/// How many connections this machine has accepted as MPTCP.
+/// The number of MPTCP connections that this machine has accepted.
 fn mptcp_connections() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/net/netstat")?;
     let mut tables = text.lines().filter(|line| line.starts_with("MPTcpExt:"));
@@ -199,5 +201,5 @@ fn mptcp_connections() -> Result<u64> {
         .context("/proc/net/netstat has no MPCapableACKRX")?
         .1
         .parse()
-        .context("/proc/net/netstat is not as expected")
+        .context("cannot parse /proc/net/netstat")
 }

@@ -1,5 +1,5 @@
-//! Which connections: several conn-cli at the same time, each of which must count its part of
-//! what the server counted, and nothing else.
+//! Address filters: several conn-cli run at the same time, and each must count exactly its part of
+//! the server's connections.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -16,18 +16,18 @@ use super::server::{Counts, Serve, Server};
 use super::several::Several;
 use super::tracer::Ended;
 
-/// Not a multiple of the number of clients: their counts differ.
+/// Not a multiple of the number of clients, so that their counts differ.
 const CONNECTIONS: u32 = 105;
 
-/// The server's other address, and who connects to that one only.
+/// Another address of the server, and the clients that connect only to it.
 const OTHER_ADDRESS: &str = "127.0.0.77";
-const ITS_CLIENTS: [&str; 2] = ["127.0.0.20", "127.0.0.21"];
-const TO_OTHER_ADDRESS: u32 = 11;
+const OTHER_ADDRESS_CLIENTS: [&str; 2] = ["127.0.0.20", "127.0.0.21"];
+const OTHER_ADDRESS_CONNECTIONS: u32 = 11;
 
-/// Options, and the clients whose connections they let through; without any, all.
+/// Options and the clients whose connections they pass; an empty list means all clients.
 type Filter = (&'static str, &'static [&'static str]);
 
-/// The first is there to see that the others do not disturb it.
+/// The first, without a filter, shows that the others do not disturb it.
 const FILTERS: &[Filter] = &[
     ("", &[]),
     (
@@ -57,7 +57,7 @@ const FILTERS: &[Filter] = &[
         ],
     ),
     ("-6", &["::1"]),
-    ("--to 127.0.0.77", &ITS_CLIENTS),
+    ("--to 127.0.0.77", &OTHER_ADDRESS_CLIENTS),
 ];
 
 pub(super) fn filters(context: &Context) -> Result<String> {
@@ -68,7 +68,7 @@ pub(super) fn filters(context: &Context) -> Result<String> {
     let mut filters = FILTERS.iter();
     several.finish(|_, ended| {
         let (_, clients) = filters.next().context("no filter")?;
-        let wanted = part(&served, clients)?;
+        let wanted = counts_for(&served, clients)?;
         check(ended, &wanted)
     })?;
     Ok(format!(
@@ -78,8 +78,8 @@ pub(super) fn filters(context: &Context) -> Result<String> {
     ))
 }
 
-/// Filters at every stage: who never gets to `accept` must be left out as well.
-pub(super) fn of_stages(context: &Context) -> Result<String> {
+/// Filters must apply at every stage, not only to accepted connections.
+pub(super) fn stage_filters(context: &Context) -> Result<String> {
     const FROM: Filter = (
         "--from 127.0.0.0/30 --from ::1",
         &["127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"],
@@ -87,7 +87,7 @@ pub(super) fn of_stages(context: &Context) -> Result<String> {
     let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
     let with_accepts = || json(context.conn_cli(context.port));
     let accepted = Several::start(with_accepts, [format!("--funnel {}", FROM.0)])?;
-    // What sees the last of these stages cannot be chosen.
+    // The hook of the last of these stages cannot be chosen.
     let without_accepts = || {
         let mut command = Command::new(&context.conn_cli);
         command.args(["--port", &context.port.to_string()]);
@@ -97,7 +97,7 @@ pub(super) fn of_stages(context: &Context) -> Result<String> {
     let options = (context.hook == Hook::Kretprobe).then_some(options);
     let established = Several::start(without_accepts, options)?;
     let served = connect(context, server)?;
-    let wanted = part(&served, FROM.1)?;
+    let wanted = counts_for(&served, FROM.1)?;
     accepted
         .finish(|_, ended| check_stages(ended, &wanted, &["syn", "established"], "accepted"))?;
     established.finish(|_, ended| check_stages(ended, &wanted, &["syn"], "established"))?;
@@ -109,7 +109,7 @@ fn json(mut command: Command) -> Command {
     command
 }
 
-/// Makes the connections, to both of the server's addresses; what it counted is returned.
+/// Connects to both of the server's addresses and returns its count.
 fn connect(context: &Context, server: Server) -> Result<Counts> {
     let mut made = Load {
         from: Family::Dual.clients(),
@@ -117,11 +117,11 @@ fn connect(context: &Context, server: Server) -> Result<Counts> {
     }
     .run()?;
     let others = Load {
-        from: addresses(&ITS_CLIENTS)?,
+        from: addresses(&OTHER_ADDRESS_CLIENTS)?,
         to: Some(OTHER_ADDRESS.parse()?),
-        ..Load::v4(context.port, TO_OTHER_ADDRESS)
+        ..Load::v4(context.port, OTHER_ADDRESS_CONNECTIONS)
     };
-    // No client connects to both: what the server counted for it is of one address.
+    // No client connects to both, so the server's count for a client is of one address.
     made.extend(others.run()?);
     let served = server.finish()?;
     ensure!(
@@ -135,27 +135,29 @@ fn addresses(texts: &[&str]) -> Result<Vec<IpAddr>> {
     texts.iter().map(|text| Ok(text.parse()?)).collect()
 }
 
-/// What was served to these clients.
-fn part(served: &Counts, clients: &[&str]) -> Result<Counts> {
+/// The server's counts for these clients.
+fn counts_for(served: &Counts, clients: &[&str]) -> Result<Counts> {
     if clients.is_empty() {
         return Ok(served.clone());
     }
-    let of = |client: IpAddr| {
-        let connections = served.get(&client).context("nothing was served to it")?;
+    let count_for = |client: IpAddr| {
+        let connections = served
+            .get(&client)
+            .context("the server counted no such client")?;
         Ok((client, *connections))
     };
-    addresses(clients)?.into_iter().map(of).collect()
+    addresses(clients)?.into_iter().map(count_for).collect()
 }
 
-/// Totals, lines and account must be of these connections, and none be without a line.
+/// Totals, lines and count line must match these connections, and each must have a line.
 pub(super) fn check(ended: &Ended, wanted: &Counts) -> Result<()> {
-    let figures = Report::of(ended)?.check(wanted)?;
+    let figures = Report::new(ended)?.check(wanted)?;
     let expected = CountLine {
         connections: figures.server,
         addresses: wanted.len() as u64,
         not_shown: Some(0),
     };
-    let diagnostics = CountLine::alone(ended)?;
+    let diagnostics = CountLine::without_warnings(ended)?;
     ensure!(
         diagnostics == expected,
         "{diagnostics:?} instead of {expected:?}"
@@ -164,7 +166,7 @@ pub(super) fn check(ended: &Ended, wanted: &Counts) -> Result<()> {
 }
 
 fn check_stages(ended: &Ended, wanted: &Counts, earlier: &[&str], last: &str) -> Result<()> {
-    let report = Report::of(ended)?;
+    let report = Report::new(ended)?;
     let figures = report.check(wanted)?;
     ensure!(figures.not_shown == 0, "not every line: {figures}");
     report.check_live(&[("stage", last.into())])?;
@@ -181,8 +183,8 @@ fn check_stages(ended: &Ended, wanted: &Counts, earlier: &[&str], last: &str) ->
             ensure!(client[*stage] == client["connections"], "{stage}: {client}");
         }
     }
-    let of_others = |line: &&Value| !earlier.iter().any(|stage| line["stage"] == *stage);
-    let other = report.earlier.iter().find(of_others);
+    let is_of_other_stage = |line: &&Value| !earlier.iter().any(|stage| line["stage"] == *stage);
+    let other = report.earlier.iter().find(is_of_other_stage);
     ensure!(other.is_none(), "a line of another stage: {other:?}");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! More connections than conn-cli can show: it says how many it did not show, and
-//! its totals stay exact.
+//! More connections than conn-cli can show: it reports how many it did not show, and its totals
+//! stay exact.
 
 use std::process::ChildStdout;
 
@@ -14,11 +14,11 @@ use super::report::Report;
 use super::server::{Counts, Serve, Server};
 use super::tracer::Tracer;
 
-/// Many times what conn-cli can hold that nobody reads.
+/// Many times more lines than conn-cli can hold while its output is not read.
 const CONNECTIONS: u32 = 20_000;
 const THREADS: u32 = 8;
 
-const MORE_THAN_TIME_FOR: u32 = 200_000;
+const MAX_CONNECTIONS: u32 = 200_000;
 
 /// The smallest ring buffer: one page.
 const SMALLEST_RING: &str = "4096";
@@ -35,7 +35,7 @@ fn load(context: &Context, connections: u32) -> Load {
     }
 }
 
-/// Nobody reads conn-cli's output before the end.
+/// conn-cli's output is not read before the end.
 pub(super) fn unread(context: &Context) -> Result<String> {
     let server = server(context)?;
     let mut command = context.conn_cli(context.port);
@@ -51,34 +51,34 @@ pub(super) fn unread(context: &Context) -> Result<String> {
     end_unread(tracer, stdout, &served)
 }
 
-/// Ends a conn-cli whose output nobody has read: it must be more than could be shown.
+/// Ends a conn-cli whose output has not been read: some lines must not have been shown.
 pub(super) fn end_unread(tracer: Tracer, stdout: ChildStdout, served: &Counts) -> Result<String> {
     tracer.process.signal(Signal::INT)?;
     let lines = Lines::of("conn-cli", stdout).rest()?;
-    let figures = Report::of(&tracer.wait(lines)?)?.check(served)?;
+    let figures = Report::new(&tracer.wait(lines)?)?.check(served)?;
     ensure!(
         figures.not_shown > 0,
-        "the test is at fault: conn-cli showed it all: {figures}"
+        "the test is at fault: conn-cli showed every line: {figures}"
     );
     Ok(figures.to_string())
 }
 
-/// SIGTERM while connections come.
+/// SIGTERM while connections arrive.
 pub(super) fn terminated(context: &Context) -> Result<String> {
     let server = server(context)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
-    let clients = load(context, MORE_THAN_TIME_FOR).start()?;
+    let clients = load(context, MAX_CONNECTIONS).start()?;
     poll_until("a thousand connections", || Ok(clients.made() >= 1000))?;
     let ended = tracer.finish(Signal::TERM, &stdout);
     clients.stop();
     clients.finish()?;
     let served = server.finish()?;
-    let figures = Report::of(&ended?)?.figures(&served)?;
+    let figures = Report::new(&ended?)?.figures(&served)?;
     figures.check_lines()?;
     ensure!(
         (1..=figures.server).contains(&figures.connections),
-        "not a part of the server's count: {figures}"
+        "not between one and the server's count: {figures}"
     );
     Ok(figures.to_string())
 }

@@ -1,5 +1,5 @@
-//! SYNs of clients that there are not, held against what tcpdump and the server's kernel
-//! make of them: if one of these fails, the bench is at fault.
+//! Compares SYNs of forged clients with what tcpdump and the server's kernel see: if one of these
+//! cases fails, the test is at fault.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use super::wire::{Extension, Link, Sources, Syns};
 
 const CLIENTS: u32 = 300;
 
-/// Of both families, with and without extension headers, each sent twice.
+/// SYNs of both families, with and without extension headers, each sent twice.
 pub(super) fn syns(context: &Context) -> Result<String> {
     let link = Link::new()?;
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for (sources, extension) in [
         (Sources::Benchmark, Extension::None),
         (Sources::V6, Extension::None),
@@ -30,12 +30,12 @@ pub(super) fn syns(context: &Context) -> Result<String> {
         };
         let answered = all_arrive(&link, &syns)
             .with_context(|| format!("SYNs of {sources:?} with {extension:?}"))?;
-        told.push(answered);
+        results.push(answered);
     }
-    Ok(told.join("; "))
+    Ok(results.join("; "))
 }
 
-/// With the tag of a VLAN, and from a network that only a guest is sure not to have.
+/// SYNs with a VLAN tag, from a network that is certain to be unused only in a guest.
 pub(super) fn syns_in_vlan(context: &Context) -> Result<String> {
     let link = Link::with_vlan(7)?;
     let v4 = all_arrive(&link, &Syns::new(context.port, Sources::Private, CLIENTS))?;
@@ -43,27 +43,27 @@ pub(super) fn syns_in_vlan(context: &Context) -> Result<String> {
     Ok(format!("{v4}; {v6}"))
 }
 
-/// tcpdump shows each SYN, the kernel answers each client, and the server has none.
+/// tcpdump must show each SYN, the kernel answer each client, and the server accept none.
 fn all_arrive(link: &Link, syns: &Syns) -> Result<String> {
     let address = Link::address(syns.sources);
     let server = Server::start(Serve::threads(1, address), syns.port)?;
     let tcpdump = Tcpdump::start(&link.near(), &format!("host {address}"))?;
     let start = Instant::now();
     let sent = link.send(syns)?;
-    let took = start.elapsed();
+    let elapsed = start.elapsed();
     let shown = tcpdump.finish()?;
     let served = server.finish()?;
-    ensure!(sent == syns.packets(), "only {sent} were sent");
-    let with = |flags: &str| -> Vec<&String> {
+    ensure!(sent == syns.packets(), "only {sent} SYNs were sent");
+    let with_flags = |flags: &str| -> Vec<&String> {
         shown.iter().filter(|line| line.contains(flags)).collect()
     };
-    let arrived = with("Flags [S],").len();
+    let arrived = with_flags("Flags [S],").len();
     ensure!(
         arrived as u64 == sent,
         "of {sent} SYNs, tcpdump showed {arrived}, the first {:?}",
         shown.first()
     );
-    let answered: HashSet<_> = with("Flags [S.],")
+    let answered: HashSet<_> = with_flags("Flags [S.],")
         .into_iter()
         .filter_map(|line| {
             line.split_once(" > ")?
@@ -82,7 +82,7 @@ fn all_arrive(link: &Link, syns: &Syns) -> Result<String> {
         answered.len()
     );
     ensure!(served.is_empty(), "the server accepted {served:?}");
-    Ok(format!("sent={sent} in {}", milliseconds(took)))
+    Ok(format!("sent={sent} in {}", milliseconds(elapsed)))
 }
 
 fn milliseconds(time: Duration) -> String {

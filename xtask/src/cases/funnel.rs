@@ -1,4 +1,4 @@
-//! Each stage of a connection, held against tcpdump and the server's own count.
+//! Compares each stage of a connection with tcpdump and the server's own count.
 
 use std::net::SocketAddr;
 
@@ -18,10 +18,10 @@ use super::tracer::Tracer;
 const CONNECTIONS: u32 = 300;
 const THREADS: u32 = 4;
 
-/// From a port that is watched as well: these clients' own ends are not to be counted.
+/// Connections from a port that is also watched: the clients' own ends must not be counted.
 const FROM_WATCHED_PORT: u32 = 20;
 
-/// Clients of both families, none of which fails: as many connections at each stage.
+/// Clients of both families, none of which fails: every stage has as many connections.
 pub(super) fn funnel(context: &Context) -> Result<String> {
     let server = Server::start(Serve::threads(THREADS, Family::Dual.listen()), context.port)?;
     let from_port = context.port + 1;
@@ -43,29 +43,32 @@ pub(super) fn funnel(context: &Context) -> Result<String> {
         ..many
     };
     from_watched_port.run()?;
-    let sent = Handshakes::of(&tcpdump.finish()?, context.port)?;
+    let sent = Handshakes::from_lines(&tcpdump.finish()?, context.port)?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     ensure!(
-        sent.asked_by_address() == served && sent.answered_by_address() == served,
-        "the test is at fault: served {served:?}, asked for {:?}, answered {:?}",
-        sent.asked_by_address(),
+        sent.syns_by_address() == served && sent.answered_by_address() == served,
+        "the test is at fault: served {served:?}, SYNs {:?}, answered {:?}",
+        sent.syns_by_address(),
         sent.answered_by_address()
     );
     let connections = served.values().sum();
-    let expected = Stages::of_funnel(
+    let expected = Stages::for_funnel(
         context.hook,
         [connections, sent.repeated],
         connections,
         connections,
     );
-    let report = Report::of(&ended)?;
+    let report = Report::new(&ended)?;
     let not_shown = report.check_stages(&expected)?;
-    let said = Stages::said(&ended)?;
-    ensure!(said == expected, "said {said} instead of {expected}");
+    let printed = Stages::from_stderr(&ended)?;
+    ensure!(
+        printed == expected,
+        "printed {printed} instead of {expected}"
+    );
     check_clients(context, &report, &served)?;
     if not_shown == 0 {
-        check_lines(context, &report, sent.asked())?;
+        check_lines(context, &report, sent.syns())?;
     }
     Ok(format!("{expected} not_shown={not_shown}"))
 }
@@ -77,7 +80,7 @@ fn check_clients(context: &Context, report: &Report, served: &Counts) -> Result<
         names.push("established");
     }
     for name in names {
-        let counts = report.counts_of(name)?;
+        let counts = report.counts_for(name)?;
         ensure!(
             counts == *served,
             "{name}: {counts:?} instead of {served:?}"

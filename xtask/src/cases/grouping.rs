@@ -1,5 +1,5 @@
-//! What connections are counted by: each conn-cli counts the same connections by something
-//! else, and every sum must be that of the servers.
+//! `--by`: each conn-cli groups the same connections differently, and every sum must equal that of
+//! the servers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,8 +21,8 @@ use super::several::Several;
 use super::text;
 use super::tracer::Ended;
 
-/// Clients in different networks, with how many connections each makes to the first server; to
-/// the second it makes as many as its place in the list. No two counts of a group are equal.
+/// Clients in different networks, with the number of connections each makes to the first server. To
+/// the second server, the nth client makes n connections. No two counts of a group are equal.
 const CLIENTS: [(&str, u32); 6] = [
     ("127.0.0.1", 30),
     ("127.0.0.2", 20),
@@ -34,7 +34,7 @@ const CLIENTS: [(&str, u32); 6] = [
 
 const CGROUP: &str = "conn-cli-groups";
 
-/// By how much conn-cli's wall clock may differ from this process's: the two are read apart.
+/// How far conn-cli's wall clock may be from this process's: they are read at different times.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// Two servers, on two ports, and what they counted.
@@ -43,7 +43,7 @@ struct Served {
     counts: BTreeMap<(IpAddr, usize), u64>,
 }
 
-/// What a group is called, in text and in JSON, and its connections.
+/// The name of a group, in text and in JSON, and its connections.
 #[derive(Debug)]
 struct Group {
     text: String,
@@ -52,7 +52,7 @@ struct Group {
 }
 
 impl Served {
-    /// The sums of what has the same name, the most connections first.
+    /// Adds up the connections of each name, the most connections first.
     fn groups(&self, name: impl Fn(IpAddr, usize) -> (String, Value)) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         for ((client, server), connections) in &self.counts {
@@ -74,10 +74,10 @@ impl Served {
         self.counts.values().sum()
     }
 
-    /// What is expected of `--by`.
+    /// The groups that `--by` must have.
     fn expected(&self, by: &str, port: u16, cgroup: Option<&Cgroup>) -> Result<Vec<Group>> {
         let ids = match cgroup {
-            Some(cgroup) => [Cgroup::root()?, cgroup.id()?],
+            Some(cgroup) => [Cgroup::root_id()?, cgroup.id()?],
             None => [0; 2],
         };
         Ok(match by {
@@ -112,22 +112,22 @@ impl Served {
 /// The names of the servers' threads.
 const NAMES: [&str; 2] = ["web", "mail"];
 
-/// The network of a client: so many of the four numbers of IPv4, or the half of IPv6.
-fn network(client: IpAddr, numbers: usize, length: &str) -> (String, Value) {
+/// The network of a client: the first `prefix_octets` octets for IPv4, the upper half for IPv6.
+fn network(client: IpAddr, prefix_octets: usize, length: &str) -> (String, Value) {
     let text = match client {
         IpAddr::V4(client) => {
             let mut octets = client.octets();
-            octets[numbers..].fill(0);
+            octets[prefix_octets..].fill(0);
             format!("{}{length}", std::net::Ipv4Addr::from(octets))
         }
-        // Of all clients there is only one.
+        // There is only one IPv6 client.
         IpAddr::V6(_) => "::/64".to_owned(),
     };
     (text.clone(), json!({ "network": text }))
 }
 
-/// By what only the kernel knows; in JSON, and with one hook in text too.
-pub(super) fn of_tasks(context: &Context) -> Result<String> {
+/// Groups by what only the kernel knows; in JSON and, with one hook, in text.
+pub(super) fn tasks(context: &Context) -> Result<String> {
     let kinds = ["process", "user", "cgroup"];
     let cgroup = Cgroup::new(CGROUP)?;
     let json = kinds.map(|by| format!("--by {by} --json"));
@@ -136,8 +136,8 @@ pub(super) fn of_tasks(context: &Context) -> Result<String> {
     count(context, Some(&cgroup), json.into_iter().chain(text))
 }
 
-/// By what the ends of a connection tell, and what else the summary can be told to have.
-pub(super) fn of_ends(context: &Context) -> Result<String> {
+/// Groups by the endpoints of a connection, with the other options of the summary.
+pub(super) fn endpoints(context: &Context) -> Result<String> {
     let options = [
         "--by network",
         "--by network/16 --json",
@@ -151,8 +151,8 @@ pub(super) fn of_ends(context: &Context) -> Result<String> {
     count(context, None, options.map(str::to_owned))
 }
 
-/// Has a conn-cli with each of these options count what two servers accept, the second of them
-/// as an ordinary user and, if there is one, in the cgroup.
+/// Runs one conn-cli with each of these options while two servers accept. The second server runs as
+/// an ordinary user and, if there is one, in the cgroup.
 fn count(
     context: &Context,
     cgroup: Option<&Cgroup>,
@@ -172,7 +172,7 @@ fn count(
         Server::start(second, context.port + 1)?,
     ];
     if let Some(cgroup) = cgroup {
-        cgroup.take(servers[1].pid())?;
+        cgroup.add(servers[1].pid())?;
     }
     let command = || {
         let mut command = context.conn_cli(context.port);
@@ -184,13 +184,13 @@ fn count(
         ]);
         command
     };
-    let begun = now()?;
+    let started = now()?;
     let several = Several::start(command, options)?;
     let served = connect(context, servers)?;
     several.finish(|options, ended| {
         let words: Vec<_> = options.split(' ').collect();
         let groups = served.expected(words[1], context.port, cgroup)?;
-        let diagnostics = CountLine::alone(ended)?;
+        let diagnostics = CountLine::without_warnings(ended)?;
         ensure!(
             (diagnostics.connections, diagnostics.addresses)
                 == (served.total(), groups.len() as u64),
@@ -201,7 +201,7 @@ fn count(
             ["--json"] => check_json(ended, &groups).map(|_| ()),
             ["--top", _] => check_text(ended, &groups[..2], Some(&groups[2..])),
             ["--top", _, _] => check_top(ended, &groups),
-            ["--long", "--json"] => check_seen(ended, &groups, begun),
+            ["--long", "--json"] => check_seen(ended, &groups, started),
             _ => check_table(ended, &groups),
         }
     })?;
@@ -213,8 +213,8 @@ fn connect(context: &Context, servers: [Server; 2]) -> Result<Served> {
     let mut counts = BTreeMap::new();
     for (index, server) in servers.into_iter().enumerate() {
         let mut made = BTreeMap::new();
-        for (place, (client, connections)) in (1..).zip(CLIENTS) {
-            let connections = [connections, place][index];
+        for (position, (client, connections)) in (1..).zip(CLIENTS) {
+            let connections = [connections, position][index];
             let load = Load {
                 from: vec![client.parse()?],
                 ..Load::v4(context.port + u16::try_from(index)?, connections)
@@ -226,16 +226,16 @@ fn connect(context: &Context, servers: [Server; 2]) -> Result<Served> {
             served == made,
             "the test is at fault: made {made:?}, served {served:?}"
         );
-        let of_server = |(client, connections)| ((client, index), connections);
-        counts.extend(served.into_iter().map(of_server));
+        let with_server = |(client, connections)| ((client, index), connections);
+        counts.extend(served.into_iter().map(with_server));
     }
     Ok(Served { pids, counts })
 }
 
-/// Each group must be there under its name, in its place.
+/// Each group must have its name and its position.
 fn check_json(ended: &Ended, groups: &[Group]) -> Result<Report> {
-    let report = Report::of(ended)?;
-    report.check_doubts(0)?;
+    let report = Report::new(ended)?;
+    report.check_discrepancies(0)?;
     let clients = report.summary["clients"].as_array().context("no clients")?;
     let left_off = report.summary["left_off"]["clients"].as_u64().unwrap_or(0);
     ensure!(
@@ -273,7 +273,7 @@ fn check_text(ended: &Ended, groups: &[Group], more: Option<&[Group]>) -> Result
     Ok(())
 }
 
-/// Of `--top 2`: two, and the sum of the others.
+/// `--top 2`: two groups, and the sum of the others.
 fn check_top(ended: &Ended, groups: &[Group]) -> Result<()> {
     let report = check_json(ended, groups)?;
     let others: u64 = groups[2..].iter().map(|group| group.connections).sum();
@@ -286,30 +286,30 @@ fn check_top(ended: &Ended, groups: &[Group]) -> Result<()> {
     Ok(())
 }
 
-/// Of `--long`: each client was seen in the time of the run.
-fn check_seen(ended: &Ended, groups: &[Group], begun: Duration) -> Result<()> {
+/// `--long`: each client was seen during the run.
+fn check_seen(ended: &Ended, groups: &[Group], started: Duration) -> Result<()> {
     let report = check_json(ended, groups)?;
-    let run = begun - TOLERANCE..=now()? + TOLERANCE;
+    let run = started - TOLERANCE..=now()? + TOLERANCE;
     for client in report.summary["clients"].as_array().context("no clients")? {
-        let seen = |key: &str| rfc3339::parse(client[key].as_str().context("no time")?);
-        let (first, last) = (seen("first_seen")?, seen("last_seen")?);
+        let time = |key: &str| rfc3339::parse(client[key].as_str().context("no time")?);
+        let (first, last) = (time("first_seen")?, time("last_seen")?);
         ensure!(
             first <= last && run.contains(&first) && run.contains(&last),
-            "not in the run {run:?}: {client}"
+            "outside the run {run:?}: {client}"
         );
         let connections = client["connections"].as_u64().context("no number")?;
         let peak = client["peak_per_second"].as_u64().context("no peak")?;
-        // As many as the clock's seconds from the first to the last, each no more than the peak.
+        // No second from the first to the last has more connections than the peak.
         let seconds = last.as_secs() - first.as_secs() + 1;
         ensure!(
             peak <= connections && peak * seconds >= connections,
-            "not the peak: {client}"
+            "wrong peak: {client}"
         );
     }
     Ok(())
 }
 
-/// Of `--long` in text: the counts are those of the servers, and the shares a whole.
+/// `--long` in text: the counts are those of the servers, and the shares add up to 100 %.
 fn check_table(ended: &Ended, groups: &[Group]) -> Result<()> {
     let rows = text::parse(ended)?.summary;
     let cells = |row: &String| -> Vec<String> {
@@ -344,9 +344,12 @@ fn check_table(ended: &Ended, groups: &[Group]) -> Result<()> {
         ensure!((share - expected).abs() < 0.051, "not {expected}: {row:?}");
         shares += share;
     }
-    // Each is rounded to a tenth.
+    // Each share is rounded to a tenth.
     let rounding = 0.051 * groups.len() as f64;
-    ensure!((shares - 100.0).abs() < rounding, "{shares} % in all");
+    ensure!(
+        (shares - 100.0).abs() < rounding,
+        "the shares add up to {shares} %"
+    );
     Ok(())
 }
 

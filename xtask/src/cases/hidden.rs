@@ -1,4 +1,4 @@
-//! Directories of the kernel that conn-cli does not see.
+//! Hides directories of the kernel from conn-cli.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -6,15 +6,15 @@ use std::process::Command;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Where the kernel publishes its types.
+/// Where the kernel exposes its BTF.
 pub(super) const BTF: &str = "/sys/kernel/btf";
-/// Where the kernel has what helps to debug it, its preemption among it.
+/// The mount point of debugfs, which also shows the preemption mode.
 pub(super) const DEBUGFS: &str = "/sys/kernel/debug";
 
-/// Has `command` see an empty directory there, and nobody else.
+/// Makes `directory` empty for `command`, and for no other process.
 pub(super) fn hide(command: &mut Command, directory: &'static str) {
     let hide = move || {
-        // SAFETY: a mount namespace of its own changes nothing that memory safety rests on.
+        // SAFETY: a separate mount namespace changes nothing that memory safety depends on.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
         mount_change(
             "/",
@@ -23,7 +23,7 @@ pub(super) fn hide(command: &mut Command, directory: &'static str) {
         mount("tmpfs", directory, "tmpfs", MountFlags::empty(), None)?;
         Ok(())
     };
-    // SAFETY: what runs between fork and exec makes system calls and allocates nothing: the
-    // paths are short enough for the stack.
+    // SAFETY: between fork and exec, this makes system calls and allocates nothing: the paths are
+    // short enough for the stack.
     unsafe { command.pre_exec(hide) };
 }

@@ -1,4 +1,4 @@
-//! A server whose thread has a name that would wreck a terminal, or JSON.
+//! A server whose thread name would corrupt a terminal or JSON.
 
 use std::io::Read as _;
 
@@ -12,13 +12,13 @@ use super::report::Report;
 use super::server::{Serve, Server};
 use super::tracer::{Ended, Tracer};
 
-/// Few enough for a pipe to hold all of the output.
+/// Few enough that a pipe holds all of the output.
 const CONNECTIONS: u32 = 10;
 
-/// The server's name as conn-cli may show it, the JSON undone.
+/// The server's thread name as conn-cli must show it, after decoding the JSON.
 const ESCAPED: &str = r#"\u{1b}[2J"\\\xff\n"#;
 
-pub(super) fn name(context: &Context) -> Result<String> {
+pub(super) fn hostile_name(context: &Context) -> Result<String> {
     let serve = Serve {
         hostile_name: true,
         ..Serve::threads(1, Family::V4.listen())
@@ -35,12 +35,12 @@ pub(super) fn name(context: &Context) -> Result<String> {
     for byte in &output {
         ensure!(
             *byte == b'\n' || !byte.is_ascii_control(),
-            "the control character {byte:#x} in {}",
+            "control character {byte:#x} in {}",
             output.escape_ascii()
         );
     }
     let output = String::from_utf8(output).context("not UTF-8")?;
-    let report = Report::of(&Ended {
+    let report = Report::new(&Ended {
         stdout: output.lines().map(str::to_owned).collect(),
         ..ended
     })?;

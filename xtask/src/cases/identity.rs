@@ -1,4 +1,4 @@
-//! Who the server is by `/proc`, held against who accepted by conn-cli's live lines.
+//! Compares the server's identity in `/proc` with the process in conn-cli's live lines.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,7 @@ use super::hidden;
 use super::plan::{Context, Hook};
 use super::report::Report;
 
-/// What `/proc` tells of a running server.
+/// The identity of a running server, as `/proc` shows it.
 pub(super) struct Identity {
     pid: u32,
     uid: u32,
@@ -19,7 +19,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn of(pid: u32) -> Result<Self> {
+    pub(super) fn read(pid: u32) -> Result<Self> {
         let proc = format!("/proc/{pid}");
         let uid = fs::metadata(&proc).context("the server is gone")?.uid();
         let comm = fs::read_to_string(format!("{proc}/comm"))?;
@@ -32,7 +32,7 @@ impl Identity {
         })
     }
 
-    /// Every live line must name the server as far as the hook can tell.
+    /// Every live line must name the server, as far as the hook knows it.
     pub(super) fn check(&self, report: &Report, context: &Context) -> Result<()> {
         let netns = match context.hidden {
             Some(hidden::BTF) => Value::Null,
@@ -40,7 +40,7 @@ impl Identity {
         };
         report.check_live(&[("netns", netns)])?;
         if context.hook == Hook::Tracepoint {
-            // It runs in whatever task the packet interrupts.
+            // The tracepoint runs in whatever task the packet interrupts.
             let unknown = ["pid", "tid", "comm", "uid", "cgroup"].map(|key| (key, Value::Null));
             return report.check_live(&unknown);
         }

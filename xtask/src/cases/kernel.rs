@@ -1,4 +1,4 @@
-//! Which kernel the cases run on.
+//! The kernel that the cases run on.
 
 use anyhow::{Context as _, Result};
 
@@ -10,5 +10,5 @@ pub(super) fn version() -> Result<(u32, u32)> {
     let mut next = || numbers.next()?.parse().ok();
     next()
         .zip(next())
-        .with_context(|| format!("no version: {release}"))
+        .with_context(|| format!("no version in {release}"))
 }

@@ -1,4 +1,4 @@
-//! What conn-cli leaves in the kernel when it is killed: nothing.
+//! A killed conn-cli must leave nothing in the kernel.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,39 +19,39 @@ const KPROBE_EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
 const KPROBES: &str = "/sys/kernel/debug/kprobes/list";
 
 pub(super) fn killed(context: &Context) -> Result<String> {
-    let before = in_kernel()?;
+    let before = kernel_objects()?;
     let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
-    let during: BTreeSet<_> = in_kernel()?.difference(&before).cloned().collect();
+    let during: BTreeSet<_> = kernel_objects()?.difference(&before).cloned().collect();
     ensure!(
-        during.iter().any(|thing| thing.starts_with("program")),
-        "the test is at fault: no program is seen while conn-cli runs"
+        during.iter().any(|object| object.starts_with("program")),
+        "the test is at fault: there is no program while conn-cli runs"
     );
     ensure!(
-        context.hook != Hook::Kretprobe || during.iter().any(|thing| thing.starts_with(KPROBES)),
-        "the test is at fault: no kprobe is seen while conn-cli runs"
+        context.hook != Hook::Kretprobe || during.iter().any(|object| object.starts_with(KPROBES)),
+        "the test is at fault: there is no kprobe while conn-cli runs"
     );
     tracer.process.signal(Signal::KILL)?;
     tracer.process.wait()?;
-    // The kernel lets go of them a little later.
+    // The kernel removes them a little later.
     poll_until(&format!("nothing is left of {during:?}"), || {
-        Ok(in_kernel()?.is_subset(&before))
+        Ok(kernel_objects()?.is_subset(&before))
     })?;
     Ok(format!("gone: {}", during.len()))
 }
 
-/// Every probe and every eBPF program that is there.
-fn in_kernel() -> Result<BTreeSet<String>> {
-    let mut things = BTreeSet::new();
+/// Every probe and every eBPF program in the kernel.
+fn kernel_objects() -> Result<BTreeSet<String>> {
+    let mut objects = BTreeSet::new();
     for list in [KPROBE_EVENTS, KPROBES] {
         let text = fs::read_to_string(list).with_context(|| format!("cannot read {list}"))?;
-        things.extend(text.lines().map(|line| format!("{list}: {line}")));
+        objects.extend(text.lines().map(|line| format!("{list}: {line}")));
     }
     let mut id = 0;
     while let Some(next) = next_program(id).context("cannot list the eBPF programs")? {
-        things.insert(format!("program {next}"));
+        objects.insert(format!("program {next}"));
         id = next;
     }
-    Ok(things)
+    Ok(objects)
 }
 
 fn next_program(id: u32) -> io::Result<Option<u32>> {

@@ -1,4 +1,4 @@
-//! The options that limit a run: how long, how many, of whom, and what is shown.
+//! Options that limit a run: its duration, its connections, its clients and its output.
 
 use std::fs;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::tracer::Tracer;
 
 const CONNECTIONS: u32 = 50;
 
-/// `--count`: the first ones are shown and summed up, and no other.
+/// `--count`: conn-cli shows and adds up the first connections, and no other.
 pub(super) fn count(context: &Context) -> Result<String> {
     const COUNT: u32 = 10;
     let server = Server::plain(context.port)?;
@@ -30,26 +30,26 @@ pub(super) fn count(context: &Context) -> Result<String> {
     load.run()?;
     let ended = tracer.wait(stdout.rest()?)?;
     server.finish()?;
-    let report = Report::of(&ended)?;
+    let report = Report::new(&ended)?;
     let figures = report.check(&load.first(COUNT))?;
     ensure!(figures.not_shown == 0, "not every line: {figures}");
     let diagnostics = CountLine::of(&ended)?;
     ensure!(
         diagnostics.connections == u64::from(COUNT),
-        "the account is not of the summary: {}",
+        "the count line does not match the summary: {}",
         ended.stderr.join(" | ")
     );
     Ok(figures.to_string())
 }
 
-/// `--count` that is not reached, while more comes than can be shown.
+/// `--count` is not reached, and more lines come than can be shown.
 pub(super) fn count_not_reached(context: &Context) -> Result<String> {
     const CONNECTIONS: u32 = 3000;
     let server = Server::plain(context.port)?;
     let mut command = context.conn_cli(context.port);
     command.args(["--json", "--count", "100000", "--buffer-size", "4096"]);
     let mut tracer = Tracer::start(&mut command)?;
-    // Nobody reads it before the end.
+    // Standard output is not read before the end.
     let stdout = tracer.take_stdout()?;
     let load = Load {
         threads: 4,
@@ -60,7 +60,7 @@ pub(super) fn count_not_reached(context: &Context) -> Result<String> {
     end_unread(tracer, stdout, &served)
 }
 
-/// `--duration` ends it without a signal.
+/// `--duration` ends the run without a signal.
 pub(super) fn duration(context: &Context) -> Result<String> {
     const SECONDS: f64 = 2.0;
     let server = Server::plain(context.port)?;
@@ -70,13 +70,13 @@ pub(super) fn duration(context: &Context) -> Result<String> {
     Load::v4(context.port, CONNECTIONS).run()?;
     ensure!(
         tracer.process.outlives(Duration::ZERO)?,
-        "the test is at fault: the time was over before the connections were made"
+        "the test is at fault: conn-cli ended before the connections were made"
     );
     let served = server.finish()?;
-    let report = Report::of(&tracer.wait(stdout.rest()?)?)?;
+    let report = Report::new(&tracer.wait(stdout.rest()?)?)?;
     let figures = report.check(&served)?;
     let seconds = report.summary["seconds"].as_f64().context("no seconds")?;
-    ensure!(seconds >= SECONDS, "it ended after {seconds} s");
+    ensure!(seconds >= SECONDS, "conn-cli ended after {seconds} s");
     Ok(format!("{figures} seconds={seconds}"))
 }
 
@@ -89,23 +89,23 @@ pub(super) fn quiet(context: &Context) -> Result<String> {
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
-    let figures = Report::of(&ended)?.check_totals(&served)?;
+    let figures = Report::new(&ended)?.check_totals(&served)?;
     ensure!(
         figures.shown == 0 && figures.not_shown == 0,
-        "lines where none was asked for: {figures}"
+        "there are lines in spite of --quiet: {figures}"
     );
-    let diagnostics = CountLine::alone(&ended)?;
+    let diagnostics = CountLine::without_warnings(&ended)?;
     ensure!(
         diagnostics.not_shown.is_none(),
-        "an account of lines: {diagnostics:?}"
+        "the count line mentions lines: {diagnostics:?}"
     );
     Ok(figures.to_string())
 }
 
-/// `--max-clients`: the connections of all further clients are added up.
+/// `--max-clients`: conn-cli adds up the connections of all further clients.
 pub(super) fn max_clients(context: &Context) -> Result<String> {
     const MAX_CLIENTS: usize = 2;
-    // One thread: on several processors at once, one client more may find room.
+    // One thread: several processors at once may admit one client more.
     let server = Server::start(Serve::threads(1, Family::V4.listen()), context.port)?;
     let limit = ["--max-clients", &MAX_CLIENTS.to_string()];
     let mut json = Tracer::start(context.conn_cli(context.port).args(limit).arg("--json"))?;
@@ -114,10 +114,10 @@ pub(super) fn max_clients(context: &Context) -> Result<String> {
     check_allocation(json.process.child.id())?;
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
-    let report = Report::of(&json.finish(Signal::INT, &json_lines)?)?;
+    let report = Report::new(&json.finish(Signal::INT, &json_lines)?)?;
     let figures = report.figures(&served)?;
     figures.check_lines()?;
-    report.check_doubts(0)?;
+    report.check_discrepancies(0)?;
     let clients = report.counts()?;
     let others = report.number("other_clients")?;
     ensure!(
@@ -125,38 +125,38 @@ pub(super) fn max_clients(context: &Context) -> Result<String> {
         "not {MAX_CLIENTS} clients and the others: {figures}; {clients:?}, others {others}"
     );
     for (address, connections) in &clients {
-        // A client is counted whole or not at all: whoever came first has its place.
+        // A client is counted completely or not at all: the first clients have the entries.
         ensure!(
             served.get(address) == Some(connections),
             "{address}: {connections}"
         );
     }
     let ended = text.finish(Signal::INT, &text_lines)?;
-    let said = text::parse(&ended)?.others();
+    let in_text = text::parse(&ended)?.others();
     ensure!(
-        said == Some(others),
-        "others {others} in JSON, {said:?} in text"
+        in_text == Some(others),
+        "others {others} in JSON, {in_text:?} in text"
     );
     Ok(format!("{figures} others={others}"))
 }
 
-/// Room for clients is made one by one where that is safe, which it is since Linux 6.1; for those
-/// who only ask, all at once.
+/// The map of clients allocates its entries on demand where that is safe, since Linux 6.1; the map
+/// of SYN-only clients is preallocated.
 fn check_allocation(pid: u32) -> Result<()> {
     const HASH: &str = "map_type:\t1";
-    const ONE_BY_ONE: &str = "map_flags:\t0x1";
-    let (mut maps, mut one_by_one) = (0, 0);
+    const NO_PREALLOC: &str = "map_flags:\t0x1";
+    let (mut maps, mut on_demand) = (0, 0);
     for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // What is not there any more is no map.
+        // A descriptor that has been closed meanwhile is not a map.
         let info = fs::read_to_string(file?.path()).unwrap_or_default();
         let has = |text| info.lines().any(|line| line == text);
         maps += u32::from(has(HASH));
-        one_by_one += u32::from(has(HASH) && has(ONE_BY_ONE));
+        on_demand += u32::from(has(HASH) && has(NO_PREALLOC));
     }
     let expected = u32::from(kernel::version()? >= (6, 1));
     ensure!(
-        (maps, one_by_one) == (2, expected),
-        "{maps} hash maps, {one_by_one} without preallocation"
+        (maps, on_demand) == (2, expected),
+        "{maps} hash maps, {on_demand} without preallocation"
     );
     Ok(())
 }

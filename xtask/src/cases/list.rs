@@ -1,4 +1,4 @@
-//! The list of cases: what is run, with which hooks, and in which guests.
+//! The list of cases, with the hooks and machines that run each.
 
 use anyhow::Result;
 
@@ -19,19 +19,19 @@ enum Body {
     Other(Run),
 }
 
-/// A case.
+/// A test case.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) hooks: &'static [Hook],
-    /// Whether it is run in a place with a hook.
+    /// Whether the case runs on a machine with a hook.
     pub(super) runs: fn(Machine, Hook) -> bool,
     body: Body,
 }
 
-/// Each way to see an accepted connection.
+/// Every hook that sees connections.
 const EACH: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint];
 
-/// These, and the one that conn-cli chooses.
+/// Every hook, and the one that conn-cli chooses.
 const WITH_AUTO: &[Hook] = &[
     Hook::Auto,
     Hook::Kretprobe,
@@ -40,10 +40,10 @@ const WITH_AUTO: &[Hook] = &[
     Hook::Tracepoint,
 ];
 
-/// Those that see who accepts it.
+/// The hooks that see the accepting process.
 const ACCEPTS: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry];
 
-/// The kernel of a guest that all cases are run in that are not of a few guests only.
+/// The kernel of a guest that runs all cases, except those that are for a few guests only.
 fn guest(machine: Machine) -> Option<Line> {
     match machine {
         Machine::Guest(line) | Machine::Preemptible(line @ Line::V6_1, Processors::Two) => {
@@ -53,7 +53,7 @@ fn guest(machine: Machine) -> Option<Line> {
     }
 }
 
-/// Debian's 5.10 does not have the BPF LSM among its active security modules.
+/// In Debian's 5.10, the BPF LSM is not an active security module.
 fn has(line: Line, hook: Hook) -> bool {
     hook != Hook::Lsm || line != Line::V5_10
 }
@@ -62,23 +62,23 @@ fn in_every_guest(machine: Machine, hook: Hook) -> bool {
     guest(machine).is_some_and(|line| has(line, hook))
 }
 
-/// In the guests, and on the machine itself with what its kernel has.
+/// In every guest, and natively with the hooks that the kernel has.
 fn everywhere(machine: Machine, hook: Hook) -> bool {
     match machine {
-        // Without tracefs and securityfs mounted there may be no more.
+        // There may be no more hooks if tracefs and securityfs are not mounted.
         Machine::Native { has_kprobes: true } => hook != Hook::Lsm,
         Machine::Native { has_kprobes: false } => hook == Hook::Tracepoint,
         _ => in_every_guest(machine, hook),
     }
 }
 
-/// In the guests with what sees the last stage, too; on the machine itself with what its kernel
+/// In every guest with the hooks that see the last stage; natively with the hooks that the kernel
 /// has.
 fn with_last_stage(machine: Machine, hook: Hook) -> bool {
     everywhere(machine, hook) && (hook.sees_accepts() || guest(machine).is_none())
 }
 
-/// With one hook: what is tested has nothing to do with how connections are seen.
+/// With one hook only: the case does not depend on how connections are seen.
 fn once(machine: Machine, hook: Hook) -> bool {
     let usual = match machine {
         Machine::Native { has_kprobes: false } => Hook::Tracepoint,
@@ -97,7 +97,7 @@ fn with_memory_lock(machine: Machine, _: Hook) -> bool {
     machine == Machine::Guest(Line::V5_10)
 }
 
-/// Where the kernel preempts its own code, with each hook, and elsewhere with the pair.
+/// With each hook where the kernel preempts its own code; elsewhere with the kretprobe and `auto`.
 fn beside_readers(machine: Machine, hook: Hook) -> bool {
     match machine {
         Machine::Preemptible(..) | Machine::Guest(Line::Newest) => true,
@@ -110,7 +110,7 @@ fn in_each_guest(machine: Machine, _: Hook) -> bool {
     matches!(machine, Machine::Guest(_) | Machine::Preemptible(..))
 }
 
-/// Kernels that can switch their preemption, and are not preemptible at first.
+/// Kernels that can switch their preemption mode and do not start as preemptible.
 fn switchable(machine: Machine, _: Hook) -> bool {
     matches!(machine, Machine::Guest(Line::V6_1 | Line::V6_12))
 }
@@ -143,7 +143,7 @@ const fn blocked(threads: u32) -> Count {
     }
 }
 
-const fn other(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
+const fn case(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
     Case {
         name,
         hooks,
@@ -152,24 +152,24 @@ const fn other(name: &'static str, hooks: &'static [Hook], run: Run) -> Case {
     }
 }
 
-const fn everywhere_other(name: &'static str, run: Run) -> Case {
+const fn everywhere_case(name: &'static str, run: Run) -> Case {
     Case {
         runs: everywhere,
-        ..other(name, EACH, run)
+        ..case(name, EACH, run)
     }
 }
 
 const fn stages(name: &'static str, run: Run) -> Case {
     Case {
         runs: with_last_stage,
-        ..other(name, EACH, run)
+        ..case(name, EACH, run)
     }
 }
 
-const fn one(name: &'static str, run: Run) -> Case {
+const fn single_hook(name: &'static str, run: Run) -> Case {
     Case {
         runs: once,
-        ..other(name, &[Hook::Kretprobe, Hook::Tracepoint], run)
+        ..case(name, &[Hook::Kretprobe, Hook::Tracepoint], run)
     }
 }
 
@@ -263,91 +263,91 @@ pub(super) const CASES: &[Case] = &[
             ..blocked(4)
         },
     ),
-    other("flood-unread", EACH, flood::unread),
-    other("flood-terminated", EACH, flood::terminated),
-    everywhere_other("reset-early", resets::ipv4),
-    everywhere_other("reset-early-dual-stack", resets::dual_stack),
-    other(
+    case("flood-unread", EACH, flood::unread),
+    case("flood-terminated", EACH, flood::terminated),
+    everywhere_case("reset-early", resets::ipv4),
+    everywhere_case("reset-early-dual-stack", resets::dual_stack),
+    case(
         "reset-early-no-btf",
         &[Hook::Kretprobe],
         resets::without_btf,
     ),
-    everywhere_other("no-btf", no_btf::no_btf),
-    everywhere_other("port-list", ports::list),
+    everywhere_case("no-btf", no_btf::no_btf),
+    everywhere_case("port-list", ports::list),
     Case {
         runs: with_last_stage,
-        ..other("filters", EACH, filters::filters)
+        ..case("filters", EACH, filters::filters)
     },
-    // The tracepoint sees no accepts, so no three stages.
-    other("stage-filters", ACCEPTS, filters::of_stages),
-    // The tracepoint knows no process.
-    other("task-filters", ACCEPTS, tasks::filters),
-    other("netns-filter", &[Hook::Tracepoint], tasks::netns),
-    other("wrong-filters", &[Hook::Kretprobe], tasks::wrong),
-    // The tracepoint knows no process.
-    other("grouping-tasks", ACCEPTS, grouping::of_tasks),
-    one("grouping", grouping::of_ends),
-    one("interval", intervals::rows),
-    one("interval-flood", intervals::flood),
-    one("new-known", newcomers::newcomers),
-    one("bad-known", newcomers::refused_files),
-    everywhere_other("max-clients", limits::max_clients),
-    other("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
-    everywhere_other("quiet", limits::quiet),
+    // The tracepoint sees no accepts, so there are no three stages.
+    case("stage-filters", ACCEPTS, filters::stage_filters),
+    // The tracepoint does not know the process.
+    case("task-filters", ACCEPTS, tasks::filters),
+    case("netns-filter", &[Hook::Tracepoint], tasks::netns),
+    case("wrong-filters", &[Hook::Kretprobe], tasks::wrong_filters),
+    // The tracepoint does not know the process.
+    case("grouping-tasks", ACCEPTS, grouping::tasks),
+    single_hook("grouping", grouping::endpoints),
+    single_hook("interval", intervals::rows),
+    single_hook("interval-flood", intervals::flood),
+    single_hook("new-known", newcomers::new_known),
+    single_hook("bad-known", newcomers::bad_known),
+    everywhere_case("max-clients", limits::max_clients),
+    case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
+    everywhere_case("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
-    other("steered", ACCEPTS, steered::steered),
-    one("count", limits::count),
-    one("count-not-reached", limits::count_not_reached),
-    one("duration", limits::duration),
-    one("hang-up", signals::hang_up),
-    one("nohup", signals::nohup),
-    one("two-terms", signals::two_terms),
-    one("second-interrupt", signals::second_interrupt),
-    everywhere_other("reader-closes", streams::reader_closes),
-    one("stderr-closed", streams::stderr_closed),
-    one("disk-full", streams::disk_full),
-    everywhere_other("text", text::text),
-    // The tracepoint knows no process.
-    other("hostile-name", ACCEPTS, hostile::name),
+    case("steered", ACCEPTS, steered::steered),
+    single_hook("count", limits::count),
+    single_hook("count-not-reached", limits::count_not_reached),
+    single_hook("duration", limits::duration),
+    single_hook("hang-up", signals::hang_up),
+    single_hook("nohup", signals::nohup),
+    single_hook("two-terms", signals::two_terms),
+    single_hook("second-interrupt", signals::second_interrupt),
+    everywhere_case("reader-closes", streams::reader_closes),
+    single_hook("stderr-closed", streams::stderr_closed),
+    single_hook("disk-full", streams::disk_full),
+    everywhere_case("text", text::text),
+    // The tracepoint does not know the process.
+    case("hostile-name", ACCEPTS, hostile::hostile_name),
     stages("funnel", funnel::funnel),
-    // The tracepoint sees nobody accept.
-    other("slow-accept", ACCEPTS, waits::slow_accept),
+    // The tracepoint sees no accepts.
+    case("slow-accept", ACCEPTS, waits::slow_accept),
     stages("trouble", trouble::trouble),
     stages("syn-flood", syn_flood::syn_flood),
-    one("nobody-accepts", nobody::nobody_accepts),
-    one("syn-repeats", syns::repeats),
+    single_hook("nobody-accepts", nobody::nobody_accepts),
+    single_hook("syn-repeats", syns::repeats),
     // Not every machine has VLANs.
-    other(
+    case(
         "syn-repeats-vlan",
         &[Hook::Kretprobe],
         syns::repeats_in_vlan,
     ),
-    one("peers", peers::peers),
-    one("forged-syns", forged::syns),
+    single_hook("peers", peers::peers),
+    single_hook("forged-syns", forged::syns),
     // Not every machine has VLANs.
-    other("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
-    other("killed", EACH, leftovers::killed),
-    everywhere_other("dropped-privileges", dropped::privileges),
-    // The number of a tracepoint is in tracefs, which is root's alone.
-    other("two-capabilities", ACCEPTS, privileges::two_capabilities),
-    other(
+    case("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
+    case("killed", EACH, leftovers::killed),
+    everywhere_case("dropped-privileges", dropped::privileges),
+    // The id of a tracepoint is in tracefs, which only root may read.
+    case("two-capabilities", ACCEPTS, privileges::two_capabilities),
+    case(
         "perf-paranoid",
         &[Hook::Kretprobe],
         privileges::perf_paranoid,
     ),
-    other("not-root", &[Hook::Auto], privileges::not_root),
-    other("bad-port", &[Hook::Auto], privileges::bad_port),
+    case("not-root", &[Hook::Auto], privileges::not_root),
+    case("bad-port", &[Hook::Auto], privileges::bad_port),
     Case {
         runs: in_each_guest,
-        ..other("chosen", &[Hook::Auto], preemption::chosen)
+        ..case("chosen", &[Hook::Auto], preemption::chosen)
     },
     Case {
         runs: switchable,
-        ..other("preemption-switched", &[Hook::Auto], preemption::switched)
+        ..case("preemption-switched", &[Hook::Auto], preemption::switched)
     },
     Case {
         runs: in_each_guest,
-        ..other(
+        ..case(
             "two-at-once",
             &[Hook::Auto, Hook::Kretprobe],
             preemption::two_at_once,
@@ -355,31 +355,31 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         runs: beside_readers,
-        ..other("map-reader-batches", WITH_AUTO, map_reader::batches)
+        ..case("map-reader-batches", WITH_AUTO, map_reader::batches)
     },
     Case {
         runs: beside_readers,
-        ..other("map-reader-paused", WITH_AUTO, map_reader::paused)
+        ..case("map-reader-paused", WITH_AUTO, map_reader::paused)
     },
     Case {
         runs: beside_readers,
-        ..other("map-reader-keys", WITH_AUTO, map_reader::keys)
+        ..case("map-reader-keys", WITH_AUTO, map_reader::keys)
     },
     Case {
         runs: without_bpf_lsm,
-        ..other("no-bpf-lsm", &[Hook::Lsm], privileges::no_bpf_lsm)
+        ..case("no-bpf-lsm", &[Hook::Lsm], privileges::no_bpf_lsm)
     },
     Case {
         runs: with_memory_lock,
-        ..other("memory-lock", &[Hook::Kretprobe], privileges::memory_lock)
+        ..case("memory-lock", &[Hook::Kretprobe], privileges::memory_lock)
     },
     Case {
         runs: locked_down,
-        ..other("lockdown", &[Hook::Kretprobe], privileges::lockdown)
+        ..case("lockdown", &[Hook::Kretprobe], privileges::lockdown)
     },
     Case {
         runs: without_kprobes,
-        ..other("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
+        ..case("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
     },
 ];
 

@@ -1,6 +1,6 @@
-//! Another program that reads BPF maps of its own while connections are accepted, as agents and
-//! `bpftool map dump` do. The kernel skips kprobe programs meanwhile (`bpf_disable_instrumentation`,
-//! `include/linux/bpf.h`).
+//! Another program that reads its own BPF maps while connections are accepted, as agents and
+//! `bpftool map dump` do. The kernel skips kprobe programs during such reads
+//! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -25,7 +25,7 @@ use super::report::Report;
 use super::server::{Counts, Server};
 use super::tracer::{Ended, Tracer};
 
-/// What the reader says once it reads.
+/// The line that the reader prints once it reads.
 const READY: &str = "reading";
 
 const ENTRIES: u32 = 20_000;
@@ -34,7 +34,7 @@ const CONNECTIONS: u32 = 300;
 
 /// How a map is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum How {
+pub(super) enum ReadMode {
     /// Many entries at once, again and again.
     Batches,
     /// The same every 20 ms.
@@ -43,7 +43,7 @@ pub(super) enum How {
     Keys,
 }
 
-impl fmt::Display for How {
+impl fmt::Display for ReadMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Batches => "batches",
@@ -53,14 +53,14 @@ impl fmt::Display for How {
     }
 }
 
-/// Reads a map of its own until its standard input ends, then says how many times it read all of it.
+/// Reads its own map until its standard input ends, then prints how many times it read all of it
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
     #[arg(long)]
-    how: How,
+    how: ReadMode,
 }
 
-/// The reader's own main.
+/// The main function of the reader process.
 pub(crate) fn run(args: &Args) -> Result<()> {
     // Before Linux 5.11 a map counts as locked memory.
     let unlimited = Rlimit {
@@ -68,25 +68,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         maximum: None,
     };
     setrlimit(Resource::Memlock, unlimited)?;
-    let map = Map::filled().context("cannot make a map")?;
+    let map = Map::filled().context("cannot create a map")?;
     let stop = Arc::new(AtomicBool::new(false));
-    let ends = Arc::clone(&stop);
+    let stop_at_eof = Arc::clone(&stop);
     thread::spawn(move || {
-        // Whatever it reads, it is the end.
+        // End of input or an error: both end the reader.
         let _ = io::stdin().read_to_end(&mut Vec::new());
-        ends.store(true, Ordering::Relaxed);
+        stop_at_eof.store(true, Ordering::Relaxed);
     });
     let mut stdout = io::stdout();
     writeln!(stdout, "{READY}")?;
     let mut times = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         match args.how {
-            How::Batches => map.read_batches()?,
-            How::Paused => {
+            ReadMode::Batches => map.read_batches()?,
+            ReadMode::Paused => {
                 map.read_batches()?;
                 thread::sleep(PAUSE);
             }
-            How::Keys => map.read_keys(&stop)?,
+            ReadMode::Keys => map.read_keys(&stop)?,
         }
         times += 1;
     }
@@ -101,7 +101,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn start(how: How) -> Result<Self> {
+    fn start(how: ReadMode) -> Result<Self> {
         let mut command = Command::new("/proc/self/exe");
         command
             .args(["read-map", "--how", &how.to_string()])
@@ -115,28 +115,30 @@ impl Reader {
         Ok(Self { process, stdout })
     }
 
-    /// Ends it, and returns how many times it has read its map.
+    /// Ends the reader and returns how many times it has read its map.
     fn finish(mut self) -> Result<u64> {
         drop(self.process.child.stdin.take());
         let times = self.stdout.rest()?.join("");
         self.process.wait()?;
-        times.parse().with_context(|| format!("it said {times:?}"))
+        times
+            .parse()
+            .with_context(|| format!("the reader printed {times:?}"))
     }
 }
 
 pub(super) fn batches(context: &Context) -> Result<String> {
-    beside(context, How::Batches)
+    run_beside_reader(context, ReadMode::Batches)
 }
 
 pub(super) fn paused(context: &Context) -> Result<String> {
-    beside(context, How::Paused)
+    run_beside_reader(context, ReadMode::Paused)
 }
 
 pub(super) fn keys(context: &Context) -> Result<String> {
-    beside(context, How::Keys)
+    run_beside_reader(context, ReadMode::Keys)
 }
 
-fn beside(context: &Context, how: How) -> Result<String> {
+fn run_beside_reader(context: &Context, how: ReadMode) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]))?;
     let stdout = tracer.stdout()?;
@@ -146,17 +148,19 @@ fn beside(context: &Context, how: How) -> Result<String> {
     let ended = tracer.finish(Signal::INT, &stdout)?;
     let served = server.finish()?;
     ensure!(times > 0, "the test is at fault: the reader read nothing");
-    let told = check(context, &ended, &served)?;
-    let is_sure = how == How::Batches && preemption::misses_surely(context)?;
+    let comparison = check(context, &ended, &served)?;
+    let must_miss = how == ReadMode::Batches && preemption::always_misses(context)?;
     ensure!(
-        told.connections < told.server || !is_sure,
-        "the test is at fault: the reader did not disturb, {told}"
+        comparison.connections < comparison.server || !must_miss,
+        "the test is at fault: the reader did not disturb conn-cli: {comparison}"
     );
-    Ok(format!("{told}, the map read {times} times"))
+    Ok(format!(
+        "{comparison}, the reader read its map {times} times"
+    ))
 }
 
-/// What conn-cli told of a run beside others that read maps.
-pub(super) struct Told {
+/// What conn-cli reported of a run beside a map reader, and the server's count.
+pub(super) struct Comparison {
     pub(super) server: u64,
     pub(super) connections: u64,
     missed_runs: Value,
@@ -164,7 +168,7 @@ pub(super) struct Told {
     probe: String,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -174,67 +178,73 @@ impl fmt::Display for Told {
     }
 }
 
-/// A hook that calls itself exact must have counted every connection, and another must have said
-/// that it may miss some, and if the kernel tells, how many at most.
-pub(super) fn check(context: &Context, ended: &Ended, served: &Counts) -> Result<Told> {
-    let report = Report::of(ended)?;
+/// A hook that reports itself as exact must have counted every connection. Any other must have
+/// reported that it may miss some and, if the kernel counts them, how many at most.
+pub(super) fn check(context: &Context, ended: &Ended, served: &Counts) -> Result<Comparison> {
+    let report = Report::new(ended)?;
     let summary = &report.summary;
-    let told = Told {
+    let comparison = Comparison {
         server: served.values().sum(),
         connections: report.number("connections")?,
         missed_runs: summary["missed_runs"].clone(),
         exact: summary["exact"]
             .as_bool()
-            .context("not said whether exact")?,
+            .context("the summary does not say whether it is exact")?,
         probe: summary["probe"].as_str().context("no probe")?.to_owned(),
     };
-    let said = ended.stderr.join(" | ");
+    let stderr = ended.stderr.join(" | ");
     ensure!(
-        context.hook != Hook::Auto || told.exact,
-        "auto chose an inexact hook: {told}; {said}"
+        context.hook != Hook::Auto || comparison.exact,
+        "auto chose an inexact hook: {comparison}; {stderr}"
     );
     ensure!(
         summary["exact_reason"]
             .as_str()
             .is_some_and(|reason| !reason.is_empty()),
-        "no reason: {summary}"
+        "no reason for exactness: {summary}"
     );
-    if told.exact {
+    if comparison.exact {
         ensure!(
             ended.status.success(),
-            "ended with {}: {said}",
+            "ended with {}: {stderr}",
             ended.status
         );
         report.check_totals(served)?;
-        return Ok(told);
+        return Ok(comparison);
     }
     ensure!(
         ended.stderr[0].contains("; not exact: "),
-        "not announced: {said}"
+        "the announcement does not say that the hook is not exact: {stderr}"
     );
-    match told.missed_runs.as_u64() {
+    match comparison.missed_runs.as_u64() {
         None => ensure!(
-            said.contains("does not count how often") && said.contains("may be missing"),
-            "not said that it is not told: {said}"
+            stderr.contains("does not count how often") && stderr.contains("may be missing"),
+            "no warning that the kernel does not count missed runs: {stderr}"
         ),
-        Some(0) => ensure!(told.connections == told.server, "unseen: {told}; {said}"),
+        Some(0) => ensure!(
+            comparison.connections == comparison.server,
+            "connections are missing without a missed run: {comparison}; {stderr}"
+        ),
         Some(missed) => {
-            let at_least = format!("the count is at least {}:", told.connections);
+            let at_least = format!("the count is at least {}:", comparison.connections);
             ensure!(
                 ended.status.code() == Some(1)
                     && summary["at_least"] == true
-                    && said.contains(&at_least)
-                    && told.connections + missed >= told.server,
-                "missed, and not said: {told}; {}: {said}",
+                    && stderr.contains(&at_least)
+                    && comparison.connections + missed >= comparison.server,
+                "the missed runs are not reported correctly: {comparison}; {}: {stderr}",
                 ended.status
             );
         }
     }
-    ensure!(told.connections <= told.server, "too many: {told}");
-    Ok(told)
+    ensure!(
+        comparison.connections <= comparison.server,
+        "conn-cli counted too many connections: {comparison}"
+    );
+    Ok(comparison)
 }
 
-/// A hash map of [`ENTRIES`], by bpf(2) (`include/uapi/linux/bpf.h`).
+/// A hash map with [`ENTRIES`] entries, used through bpf(2) (`include/uapi/linux/bpf.h`).
 struct Map(OwnedFd);
 
 const MAP_CREATE: libc::c_int = 0;
@@ -244,17 +254,17 @@ const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const TYPE_HASH: u32 = 1;
 
-/// The part of `union bpf_attr` for commands of one entry.
+/// The part of `union bpf_attr` for commands on one entry.
 #[repr(C)]
 struct Entry {
     map: u64,
     key: u64,
-    /// Of [`MAP_GET_NEXT_KEY`] the next key.
+    /// The value, or for [`MAP_GET_NEXT_KEY`] the next key.
     value: u64,
     flags: u64,
 }
 
-/// The part for commands of many.
+/// The part of `union bpf_attr` for commands on many entries.
 #[repr(C)]
 struct Batch {
     in_batch: u64,
@@ -273,7 +283,7 @@ impl Map {
         let mut create = [TYPE_HASH, key_size, value_size, ENTRIES, 0];
         // SAFETY: the attributes have no pointers.
         let fd = unsafe { bpf(MAP_CREATE, &mut create) }?;
-        // SAFETY: the kernel has just given it to this process.
+        // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
         let map = Self(unsafe { OwnedFd::from_raw_fd(fd) });
         for key in 0..ENTRIES {
             map.entry(MAP_UPDATE, Some(&key), &mut u64::from(key))?;
@@ -288,11 +298,11 @@ impl Map {
             value: std::ptr::from_mut(value) as u64,
             flags: 0,
         };
-        // SAFETY: both pointers are to values of the map's sizes, which live until it returns.
+        // SAFETY: both pointers are to values of the map's sizes, which outlive the call.
         unsafe { bpf(command, &mut entry) }.map(|_| ())
     }
 
-    /// Reads all entries in as few calls as it takes.
+    /// Reads all entries in as few calls as possible.
     fn read_batches(&self) -> io::Result<()> {
         let (mut keys, mut values) = (vec![0_u32; ENTRIES as usize], vec![0_u64; ENTRIES as usize]);
         let mut position = 0_u64;
@@ -309,7 +319,7 @@ impl Map {
                 element_flags: 0,
                 flags: 0,
             };
-            // SAFETY: keys and values have room for `count`, and all live until it returns.
+            // SAFETY: `keys` and `values` have room for `count`, and all buffers outlive the call.
             match unsafe { bpf(MAP_LOOKUP_BATCH, &mut batch) } {
                 Ok(_) => is_first = false,
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
@@ -318,7 +328,7 @@ impl Map {
         }
     }
 
-    /// Reads entry by entry, until all are read or it is told to stop.
+    /// Reads entry by entry, until all are read or `stop` is set.
     fn read_keys(&self, stop: &AtomicBool) -> io::Result<()> {
         let mut key = None;
         while !stop.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
-//! No memory for the clients that come: the total is exact all the same, and it is said of how many
-//! connections the client is not told.
+//! No memory for new clients: the total stays exact, and conn-cli reports for how many connections
+//! it did not record the client.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process;
@@ -16,28 +16,28 @@ use super::report::Report;
 use super::server::{Serve, Server};
 use super::tracer::Tracer;
 
-/// More than find room in what a cgroup is charged for in advance: 64 pages for each processor
+/// More than fit into what a cgroup is charged for in advance: 64 pages for each processor
 /// (`mm/memcontrol.c`, `MEMCG_CHARGE_BATCH`), of 32 entries each.
 const CLIENTS: u16 = 6000;
 
-/// Each client connects once. Before Linux 6.1 there is room for all from the beginning.
+/// Each client connects once. Before Linux 6.1, all entries are preallocated.
 pub(super) fn out_of_memory(context: &Context) -> Result<String> {
     let server = Server::start(Serve::threads(4, Family::V4.listen()), context.port)?;
-    Cgroup::account_for_memory()?;
+    Cgroup::enable_memory_accounting()?;
     let cgroup = Cgroup::new("conn-cli-memory")?;
-    // It is the cgroup in which a map was made that is charged for it, wherever its process goes.
-    cgroup.take(process::id())?;
+    // The kernel charges a map to the cgroup that it was created in, even if its process moves.
+    cgroup.add(process::id())?;
     let tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]));
-    Cgroup::leave(process::id())?;
+    Cgroup::move_to_root(process::id())?;
     let mut tracer = tracer?;
     let stdout = tracer.stdout()?;
-    tracer.wait_for("Listening: ")?;
+    tracer.wait_for("listening: ")?;
 
-    // Or it would be killed for its own memory.
-    Cgroup::leave(tracer.process.child.id())?;
+    // Otherwise conn-cli would be killed for its own memory.
+    Cgroup::move_to_root(tracer.process.child.id())?;
     cgroup.limit_memory(Some(cgroup.memory()?))?;
     let load = Load {
-        from: (0..CLIENTS).map(client).collect(),
+        from: (0..CLIENTS).map(client_address).collect(),
         threads: 4,
         ..Load::v4(context.port, CLIENTS.into())
     };
@@ -45,21 +45,21 @@ pub(super) fn out_of_memory(context: &Context) -> Result<String> {
     cgroup.limit_memory(None)?;
 
     let served = server.finish()?;
-    let report = Report::of(&tracer.finish(Signal::INT, &stdout)?)?;
+    let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
     let figures = report.figures(&served)?;
-    report.check_doubts(0)?;
+    report.check_discrepancies(0)?;
     let (others, out_of_memory) = (
         report.number("other_clients")?,
         report.number("out_of_memory")?,
     );
     ensure!(
         figures.connections == figures.server && others == out_of_memory,
-        "{figures}, {others} others, {out_of_memory} for want of memory"
+        "{figures}, {others} others, {out_of_memory} out of memory"
     );
     let is_expected = kernel::version()? >= (6, 1);
     ensure!(
         (out_of_memory > 0) == is_expected,
-        "{out_of_memory} connections for want of memory"
+        "{out_of_memory} connections out of memory"
     );
     for (address, connections) in &report.counts()? {
         ensure!(
@@ -70,7 +70,7 @@ pub(super) fn out_of_memory(context: &Context) -> Result<String> {
     Ok(format!("{figures} out_of_memory={out_of_memory}"))
 }
 
-fn client(number: u16) -> IpAddr {
+fn client_address(number: u16) -> IpAddr {
     let [high, low] = number.to_be_bytes();
     Ipv4Addr::new(127, 9, high, low).into()
 }

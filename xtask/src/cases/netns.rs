@@ -11,7 +11,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 /// Brings `lo` up in this thread's network namespace.
 pub(crate) fn bring_loopback_up() -> Result<()> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    // SAFETY: a zeroed `ifreq` is a valid one, of an interface without a name.
+    // SAFETY: a zeroed `ifreq` is valid: an interface without a name.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;
@@ -25,28 +25,28 @@ pub(crate) fn bring_loopback_up() -> Result<()> {
     Ok(())
 }
 
-/// Moves this thread, and those that it starts, into a network namespace of their own.
+/// Moves this thread, and the threads that it starts, into a new network namespace.
 pub(super) fn enter_new() -> Result<()> {
-    // SAFETY: a network namespace of its own changes nothing that memory safety rests on.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("cannot make a network namespace")?;
+    // SAFETY: a separate network namespace changes nothing that memory safety depends on.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("cannot create a network namespace")?;
     bring_loopback_up()
 }
 
 /// Moves this thread into the network namespace of a process.
-pub(super) fn enter_that_of(pid: u32) -> Result<()> {
+pub(super) fn join(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/ns/net");
     let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .with_context(|| format!("cannot enter {path}"))
 }
 
-/// A network namespace that is there as long as the value, or something in it.
+/// A network namespace that exists as long as this value, or something in it.
 pub(super) struct Namespace(File);
 
 impl Namespace {
-    /// Makes one whose `lo` is up.
+    /// Creates a namespace and brings its `lo` up.
     pub(super) fn new() -> Result<Self> {
-        in_a_thread(|| {
+        in_thread(|| {
             enter_new()?;
             let own = "/proc/thread-self/ns/net";
             let file = File::open(own).with_context(|| format!("cannot open {own}"))?;
@@ -54,14 +54,14 @@ impl Namespace {
         })
     }
 
-    /// Where others find it.
+    /// The path by which others can open it.
     pub(super) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
-    /// Runs something, and the processes that it starts, in the namespace.
+    /// Runs `work`, and the processes that it starts, in the namespace.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        in_a_thread(|| {
+        in_thread(|| {
             move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
                 .context("cannot enter a network namespace")?;
             work()
@@ -69,8 +69,8 @@ impl Namespace {
     }
 }
 
-/// Runs something in a thread of its own, which may go to another network namespace.
-fn in_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Runs `work` in a separate thread, which may move to another network namespace.
+fn in_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, work)?;
         thread.join().map_err(|_| anyhow!("a thread panicked"))?

@@ -1,4 +1,4 @@
-//! `--new` and `--known`: a line for each address that is new, and totals of all.
+//! `--new` and `--known`: a line for each new address, and totals of all.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -20,18 +20,18 @@ use super::tracer::{Ended, Tracer};
 
 const CONNECTIONS: u32 = 52;
 
-/// Who connects before, so that conn-cli's own summary has them.
-const BEFORE: [&str; 3] = ["127.0.0.2", "127.0.0.9", "::1"];
+/// The clients of an earlier run, whose summary is used as a file of known clients.
+const EARLIER_CLIENTS: [&str; 3] = ["127.0.0.2", "127.0.0.9", "::1"];
 
-/// What is added to that by hand, and whom both together leave over.
-const BY_HAND: &str = "# known\n127.0.0.5\n127.0.0.6/31 # both of them\n";
-const NEW: [&str; 4] = ["127.0.0.1", "127.0.0.3", "127.0.0.4", "127.0.0.8"];
+/// Lines added to that file, and the clients that are not in it.
+const ADDED_LINES: &str = "# known\n127.0.0.5\n127.0.0.6/31 # both of them\n";
+const NEW_CLIENTS: [&str; 4] = ["127.0.0.1", "127.0.0.3", "127.0.0.4", "127.0.0.8"];
 
-/// A file that goes with the value.
+/// A file that is removed on drop.
 struct File(PathBuf);
 
 impl File {
-    fn with(name: &str, content: &str) -> Result<Self> {
+    fn create(name: &str, content: &str) -> Result<Self> {
         let name = format!("conn-cli-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, content)
@@ -46,9 +46,12 @@ impl Drop for File {
     }
 }
 
-pub(super) fn newcomers(context: &Context) -> Result<String> {
-    let known = File::with("known", &format!("{}{BY_HAND}", summary_before(context)?))?;
-    let known = format!("--known {}", known.0.display());
+pub(super) fn new_known(context: &Context) -> Result<String> {
+    let known_file = File::create(
+        "known",
+        &format!("{}{ADDED_LINES}", earlier_summary(context)?),
+    )?;
+    let known = format!("--known {}", known_file.0.display());
     let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
     let options = [
         "--new --json".into(),
@@ -62,28 +65,31 @@ pub(super) fn newcomers(context: &Context) -> Result<String> {
     };
     let made = load.run()?;
     let served = server.finish()?;
-    ensure!(served == made, "the test is at fault");
+    ensure!(
+        served == made,
+        "the test is at fault: made {made:?}, served {served:?}"
+    );
     let all: BTreeSet<IpAddr> = served.keys().copied().collect();
-    let new = addresses(&NEW)?;
+    let new = addresses(&NEW_CLIENTS)?;
     several.finish(|options, ended| match options {
         "--new --json" => check_json(ended, &served, &all),
         _ if options.ends_with("--json") => check_json(ended, &served, &new),
         _ => {
-            once(&text::parse(ended)?.by_address()?, &new)?;
-            check_account(ended, &served)
+            check_one_line_each(&text::parse(ended)?.by_address()?, &new)?;
+            check_count_line(ended, &served)
         }
     })?;
     let total: u64 = served.values().sum();
     Ok(format!("server={total} of {} new={}", all.len(), new.len()))
 }
 
-/// What conn-cli writes of a run in which some of the clients connect.
-fn summary_before(context: &Context) -> Result<String> {
+/// The output of an earlier run in which some of the clients connect.
+fn earlier_summary(context: &Context) -> Result<String> {
     let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--quiet"))?;
     let stdout = tracer.stdout()?;
     let load = Load {
-        from: addresses(&BEFORE)?.into_iter().collect(),
+        from: addresses(&EARLIER_CLIENTS)?.into_iter().collect(),
         ..Load::v4(context.port, 7)
     };
     load.run()?;
@@ -101,7 +107,7 @@ fn addresses(texts: &[&str]) -> Result<BTreeSet<IpAddr>> {
 }
 
 fn check_json(ended: &Ended, served: &Counts, new: &BTreeSet<IpAddr>) -> Result<()> {
-    let report = Report::of(ended)?;
+    let report = Report::new(ended)?;
     let figures = report.check_totals(served)?;
     ensure!(figures.not_shown == 0, "lines not shown: {figures}");
     ensure!(
@@ -110,12 +116,12 @@ fn check_json(ended: &Ended, served: &Counts, new: &BTreeSet<IpAddr>) -> Result<
         new.len(),
         report.summary
     );
-    once(&report.live_counts()?, new)?;
-    check_account(ended, served)
+    check_one_line_each(&report.live_counts()?, new)?;
+    check_count_line(ended, served)
 }
 
-/// Each has one line, and nobody else has.
-fn once(lines: &Counts, new: &BTreeSet<IpAddr>) -> Result<()> {
+/// Each new address must have one line, and no other address any.
+fn check_one_line_each(lines: &Counts, new: &BTreeSet<IpAddr>) -> Result<()> {
     let expected: Counts = new.iter().map(|address| (*address, 1)).collect();
     ensure!(
         *lines == expected,
@@ -124,13 +130,13 @@ fn once(lines: &Counts, new: &BTreeSet<IpAddr>) -> Result<()> {
     Ok(())
 }
 
-fn check_account(ended: &Ended, served: &Counts) -> Result<()> {
+fn check_count_line(ended: &Ended, served: &Counts) -> Result<()> {
     let expected = CountLine {
         connections: served.values().sum(),
         addresses: served.len() as u64,
         not_shown: Some(0),
     };
-    let diagnostics = CountLine::alone(ended)?;
+    let diagnostics = CountLine::without_warnings(ended)?;
     ensure!(
         diagnostics == expected,
         "{diagnostics:?} instead of {expected:?}"
@@ -138,17 +144,21 @@ fn check_account(ended: &Ended, served: &Counts) -> Result<()> {
     Ok(())
 }
 
-/// A file that cannot be used: conn-cli says so and nothing else, not that it traces.
-pub(super) fn refused_files(context: &Context) -> Result<String> {
-    let bad = File::with("bad-known", "127.0.0.1\n10.0.0.0/33\n")?;
+/// conn-cli must refuse a file that it cannot use, and not begin to trace.
+pub(super) fn bad_known(context: &Context) -> Result<String> {
+    let bad = File::create("bad-known", "127.0.0.1\n10.0.0.0/33\n")?;
     let name = bad.0.to_str().context("not UTF-8")?.to_owned();
-    let with = |file: &str| {
+    let with_file = |file: &str| {
         let mut command = context.conn_cli(context.port);
         command.args(["--known", file]);
         command
     };
-    let said = refused(&mut with(&name), 1, &["line 2", &name, "10.0.0.0/33"])?;
+    let stderr = refused(&mut with_file(&name), 1, &["line 2", &name, "10.0.0.0/33"])?;
     let missing = "/nonexistent/conn-cli-known";
-    refused(&mut with(missing), 1, &[missing, "there is no such file"])?;
-    Ok(said)
+    refused(
+        &mut with_file(missing),
+        1,
+        &[missing, "there is no such file"],
+    )?;
+    Ok(stderr)
 }

@@ -1,4 +1,4 @@
-//! A kernel that does not publish its types.
+//! A kernel without BTF.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -7,7 +7,7 @@ use super::hidden;
 use super::plan::{Context, Hook};
 use super::privileges::refused;
 
-/// The kretprobe and the tracepoint do without; the others say what they lack.
+/// The kretprobe and the tracepoint work without BTF; the other hooks report that it is missing.
 pub(super) fn no_btf(context: &Context) -> Result<String> {
     let context = Context {
         hidden: Some(hidden::BTF),
@@ -17,10 +17,10 @@ pub(super) fn no_btf(context: &Context) -> Result<String> {
         return refused(&mut context.conn_cli(context.port), 1, &["btf"]);
     }
     let (figures, ended) = Count::PLAIN.trace(&context)?;
-    let tracing = ended.stderr.first().context("conn-cli said nothing")?;
+    let tracing = ended.stderr.first().context("conn-cli printed nothing")?;
     ensure!(
         context.hook != Hook::Kretprobe || tracing.contains("without BTF"),
-        "not a word of BTF: {tracing}"
+        "the announcement does not mention BTF: {tracing}"
     );
     Ok(figures.to_string())
 }

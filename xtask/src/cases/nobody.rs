@@ -1,4 +1,4 @@
-//! Nobody listens, or nobody accepts: conn-cli says so while it runs.
+//! No listener, or no accepts: conn-cli reports both while it runs.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -13,42 +13,41 @@ use super::tracer::Tracer;
 const CLIENTS: u32 = 3;
 const THREADS: u32 = 64;
 
-/// A server that has not begun to accept, and what is said of other servers at the beginning.
+/// A server that does not accept yet, and the first messages about no server and a busy one.
 pub(super) fn nobody_accepts(context: &Context) -> Result<String> {
-    let nobody =
-        said_at_the_beginning(context, &format!("Nobody listens on port {}", context.port))?;
+    let no_listener = initial_message(context, &format!("no listener on port {}", context.port))?;
     let busy = Server::start(Serve::threads(THREADS, Family::V4.listen()), context.port)?;
-    let listening = said_at_the_beginning(context, "Listening: ")?;
+    let listening = initial_message(context, "listening: ")?;
     let expected = [
         format!("127.0.0.1:{} ", context.port),
         format!("(pid {})", busy.pid()),
-        format!(", {THREADS} threads waiting in accept, queue 0 of "),
+        format!(", {THREADS} threads waiting in accept, accept queue 0/"),
     ];
     ensure!(
         expected.iter().all(|part| listening.contains(part)),
-        "not {expected:?}: {listening}"
+        "no {expected:?} in: {listening}"
     );
     busy.finish()?;
-    let waiting = some_wait(context)?;
-    Ok(format!("{nobody} | {listening} | {waiting}"))
+    let waiting = clients_wait(context)?;
+    Ok(format!("{no_listener} | {listening} | {waiting}"))
 }
 
-/// The line that contains this, of a conn-cli that sees no connection.
-fn said_at_the_beginning(context: &Context, text: &str) -> Result<String> {
+/// Runs conn-cli without connections and returns its line that contains `text`.
+fn initial_message(context: &Context, text: &str) -> Result<String> {
     let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
     let line = tracer.wait_for(text)?;
-    let report = Report::of(&tracer.finish(Signal::INT, &stdout)?)?;
+    let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
     ensure!(
         report.number("connections")? == 0,
-        "connections of nobody: {}",
+        "there are connections without clients: {}",
         report.summary
     );
     Ok(line)
 }
 
-/// Some clients connect and are not accepted; once they are, they are counted.
-fn some_wait(context: &Context) -> Result<String> {
+/// Clients connect and are not accepted; once they are, they are counted.
+fn clients_wait(context: &Context) -> Result<String> {
     let serve = Serve {
         hold: true,
         ..Serve::threads(1, Family::V4.listen())
@@ -60,12 +59,12 @@ fn some_wait(context: &Context) -> Result<String> {
     let waiting = (0..CLIENTS)
         .map(|ticket| load.open(ticket))
         .collect::<Result<Vec<_>>>()?;
-    let line = tracer.wait_for("connections wait to be accepted")?;
+    let line = tracer.wait_for("some wait to be accepted")?;
     ensure!(
         line.contains(&format!("(pid {})", server.pid()))
             && line.contains("no thread waiting in accept")
-            && line.contains(&format!("queue {CLIENTS} of ")),
-        "not the server, or not its queue: {line}"
+            && line.contains(&format!("accept queue {CLIENTS}/")),
+        "wrong server or queue: {line}"
     );
     server.release()?;
     for connection in waiting {
@@ -73,6 +72,6 @@ fn some_wait(context: &Context) -> Result<String> {
     }
     let served = server.finish()?;
     ensure!(served == load.first(CLIENTS), "the test is at fault");
-    Report::of(&tracer.finish(Signal::INT, &stdout)?)?.check(&served)?;
+    Report::new(&tracer.finish(Signal::INT, &stdout)?)?.check(&served)?;
     Ok(line)
 }

@@ -1,11 +1,11 @@
-//! How a case ended, as one line, and the account of all that were to run.
+//! The outcome of a case, as one line, and the results of all planned runs.
 
 use std::fmt;
 
-/// What the line of an outcome begins with.
+/// The first word of an outcome line.
 const TAG: &str = "outcome";
 
-/// Names a run of a case: the case and the hook that it is run with.
+/// Identifies a run: the case and the hook that it is run with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Id {
     pub(crate) case: String,
@@ -34,13 +34,13 @@ impl fmt::Display for Outcome {
 }
 
 impl Outcome {
-    /// The line that tells the host of it.
+    /// The line that reports the outcome to the host.
     pub(crate) fn line(&self) -> String {
         // A message of several lines is still one outcome.
         format!("{TAG} {self}").replace('\n', " | ")
     }
 
-    /// Reads a line; `None` if it tells of no outcome.
+    /// Parses a line; `None` if it is not an outcome.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut words = line.splitn(5, ' ');
         if words.next()? != TAG {
@@ -60,7 +60,7 @@ impl Outcome {
     }
 }
 
-/// Holds the outcomes against the list of what was to run.
+/// The planned runs and the outcomes so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Results {
     expected: Vec<Id>,
@@ -90,13 +90,13 @@ impl Results {
         self.outcomes.len() - self.passed()
     }
 
-    /// What was to run and told of no outcome: never a pass.
+    /// Planned runs without an outcome, which count as not passed.
     pub(crate) fn did_not_run(&self) -> Vec<&Id> {
         let ran = |id: &Id| self.outcomes.iter().any(|outcome| outcome.id == *id);
         self.expected.iter().filter(|id| !ran(id)).collect()
     }
 
-    /// Whether each of a list that is not empty ran and passed.
+    /// Whether there are planned runs and each of them ran and passed.
     pub(crate) fn all_passed(&self) -> bool {
         !self.expected.is_empty() && self.failed() == 0 && self.did_not_run().is_empty()
     }
@@ -134,15 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_survives_its_line() {
+    fn outcome_round_trips() {
         for passed in [true, false] {
-            let told = outcome("blocked-64", passed);
-            assert_eq!(Outcome::parse(&told.line()), Some(told));
+            let original = outcome("blocked-64", passed);
+            assert_eq!(Outcome::parse(&original.line()), Some(original));
         }
     }
 
     #[test]
-    fn other_lines_are_no_outcome() {
+    fn other_lines_are_not_outcomes() {
         assert_eq!(Outcome::parse("guest: started"), None);
         assert_eq!(Outcome::parse("outcome kretprobe"), None);
         assert_eq!(Outcome::parse("outcome kretprobe ipv4 perhaps"), None);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_no_pass() {
+    fn empty_list_does_not_pass() {
         assert!(!Results::new(Vec::new()).all_passed());
     }
 }

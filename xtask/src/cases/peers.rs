@@ -1,5 +1,5 @@
-//! Programs that tell by other means what conn-cli is to tell, and a case that holds
-//! them against what is known without them: if it fails, the bench is at fault.
+//! Other programs that measure what conn-cli must report, and a case that checks them against known
+//! figures: if it fails, the test is at fault.
 
 pub(super) mod counters;
 pub(super) mod handshakes;
@@ -22,15 +22,15 @@ use tcpdump::Tcpdump;
 
 const CONNECTIONS: u32 = 200;
 
-/// Where one of the programs is.
+/// The path of one of the programs.
 fn program(name: &str) -> Result<PathBuf> {
-    command::find(name).with_context(|| format!("{name} is missing here"))
+    command::find(name).with_context(|| format!("{name} is not installed"))
 }
 
-/// Each SYN has a line of tcpdump's, and a server in trouble is seen by ss and nstat.
+/// tcpdump must show each SYN, and ss and nstat an overloaded server.
 pub(super) fn peers(context: &Context) -> Result<String> {
     let syns = syns_are_shown(context)?;
-    let (listener, counted) = trouble_is_shown(context)?;
+    let (listener, counted) = overload_is_shown(context)?;
     Ok(format!(
         "syns={syns} waiting={} backlog={} drops={} overflows={} listen_drops={}",
         listener.waiting,
@@ -60,14 +60,14 @@ fn syns_are_shown(context: &Context) -> Result<usize> {
     Ok(shown.len())
 }
 
-/// Fills the queue of a server that accepts nothing yet, so that the next client's SYN is
-/// dropped, and sent again once there is room.
-fn trouble_is_shown(context: &Context) -> Result<(Listener, Counters)> {
+/// Fills the queue of a server that does not accept yet, so that the next client's SYN is dropped,
+/// and sent again once there is room.
+fn overload_is_shown(context: &Context) -> Result<(Listener, Counters)> {
     const DELAY: u32 = 10;
     let names = [LISTEN_OVERFLOWS, LISTEN_DROPS];
     let serve = Serve {
         hold: true,
-        ..Serve::slowly(DELAY, Family::V4.listen())
+        ..Serve::slow(DELAY, Family::V4.listen())
     };
     let room = u32::from(serve.backlog) + 1;
     let mut server = Server::start(serve, context.port)?;
@@ -81,16 +81,16 @@ fn trouble_is_shown(context: &Context) -> Result<(Listener, Counters)> {
         full.waiting == u64::from(room)
             && full.backlog == u64::from(serve.backlog)
             && full.drops == 0,
-        "not a full queue without a drop: {full:?}"
+        "the queue is not full, or SYNs were dropped: {full:?}"
     );
-    let too_many = clients.start()?;
+    let extra_client = clients.start()?;
     let dropped_any = || Ok(sockets::only_one(context.port)?.drops > 0);
     poll_until("the server dropped a SYN", dropped_any)?;
     server.release()?;
     for connection in waiting {
         connection.wait_until_served()?;
     }
-    too_many.finish()?;
+    extra_client.finish()?;
     let counted = Counters::read(&names)?.since(&before)?;
     let after = sockets::only_one(context.port)?;
     let served: u64 = server.finish()?.values().sum();
@@ -98,7 +98,7 @@ fn trouble_is_shown(context: &Context) -> Result<(Listener, Counters)> {
         served == u64::from(room) + 1,
         "the server served {served} clients"
     );
-    // Nothing else listens in a guest; elsewhere others may be in trouble as well.
+    // In a guest, nothing else listens; natively, other listeners may drop packets as well.
     ensure!(
         counted.get(LISTEN_OVERFLOWS)? >= after.drops && counted.get(LISTEN_DROPS)? >= after.drops,
         "the listener's drops {} are not in {counted:?}",

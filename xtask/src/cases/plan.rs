@@ -1,4 +1,4 @@
-//! What a case is run with and where, and what follows from the list of cases.
+//! The hooks and machines of the cases, and the runs that follow from the list.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::list::CASES;
 use super::outcome::Id;
 use crate::vm::{Line, Processors};
 
-/// What conn-cli is told to attach to.
+/// The hook that conn-cli attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     Auto,
@@ -31,7 +31,7 @@ impl Hook {
         Self::Tracepoint,
     ];
 
-    /// Whether it sees that the server accepts, and not only that a handshake is complete.
+    /// Whether it sees accepts, and not only completed handshakes.
     pub(super) fn sees_accepts(self) -> bool {
         self != Self::Tracepoint
     }
@@ -49,27 +49,27 @@ impl fmt::Display for Hook {
     }
 }
 
-/// What a case is run with.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub(super) conn_cli: PathBuf,
     pub(super) hook: Hook,
     /// The server's port; the next one is free too.
     pub(super) port: u16,
-    /// Run conn-cli as an ordinary user, with these options.
+    /// Run conn-cli as an ordinary user, with these options of `as-user`.
     pub(super) as_user: Option<&'static [&'static str]>,
-    /// A directory of the kernel that conn-cli does not see.
+    /// A directory of the kernel that is hidden from conn-cli.
     pub(super) hidden: Option<&'static str>,
 }
 
 impl Context {
-    /// conn-cli that watches `port` with this bench's hook.
+    /// A conn-cli that watches `port` with this hook.
     pub(super) fn conn_cli(&self, port: u16) -> Command {
         self.with(port, &["--probe", &self.hook.to_string()])
     }
 
-    /// conn-cli that watches `port` for SYNs only, which no hook has to do with.
-    pub(super) fn conn_cli_of_syns(&self, port: u16) -> Command {
+    /// A conn-cli that watches `port` for SYNs only, which needs no hook.
+    pub(super) fn conn_cli_for_syns(&self, port: u16) -> Command {
         self.with(port, &["--event", "syn"])
     }
 
@@ -86,37 +86,37 @@ impl Context {
     }
 }
 
-/// Where a case is run.
+/// Where a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Machine {
     Guest(Line),
-    /// A guest whose kernel preempts its own code. Linux 7 always does, so [`Machine::Guest`] of it is
-    /// another.
+    /// A guest whose kernel preempts its own code. Linux 7 always does, so its [`Machine::Guest`]
+    /// is one, too.
     Preemptible(Line, Processors),
     /// A guest whose kernel is locked down.
     LockedDown,
-    /// The machine itself.
+    /// This machine, without a guest.
     Native {
         has_kprobes: bool,
     },
 }
 
-/// How much is to run.
+/// How many of the runs are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// What each change is tested with.
+    /// The runs that every change is tested with.
     Usual,
-    /// All there is.
+    /// All runs.
     All,
 }
 
 impl Depth {
-    /// Whether cases are run in a place with a hook.
+    /// Whether cases run on a machine with a hook.
     fn includes(self, machine: Machine, hook: Hook) -> bool {
         let is_heavy = match machine {
-            // The newest kernel runs them.
+            // The newest kernel runs these.
             Machine::Guest(Line::V6_1 | Line::V6_12) => hook == Hook::Lsm,
-            // One processor is preempted more often.
+            // A single processor is preempted more often.
             Machine::Preemptible(_, processors) => processors != Processors::One,
             _ => false,
         };
@@ -124,7 +124,7 @@ impl Depth {
     }
 }
 
-/// What is to run in a place; `only`, if not empty, names the cases wanted.
+/// The runs on a machine; `only`, if not empty, names the wanted cases.
 pub(crate) fn planned(machine: Machine, only: &[String], depth: Depth) -> Vec<Id> {
     CASES
         .iter()
@@ -141,12 +141,12 @@ pub(crate) fn planned(machine: Machine, only: &[String], depth: Depth) -> Vec<Id
         .collect()
 }
 
-/// Refuses the name of a case that is not there.
+/// Fails if one of the names is not that of a case.
 pub(crate) fn check_names(names: &[String]) -> Result<()> {
     for name in names {
         if !CASES.iter().any(|case| case.name == name) {
             let all: Vec<_> = CASES.iter().map(|case| case.name).collect();
-            bail!("no case {name}; the cases are {}", all.join(", "));
+            bail!("there is no case {name}; the cases are {}", all.join(", "));
         }
     }
     Ok(())
@@ -157,11 +157,11 @@ pub(super) fn run(id: &Id, conn_cli: PathBuf, port: u16) -> Result<String> {
     let case = CASES
         .iter()
         .find(|case| case.name == id.case)
-        .with_context(|| format!("no case {}", id.case))?;
+        .with_context(|| format!("there is no case {}", id.case))?;
     let hook = Hook::ALL
         .into_iter()
         .find(|hook| hook.to_string() == id.hook)
-        .with_context(|| format!("no hook {}", id.hook))?;
+        .with_context(|| format!("there is no hook {}", id.hook))?;
     case.run(&Context {
         conn_cli,
         hook,
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_distinct() {
+    fn case_names_are_distinct() {
         for (index, case) in CASES.iter().enumerate() {
             assert!(CASES[..index].iter().all(|other| other.name != case.name));
         }
@@ -195,7 +195,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_place_has_cases() {
+    fn every_machine_has_cases() {
         for machine in Line::ALL.map(Machine::Guest) {
             assert!(
                 planned(machine, &[], Depth::Usual).len() > 70,
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn every_case_is_run_somewhere_with_each_of_its_hooks() {
+    fn every_case_runs_with_each_of_its_hooks() {
         for case in CASES {
             for hook in case.hooks {
                 let runs = |machine: &Machine| (case.runs)(*machine, *hook);

@@ -1,4 +1,4 @@
-//! Several ports at once, with others between them.
+//! Several watched ports at once, with other ports between them.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
@@ -13,15 +13,15 @@ use super::server::Server;
 use super::text;
 use super::tracer::Tracer;
 
-/// Connections of each address to each port.
+/// Connections from each address to each port.
 pub(super) type PortCounts = BTreeMap<(IpAddr, u16), u64>;
 
-/// What is watched, from the first port on: one, a range of three, another one.
+/// The offsets of watched ports: one, the ends of a range of three, another one.
 const WATCHED: [u16; 4] = [0, 2, 4, 6];
-/// Next to each end of what is watched.
+/// The offsets next to the ends of the range.
 const NOT_WATCHED: [u16; 2] = [1, 5];
 
-/// The fewest connections to a port: more than there are addresses.
+/// The least number of connections to a port: more than there are addresses.
 const CONNECTIONS: u32 = 10;
 
 pub(super) fn list(context: &Context) -> Result<String> {
@@ -39,7 +39,7 @@ pub(super) fn list(context: &Context) -> Result<String> {
             served.extend(counts);
         }
     }
-    let report = Report::of(&json.finish(Signal::INT, &json_lines)?)?;
+    let report = Report::new(&json.finish(Signal::INT, &json_lines)?)?;
     let total: u64 = served.values().sum();
     ensure!(
         report.number("connections")? == total,
@@ -54,27 +54,30 @@ pub(super) fn list(context: &Context) -> Result<String> {
     ] {
         ensure!(
             counts == served,
-            "{what} are not the server's: {counts:?}, served {served:?}"
+            "{what} do not match the server's: {counts:?}, served {served:?}"
         );
     }
     Ok(format!("server={total} --port {list}"))
 }
 
-/// Makes connections to a port, and returns what was accepted there.
+/// Connects to a port and returns what the server accepted.
 fn serve(port: u16, connections: u32) -> Result<PortCounts> {
     let server = Server::plain(port)?;
     let made = Load::v4(port, connections).run()?;
     let served = server.finish()?;
-    ensure!(served == made, "the test is at fault");
-    let of_port = |(address, connections)| ((address, port), connections);
-    Ok(served.into_iter().map(of_port).collect())
+    ensure!(
+        served == made,
+        "the test is at fault: made {made:?}, served {served:?}"
+    );
+    let with_port = |(address, connections)| ((address, port), connections);
+    Ok(served.into_iter().map(with_port).collect())
 }
 
-/// The first of as many free ports in a row as there are to listen on.
+/// The first of seven free ports in a row.
 fn free_ports(from: u16) -> Result<u16> {
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     (from..u16::MAX - 7)
         .chain(1024..from)
         .find(|first| (*first..first + 7).all(is_free))
-        .context("no free ports in a row")
+        .context("there are no seven free ports in a row")
 }

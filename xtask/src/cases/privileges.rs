@@ -1,4 +1,4 @@
-//! What conn-cli needs, and what it says when it may not.
+//! The privileges that conn-cli needs, and its errors without them.
 
 use std::process::Command;
 
@@ -12,10 +12,10 @@ use super::tracer::run_to_end;
 
 const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
-/// A limit that no map of conn-cli fits in.
+/// A limit that is too small for any map of conn-cli.
 const SMALL_MEMORY_LOCK: &str = "65536";
 
-/// An ordinary user needs two capabilities, and then counts as well as root does.
+/// With two capabilities, an ordinary user counts as well as root.
 pub(super) fn two_capabilities(context: &Context) -> Result<String> {
     let _paranoid = Setting::set(PERF_PARANOID, "2")?;
     let as_user = Context {
@@ -25,7 +25,7 @@ pub(super) fn two_capabilities(context: &Context) -> Result<String> {
     Count::PLAIN.run(&as_user)
 }
 
-/// Debian's and Ubuntu's kernels can keep perf events, which kprobes hang on, for root.
+/// Debian's and Ubuntu's kernels can reserve perf events, which kprobes need, for root.
 pub(super) fn perf_paranoid(context: &Context) -> Result<String> {
     let _paranoid = Setting::set(PERF_PARANOID, "3")?;
     let mut command = as_user::command(&["--bpf-and-perfmon"], &context.conn_cli(context.port));
@@ -47,7 +47,7 @@ pub(super) fn lockdown(context: &Context) -> Result<String> {
     refused(&mut context.conn_cli(context.port), 1, &["lockdown"])
 }
 
-/// An LSM program would attach there, and never run.
+/// An LSM program would attach there, but never run.
 pub(super) fn no_bpf_lsm(context: &Context) -> Result<String> {
     refused(
         &mut context.conn_cli(context.port),
@@ -68,20 +68,26 @@ pub(super) fn bad_port(context: &Context) -> Result<String> {
     )
 }
 
-/// conn-cli ends with `code`, shows nothing, and says why with these words; a
-/// failure, unlike bad usage, in one line.
+/// conn-cli must end with `code`, print nothing to standard output, and name `words` in its error.
+/// A failure, unlike bad usage, must have one line.
 pub(super) fn refused(command: &mut Command, code: i32, words: &[&str]) -> Result<String> {
     let ended = run_to_end(command)?;
-    let said = ended.stderr.join(" | ");
+    let stderr = ended.stderr.join(" | ");
     ensure!(
         ended.status.code() == Some(code),
-        "ended with {}: {said}",
+        "ended with {}: {stderr}",
         ended.status
     );
-    ensure!(ended.stdout.is_empty(), "it wrote {:?}", ended.stdout);
-    ensure!(code != 1 || ended.stderr.len() == 1, "not one line: {said}");
+    ensure!(ended.stdout.is_empty(), "conn-cli wrote {:?}", ended.stdout);
+    ensure!(
+        code != 1 || ended.stderr.len() == 1,
+        "the error is not one line: {stderr}"
+    );
     for word in words {
-        ensure!(said.to_lowercase().contains(word), "no {word:?} in: {said}");
+        ensure!(
+            stderr.to_lowercase().contains(word),
+            "no {word:?} in: {stderr}"
+        );
     }
-    Ok(format!("said: {said}"))
+    Ok(format!("stderr: {stderr}"))
 }

@@ -1,4 +1,4 @@
-//! Child processes: their lines, their end and their signals, all with deadlines.
+//! Child processes: their output lines, their end and their signals, all with deadlines.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::fd::AsFd;
@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-/// How long anything may take; an emulated machine beside another is slow.
+/// How long any wait may take; emulated guests side by side are slow.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A child that ends with the value, whatever becomes of the case.
+/// A child process that is killed on drop, even if the case fails.
 pub(crate) struct Process {
     pub(crate) child: Child,
     name: &'static str,
@@ -43,7 +43,7 @@ impl Process {
         Ok(self.child.wait()?)
     }
 
-    /// Whether the child is still there after `time`.
+    /// Whether the child is still running after `time`.
     pub(super) fn outlives(&self, time: Duration) -> Result<bool> {
         let pidfd = pidfd_open(self.pid()?, PidfdFlags::empty())?;
         let limit = Timespec::try_from(time)?;
@@ -51,19 +51,19 @@ impl Process {
     }
 
     fn pid(&self) -> Result<Pid> {
-        Pid::from_raw(self.child.id().cast_signed()).context("a process without an id")
+        Pid::from_raw(self.child.id().cast_signed()).context("the process has no valid id")
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if the child has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The lines that something writes to a pipe, read as they come.
+/// Lines from a pipe, read as they arrive.
 pub(crate) struct Lines {
     receiver: Receiver<String>,
     what: &'static str,
@@ -98,7 +98,7 @@ impl Lines {
         self.receiver.recv_timeout(time)
     }
 
-    /// The next lines, so many, while the pipe stays open.
+    /// The next `count` lines; an error if the pipe is closed before.
     pub(super) fn take(&self, count: u32) -> Result<Vec<String>> {
         let next = || {
             self.next()?
@@ -107,7 +107,7 @@ impl Lines {
         (0..count).map(|_| next()).collect()
     }
 
-    /// All the lines that are left until the pipe is closed.
+    /// All remaining lines until the pipe is closed.
     pub(crate) fn rest(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         while let Some(line) = self.next()? {
@@ -129,12 +129,12 @@ pub(super) fn first_line(pipe: impl AsFd + Read) -> Result<String> {
     Ok(line)
 }
 
-/// Looks until `is_so` says yes, for what the kernel tells by no event.
-pub(super) fn poll_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Polls until `condition` holds, for changes that the kernel reports by no event.
+pub(super) fn poll_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
-    while !is_so()? {
+    while !condition()? {
         if start.elapsed() > DEADLINE {
-            bail!("{what}: not so after {DEADLINE:?}");
+            bail!("{what}: not within {DEADLINE:?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     }

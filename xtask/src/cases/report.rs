@@ -1,4 +1,4 @@
-//! What conn-cli reported, held against what the server counted.
+//! Compares conn-cli's report with the server's count.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,17 +10,17 @@ use super::ports::PortCounts;
 use super::server::Counts;
 use super::tracer::Ended;
 
-/// What `--json` wrote.
+/// The output of `--json`.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) live: Vec<Value>,
-    /// The lines of connections at stages before the last one that was watched.
+    /// The lines of stages before the last watched one.
     pub(super) earlier: Vec<Value>,
     pub(super) intervals: Vec<Value>,
     pub(super) summary: Value,
 }
 
-/// The figures of a summary, which add up or do not.
+/// The figures of a summary beside the server's count.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
     pub(super) server: u64,
@@ -40,7 +40,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Connections are missing.
+/// The error that conn-cli counted fewer connections than the server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MissingConnections(Figures);
 
@@ -53,7 +53,7 @@ impl fmt::Display for MissingConnections {
 impl std::error::Error for MissingConnections {}
 
 impl Figures {
-    /// A connection has a line or is counted as one without.
+    /// Each connection must have a line or be counted as not shown.
     pub(super) fn check_lines(&self) -> Result<()> {
         ensure!(
             self.shown + self.not_shown == self.connections,
@@ -64,8 +64,8 @@ impl Figures {
 }
 
 impl Report {
-    /// Reads the output of a conn-cli that ended well, or says that its count is too low.
-    pub(super) fn of(ended: &Ended) -> Result<Self> {
+    /// Parses the output of a conn-cli that succeeded, or reported that its count is too low.
+    pub(super) fn new(ended: &Ended) -> Result<Self> {
         let report = Self::parse(ended)?;
         ended.check_code()?;
         let at_least = &report.summary["at_least"];
@@ -89,13 +89,13 @@ impl Report {
                 Some("stage") => earlier.push(value),
                 Some("interval") => intervals.push(value),
                 Some("summary") => summary = Some(value),
-                _ => bail!("of no known type: {line}"),
+                _ => bail!("unknown type: {line}"),
             }
         }
         let summary = summary.with_context(|| {
-            let said = ended.stderr.join(" | ");
+            let stderr = ended.stderr.join(" | ");
             format!(
-                "conn-cli ended with {} and no summary: {said}",
+                "conn-cli ended with {} and no summary: {stderr}",
                 ended.status
             )
         })?;
@@ -107,7 +107,7 @@ impl Report {
         })
     }
 
-    /// The figures beside the server's, which must agree among themselves.
+    /// The figures beside the server's, which must be consistent among themselves.
     pub(super) fn figures(&self, server: &Counts) -> Result<Figures> {
         let figures = Figures {
             server: server.values().sum(),
@@ -119,13 +119,13 @@ impl Report {
         let by_address: u64 = self.counts()?.values().sum();
         ensure!(
             by_address + self.number("other_clients")? == figures.connections,
-            "the addresses' sum {by_address} is not the total: {figures}"
+            "the sum of the addresses, {by_address}, is not the total: {figures}"
         );
         Ok(figures)
     }
 
-    /// Every figure must be the server's own, and every connection have its line or be
-    /// known not to have one.
+    /// Every figure must equal the server's, and each connection must have a line or be counted as
+    /// not shown.
     pub(super) fn check(&self, server: &Counts) -> Result<Figures> {
         let figures = self.check_totals(server)?;
         figures.check_lines()?;
@@ -133,13 +133,13 @@ impl Report {
             let shown = self.live_counts()?;
             ensure!(
                 shown == *server,
-                "the live lines are not of the server's addresses: {figures}; {shown:?}"
+                "the live lines do not match the server's addresses: {figures}; {shown:?}"
             );
         }
         Ok(figures)
     }
 
-    /// The totals must be the server's own, and conn-cli sure of them.
+    /// The totals must equal the server's, without a discrepancy.
     pub(super) fn check_totals(&self, server: &Counts) -> Result<Figures> {
         let figures = self.figures(server)?;
         if figures.connections < figures.server {
@@ -154,22 +154,22 @@ impl Report {
             counts == *server,
             "not the server's addresses: {figures}; server {server:?}, conn-cli {counts:?}"
         );
-        self.check_doubts(0)?;
+        self.check_discrepancies(0)?;
         Ok(figures)
     }
 
-    /// Nothing may be in doubt but so many sockets that could not be read.
-    pub(super) fn check_doubts(&self, unreadable: u64) -> Result<()> {
+    /// There must be no discrepancy except `unreadable` sockets that could not be read.
+    pub(super) fn check_discrepancies(&self, unreadable: u64) -> Result<()> {
         let missed_runs = &self.summary["missed_runs"];
-        // An old kernel does not tell of them. The tracepoint is run for every change of a
-        // state, in interrupts too: what is missed need not be a connection.
+        // An old kernel does not count missed runs. The tracepoint runs for every state change, in
+        // interrupts too: a missed run need not be a connection.
         let may_miss = missed_runs.is_null() || self.summary["probe"] == "tracepoint";
         let none_missed = may_miss || *missed_runs == 0;
         ensure!(
             self.number("unreadable")? == unreadable
                 && self.number("unaccounted")? == 0
                 && none_missed,
-            "the total is in doubt: {}",
+            "the total has discrepancies: {}",
             self.summary
         );
         Ok(())
@@ -187,11 +187,11 @@ impl Report {
 
     /// The summary's connections for each address.
     pub(super) fn counts(&self) -> Result<Counts> {
-        self.counts_of("connections")
+        self.counts_for("connections")
     }
 
     /// The summary's counts of this name for each address that has any.
-    pub(super) fn counts_of(&self, name: &str) -> Result<Counts> {
+    pub(super) fn counts_for(&self, name: &str) -> Result<Counts> {
         let clients = self.summary["clients"].as_array().context("no clients")?;
         let mut counts = Counts::new();
         for client in clients {
@@ -274,32 +274,32 @@ mod tests {
     }
 
     fn report(not_shown: u64, unreadable: u64) -> Report {
-        Report::of(&ended(not_shown, unreadable)).unwrap()
+        Report::new(&ended(not_shown, unreadable)).unwrap()
     }
 
     #[test]
-    fn the_exit_code_must_say_what_the_summary_says() {
-        let says = |at_least: &str, code| {
+    fn exit_code_must_match_summary() {
+        let report_with = |at_least: &str, code| {
             let mut ended = ended(1, 0);
             let summary = ended.stdout.last_mut().unwrap();
             *summary = summary.replace(r#""at_least":false"#, at_least);
             if code > 0 {
                 ended.stderr.push(format!("{AT_LEAST}3"));
             }
-            Report::of(&Ended {
+            Report::new(&Ended {
                 status: exit(code),
                 ..ended
             })
         };
-        assert!(says(r#""at_least":false"#, 0).is_ok());
-        assert!(says(r#""at_least":true"#, 1).is_ok());
+        assert!(report_with(r#""at_least":false"#, 0).is_ok());
+        assert!(report_with(r#""at_least":true"#, 1).is_ok());
         for (at_least, code) in [
             (r#""at_least":false"#, 1),
             (r#""at_least":true"#, 0),
             (r#""at_least":true"#, 2),
             (r#""other":1"#, 0),
         ] {
-            assert!(says(at_least, code).is_err(), "{at_least} {code}");
+            assert!(report_with(at_least, code).is_err(), "{at_least} {code}");
         }
     }
 
@@ -308,24 +308,24 @@ mod tests {
     }
 
     #[test]
-    fn accepts_figures_that_add_up() {
+    fn accepts_consistent_figures() {
         assert!(report(1, 0).check(&counts("127.0.0.1", 3)).is_ok());
     }
 
     #[test]
-    fn refuses_a_missing_line() {
+    fn rejects_missing_line() {
         assert!(report(0, 0).check(&counts("127.0.0.1", 3)).is_err());
     }
 
     #[test]
-    fn refuses_another_total_or_address() {
+    fn rejects_other_total_or_address() {
         assert!(report(1, 0).check(&counts("127.0.0.1", 4)).is_err());
         assert!(report(1, 0).check(&counts("127.0.0.2", 3)).is_err());
     }
 
     #[test]
-    fn refuses_a_total_in_doubt() {
+    fn rejects_discrepancies() {
         assert!(report(1, 2).check(&counts("127.0.0.1", 3)).is_err());
-        assert!(report(1, 2).check_doubts(2).is_ok());
+        assert!(report(1, 2).check_discrepancies(2).is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! Connections that their clients have reset before the server accepts them. Linux
-//! hands them out all the same.
+//! Connections that clients reset before the server accepts them. Linux still returns them from
+//! `accept`.
 
 use std::fs;
 
@@ -30,28 +30,28 @@ pub(super) fn dual_stack(context: &Context) -> Result<String> {
 
 fn exact(context: &Context, family: Family) -> Result<String> {
     let (ended, served) = reset_early(context, family)?;
-    let report = Report::of(&ended)?;
+    let report = Report::new(&ended)?;
     let figures = report.check(&served)?;
     report.check_live(&[("local_port", context.port.into())])?;
     Ok(figures.to_string())
 }
 
-/// Without BTF the port of a reset socket is not to be found, and conn-cli says of how
-/// many that was so.
+/// Without BTF, conn-cli cannot read the port of a reset socket, and reports how many it could not
+/// read.
 pub(super) fn without_btf(context: &Context) -> Result<String> {
     let context = Context {
         hidden: Some(hidden::BTF),
         ..context.clone()
     };
     let (ended, served) = reset_early(&context, Family::V4)?;
-    let report = Report::of(&ended)?;
+    let report = Report::new(&ended)?;
     let figures = report.figures(&served)?;
     let reset = u64::from(CONNECTIONS / 2);
     ensure!(
         figures.connections + reset == figures.server,
-        "not those that were not reset: {figures}"
+        "the count is not that of the connections without a reset: {figures}"
     );
-    report.check_doubts(reset)?;
+    report.check_discrepancies(reset)?;
     ensure!(
         ended.stderr.iter().any(|line| line.starts_with("warning:")),
         "no warning: {}",
@@ -60,8 +60,8 @@ pub(super) fn without_btf(context: &Context) -> Result<String> {
     Ok(format!("{figures} unreadable={reset}"))
 }
 
-/// The server accepts nothing until all clients are connected and every other one has
-/// gone. Returns what conn-cli wrote and what the server accepted: all of them.
+/// The server accepts nothing until all clients are connected and every other one has reset its
+/// connection. Returns conn-cli's output and what the server accepted: all connections.
 fn reset_early(context: &Context, family: Family) -> Result<(Ended, Counts)> {
     let serve = Serve {
         hold: true,
@@ -87,7 +87,7 @@ fn reset_early(context: &Context, family: Family) -> Result<(Ended, Counts)> {
     drop(leaving);
     wait_until_established(context.port, staying.len())?;
     server.release()?;
-    // The last one stays, and the server accepts in order: it has accepted all after this.
+    // The last client stays, and the server accepts in order: after this it has accepted all.
     for connection in staying {
         connection.wait_until_served()?;
     }
@@ -100,7 +100,7 @@ fn reset_early(context: &Context, family: Family) -> Result<(Ended, Counts)> {
     Ok((tracer.finish(Signal::INT, &stdout)?, served))
 }
 
-/// Waits until the server has so many connections whose clients are there.
+/// Waits until the server has this many connections that are not reset.
 fn wait_until_established(port: u16, connections: usize) -> Result<()> {
     poll_until(&format!("{connections} are established"), || {
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
@@ -115,7 +115,7 @@ fn wait_until_established(port: u16, connections: usize) -> Result<()> {
     })
 }
 
-/// Whether a line of `/proc/net/tcp` is of the server's end of such a connection.
+/// Whether a line of `/proc/net/tcp` is the server's end of such a connection.
 fn is_established(line: &str, port: u16) -> bool {
     let mut words = line.split_whitespace().skip(1);
     let (local, _, state) = (words.next(), words.next(), words.next());
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_servers_end() {
+    fn recognizes_server_end() {
         let line = "   1: 0100007F:0050 0200007F:9C42 01 00000000:00000000 00:00000000 00000000";
         assert!(is_established(line, 80));
         assert!(!is_established(line, 81));

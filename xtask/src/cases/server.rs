@@ -1,7 +1,7 @@
-//! A server in a process of its own, which counts what it accepts.
+//! A server in a separate process, which counts what it accepts.
 //!
-//! xtask runs itself for it: the threads that accept are the server's alone, and
-//! its count is the truth that conn-cli's is held against.
+//! xtask runs itself for it: only the server's threads accept there, and its count is the reference
+//! for conn-cli's.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -24,16 +24,16 @@ use super::exact::Family;
 use super::netns;
 use super::process::{Lines, Process, poll_until};
 
-/// What the server says once it listens.
+/// The line that the server prints once it listens.
 const READY: &str = "listening";
 
-/// Enough for any case that is not about it.
+/// Enough for any case that does not test the backlog.
 const BACKLOG: u16 = 4096;
 
 /// Connections for each address.
 pub(super) type Counts = BTreeMap<IpAddr, u64>;
 
-/// Serves until its standard input ends, then says what it accepted.
+/// Serves until its standard input ends, then prints what it accepted
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Args {
     #[arg(long)]
@@ -52,10 +52,10 @@ pub(crate) struct Args {
     /// Accept nothing until there is a line on standard input
     #[arg(long)]
     hold: bool,
-    /// Have a thread name that would wreck a terminal, or JSON
+    /// Use a thread name that would corrupt a terminal or JSON
     #[arg(long)]
     hostile_name: bool,
-    /// Have this thread name
+    /// Use this thread name
     #[arg(long)]
     name: Option<String>,
     /// Accept as an ordinary user
@@ -63,7 +63,7 @@ pub(crate) struct Args {
     nobody: bool,
 }
 
-/// Escapes, a quotation mark, a backslash, what is not UTF-8, and the end of the line.
+/// An escape sequence, a quotation mark, a backslash, invalid UTF-8 and a newline.
 const HOSTILE_NAME: &CStr = c"\x1b[2J\"\\\xff\n";
 
 /// What the server accepted.
@@ -71,7 +71,7 @@ const HOSTILE_NAME: &CStr = c"\x1b[2J\"\\\xff\n";
 pub(super) struct Tally(Mutex<Counts>);
 
 impl Tally {
-    /// Counts a connection; a v4 client of a v6 listener is a v4 client.
+    /// Counts a connection; an IPv4 client of an IPv6 listener counts as an IPv4 client.
     pub(super) fn add(&self, address: IpAddr) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(address.to_canonical()).or_default() += 1;
@@ -85,7 +85,7 @@ impl Tally {
     }
 }
 
-/// The server process's own main.
+/// The main function of the server process.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.netns {
         netns::enter_new()?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot listen on {} (mptcp: {})", args.listen, args.mptcp))?;
     let tally = Arc::new(Tally::default());
     if args.hostile_name {
-        // Threads have the name of the one that starts them.
+        // Threads inherit the name of the thread that starts them.
         set_name(HOSTILE_NAME)?;
     }
     if let Some(name) = &args.name {
@@ -144,7 +144,7 @@ pub(super) struct Serve {
     pub(super) backlog: u16,
     pub(super) mptcp: bool,
     pub(super) netns: bool,
-    /// Listen, and accept only once [`Server::release`] says so.
+    /// Listen, but accept only after [`Server::release`].
     pub(super) hold: bool,
     pub(super) hostile_name: bool,
     pub(super) name: Option<&'static str>,
@@ -153,7 +153,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// So many threads that wait for connections to this address.
+    /// This many threads that wait for connections to this address.
     pub(super) fn threads(threads: u32, address: IpAddr) -> Self {
         Self {
             address,
@@ -168,9 +168,9 @@ impl Serve {
         }
     }
 
-    /// One that lets each connection wait so many milliseconds before it accepts it, and
-    /// has hardly any room for those that wait: it is in trouble with a few clients.
-    pub(super) fn slowly(delay: u32, address: IpAddr) -> Self {
+    /// A server that delays each accept by `delay` milliseconds and has a backlog of two: a few
+    /// clients overload it.
+    pub(super) fn slow(delay: u32, address: IpAddr) -> Self {
         Self {
             accept: Accept::Slow(delay),
             backlog: 2,
@@ -197,7 +197,7 @@ impl Serve {
     }
 }
 
-/// A running server, seen from the case.
+/// A running server, as the case sees it.
 pub(super) struct Server {
     process: Process,
     stdout: Lines,
@@ -223,18 +223,18 @@ impl Server {
         Ok(server)
     }
 
-    /// One with a few threads on the loopback address, as most cases want it.
+    /// A server with a few threads on the loopback address, as most cases need it.
     pub(super) fn plain(port: u16) -> Result<Self> {
         Self::start(Serve::threads(4, Family::V4.listen()), port)
     }
 
-    /// Has a server that was told to hold begin to accept.
+    /// Lets a server that was started with `hold` accept.
     pub(super) fn release(&mut self) -> Result<()> {
         let stdin = self.process.child.stdin.as_mut().context("no pipe")?;
         writeln!(stdin).context("cannot write to the server")
     }
 
-    /// Stops all its threads, whatever they do.
+    /// Stops all its threads, whatever they do, and waits until they are stopped.
     pub(super) fn stop(&self) -> Result<()> {
         self.process.signal(Signal::STOP)?;
         let tasks = format!("/proc/{}/task", self.pid());
@@ -250,7 +250,7 @@ impl Server {
         })
     }
 
-    /// Has them go on.
+    /// Lets its threads continue.
     pub(super) fn resume(&self) -> Result<()> {
         self.process.signal(Signal::CONT)
     }
@@ -259,7 +259,7 @@ impl Server {
         self.process.child.id()
     }
 
-    /// Ends the server, which says what it accepted.
+    /// Ends the server and returns what it accepted.
     pub(super) fn finish(mut self) -> Result<Counts> {
         drop(self.process.child.stdin.take());
         let lines = self.stdout.rest()?;
@@ -270,7 +270,7 @@ impl Server {
         lines.iter().map(|line| parse_count(line)).collect()
     }
 
-    /// A thread that is not yet in `accept` when conn-cli attaches would prove nothing.
+    /// Cases must test threads that are already in `accept` when conn-cli attaches.
     fn wait_until_blocked(&self) -> Result<()> {
         let (calls, threads) = self.accept.waits_in();
         let tasks = format!("/proc/{}/task", self.pid());

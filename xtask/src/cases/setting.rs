@@ -1,10 +1,10 @@
-//! Settings of the kernel that a case changes.
+//! Kernel settings that a case changes.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// A file of `/proc` or `/sys` that has another value as long as this lives.
+/// A file of `/proc` or `/sys` whose value is changed until this is dropped.
 pub(super) struct Setting {
     path: &'static str,
     before: String,
@@ -14,20 +14,20 @@ impl Setting {
     pub(super) fn set(path: &'static str, value: &str) -> Result<Self> {
         let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
         fs::write(path, value).with_context(|| format!("cannot write {path}"))?;
-        let before = chosen(&before).to_owned();
+        let before = current_value(&before).to_owned();
         Ok(Self { path, before })
     }
 }
 
-/// Of several words the one in parentheses is the value.
-fn chosen(text: &str) -> &str {
+/// If there are several words, the one in parentheses is the value.
+fn current_value(text: &str) -> &str {
     let after = text.split_once('(').map_or(text, |(_, after)| after);
     after.split_once(')').map_or(text, |(value, _)| value)
 }
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        // What could be written before can be written again.
+        // The kernel accepted this value before.
         let _ = fs::write(self.path, &self.before);
     }
 }

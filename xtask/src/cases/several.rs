@@ -1,4 +1,4 @@
-//! Several conn-cli at the same time, each told something else.
+//! Several conn-cli at the same time, with different options.
 
 use std::process::Command;
 
@@ -8,17 +8,17 @@ use rustix::process::Signal;
 use super::process::Lines;
 use super::tracer::{Ended, Tracer};
 
-/// All of them, attached.
-pub(super) struct Several(Vec<One>);
+/// All instances, attached.
+pub(super) struct Several(Vec<Instance>);
 
-struct One {
+struct Instance {
     options: String,
     tracer: Tracer,
     stdout: Lines,
 }
 
 impl Several {
-    /// Starts one with each of these options, which blanks separate.
+    /// Starts one conn-cli for each of these strings of options, which are separated by spaces.
     pub(super) fn start<O: AsRef<str>>(
         command: impl Fn() -> Command,
         options: impl IntoIterator<Item = O>,
@@ -27,7 +27,7 @@ impl Several {
             let options = options.as_ref();
             let mut tracer = Tracer::start(command().args(options.split_whitespace()))
                 .with_context(|| format!("with {options:?}"))?;
-            Ok(One {
+            Ok(Instance {
                 options: options.to_owned(),
                 stdout: tracer.stdout()?,
                 tracer,
@@ -37,14 +37,14 @@ impl Several {
         Ok(Self(all?))
     }
 
-    /// Ends them, and has each looked at, with its options and in the order of the start.
+    /// Ends them in the order of their start, and checks each with its options.
     pub(super) fn finish(self, mut check: impl FnMut(&str, &Ended) -> Result<()>) -> Result<()> {
-        for one in self.0 {
+        for instance in self.0 {
             let end = || {
-                let ended = one.tracer.finish(Signal::INT, &one.stdout)?;
-                check(&one.options, &ended)
+                let ended = instance.tracer.finish(Signal::INT, &instance.stdout)?;
+                check(&instance.options, &ended)
             };
-            end().with_context(|| format!("with {:?}", one.options))?;
+            end().with_context(|| format!("with {:?}", instance.options))?;
         }
         Ok(())
     }

@@ -20,14 +20,14 @@ use super::tracer::Tracer;
 
 const CONNECTIONS: u32 = 20;
 
-/// The least that a pipe holds.
+/// The smallest size of a pipe.
 const PIPE_SIZE: usize = 4096;
 
-/// How long conn-cli is watched when it is not to end.
-const WATCHED: Duration = Duration::from_millis(500);
+/// How long conn-cli must keep running if a signal must not end it.
+const MIN_SURVIVAL: Duration = Duration::from_millis(500);
 
-/// How long it may take to end at once, on an emulated machine.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// How long an immediate end may take on an emulated machine.
+const MAX_EXIT_TIME: Duration = Duration::from_secs(5);
 
 pub(super) fn hang_up(context: &Context) -> Result<String> {
     let server = Server::plain(context.port)?;
@@ -36,10 +36,10 @@ pub(super) fn hang_up(context: &Context) -> Result<String> {
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let ended = tracer.finish(Signal::HUP, &stdout)?;
-    Ok(Report::of(&ended)?.check(&served)?.to_string())
+    Ok(Report::new(&ended)?.check(&served)?.to_string())
 }
 
-/// What is started by `nohup` goes on.
+/// A conn-cli that was started by `nohup` continues.
 pub(super) fn nohup(context: &Context) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut command = context.conn_cli(context.port);
@@ -52,7 +52,7 @@ pub(super) fn nohup(context: &Context) -> Result<String> {
     let served = server.finish()?;
     tracer.process.signal(Signal::TERM)?;
     lines.extend(stdout.rest()?);
-    Ok(Report::of(&tracer.wait(lines)?)?
+    Ok(Report::new(&tracer.wait(lines)?)?
         .check(&served)?
         .to_string())
 }
@@ -72,43 +72,47 @@ fn ignore_hang_up(command: &mut Command) {
 /// A second SIGTERM, which service managers send, loses nothing.
 pub(super) fn two_terms(context: &Context) -> Result<String> {
     let mut stalled = Stalled::start(context)?;
-    stalled.begin_to_end(Signal::TERM)?;
+    stalled.begin_shutdown(Signal::TERM)?;
     stalled.tracer.process.signal(Signal::TERM)?;
-    stalled.ensure_it_waits()?;
+    stalled.ensure_still_running()?;
     let served = stalled.served;
-    // Somebody reads at last.
+    // Now the output is read.
     stalled.stdout.read_exact(&mut [0; PIPE_SIZE])?;
     let lines = Lines::of("conn-cli", stalled.stdout).rest()?;
-    let figures = Report::of(&stalled.tracer.wait(lines)?)?.check(&served)?;
+    let figures = Report::new(&stalled.tracer.wait(lines)?)?.check(&served)?;
     ensure!(figures.not_shown == 0, "a line was lost: {figures}");
     Ok(figures.to_string())
 }
 
-/// A second SIGINT is somebody who has lost patience.
+/// A second SIGINT, from a user who does not want to wait, ends conn-cli at once.
 pub(super) fn second_interrupt(context: &Context) -> Result<String> {
     let stalled = Stalled::start(context)?;
-    stalled.begin_to_end(Signal::INT)?;
-    stalled.ensure_it_waits()?;
+    stalled.begin_shutdown(Signal::INT)?;
+    stalled.ensure_still_running()?;
     let start = Instant::now();
     stalled.tracer.process.signal(Signal::INT)?;
     let ended = stalled.tracer.wait(Vec::new())?;
-    let said = ended.stderr.join(" | ");
-    ensure!(start.elapsed() < AT_ONCE, "it took {:?}", start.elapsed());
+    let stderr = ended.stderr.join(" | ");
+    ensure!(
+        start.elapsed() < MAX_EXIT_TIME,
+        "conn-cli took {:?} to end",
+        start.elapsed()
+    );
     ensure!(
         ended.status.code() == Some(130),
-        "ended with {}: {said}",
+        "ended with {}: {stderr}",
         ended.status
     );
     let served: u64 = stalled.served.values().sum();
-    let diagnostics = CountLine::alone(&ended)?;
+    let diagnostics = CountLine::without_warnings(&ended)?;
     ensure!(
         diagnostics.connections == served && diagnostics.not_shown == Some(served),
-        "not an account of {served} connections and no line: {said}"
+        "the count line does not have {served} connections, none of them shown: {stderr}"
     );
-    Ok(format!("said: {said}"))
+    Ok(format!("stderr: {stderr}"))
 }
 
-/// A conn-cli that has something to show and cannot: the pipe is full.
+/// A conn-cli that cannot write its lines: the pipe is full.
 struct Stalled {
     tracer: Tracer,
     stdout: PipeReader,
@@ -129,8 +133,8 @@ impl Stalled {
         })
     }
 
-    /// Signals and waits until conn-cli acts on it, which is when it detaches its probes.
-    fn begin_to_end(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal and waits until conn-cli acts on it, which is when it detaches its probes.
+    fn begin_shutdown(&self, signal: Signal) -> Result<()> {
         let process = &self.tracer.process;
         ensure!(
             is_attached(process)?,
@@ -142,9 +146,9 @@ impl Stalled {
         })
     }
 
-    fn ensure_it_waits(&self) -> Result<()> {
+    fn ensure_still_running(&self) -> Result<()> {
         ensure!(
-            self.tracer.process.outlives(WATCHED)?,
+            self.tracer.process.outlives(MIN_SURVIVAL)?,
             "conn-cli did not wait for its reader"
         );
         Ok(())
@@ -159,12 +163,12 @@ fn full_pipe() -> Result<(PipeReader, PipeWriter)> {
     Ok((reader, writer))
 }
 
-/// Whether a process holds what keeps a probe attached: a link of eBPF, or before Linux
-/// 5.15 the event of perf.
+/// Whether a process holds a descriptor that keeps a probe attached: a BPF link or, before Linux
+/// 5.15, a perf event.
 fn is_attached(process: &Process) -> Result<bool> {
     let descriptors = format!("/proc/{}/fd", process.child.id());
     for descriptor in fs::read_dir(descriptors).context("conn-cli is gone")? {
-        // One may be closed meanwhile.
+        // A descriptor may be closed meanwhile.
         let Ok(target) = fs::read_link(descriptor?.path()) else {
             continue;
         };

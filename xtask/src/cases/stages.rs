@@ -9,19 +9,19 @@ use super::plan::Hook;
 use super::report::Report;
 use super::tracer::Ended;
 
-/// How many connections got to each stage; None of one that is not watched.
+/// How many connections reached each stage; `None` for one that is not watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stages {
     pub(super) syn: u64,
-    /// SYNs that were sent again, which are no connections.
+    /// Retransmitted SYNs, which are not connections.
     pub(super) repeated: u64,
     pub(super) established: Option<u64>,
     pub(super) accepted: Option<u64>,
 }
 
 impl Stages {
-    /// As `--funnel` with this hook should have them.
-    pub(super) fn of_funnel(
+    /// The stages that `--funnel` must have with this hook.
+    pub(super) fn for_funnel(
         hook: Hook,
         [syn, repeated]: [u64; 2],
         established: u64,
@@ -35,15 +35,16 @@ impl Stages {
         }
     }
 
-    /// The same without the handshakes that conn-cli did not see, few in any case, if the kernel says
-    /// that it skipped the tracepoint at least as often. It skips a program while it runs on the same
-    /// processor (`trace_call_bpf`), and one interrupt there may complete several handshakes.
-    pub(super) fn less_missed(mut self, report: &Report) -> Result<Self> {
-        let missed = match report.summary["probe"] == "tracepoint" {
-            true => &report.summary["missed_runs"],
-            false => &report.summary["missed_runs_established"],
+    /// The same without the handshakes that conn-cli missed, at most a tenth, if the kernel reports
+    /// that it skipped the tracepoint at least as often. It skips a program while it runs on the
+    /// same processor (`trace_call_bpf`), and one interrupt there may complete several handshakes.
+    pub(super) fn without_missed(mut self, report: &Report) -> Result<Self> {
+        let missed = if report.summary["probe"] == "tracepoint" {
+            &report.summary["missed_runs"]
+        } else {
+            &report.summary["missed_runs_established"]
         };
-        let seen = Self::of(report)?.established;
+        let seen = Self::from_report(report)?.established;
         if let (Some(all), Some(seen), Some(missed)) = (self.established, seen, missed.as_u64())
             && (all - missed.min(all / 10)..all).contains(&seen)
         {
@@ -52,8 +53,8 @@ impl Stages {
         Ok(self)
     }
 
-    /// Those of the summary.
-    pub(super) fn of(report: &Report) -> Result<Self> {
+    /// The stages in the summary.
+    pub(super) fn from_report(report: &Report) -> Result<Self> {
         let stages = &report.summary["stages"];
         let alone = stages.is_null().then(|| report.number("connections"));
         Ok(Self {
@@ -67,18 +68,18 @@ impl Stages {
         })
     }
 
-    /// Those of the account on standard error.
-    pub(super) fn said(ended: &Ended) -> Result<Self> {
-        let mut said = ended.stderr.iter().filter_map(|line| Self::parse(line));
-        let stages = said.next();
-        let all = || format!("not one account of SYNs: {}", ended.stderr.join(" | "));
-        ensure!(said.next().is_none(), all());
-        stages.with_context(all)
+    /// The stages in the diagnostics on standard error.
+    pub(super) fn from_stderr(ended: &Ended) -> Result<Self> {
+        let mut lines = ended.stderr.iter().filter_map(|line| Self::parse(line));
+        let stages = lines.next();
+        let message = || format!("not exactly one line of SYNs: {}", ended.stderr.join(" | "));
+        ensure!(lines.next().is_none(), message());
+        stages.with_context(message)
     }
 
-    /// Reads `200 SYNs and 3 sent again; 120 established, 80 never completed; 100 accepted,
-    /// 20 not accepted`. None, too, if what is missing is not the difference. Figures that are the
-    /// least or the most that they can be are taken as they are.
+    /// Parses `200 SYNs and 3 retransmitted; 120 established, 80 never completed; 100 accepted, 20 not
+    /// accepted`. `None`, too, if the missing number is not the difference. Lower and upper bounds
+    /// are taken as exact figures.
     fn parse(line: &str) -> Option<Self> {
         let plain = ["at least ", "at most ", "perhaps "]
             .iter()
@@ -96,7 +97,7 @@ impl Stages {
         let mut stages = Self {
             syn: syn.parse().ok()?,
             repeated: match again {
-                Some(again) => again.strip_suffix(" sent again")?.parse().ok()?,
+                Some(again) => again.strip_suffix(" retransmitted")?.parse().ok()?,
                 None => 0,
             },
             established: None,
@@ -107,13 +108,13 @@ impl Stages {
             let (count, missing) = part.split_once(", ")?;
             let (count, what) = count.split_once(' ')?;
             let count: u64 = count.parse().ok()?;
-            let (place, lacks) = match what {
+            let (stage, suffix) = match what {
                 "established" => (&mut stages.established, "never completed"),
                 "accepted" => (&mut stages.accepted, "not accepted"),
                 _ => return None,
             };
-            *place = Some(count);
-            let missing: u64 = missing.strip_suffix(lacks)?.trim_end().parse().ok()?;
+            *stage = Some(count);
+            let missing: u64 = missing.strip_suffix(suffix)?.trim_end().parse().ok()?;
             if missing != before.saturating_sub(count) {
                 return None;
             }
@@ -122,12 +123,12 @@ impl Stages {
         Some(stages)
     }
 
-    /// How many got to the last stage that is watched.
+    /// The count of the last watched stage.
     pub(super) fn last(&self) -> u64 {
         self.accepted.or(self.established).unwrap_or(self.syn)
     }
 
-    /// All that could have a line: each connection, at each stage.
+    /// The number of lines without loss: one for each connection at each stage.
     fn events(&self) -> u64 {
         self.syn + self.established.unwrap_or(0) + self.accepted.unwrap_or(0)
     }
@@ -147,12 +148,12 @@ impl std::fmt::Display for Stages {
 }
 
 impl Report {
-    /// The stages must be these, and each connection must have a line at each stage, or be
-    /// counted as one without. Returns how many have none.
+    /// The stages must equal `expected`, and each connection must have a line at each stage, or be
+    /// counted as not shown. Returns how many were not shown.
     pub(super) fn check_stages(&self, expected: &Stages) -> Result<u64> {
-        let stages = Stages::of(self)?;
+        let stages = Stages::from_report(self)?;
         ensure!(stages == *expected, "{stages} instead of {expected}");
-        self.check_doubts(0)?;
+        self.check_discrepancies(0)?;
         let shown = (self.live.len() + self.earlier.len()) as u64;
         let not_shown = self.number("lines_not_shown")?;
         ensure!(
@@ -186,8 +187,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_account() {
-        let line = "200 SYNs and 3 sent again; 120 established, 80 never completed; 100 accepted, 20 not accepted";
+    fn parses_stage_counts() {
+        let line = "200 SYNs and 3 retransmitted; 120 established, 80 never completed; 100 accepted, 20 not accepted";
         let stages = Stages {
             syn: 200,
             repeated: 3,
@@ -195,7 +196,7 @@ mod tests {
             accepted: Some(100),
         };
         assert_eq!(Stages::parse(line), Some(stages));
-        let line = "200 SYNs and 3 sent again; at least 120 established, at most 80 never completed; 100 accepted, at least 20 not accepted";
+        let line = "200 SYNs and 3 retransmitted; at least 120 established, at most 80 never completed; 100 accepted, at least 20 not accepted";
         assert_eq!(Stages::parse(line), Some(stages));
         let line = "1 SYN; 1 accepted, 0 not accepted";
         let stages = Stages {
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_may_lack_than_the_kernel_did_not_run() {
+    fn tolerates_only_as_many_missing_as_missed_runs() {
         let report = |probe: &str, missed: Value| Report {
             live: Vec::new(),
             earlier: Vec::new(),
@@ -229,7 +230,10 @@ mod tests {
         };
         for probe in ["kretprobe", "tracepoint"] {
             for (missed, lacks) in [(3.into(), 3), (2.into(), 0), (Value::Null, 0)] {
-                let established = all.less_missed(&report(probe, missed)).unwrap().established;
+                let established = all
+                    .without_missed(&report(probe, missed))
+                    .unwrap()
+                    .established;
                 assert_eq!(established, Some(40 - lacks));
             }
         }
@@ -239,12 +243,12 @@ mod tests {
                 ..all
             };
             let report = report("kretprobe", 1000.into());
-            assert_eq!(other.less_missed(&report).unwrap(), other);
+            assert_eq!(other.without_missed(&report).unwrap(), other);
         }
     }
 
     #[test]
-    fn refuses_what_does_not_add_up() {
+    fn rejects_inconsistent_counts() {
         assert_eq!(Stages::parse("5 SYNs; 3 accepted, 1 not accepted"), None);
         assert_eq!(Stages::parse("12 connections from 9 addresses"), None);
     }

@@ -1,5 +1,5 @@
-//! Packets that come by interrupt, as a network card's do, and not in the task that sent
-//! them: the kernel handles them in the middle of whatever runs, an eBPF program too.
+//! Packets that arrive by interrupt, as those of a network card do, and not in the task that sent
+//! them: the kernel handles them in the middle of whatever runs, even an eBPF program.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -12,14 +12,14 @@ use super::server::{Serve, Server};
 use super::setting::Setting;
 use super::tracer::Tracer;
 
-/// The processors that handle what the loopback interface receives; none: the sender's.
-const RECEIVERS: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";
+/// The processors that handle what the loopback interface receives; without any, the sender's.
+const RPS_CPUS: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";
 
 const CONNECTIONS: u32 = 3000;
 const THREADS: u32 = 8;
 
 pub(super) fn steered(context: &Context) -> Result<String> {
-    let _steered = Setting::set(RECEIVERS, "3")?;
+    let _steered = Setting::set(RPS_CPUS, "3")?;
     let serve = Serve::threads(THREADS, Family::V4.listen());
     let server = Server::start(serve, context.port)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--json", "--quiet"]))?;
@@ -35,5 +35,5 @@ pub(super) fn steered(context: &Context) -> Result<String> {
         "the test is at fault: made {made:?}, served {served:?}"
     );
     let ended = tracer.finish(Signal::INT, &stdout)?;
-    Ok(Report::of(&ended)?.check_totals(&served)?.to_string())
+    Ok(Report::new(&ended)?.check_totals(&served)?.to_string())
 }

@@ -1,4 +1,4 @@
-//! Standard streams that end early or take nothing.
+//! Standard streams that are closed early or cannot be written.
 
 use std::fs::File;
 
@@ -15,7 +15,7 @@ use super::tracer::{Ended, Tracer, piped};
 
 const CONNECTIONS: u32 = 20;
 
-/// Whoever reads conn-cli's output has enough after one line, as `head -1` has.
+/// The reader of conn-cli's output stops after one line, as `head -1` does.
 pub(super) fn reader_closes(context: &Context) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
@@ -26,20 +26,20 @@ pub(super) fn reader_closes(context: &Context) -> Result<String> {
         line.contains(" New connection from 127.0.0."),
         "not a line of a connection: {line:?}"
     );
-    // It may notice at once or at its next line.
+    // conn-cli may notice at once or at its next line.
     Load::v4(context.port, 500).run()?;
     let ended = tracer.wait(Vec::new())?;
     server.finish()?;
     ended.check_code()?;
-    let diagnostics = CountLine::alone(&ended)?;
+    let diagnostics = CountLine::without_warnings(&ended)?;
     ensure!(
         diagnostics.not_shown < Some(diagnostics.connections),
-        "a line was shown, and conn-cli says that none was: {diagnostics:?}"
+        "a line was shown, but conn-cli reports none: {diagnostics:?}"
     );
     Ok(format!("{diagnostics:?}"))
 }
 
-/// Nobody reads standard error any more: standard output is complete all the same.
+/// Standard error is closed: standard output is still complete.
 pub(super) fn stderr_closed(context: &Context) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut command = context.conn_cli(context.port);
@@ -47,7 +47,10 @@ pub(super) fn stderr_closed(context: &Context) -> Result<String> {
     let stdout = process.child.stdout.take().context("no pipe")?;
     let stdout = Lines::of("conn-cli", stdout);
     let tracing = first_line(process.child.stderr.take().context("no pipe")?)?;
-    ensure!(tracing.starts_with("Tracing"), "it said: {tracing}");
+    ensure!(
+        tracing.starts_with("Tracing"),
+        "unexpected first line: {tracing}"
+    );
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     process.signal(Signal::INT)?;
@@ -56,7 +59,7 @@ pub(super) fn stderr_closed(context: &Context) -> Result<String> {
         status: process.wait()?,
         stderr: Vec::new(),
     };
-    Ok(Report::of(&ended)?.check(&served)?.to_string())
+    Ok(Report::new(&ended)?.check(&served)?.to_string())
 }
 
 /// The disk is full at the first line, or at the summary.
@@ -67,17 +70,17 @@ pub(super) fn disk_full(context: &Context) -> Result<String> {
     ensure!(
         (1..=u64::from(CONNECTIONS)).contains(&diagnostics.connections)
             && diagnostics.not_shown == Some(diagnostics.connections),
-        "no line was written: {diagnostics:?}"
+        "not every connection is counted as not shown: {diagnostics:?}"
     );
     let diagnostics = CountLine::of(&at_summary)?;
     ensure!(
         diagnostics.connections == u64::from(CONNECTIONS),
         "not {CONNECTIONS} connections: {diagnostics:?}"
     );
-    Ok(format!("said: {}", at_lines.stderr.join(" | ")))
+    Ok(format!("stderr: {}", at_lines.stderr.join(" | ")))
 }
 
-/// Ends by `signal`, or of itself; it must fail and say why.
+/// conn-cli ends by `signal`, or by itself; it must fail and print the reason.
 fn on_full_disk(context: &Context, options: &[&str], signal: Option<Signal>) -> Result<Ended> {
     let server = Server::plain(context.port)?;
     let full = File::options().write(true).open("/dev/full")?;
@@ -88,16 +91,16 @@ fn on_full_disk(context: &Context, options: &[&str], signal: Option<Signal>) -> 
         tracer.process.signal(signal)?;
     }
     let ended = tracer.wait(Vec::new())?;
-    let said = ended.stderr.join(" | ");
+    let stderr = ended.stderr.join(" | ");
     ensure!(
         ended.status.code() == Some(1),
-        "ended with {}: {said}",
+        "ended with {}: {stderr}",
         ended.status
     );
-    let last = ended.stderr.last().context("it said nothing")?;
+    let last = ended.stderr.last().context("conn-cli printed nothing")?;
     ensure!(
         last.starts_with("conn-cli: ") && last.contains("standard output"),
-        "no error of standard output: {said}"
+        "no error about standard output: {stderr}"
     );
     Ok(ended)
 }

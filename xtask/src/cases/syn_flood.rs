@@ -1,5 +1,5 @@
-//! A flood of SYNs from clients that there are not, while others connect: no connection of
-//! theirs is lost, no total, and conn-cli stays small.
+//! A flood of forged SYNs while real clients connect: conn-cli must lose none of their connections,
+//! keep its totals exact and its memory small.
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -17,21 +17,21 @@ use super::text;
 use super::tracer::{Ended, Tracer};
 use super::wire::{Link, Sources, Syns};
 
-/// Clients that there are not; fewer where the machine may be an emulated one.
+/// Forged clients; fewer where the machine may be emulated.
 const FORGED: u32 = 100_000;
 const FORGED_WITH_ACCEPTS: u32 = 6000;
 
-/// How many of them have a row.
+/// How many of them may have a row.
 const MAX_CLIENTS: u32 = 1000;
 
-/// What conn-cli may have in memory after the flood.
-const MOST_RESIDENT_KIB: u64 = 64 * 1024;
+/// The limit of conn-cli's resident memory after the flood.
+const MAX_RESIDENT_KIB: u64 = 64 * 1024;
 
 /// Connections before the flood, and as many after it.
 const CONNECTIONS: u32 = 45;
 
-/// More than there is time for.
-const MEANWHILE: u32 = 1_000_000;
+/// More connections than there is time for.
+const CONCURRENT_CONNECTIONS: u32 = 1_000_000;
 
 pub(super) fn syn_flood(context: &Context) -> Result<String> {
     let link = Link::new()?;
@@ -41,23 +41,23 @@ pub(super) fn syn_flood(context: &Context) -> Result<String> {
     let text = Run::start(context, &["--quiet"])?;
     let tcpdump = Tcpdump::start("lo", &Handshakes::filter(context.port))?;
     let forged = flood(context, &link)?;
-    let genuine = Handshakes::of(&tcpdump.finish()?, context.port)?;
+    let genuine = Handshakes::from_lines(&tcpdump.finish()?, context.port)?;
     let served = server.finish()?;
     let resident = lines.resident_kib()?.max(quiet.resident_kib()?);
     ensure!(
-        resident < MOST_RESIDENT_KIB,
-        "conn-cli has {resident} KiB in memory"
+        resident < MAX_RESIDENT_KIB,
+        "conn-cli uses {resident} KiB of memory"
     );
-    let asked = genuine.asked().len() as u64;
+    let syns = genuine.syns().len() as u64;
     let connections = served.values().sum();
     ensure!(
-        asked == connections,
-        "the test is at fault: of {asked} connections, the server accepted {connections}"
+        syns == connections,
+        "the test is at fault: of {syns} SYNs, the server accepted {connections}"
     );
     let expected = Stages {
         established: (!context.hook.sees_accepts()).then_some(connections),
         accepted: context.hook.sees_accepts().then_some(connections),
-        syn: forged + asked,
+        syn: forged + syns,
         repeated: genuine.repeated,
     };
     let not_shown = lines.check_json(&expected, &served).context("with lines")?;
@@ -68,35 +68,36 @@ pub(super) fn syn_flood(context: &Context) -> Result<String> {
     ))
 }
 
-/// Sends the flood, and returns how much that was. Others connect before, meanwhile and
-/// after.
+/// Sends the flood and returns how many SYNs were sent. Real clients connect before, during and
+/// after it.
 fn flood(context: &Context, link: &Link) -> Result<u64> {
-    let forged = match context.hook.sees_accepts() {
-        true => FORGED_WITH_ACCEPTS,
-        false => FORGED,
+    let forged = if context.hook.sees_accepts() {
+        FORGED_WITH_ACCEPTS
+    } else {
+        FORGED
     };
     let load = Load::v4(context.port, CONNECTIONS);
     load.run()?;
-    let meanwhile = Load {
-        connections: MEANWHILE,
+    let concurrent = Load {
+        connections: CONCURRENT_CONNECTIONS,
         ..load.clone()
     }
     .start()?;
-    poll_until("a client has connected", || Ok(meanwhile.made() > 0))?;
-    let before = meanwhile.made();
+    poll_until("a client has connected", || Ok(concurrent.made() > 0))?;
+    let before = concurrent.made();
     let sent = link.send(&Syns::new(context.port, Sources::Benchmark, forged));
-    let after = meanwhile.made();
-    meanwhile.stop();
-    meanwhile.finish()?;
+    let after = concurrent.made();
+    concurrent.stop();
+    concurrent.finish()?;
     ensure!(
         after > before,
-        "the test is at fault: nobody connected during the flood"
+        "the test is at fault: no client connected during the flood"
     );
     load.run()?;
     sent
 }
 
-/// A conn-cli that watches.
+/// A running conn-cli.
 struct Run(Tracer, Lines);
 
 impl Run {
@@ -111,7 +112,7 @@ impl Run {
         Ok(Self(tracer, stdout))
     }
 
-    /// How much of its memory is there.
+    /// Its resident memory.
     fn resident_kib(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.0.process.child.id());
         let status = std::fs::read_to_string(path)?;
@@ -127,51 +128,52 @@ impl Run {
         self.0.finish(Signal::INT, &self.1)
     }
 
-    /// The totals, and the genuine clients; what has no line, if lines were asked for.
+    /// Checks the totals and the real clients. Returns how many lines were not shown, if any were.
     fn check_json(self, expected: &Stages, served: &Counts) -> Result<u64> {
         let ended = self.end()?;
-        let report = Report::of(&ended)?;
-        let stages = Stages::of(&report)?;
-        let said = Stages::said(&ended)?;
+        let report = Report::new(&ended)?;
+        let stages = Stages::from_report(&report)?;
+        let printed = Stages::from_stderr(&ended)?;
         ensure!(
-            stages == said && is_same(&stages, expected),
-            "{stages}, and said {said}, instead of {expected}"
+            stages == printed && is_same_but_forgotten(&stages, expected),
+            "{stages} in the summary, {printed} in the diagnostics, instead of {expected}"
         );
         let counts = report.counts()?;
         ensure!(
             counts == *served && report.number("other_clients")? == 0,
             "{counts:?}, where the server counted {served:?}"
         );
-        // They were there before the flood, so that their SYNs have their place, too.
-        let mut asked = report.counts_of("syn")?;
-        asked.retain(|address, _| served.contains_key(address));
+        // The real clients connected before the flood, so their SYNs have entries, too.
+        let mut syns = report.counts_for("syn")?;
+        syns.retain(|address, _| served.contains_key(address));
         ensure!(
-            asked.values().sum::<u64>() - (stages.syn - expected.syn) == expected.last()
+            syns.values().sum::<u64>() - (stages.syn - expected.syn) == expected.last()
                 && served
                     .iter()
-                    .all(|(address, count)| asked.get(address) >= Some(count)),
-            "{asked:?} asked, of {served:?}"
+                    .all(|(address, count)| syns.get(address) >= Some(count)),
+            "SYNs {syns:?}, where the server counted {served:?}"
         );
-        match report.live.is_empty() {
-            true => report.check_doubts(0).map(|()| 0),
-            false => report.check_stages(&stages),
+        if report.live.is_empty() {
+            report.check_discrepancies(0).map(|()| 0)
+        } else {
+            report.check_stages(&stages)
         }
     }
 
-    /// All rows together must be the total. Returns what is under "other".
+    /// All rows must add up to the total. Returns the SYNs in the row "other".
     fn check_text(self, expected: &Stages, served: &Counts) -> Result<u64> {
         let ended = self.end()?;
-        let said = Stages::said(&ended)?;
+        let printed = Stages::from_stderr(&ended)?;
         ensure!(
-            is_same(&said, expected),
-            "said {said} instead of {expected}"
+            is_same_but_forgotten(&printed, expected),
+            "printed {printed} instead of {expected}"
         );
         let shown = text::parse(&ended)?;
         let (mut rows, mut other, mut total) = ([0, 0], None, None);
         let mut clients = 0;
         let mut counts = Counts::new();
-        for (who, row) in shown.rows()? {
-            match who {
+        for (name, row) in shown.rows()? {
+            match name {
                 "other" => other = Some(row),
                 "total" => total = Some(row),
                 address => {
@@ -186,24 +188,24 @@ impl Run {
         let other = other.context("no row \"other\"")?;
         let sum = [rows[0] + other[0], rows[1] + other[1]];
         ensure!(
-            total == Some(sum) && sum == [said.syn, said.last()] && counts == *served,
-            "rows {rows:?} and other {other:?} are not the total {total:?}, or not {said}"
+            total == Some(sum) && sum == [printed.syn, printed.last()] && counts == *served,
+            "rows {rows:?} and other {other:?} are not the total {total:?}, or not {printed}"
         );
-        // Those who only asked have places of their own.
-        let most = u64::from(MAX_CLIENTS) + served.len() as u64;
-        ensure!(clients <= most, "{clients} rows");
+        // SYN-only clients have separate entries.
+        let max_rows = u64::from(MAX_CLIENTS) + served.len() as u64;
+        ensure!(clients <= max_rows, "{clients} rows");
         Ok(other[0])
     }
 }
 
-/// Whether these are the stages, but for SYNs that were sent again so late, after so many
-/// others, that they were taken for first ones.
-fn is_same(stages: &Stages, expected: &Stages) -> bool {
+/// Whether these are the stages, except for SYNs that were sent again so late, after so many
+/// others, that conn-cli took them for first ones.
+fn is_same_but_forgotten(stages: &Stages, expected: &Stages) -> bool {
     let forgotten = stages.syn.saturating_sub(expected.syn);
-    let remembered = Stages {
+    let corrected = Stages {
         syn: stages.syn - forgotten,
         repeated: stages.repeated + forgotten,
         ..*stages
     };
-    remembered == *expected
+    corrected == *expected
 }

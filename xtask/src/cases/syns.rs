@@ -1,4 +1,4 @@
-//! SYNs, and the same ones again, held against what was sent.
+//! Compares SYNs, and the same ones sent again, with what was sent.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use super::stages::Stages;
 use super::tracer::{Tracer, run_to_end};
 use super::wire::{Extension, Link, Sources, Syns};
 
-/// So many that all have their lines.
+/// Few enough for all to have their lines.
 const CLIENTS: u32 = 300;
 
 /// SYNs of both families, with and without extension headers, some of them sent again.
@@ -31,36 +31,36 @@ pub(super) fn repeats(context: &Context) -> Result<String> {
         v6(0, Extension::None),
         v6(CLIENTS, Extension::HopByHop),
         v6(2 * CLIENTS, Extension::DestinationOptions),
-        // After all the others, and as many others again.
+        // The first SYNs again, after all the others, and then as many new ones.
         Syns { copies: 1, ..v4 },
         Syns {
             first: CLIENTS,
             ..v4
         },
     ];
-    let counted = counted(context, &Link::new()?, &all)?;
+    let counted = send_and_check(context, &Link::new()?, &all)?;
     Ok(format!("{counted}; {no_interface}"))
 }
 
-/// The same with the tag of a VLAN: a packet goes through two interfaces.
+/// The same with a VLAN tag: each packet passes two interfaces.
 pub(super) fn repeats_in_vlan(context: &Context) -> Result<String> {
-    let of = |sources| Syns {
+    let twice_from = |sources| Syns {
         copies: 2,
         ..Syns::new(context.port, sources, CLIENTS)
     };
-    let all = [Sources::Benchmark, Sources::V6, Sources::Benchmark].map(of);
-    Ok(counted(context, &Link::with_vlan(7)?, &all)?.to_string())
+    let all = [Sources::Benchmark, Sources::V6, Sources::Benchmark].map(twice_from);
+    Ok(send_and_check(context, &Link::with_vlan(7)?, &all)?.to_string())
 }
 
-/// Sends these and sees that everyone counts what was sent: a conn-cli that looks at all
-/// interfaces, one that looks at the one that they come by, with the VLAN and without, and not
-/// one that looks at another.
-fn counted(context: &Context, link: &Link, all: &[Syns]) -> Result<Stages> {
+/// Sends these and checks that every conn-cli counts what was sent: one that looks at all
+/// interfaces, and one each on the receiving interface with the VLAN and without. One on another
+/// interface must count nothing.
+fn send_and_check(context: &Context, link: &Link, all: &[Syns]) -> Result<Stages> {
     let near = link.near();
-    let everywhere = Looking::start(&mut context.conn_cli_of_syns(context.port))?;
-    let there = Looking::start(&mut of_interface(context, &near))?;
-    let cable = Looking::start(&mut of_interface(context, link.cable()))?;
-    let elsewhere = Looking::start(&mut of_interface(context, "lo"))?;
+    let on_all = SynTracer::start(&mut context.conn_cli_for_syns(context.port))?;
+    let on_near = SynTracer::start(&mut on_interface(context, &near))?;
+    let on_cable = SynTracer::start(&mut on_interface(context, link.cable()))?;
+    let on_other = SynTracer::start(&mut on_interface(context, "lo"))?;
     let mut clients = Counts::new();
     let mut packets = 0;
     for syns in all {
@@ -74,13 +74,13 @@ fn counted(context: &Context, link: &Link, all: &[Syns]) -> Result<Stages> {
         established: None,
         accepted: None,
     };
-    everywhere
+    on_all
         .check(&expected, &clients)
         .context("without an interface")?;
-    there
+    on_near
         .check(&expected, &clients)
         .with_context(|| format!("with {near}"))?;
-    cable
+    on_cable
         .check(&expected, &clients)
         .with_context(|| format!("with {}", link.cable()))?;
     let none = Stages {
@@ -88,54 +88,57 @@ fn counted(context: &Context, link: &Link, all: &[Syns]) -> Result<Stages> {
         repeated: 0,
         ..expected
     };
-    elsewhere.check(&none, &Counts::new()).context("with lo")?;
+    on_other.check(&none, &Counts::new()).context("with lo")?;
     Ok(expected)
 }
 
-fn of_interface(context: &Context, interface: &str) -> Command {
-    let mut command = context.conn_cli_of_syns(context.port);
+fn on_interface(context: &Context, interface: &str) -> Command {
+    let mut command = context.conn_cli_for_syns(context.port);
     command.args(["--interface", interface]);
     command
 }
 
-/// A conn-cli that looks for SYNs.
-struct Looking(Tracer, Lines);
+/// A conn-cli that watches SYNs.
+struct SynTracer(Tracer, Lines);
 
-impl Looking {
+impl SynTracer {
     fn start(command: &mut Command) -> Result<Self> {
         let mut tracer = Tracer::start(command.arg("--json"))?;
         let stdout = tracer.stdout()?;
         Ok(Self(tracer, stdout))
     }
 
-    /// Ends it. Its stages must be these and its clients, in the summary and in the lines, too.
+    /// Ends it and checks its stages, and its clients in the summary and in the lines.
     fn check(self, expected: &Stages, clients: &Counts) -> Result<()> {
         let ended = self.0.finish(Signal::INT, &self.1)?;
-        let report = Report::of(&ended)?;
+        let report = Report::new(&ended)?;
         let not_shown = report.check_stages(expected)?;
-        let said = Stages::said(&ended)?;
-        ensure!(said == *expected, "said {said} instead of {expected}");
+        let printed = Stages::from_stderr(&ended)?;
+        ensure!(
+            printed == *expected,
+            "printed {printed} instead of {expected}"
+        );
         ensure!(
             report.counts()? == *clients,
-            "not the clients that there are"
+            "the summary does not have the expected clients"
         );
         ensure!(
             not_shown > 0 || report.live_counts()? == *clients,
-            "not a line for each client"
+            "there is not one line for each client"
         );
         Ok(())
     }
 }
 
-/// An interface that is not there is refused, by its name.
+/// conn-cli must refuse an interface that does not exist, and name it.
 fn no_interface(context: &Context) -> Result<String> {
     const NAME: &str = "conn-none";
-    let ended = run_to_end(&mut of_interface(context, NAME))?;
-    let said = ended.stderr.join(" | ");
+    let ended = run_to_end(&mut on_interface(context, NAME))?;
+    let stderr = ended.stderr.join(" | ");
     ensure!(
-        ended.status.code() == Some(1) && said.contains(NAME) && ended.stdout.is_empty(),
-        "{} and {said:?}, where {NAME} is not there",
+        ended.status.code() == Some(1) && stderr.contains(NAME) && ended.stdout.is_empty(),
+        "{} and {stderr:?}, although {NAME} does not exist",
         ended.status
     );
-    Ok(said)
+    Ok(stderr)
 }

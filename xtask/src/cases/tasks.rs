@@ -1,5 +1,5 @@
-//! Who accepts: servers that differ in process, user, thread name, cgroup and network
-//! namespace, and a conn-cli for each, which must count that server's connections and no other.
+//! Task filters: servers that differ in process, user, thread name, cgroup and network namespace,
+//! and a conn-cli for each, which must count exactly that server's connections.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,18 +17,18 @@ use super::server::{Counts, Serve, Server};
 use super::several::Several;
 use super::tracer::Ended;
 
-/// The outer one, and one below it.
-const CGROUP: &str = "conn-cli-outer";
-const BELOW: &str = "conn-cli-outer/inner";
+/// A cgroup, and one below it.
+const OUTER_CGROUP: &str = "conn-cli-outer";
+const INNER_CGROUP: &str = "conn-cli-outer/inner";
 
-/// The servers, and how many connections each gets: no two sums of some of them are equal.
+/// How many connections each server gets: no two subsets have the same sum.
 const CONNECTIONS: [u32; 3] = [20, 41, 83];
 
-/// Which of the servers a conn-cli is to see.
+/// The servers that a conn-cli must see.
 type Wanted = &'static [usize];
 
-/// One is root's, one is an ordinary user's and in a cgroup below another, and one is in that
-/// other cgroup, with a network namespace of its own.
+/// One runs as root, one as an ordinary user in a cgroup below another, and one in that other
+/// cgroup, with its own network namespace.
 struct Servers {
     all: Vec<Server>,
     context: Context,
@@ -37,8 +37,8 @@ struct Servers {
 
 impl Servers {
     fn start(context: &Context) -> Result<Self> {
-        let outer = Cgroup::new(CGROUP)?;
-        let inner = Cgroup::new(BELOW)?;
+        let outer = Cgroup::new(OUTER_CGROUP)?;
+        let inner = Cgroup::new(INNER_CGROUP)?;
         let plain = Serve::threads(2, Family::V4.listen());
         let root = Serve {
             name: Some("first one"),
@@ -49,7 +49,7 @@ impl Servers {
             nobody: true,
             ..plain
         };
-        let apart = Serve {
+        let isolated = Serve {
             name: Some("third"),
             netns: true,
             ..plain
@@ -58,14 +58,14 @@ impl Servers {
             Server::start(root, context.port)?,
             Server::start(nobody, context.port + 1)?,
             // In another namespace the port is free.
-            Server::start(apart, context.port)?,
+            Server::start(isolated, context.port)?,
         ];
-        inner.take(all[1].pid())?;
-        outer.take(all[2].pid())?;
+        inner.add(all[1].pid())?;
+        outer.add(all[2].pid())?;
         Ok(Self {
             all,
             context: context.clone(),
-            // The inner one goes first.
+            // The inner one is removed first.
             _cgroups: [inner, outer],
         })
     }
@@ -74,13 +74,13 @@ impl Servers {
         self.all[server].pid()
     }
 
-    /// What each has counted.
+    /// Connects to each server and returns what each has counted.
     fn connect(self) -> Result<Vec<Counts>> {
-        let apart = self.pid(2);
+        let isolated = self.pid(2);
         let mut served = Vec::new();
         for (index, server) in self.all.into_iter().enumerate() {
             let load = Load {
-                netns_of: (server.pid() == apart).then_some(apart),
+                netns_pid: (server.pid() == isolated).then_some(isolated),
                 ..Load::v4(
                     self.context.port + u16::from(index == 1),
                     CONNECTIONS[index],
@@ -88,7 +88,10 @@ impl Servers {
             };
             let made = load.run()?;
             let counts = server.finish()?;
-            ensure!(counts == made, "the test is at fault");
+            ensure!(
+                counts == made,
+                "the test is at fault: made {made:?}, served {counts:?}"
+            );
             served.push(counts);
         }
         Ok(served)
@@ -102,14 +105,14 @@ pub(super) fn filters(context: &Context) -> Result<String> {
         (format!("--pid {first}"), &[0]),
         (format!("--uid {USER}"), &[1]),
         ("--comm third".to_owned(), &[2]),
-        (format!("--cgroup /sys/fs/cgroup/{CGROUP}"), &[1, 2]),
+        (format!("--cgroup /sys/fs/cgroup/{OUTER_CGROUP}"), &[1, 2]),
         (format!("--netns {third}"), &[2]),
     ];
-    // Other words for the same.
+    // The same filters, written differently.
     if context.hook == Hook::Kretprobe {
         let others: [(String, Wanted); 3] = [
             ("--uid nobody --comm second".to_owned(), &[1]),
-            (format!("--cgroup {BELOW}"), &[1]),
+            (format!("--cgroup {INNER_CGROUP}"), &[1]),
             (format!("--netns /proc/{second}/ns/net"), &[0, 1]),
         ];
         filters.extend(others);
@@ -117,7 +120,7 @@ pub(super) fn filters(context: &Context) -> Result<String> {
     count(context, servers, &filters)
 }
 
-/// Of all of these, the tracepoint knows only the network namespace.
+/// Of these filters, the tracepoint supports only the network namespace.
 pub(super) fn netns(context: &Context) -> Result<String> {
     let servers = Servers::start(context)?;
     let filters: Vec<(String, Wanted)> = vec![
@@ -151,8 +154,8 @@ fn check_sum<'a>(ended: &Ended, servers: impl Iterator<Item = &'a Counts>) -> Re
     check(ended, &sum)
 }
 
-/// What is not there is refused, before anything is counted.
-pub(super) fn wrong(context: &Context) -> Result<String> {
+/// conn-cli must refuse invalid filters before it counts anything.
+pub(super) fn wrong_filters(context: &Context) -> Result<String> {
     for (options, code, word) in [
         ("--cgroup /conn-cli-none", 1, "there is no cgroup"),
         ("--cgroup /tmp", 1, "not a directory of a cgroup"),

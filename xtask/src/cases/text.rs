@@ -1,4 +1,4 @@
-//! The output that people read.
+//! The text output.
 
 use std::net::IpAddr;
 
@@ -36,17 +36,17 @@ pub(super) fn text(context: &Context) -> Result<String> {
         "not the server's summary: {:?}",
         shown.summary
     );
-    CountLine::alone(&ended)?;
-    Ok(format!("said: {}", ended.stderr.join(" | ")))
+    CountLine::without_warnings(&ended)?;
+    Ok(format!("stderr: {}", ended.stderr.join(" | ")))
 }
 
-/// The lines of a conn-cli that ended well.
+/// The output lines of a conn-cli that succeeded.
 pub(super) struct Shown<'a> {
     pub(super) live: &'a [String],
     pub(super) summary: &'a [String],
 }
 
-/// Takes the output apart: live lines, an empty line, a heading and the summary.
+/// Splits the output into live lines, an empty line, a heading and the summary.
 pub(super) fn parse(ended: &Ended) -> Result<Shown<'_>> {
     ended.check_code()?;
     let lines = &ended.stdout;
@@ -92,13 +92,13 @@ impl Shown<'_> {
     pub(super) fn rows(&self) -> Result<Vec<(&str, [u64; 2])>> {
         fn row(line: &str) -> Option<(&str, [u64; 2])> {
             let mut words = line.split_whitespace();
-            let who = words.next()?;
+            let name = words.next()?;
             let counts = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
-            words.next().is_none().then_some((who, counts))
+            words.next().is_none().then_some((name, counts))
         }
         // The first line has the titles.
         let rows = self.summary.iter().skip(1);
-        rows.map(|line| row(line).with_context(|| format!("no row: {line:?}")))
+        rows.map(|line| row(line).with_context(|| format!("not a row: {line:?}")))
             .collect()
     }
 
@@ -109,7 +109,7 @@ impl Shown<'_> {
     }
 }
 
-/// What a live line ends with: the address, and perhaps the port.
+/// The end of a live line: the address and, if shown, the port.
 fn client(line: &str) -> Result<&str> {
     let (_, client) = line
         .split_once(" New connection from ")

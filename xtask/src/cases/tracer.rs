@@ -1,4 +1,4 @@
-//! conn-cli as a case runs it: started, known to be attached, ended by a signal.
+//! Runs conn-cli for a case: starts it, waits until it is attached, ends it by a signal.
 
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
@@ -8,19 +8,19 @@ use rustix::process::Signal;
 use super::diagnostics::AT_LEAST;
 use super::process::{Lines, Process};
 
-/// How conn-cli's first line to standard error begins: its probes are attached.
+/// The start of the line on standard error that conn-cli prints once its probes are attached.
 const ATTACHED: &str = "Tracing";
 
-/// A conn-cli that is attached.
+/// An attached conn-cli.
 pub(crate) struct Tracer {
     pub(crate) process: Process,
     stdout: Option<ChildStdout>,
     stderr: Lines,
-    /// What it wrote to standard error so far.
-    said: Vec<String>,
+    /// The lines of standard error so far.
+    messages: Vec<String>,
 }
 
-/// How conn-cli ended, and all it wrote.
+/// The exit status of conn-cli and all of its output.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -29,7 +29,7 @@ pub(crate) struct Ended {
 }
 
 impl Tracer {
-    /// Starts conn-cli and waits until it says that it is attached.
+    /// Starts conn-cli and waits until it reports that it is attached.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
         Self::start_onto(command, Stdio::piped())
     }
@@ -40,36 +40,45 @@ impl Tracer {
         let stdout = process.child.stdout.take();
         let stderr = process.child.stderr.take().context("no pipe")?;
         let stderr = Lines::of("conn-cli's standard error", stderr);
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         while let Some(line) = stderr.next()? {
             let is_attached = line.starts_with(ATTACHED);
-            said.push(line);
+            messages.push(line);
             if is_attached {
                 return Ok(Self {
                     process,
                     stdout,
                     stderr,
-                    said,
+                    messages,
                 });
             }
         }
         let status = process.wait()?;
-        bail!("conn-cli did not attach: {status}: {}", said.join(" | "));
+        bail!(
+            "conn-cli did not attach: {status}: {}",
+            messages.join(" | ")
+        );
     }
 
     /// Waits for a line of standard error that contains this, and returns it.
     pub(super) fn wait_for(&mut self, text: &str) -> Result<String> {
         while let Some(line) = self.stderr.next()? {
-            self.said.push(line.clone());
+            self.messages.push(line.clone());
             if line.contains(text) {
                 return Ok(line);
             }
         }
-        bail!("conn-cli never said {text:?}: {}", self.said.join(" | "));
+        bail!(
+            "conn-cli never printed {text:?}: {}",
+            self.messages.join(" | ")
+        );
     }
 
-    /// Takes standard output; without it, conn-cli's output is read only by
-    /// [`Tracer::finish`].
+    pub(super) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Takes standard output and begins to read it; [`Tracer::finish`] needs its lines.
     pub(super) fn stdout(&mut self) -> Result<Lines> {
         let stdout = self.take_stdout()?;
         Ok(Lines::of("conn-cli", stdout))
@@ -78,28 +87,28 @@ impl Tracer {
     pub(super) fn take_stdout(&mut self) -> Result<ChildStdout> {
         self.stdout
             .take()
-            .context("standard output was taken before")
+            .context("standard output is already taken")
     }
 
-    /// Sends `signal` and waits for the end; `stdout` is where its lines come from.
+    /// Sends `signal` and waits for the end; `stdout` has the remaining lines.
     pub(super) fn finish(self, signal: Signal, stdout: &Lines) -> Result<Ended> {
         self.process.signal(signal)?;
         self.wait(stdout.rest()?)
     }
 
-    /// Waits for the end, once `stdout` is all that it wrote.
+    /// Waits for the end, once `stdout` is all that conn-cli wrote.
     pub(crate) fn wait(mut self, stdout: Vec<String>) -> Result<Ended> {
-        self.said.extend(self.stderr.rest()?);
+        self.messages.extend(self.stderr.rest()?);
         Ok(Ended {
             status: self.process.wait()?,
             stdout,
-            stderr: self.said,
+            stderr: self.messages,
         })
     }
 }
 
 impl Ended {
-    /// It must have ended well, or with 1 where it says that its count is too low.
+    /// The exit code must be 0, or 1 if conn-cli reports that its count is too low.
     pub(super) fn check_code(&self) -> Result<()> {
         let is_at_least = |line: &String| line.starts_with(AT_LEAST);
         let expected = i32::from(self.stderr.iter().any(is_at_least));
@@ -113,7 +122,7 @@ impl Ended {
     }
 }
 
-/// Runs a conn-cli that is to end of itself.
+/// Runs a conn-cli that ends by itself.
 pub(super) fn run_to_end(command: &mut Command) -> Result<Ended> {
     let mut process = Process::spawn("conn-cli", piped(command))?;
     let stdout = process.child.stdout.take().context("no pipe")?;
@@ -128,7 +137,7 @@ pub(super) fn run_to_end(command: &mut Command) -> Result<Ended> {
     })
 }
 
-/// With a pipe for each of conn-cli's outputs.
+/// Connects both outputs of conn-cli to pipes.
 pub(super) fn piped(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())

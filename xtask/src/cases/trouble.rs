@@ -1,4 +1,4 @@
-//! A server that has more clients than it accepts, held against tcpdump, ss and nstat.
+//! An overloaded server: compares conn-cli with tcpdump, ss and nstat.
 
 use std::net::IpAddr;
 use std::sync::Barrier;
@@ -24,19 +24,19 @@ use super::tracer::{Ended, Tracer};
 /// Clients at the same time.
 const CLIENTS: u32 = 200;
 
-/// Time for each to ask a second time, a second after the first.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// Time for each client to send a second SYN, a second after the first.
+const CLIENT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How long the server lets each connection wait, in milliseconds.
+/// How long the server delays each accept, in milliseconds.
 const DELAY: u32 = 10;
 
-/// More than may wait once the server has stopped, and how long these try.
+/// More clients than may wait once the server has stopped, and how long they try.
 const LAST_CLIENTS: u32 = 5;
-const LAST_PATIENCE: Duration = Duration::from_millis(200);
+const LAST_CLIENT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Two may wait, and the kernel lets one more, rarely two; most clients do not get in.
+/// Two may wait, and the kernel admits one more, rarely two; most clients do not get in.
 pub(super) fn trouble(context: &Context) -> Result<String> {
-    let serve = Serve::slowly(DELAY, Family::V4.listen());
+    let serve = Serve::slow(DELAY, Family::V4.listen());
     let server = Server::start(serve, context.port)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).args(["--funnel", "--json"]))?;
     let stdout = tracer.stdout()?;
@@ -45,48 +45,51 @@ pub(super) fn trouble(context: &Context) -> Result<String> {
     let resets = format!("dst port {} and tcp[tcpflags] & tcp-rst != 0", context.port);
     let filter = format!("{} or ({resets})", Handshakes::filter(context.port));
     let tcpdump = Tcpdump::start("lo", &filter)?;
-    connect(context, CLIENTS, PATIENCE)?;
+    connect(context, CLIENTS, CLIENT_TIMEOUT)?;
     server.stop()?;
-    connect(context, LAST_CLIENTS, LAST_PATIENCE)?;
-    // From now on nothing moves.
+    connect(context, LAST_CLIENTS, LAST_CLIENT_TIMEOUT)?;
+    // From now on, nothing changes.
     let is_reset = |line: &String| line.contains("Flags [R");
     let (resets, lines): (Vec<_>, Vec<_>) = tcpdump.finish()?.into_iter().partition(is_reset);
-    let sent = Handshakes::of(&lines, context.port)?;
+    let sent = Handshakes::from_lines(&lines, context.port)?;
     let listener = sockets::only_one(context.port)?;
     let counted = Counters::read(&names)?.since(&before.1)?;
-    let is_alone = sockets::all()? == 1;
+    let is_alone = sockets::count_all()? == 1;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     ensure!(
         listener == sockets::only_one(context.port)?,
-        "the test is at fault: {listener:?} has moved on"
+        "the test is at fault: the listener has changed since {listener:?}"
     );
     let dropped = listener.drops - before.0.drops;
     ensure!(
         listener.waiting > listener.backlog && dropped > 0 && sent.repeated > 0,
-        "the test is at fault: no trouble: {listener:?}, {} SYNs sent again",
+        "the test is at fault: the server is not overloaded: {listener:?}, {} SYNs sent again",
         sent.repeated
     );
-    // Those that waited are accepted now, and the server counts them with the others.
+    // The server now accepts the waiting connections, and counts them with the others.
     server.resume()?;
-    let nobody_waits = || Ok(sockets::only_one(context.port)?.waiting == 0);
-    poll_until("the server has accepted all", nobody_waits)?;
+    let queue_is_empty = || Ok(sockets::only_one(context.port)?.waiting == 0);
+    poll_until("the server has accepted all", queue_is_empty)?;
     Load::v4(context.port, 1).run()?;
     let handshakes = server.finish()?.values().sum::<u64>() - 1;
-    let syn = sent.asked().len() as u64;
+    let syn = sent.syns().len() as u64;
     let accepted = handshakes - listener.waiting;
-    let report = Report::of(&ended)?;
-    let all = Stages::of_funnel(context.hook, [syn, sent.repeated], handshakes, accepted);
-    let expected = all.less_missed(&report)?;
+    let report = Report::new(&ended)?;
+    let all = Stages::for_funnel(context.hook, [syn, sent.repeated], handshakes, accepted);
+    let expected = all.without_missed(&report)?;
     report
         .check_stages(&expected)
         .with_context(|| ended.stderr.join(" | "))?;
-    let said = Stages::said(&ended)?;
-    ensure!(said == expected, "said {said} instead of {expected}");
-    let clients = sent.asked_by_address();
-    let asked = report.counts_of("syn")?;
+    let printed = Stages::from_stderr(&ended)?;
     ensure!(
-        asked == clients,
-        "{asked:?} asked, where tcpdump shows {clients:?}"
+        printed == expected,
+        "printed {printed} instead of {expected}"
+    );
+    let clients = sent.syns_by_address();
+    let syns = report.counts_for("syn")?;
+    ensure!(
+        syns == clients,
+        "SYNs {syns:?}, where tcpdump shows {clients:?}"
     );
     check_listener(context, &report, &ended, &listener, dropped)?;
     check_counters(&counted, dropped, resets.len() as u64, is_alone)?;
@@ -99,9 +102,9 @@ pub(super) fn trouble(context: &Context) -> Result<String> {
     ))
 }
 
-/// So many clients at the same time, from several addresses, each of which gives up after a
-/// while, whether it asks or waits.
-fn connect(context: &Context, clients: u32, patience: Duration) -> Result<()> {
+/// This many clients at the same time, from several addresses. Each gives up after `timeout`,
+/// whether it connects or waits.
+fn connect(context: &Context, clients: u32, timeout: Duration) -> Result<()> {
     let load = Load::v4(context.port, clients);
     let start = Barrier::new(clients as usize);
     thread::scope(|scope| {
@@ -110,8 +113,8 @@ fn connect(context: &Context, clients: u32, patience: Duration) -> Result<()> {
             let (load, start) = (&load, &start);
             let client = move || {
                 start.wait();
-                // That it fails is what the case is about.
-                let connection = load.open_within(ticket, patience);
+                // Failures are what the case is about.
+                let connection = load.open_within(ticket, timeout);
                 connection.and_then(|connection| connection.wait_until_served())
             };
             threads.push(thread::Builder::new().spawn_scoped(scope, client)?);
@@ -123,7 +126,7 @@ fn connect(context: &Context, clients: u32, patience: Duration) -> Result<()> {
     })
 }
 
-/// Who listens must be told as ss tells it, in the summary and in words.
+/// The listener must be reported as ss shows it, in the summary and in the diagnostics.
 fn check_listener(
     context: &Context,
     report: &Report,
@@ -134,43 +137,47 @@ fn check_listener(
     let listeners = report.summary["listeners"]
         .as_array()
         .context("no listeners")?;
-    let [told] = listeners.as_slice() else {
+    let [reported] = listeners.as_slice() else {
         return Err(anyhow!("not one listener: {listeners:?}"));
     };
-    let address: IpAddr = told["address"].as_str().context("no address")?.parse()?;
+    let address: IpAddr = reported["address"]
+        .as_str()
+        .context("no address")?
+        .parse()?;
     ensure!(
         address == Family::V4.listen()
-            && told["port"] == context.port
-            && told["waiting"] == listener.waiting
-            && told["limit"] == listener.backlog
-            && told["dropped"] == dropped,
-        "{told}, where ss shows {listener:?} and {dropped} were dropped meanwhile"
+            && reported["port"] == context.port
+            && reported["waiting"] == listener.waiting
+            && reported["limit"] == listener.backlog
+            && reported["dropped"] == dropped,
+        "{reported}, where ss shows {listener:?} and {dropped} were dropped meanwhile"
     );
     let expected = format!(
-        "{} waiting of {} that may, {dropped} packets dropped",
+        "accept queue {}/{}, {dropped} packets dropped",
         listener.waiting, listener.backlog
     );
-    let begins = format!("{address}:{} ", context.port);
+    let prefix = format!("{address}:{} ", context.port);
     ensure!(
         ended
             .stderr
             .iter()
-            .any(|line| line.starts_with(&begins) && line.ends_with(&expected)),
-        "no {expected:?} of {begins:?}: {}",
+            .any(|line| line.starts_with(&prefix) && line.ends_with(&expected)),
+        "no {expected:?} of {prefix:?}: {}",
         ended.stderr.join(" | ")
     );
     Ok(())
 }
 
-/// What the listener has dropped must be in the counters, less the resets.
+/// The listener's drops must be in the counters, except for the resets.
 ///
-/// A SYN, or the last packet of a handshake, that finds too many waiting adds one to each
-/// (`tcp_conn_request`, `tcp_v4_syn_recv_sock`, `tcp_listendrop`). But a client that gives up a
-/// connection, of which the server dropped the last packet, resets what the listener no longer
-/// knows, and that is dropped as well and is in no counter (`tcp_rcv_state_process`).
+/// A SYN, or the last packet of a handshake, that finds the queue full increments both counters
+/// (`tcp_conn_request`, `tcp_v4_syn_recv_sock`, `tcp_listendrop`). But if the server
+/// dropped the last packet of a handshake and the client gives up, the client resets a connection
+/// that the listener no longer knows. The kernel drops that reset as well, and increments neither
+/// counter (`tcp_rcv_state_process`).
 fn check_counters(counted: &Counters, dropped: u64, resets: u64, is_alone: bool) -> Result<()> {
     let (overflows, drops) = (counted.get(LISTEN_OVERFLOWS)?, counted.get(LISTEN_DROPS)?);
-    // Where others listen, theirs are in the counters, too.
+    // The counters include the drops of other listeners.
     let is_all = overflows == drops && drops <= dropped;
     ensure!(
         dropped <= drops + resets && (is_all || !is_alone),

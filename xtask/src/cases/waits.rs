@@ -19,15 +19,15 @@ const CONNECTIONS: u32 = 20;
 const DELAY_MS: u32 = 50;
 const DELAY: f64 = DELAY_MS as f64 / 1000.0;
 
-/// Far more than that, on however slow a machine.
-const SANE: f64 = DELAY * 10.0;
+/// Far more than that, even on a slow machine.
+const MAX_MEDIAN: f64 = DELAY * 10.0;
 
 /// How far a quantile of the summary may be from that of the lines.
 const PRECISION: f64 = 0.07;
 
-/// How far the time from line to line may be from the wait, in half of the cases: between
-/// two looks at the clock, any other may get the processor.
-const AGREEMENT: f64 = 0.02;
+/// How far the time between the two lines may be from the wait, in half of the cases: between two
+/// reads of the clock, another task may get the processor.
+const MAX_DIFFERENCE: f64 = 0.02;
 
 /// Each connection waits as long as the server sleeps, and a little more.
 pub(super) fn slow_accept(context: &Context) -> Result<String> {
@@ -43,56 +43,56 @@ pub(super) fn slow_accept(context: &Context) -> Result<String> {
     // One client at a time: none waits for another.
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
-    let report = Report::of(&tracer.finish(Signal::INT, &stdout)?)?;
+    let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
     let count = report.number("connections")?;
     ensure!(
         report.counts()? == served && report.live.len() as u64 == count,
-        "not the {served:?} that the server counted, each with a line: {}",
+        "not {served:?}, as the server counted, each with a line: {}",
         report.summary
     );
     let mut waits = report.live.iter().map(wait).collect::<Result<Vec<_>>>()?;
     let differences = differences(&report, &waits)?;
     waits.sort_by(f64::total_cmp);
-    let (shortest, half) = (waits[0], quantile(&waits, 50));
+    let (shortest, median) = (waits[0], quantile(&waits, 50));
     ensure!(
-        shortest >= DELAY && half < SANE,
-        "waits from {shortest} s, half up to {half} s, where the server let each wait {DELAY} s"
+        shortest >= DELAY && median < MAX_MEDIAN,
+        "waits from {shortest} s, median {median} s, where the server delays each by {DELAY} s"
     );
     check_summary(&report, &waits)?;
     let difference = quantile(&differences, 50);
     ensure!(
-        difference < AGREEMENT,
-        "between its lines there are {difference} s more or less than the waits"
+        difference < MAX_DIFFERENCE,
+        "the times between the lines differ from the waits by {difference} s"
     );
     let longest = waits[waits.len() - 1];
     Ok(format!(
-        "shortest={shortest} half={half} longest={longest} difference={difference:.6}"
+        "shortest={shortest} median={median} longest={longest} difference={difference:.6}"
     ))
 }
 
-/// The summary must say of the waits what the lines say.
+/// The waits in the summary must match those in the lines.
 fn check_summary(report: &Report, sorted: &[f64]) -> Result<()> {
-    let said = &report.summary["waits"];
+    let waits = &report.summary["waits"];
     let number = |name: &str| {
-        let number = said[name].as_f64();
-        number.with_context(|| format!("no {name} of the waits: {said}"))
+        let number = waits[name].as_f64();
+        number.with_context(|| format!("no {name} of the waits: {waits}"))
     };
     ensure!(
-        said["known"] == sorted.len() && number("longest")? == sorted[sorted.len() - 1],
-        "{said}, but the lines say {sorted:?}"
+        waits["known"] == sorted.len() && number("longest")? == sorted[sorted.len() - 1],
+        "{waits}, but the lines have {sorted:?}"
     );
     for percent in [50, 90, 99] {
         let expected = quantile(sorted, percent);
         let quotient = number(&format!("p{percent}"))? / expected;
         ensure!(
             (1.0 - PRECISION..=1.0 + PRECISION).contains(&quotient),
-            "{percent} % of the lines have up to {expected} s: {said}"
+            "{percent} % of the lines have up to {expected} s: {waits}"
         );
     }
     Ok(())
 }
 
-/// Of each connection, how far the time between its two lines is from its wait; sorted.
+/// For each connection, how far the time between its two lines is from its wait; sorted.
 fn differences(report: &Report, waits: &[f64]) -> Result<Vec<f64>> {
     ensure!(
         report.earlier.len() == waits.len(),
@@ -104,9 +104,9 @@ fn differences(report: &Report, waits: &[f64]) -> Result<Vec<f64>> {
     for ((established, accepted), wait) in report.earlier.iter().zip(&report.live).zip(waits) {
         ensure!(
             client(established)? == client(accepted)?,
-            "of another client: {established} and {accepted}"
+            "lines of different clients: {established} and {accepted}"
         );
-        // At midnight the day is another one.
+        // The lines may be on either side of midnight.
         let between = (time_of_day(accepted)? - time_of_day(established)?).rem_euclid(DAY);
         differences.push((between - wait).abs());
     }
@@ -114,7 +114,7 @@ fn differences(report: &Report, waits: &[f64]) -> Result<Vec<f64>> {
     Ok(differences)
 }
 
-/// What so many percent do not exceed.
+/// The value that `percent` percent of the values do not exceed.
 fn quantile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }
@@ -145,14 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_quantiles() {
+    fn computes_quantiles() {
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 50), 2.0);
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 99), 4.0);
         assert_eq!(quantile(&[1.0], 50), 1.0);
     }
 
     #[test]
-    fn reads_the_time() {
+    fn parses_time_of_day() {
         for zone in ["Z", "+00:00"] {
             let line = serde_json::json!({"time": format!("2026-11-22T01:02:03.5{zone}")});
             assert_eq!(time_of_day(&line).unwrap(), 3723.5);

@@ -1,5 +1,4 @@
-//! Packets made by hand: SYNs of clients that there are not, through an interface that is
-//! there for them.
+//! Handmade packets: SYNs of forged clients, through an interface that exists for them.
 
 mod link;
 mod packet;

@@ -15,11 +15,11 @@ use super::toolchain::{self, Kind, TARGET, Toolchain};
 /// The binaries of conn-ebpf.
 const PROGRAMS: [&str; 2] = ["btf", "kprobe"];
 
-/// The architectures that conn-cli runs on. They need objects of their own: the
-/// registers that a kprobe reads are theirs.
+/// The architectures that conn-cli runs on. Each needs its own objects, because a
+/// kprobe reads registers of its architecture.
 const ARCHITECTURES: [&str; 2] = ["aarch64", "x86_64"];
 
-/// The flags of rustc, besides those that take this machine's paths out of the
+/// The flags of rustc, besides those that keep this machine's paths out of the
 /// objects. BTF is made from debug information, which every crate must have.
 pub(super) const RUSTFLAGS: [&str; 2] = ["-Cdebuginfo=2", "-Clink-arg=--btf"];
 
@@ -35,7 +35,7 @@ const PACKAGE: [&str; 7] = [
 
 /// An object ready to be embedded.
 pub(super) struct Object {
-    /// Its path from the folder of objects: `x86_64/kprobe.o`.
+    /// Its path relative to the folder of objects, such as `x86_64/kprobe.o`.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
 }
@@ -73,7 +73,7 @@ pub(super) fn clippy(root: &Path, toolchain: &Toolchain) -> Result<()> {
         let mut clippy = toolchain::clippy(toolchain.kind)?;
         configure(&mut clippy, root, toolchain, &paths, architecture)?;
         run(clippy.args(["--", "--deny=warnings"]))
-            .with_context(|| format!("clippy finds fault with conn-ebpf for {architecture}"))?;
+            .with_context(|| format!("clippy failed on conn-ebpf for {architecture}"))?;
     }
     Ok(())
 }
@@ -104,29 +104,29 @@ fn configure(
     Ok(())
 }
 
-/// One folder for each linker: cargo does not link again when only that changes.
+/// One folder for each linker, because cargo does not link again if only the linker changes.
 fn target_folder(root: &Path, toolchain: &Toolchain) -> PathBuf {
     let linker = toolchain.linker.version.replace(' ', "-");
     let folder = format!("target/ebpf/{}-{linker}", toolchain.kind.name());
     root.join(folder)
 }
 
-/// The folders that differ from machine to machine, and that no object may name.
+/// The folders that differ between machines. No object may contain their paths.
 struct MachinePaths {
-    /// Each with what stands for it in an object.
+    /// Each with its replacement in an object.
     sources: Vec<(PathBuf, &'static str)>,
     others: Vec<PathBuf>,
 }
 
 impl MachinePaths {
     fn find(root: &Path, toolchain: &Toolchain) -> Result<Self> {
-        let home = env::home_dir().context("cannot tell the home folder: HOME is not set")?;
+        let home = env::home_dir().context("cannot find the home folder: HOME is not set")?;
         let cargo_home =
             env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
 
         // A relative name lets LLVM find the sources from the workspace root, where
         // the linker runs, and put their lines into the BTF for the verifier's log.
-        // The other names are of folders that no machine has: their lines stay out.
+        // The other folders exist on no machine, so their lines stay out.
         let mut sources = vec![(root.to_owned(), ".")];
         for registry in registries(&cargo_home, toolchain)? {
             sources.push((registry, "/crates.io"));
@@ -144,7 +144,7 @@ impl MachinePaths {
         let flag = |(from, to): &(PathBuf, &str)| {
             let from = from
                 .to_str()
-                .with_context(|| format!("not UTF-8, which cargo needs: {}", from.display()))?;
+                .with_context(|| format!("cargo needs UTF-8 paths: {}", from.display()))?;
             Ok(format!("--remap-path-prefix={from}={to}"))
         };
         self.sources.iter().map(flag).collect()
@@ -154,11 +154,11 @@ impl MachinePaths {
         let sources = self.sources.iter().map(|(path, _)| path);
         for path in sources.chain(&self.others) {
             let text = path.as_os_str().as_encoded_bytes();
-            // A home folder of `/` says nothing of the machine.
+            // A home folder of `/` does not identify the machine.
             let found = text.len() > 1 && bytes.windows(text.len()).any(|window| window == text);
             ensure!(
                 !found,
-                "{name} names {}: its bytes would differ on another machine; remap that path \
+                "{name} contains {}: its bytes would differ on another machine; remap that path \
                  in xtask/src/ebpf/build.rs",
                 path.display()
             );
@@ -167,9 +167,9 @@ impl MachinePaths {
     }
 }
 
-/// The folders with the sources of the crates, one for each registry.
+/// The folders with the crate sources, one for each registry.
 fn registries(cargo_home: &Path, toolchain: &Toolchain) -> Result<Vec<PathBuf>> {
-    // They are not there before the first download.
+    // They do not exist before the first download.
     run(toolchain
         .kind
         .command("cargo")
@@ -195,18 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_names_a_folder_of_this_machine_is_refused() {
+    fn object_with_a_path_of_this_machine_is_refused() {
         let paths = paths();
         assert!(paths.refuse_in("x", b"\0./conn-ebpf/src/lib.rs\0").is_ok());
         let error = paths
             .refuse_in("x", b"\0/home/me/other/lib.rs\0")
             .unwrap_err()
             .to_string();
-        assert!(error.starts_with("x names /home/me: "), "{error}");
+        assert!(error.starts_with("x contains /home/me: "), "{error}");
     }
 
     #[test]
-    fn folders_with_sources_are_remapped() {
+    fn source_folders_are_remapped() {
         let flags = paths().remapped().unwrap();
         assert_eq!(flags, ["--remap-path-prefix=/home/me/conn-cli=."]);
     }

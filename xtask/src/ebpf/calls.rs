@@ -1,4 +1,4 @@
-//! Refuses objects whose programs call functions of their own.
+//! Refuses objects whose programs call functions that are not inlined.
 
 use anyhow::{Result, bail};
 use object::elf::R_BPF_64_32;
@@ -6,8 +6,8 @@ use object::{
     Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget,
 };
 
-/// Everything is inlined. A call that is left is one that the compiler has made up,
-/// of `memcpy` or `memset`: a loop over single bytes in the path of every connection.
+/// All our functions are inlined. A remaining call is one that the compiler generated, to
+/// `memcpy` or `memset`: a loop over single bytes in the path of every connection.
 pub(super) fn refuse(name: &str, object: &[u8]) -> Result<()> {
     let file = object::File::parse(object)?;
     for section in file.sections() {
@@ -32,12 +32,12 @@ mod tests {
     const OBJECT: &str = "../conn-cli/ebpf/x86_64/kprobe.o";
 
     #[test]
-    fn the_committed_programs_call_nothing() {
+    fn committed_programs_contain_no_calls() {
         refuse("kprobe.o", &std::fs::read(OBJECT).unwrap()).unwrap();
     }
 
     #[test]
-    fn a_call_is_refused() {
+    fn object_with_a_call_is_refused() {
         let mut bytes = std::fs::read(OBJECT).unwrap();
         // The type is the lower half of the second word of a relocation, Elf64_Rel.
         let file = object::File::parse(bytes.as_slice()).unwrap();

@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{output, run};
 
-/// The version that is installed if there is none.
+/// The version to install if there is none.
 const VERSION: &str = "0.13.0";
 
 pub(super) struct Linker {
     pub(super) path: PathBuf,
-    /// What it says of itself.
+    /// What `--version` prints.
     pub(super) version: String,
 }
 
@@ -58,8 +58,8 @@ fn install(root: &Path, llvm: u32) -> Result<()> {
     let prefix = llvm_folder(llvm);
     ensure!(
         prefix.join("include").exists(),
-        "there is no bpf-linker on PATH, and none can be built without the development files \
-         of LLVM {llvm} in {}: install bpf-linker (https://github.com/aya-rs/bpf-linker) or \
+        "there is no bpf-linker on PATH, and building one needs the development files of \
+         LLVM {llvm} in {}: install bpf-linker (https://github.com/aya-rs/bpf-linker) or \
          the package llvm-{llvm}-dev",
         prefix.display()
     );

@@ -2,10 +2,10 @@
 //!
 //! The objects are committed, so that building conn-cli needs no BPF toolchain.
 //! Changing the eBPF programs does need one: [`toolchain`] finds or installs it,
-//! [`build`] builds every object with it, [`strip`] takes the debug sections out,
-//! and [`stamp`] writes down what the objects were made from, as [`sources`] counts
-//! it. The same sources and toolchain give the same bytes wherever they are built,
-//! which `--check` relies on.
+//! [`build`] builds every object with it, [`strip`] removes the debug sections, and
+//! [`stamp`] records the hash from [`sources`] of what the objects were built from.
+//! The same sources and toolchain give the same bytes on every machine, which
+//! `--check` relies on.
 
 mod build;
 mod calls;
@@ -24,22 +24,22 @@ use build::Object;
 use stamp::Stamp;
 use toolchain::{Choice, Toolchain};
 
-/// Where the committed objects are, from the workspace root.
+/// The folder of the committed objects, relative to the workspace root.
 const COMMITTED: &str = "conn-cli/ebpf";
-/// Where the objects just built are, from the workspace root.
+/// The folder of the objects just built, relative to the workspace root.
 const FRESH: &str = "target/ebpf/out";
 
 /// Build the eBPF objects that conn-cli embeds
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Build them into target/ebpf/out only, and fail unless the committed ones are
-    /// the same byte for byte
+    /// Build into target/ebpf/out only, and fail unless the committed objects are the
+    /// same byte for byte
     #[arg(long)]
     check: bool,
-    /// Build nothing: run clippy on the eBPF programs, for their own target
+    /// Build nothing; run clippy on the eBPF programs, for their own target
     #[arg(long, conflicts_with = "check")]
     clippy: bool,
-    /// What to build with; `auto` prefers what the committed objects were built with
+    /// The toolchain; `auto` prefers the one that built the committed objects
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     toolchain: Choice,
 }
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Puts the objects and their stamp where conn-cli takes them from.
+/// Writes the objects and their stamp to the folder that conn-cli embeds.
 fn commit(root: &Path, toolchain: &Toolchain, objects: &[Object]) -> Result<()> {
     let folder = root.join(COMMITTED);
     for object in objects {
@@ -81,7 +81,7 @@ fn commit(root: &Path, toolchain: &Toolchain, objects: &[Object]) -> Result<()> 
 
 /// Fails unless the committed objects are those just built.
 ///
-/// Another toolchain that gives the same bytes is fine: what is checked is that the
+/// Another toolchain that gives the same bytes is fine: the check is whether the
 /// objects come from these sources.
 fn check(root: &Path, stamp: &Stamp, toolchain: &Toolchain, objects: &[Object]) -> Result<()> {
     let mut different = Vec::new();
@@ -95,7 +95,7 @@ fn check(root: &Path, stamp: &Stamp, toolchain: &Toolchain, objects: &[Object]) 
     let identity = toolchain.identity();
     if identity != stamp.toolchain {
         let reason = format!(
-            "they were built with {}, and this is {identity}",
+            "they were built with {}, but this is {identity}",
             stamp.toolchain
         );
         eprintln!("note: {reason}");
@@ -104,17 +104,17 @@ fn check(root: &Path, stamp: &Stamp, toolchain: &Toolchain, objects: &[Object]) 
         }
     }
     if different.is_empty() && reasons.is_empty() {
-        eprintln!("the committed objects are what their sources give");
+        eprintln!("the committed objects match their sources");
         return Ok(());
     }
     if !different.is_empty() {
         reasons.insert(
             0,
-            format!("other bytes than just built: {}", different.join(", ")),
+            format!("not the same as just built: {}", different.join(", ")),
         );
     }
     bail!(
-        "the committed eBPF objects are not what their sources give:\n  {}\n\
+        "the committed eBPF objects do not match their sources:\n  {}\n\
          run `cargo xtask ebpf` and commit {COMMITTED}; the objects just built are in {FRESH}",
         reasons.join("\n  ")
     )

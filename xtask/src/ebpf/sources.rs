@@ -1,4 +1,4 @@
-//! What an object is made from, as one hash: the sources, the locked versions of
+//! One hash of what the objects are built from: the sources, the locked versions of
 //! aya's crates and the settings of the build.
 
 use std::fs;
@@ -12,14 +12,14 @@ use super::build::RUSTFLAGS;
 /// The packages of the workspace that are built into the objects.
 const FOLDERS: [&str; 2] = ["conn-common", "conn-ebpf"];
 
-/// The packages of the registry that are built into the objects, by how their names
-/// begin. Others only take part in the build, as macros and build scripts.
+/// Name prefixes of the registry packages that are built into the objects. Other
+/// packages only take part in the build, as macros and build scripts.
 const DEPENDENCIES: [&str; 3] = ["aya-ebpf", "aya-log-common", "aya-log-ebpf"];
 
 /// A named part of what is hashed.
 type Part = (String, Vec<u8>);
 
-/// The hash of everything that the objects of this checkout should be made from.
+/// The hash of everything that the objects of this checkout should be built from.
 pub(super) fn hash(root: &Path) -> Result<String> {
     let mut parts = Vec::new();
     for folder in FOLDERS {
@@ -43,12 +43,12 @@ pub(super) fn hash_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Does not depend on the order of the parts: that of a folder is the file system's.
+/// Does not depend on the order of the parts, because file systems list folders in any order.
 fn hash_parts(mut parts: Vec<Part>) -> String {
     parts.sort();
     let mut hasher = Sha256::new();
     for (name, content) in &parts {
-        // The lengths keep what is in one part from looking like the next.
+        // The lengths separate each part from the next.
         for bytes in [name.as_bytes(), content] {
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
@@ -61,7 +61,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The Rust sources and the manifest in a folder and those below it.
+/// Collects the Rust sources and manifests in a folder and its subfolders.
 fn collect(root: &Path, folder: &Path, parts: &mut Vec<Part>) -> Result<()> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -80,12 +80,12 @@ fn collect(root: &Path, folder: &Path, parts: &mut Vec<Part>) -> Result<()> {
     Ok(())
 }
 
-/// The entries of a Cargo.lock that the objects are made from.
+/// The entries of a Cargo.lock for crates that are in the objects.
 fn locked(lock: &str) -> String {
     let is_ours = |entry: &&str| {
         entry.lines().any(|line| {
             line.strip_prefix("name = \"")
-                .is_some_and(|name| DEPENDENCIES.iter().any(|start| name.starts_with(start)))
+                .is_some_and(|name| DEPENDENCIES.iter().any(|prefix| name.starts_with(prefix)))
         })
     };
     lock.split("\n\n")
@@ -94,8 +94,8 @@ fn locked(lock: &str) -> String {
         .collect()
 }
 
-/// The lines of the workspace's Cargo.toml that decide how the objects are built:
-/// the release profile, and what is asked of aya's crates.
+/// The lines of the workspace's Cargo.toml that determine how the objects are built:
+/// the release profile, and the requirements for aya's crates.
 fn settings(manifest: &str) -> String {
     let mut lines = String::new();
     let mut in_profile = false;
@@ -103,8 +103,8 @@ fn settings(manifest: &str) -> String {
         if line.starts_with('[') {
             in_profile = line.starts_with("[profile.release");
         }
-        let of_dependency = DEPENDENCIES.iter().any(|start| line.starts_with(start));
-        if (in_profile || of_dependency) && !line.is_empty() && !line.starts_with('#') {
+        let is_dependency = DEPENDENCIES.iter().any(|prefix| line.starts_with(prefix));
+        if (in_profile || is_dependency) && !line.is_empty() && !line.starts_with('#') {
             lines += line;
             lines += "\n";
         }
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_parts_does_not_matter() {
+    fn order_of_parts_does_not_change_the_hash() {
         let one = hash_parts(vec![part("a", "1"), part("b", "2")]);
         assert_eq!(one, hash_parts(vec![part("b", "2"), part("a", "1")]));
     }
 
     #[test]
-    fn every_byte_and_every_name_matters() {
+    fn every_byte_and_every_name_changes_the_hash() {
         let hashes = [
             hash_parts(vec![part("a", "12"), part("b", "3")]),
             hash_parts(vec![part("a", "1x"), part("b", "3")]),
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_sha256() {
-        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(hash_bytes(b""), of_nothing);
+    fn hash_is_sha256() {
+        let empty_hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(hash_bytes(b""), empty_hash);
     }
 
     #[test]
-    fn sources_are_found_by_their_path_from_the_root() {
+    fn source_names_are_relative_to_the_root() {
         let root = crate::workspace_root();
         let mut parts = Vec::new();
         collect(&root, &root.join("conn-common"), &mut parts).unwrap();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_lock_file_only_what_is_in_the_objects_counts() {
+    fn only_crates_in_the_objects_are_taken_from_the_lock_file() {
         let lock = "version = 4\n\n[[package]]\nname = \"aya\"\nversion = \"1.0.0\"\n\n\
                     [[package]]\nname = \"aya-ebpf\"\nversion = \"2.0.0\"\n\n\
                     [[package]]\nname = \"aya-log-common\"\nversion = \"3.0.0\"\n";
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_manifest_only_what_decides_the_build_counts() {
+    fn only_build_settings_are_taken_from_the_manifest() {
         let manifest = "[workspace.dependencies]\nanyhow = \"1\"\naya-ebpf = \"=1\"\n\n\
                         # why\n[profile.release]\n# why\nlto = true\n\n\
                         [profile.release.package.conn-ebpf]\ndebug = 2\n\n\

@@ -1,4 +1,4 @@
-//! The stamp of the committed objects: what they were made from, and their hashes.
+//! The stamp of the committed objects: what they were built from, and their hashes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,9 +19,9 @@ const HEAD: &str = "\
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) toolchain: Identity,
-    /// The hash of what they were made from.
+    /// The hash of what they were built from.
     sources: String,
-    /// The hash of each object by its path from the folder of objects.
+    /// The hash of each object, by its path relative to the folder of objects.
     objects: BTreeMap<String, String>,
 }
 
@@ -38,24 +38,24 @@ impl Stamp {
     pub(super) fn read(root: &Path) -> Result<Self> {
         let text = fs::read_to_string(path(root))
             .with_context(|| format!("cannot read {COMMITTED}/STAMP"))?;
-        Self::parse(&text).with_context(|| format!("cannot make sense of {COMMITTED}/STAMP"))
+        Self::parse(&text).with_context(|| format!("cannot parse {COMMITTED}/STAMP"))
     }
 
     pub(super) fn write(&self, root: &Path) -> Result<()> {
         super::write(&path(root), self.to_text().as_bytes())
     }
 
-    /// How the checkout differs from what was stamped, in words.
+    /// Describes how the checkout differs from the stamp.
     pub(super) fn mismatches(&self, root: &Path) -> Result<Vec<String>> {
         let mut found = Vec::new();
         if sources::hash(root)? != self.sources {
-            found.push("conn-ebpf, conn-common or what they are built with has changed".to_owned());
+            found.push("conn-ebpf, conn-common or their build settings have changed".to_owned());
         }
         for (name, hash) in &self.objects {
             let object = format!("{COMMITTED}/{name}");
             match fs::read(root.join(&object)) {
                 Ok(bytes) if sources::hash_bytes(&bytes) == *hash => {}
-                Ok(_) => found.push(format!("{object} is not the object that was stamped")),
+                Ok(_) => found.push(format!("{object} differs from the stamp")),
                 Err(error) => found.push(format!("cannot read {object}: {error}")),
             }
         }
@@ -70,7 +70,7 @@ impl Stamp {
         } = &self.toolchain;
         let mut text = HEAD.to_owned();
         let mut line = |name: &str, value: &str| {
-            writeln!(text, "{name} = {value}").expect("a string takes everything");
+            writeln!(text, "{name} = {value}").expect("writing to a string does not fail");
         };
         line("toolchain", kind.name());
         line("rustc", rustc);
@@ -126,27 +126,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn stamp_is_parsed_as_written() {
         let stamp = example();
         assert_eq!(Stamp::parse(&stamp.to_text()).unwrap(), stamp);
     }
 
     #[test]
-    fn a_stamp_that_lacks_something_is_refused() {
+    fn incomplete_stamp_is_refused() {
         let text = example().to_text().replace("linker", "tinker");
         assert_eq!(Stamp::parse(&text).unwrap_err().to_string(), "no linker");
     }
 
     #[test]
-    fn an_unknown_toolchain_is_refused() {
+    fn unknown_toolchain_is_refused() {
         let text = example().to_text().replace("debian", "gentoo");
         let error = Stamp::parse(&text).unwrap_err().to_string();
         assert_eq!(error, "an unknown toolchain: gentoo");
     }
 
-    /// The eBPF programs and the objects that conn-cli embeds belong together.
+    /// The objects that conn-cli embeds must be built from the current eBPF programs.
     #[test]
-    fn the_committed_objects_are_of_these_sources() {
+    fn committed_objects_match_their_sources() {
         let root = crate::workspace_root();
         let mismatches = Stamp::read(&root).unwrap().mismatches(&root).unwrap();
         assert!(

@@ -1,24 +1,26 @@
-//! Takes out of an object, or a program, what no loader reads; its BTF stays.
+//! Removes from an object or a program what no loader reads; keeps its BTF.
 
 use anyhow::Result;
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-/// Sections by the beginning of their names. DWARF is most of an object as it is linked.
-/// The relocations of BTF only repeat, for a linker, what stands in it already.
-const NOT_READ: [&str; 3] = [".debug_", ".rel.debug_", ".rel.BTF"];
+/// Prefixes of section names. Most of a linked object is DWARF. The relocations of BTF
+/// only repeat, for a linker, what the BTF already contains.
+const DEBUG_SECTIONS: [&str; 3] = [".debug_", ".rel.debug_", ".rel.BTF"];
 
-/// Neither the kernel nor aya reads [`NOT_READ`]; only a debugger does.
+/// Removes [`DEBUG_SECTIONS`], which only a debugger reads, neither the kernel nor aya.
 pub(crate) fn strip_debug(linked: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(linked)?;
     for section in &mut elf.sections {
         let name = section.name.as_slice();
-        section.delete = NOT_READ.iter().any(|not| name.starts_with(not.as_bytes()));
+        section.delete = DEBUG_SECTIONS
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_bytes()));
     }
     elf.delete_orphans();
 
-    // LLVM keeps the names of sections and those of symbols in one section, which the
-    // builder does not write.
+    // LLVM puts the names of sections and of symbols into one section, which the builder
+    // does not write.
     let is_names = |data: &SectionData<'_>| matches!(data, SectionData::SectionString);
     if !elf.sections.iter().any(|section| is_names(&section.data)) {
         let names = elf.sections.add();
@@ -40,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// An object with these sections, as far as stripping goes.
+    /// A minimal object with these sections.
     fn linked(names: &[&'static str]) -> Vec<u8> {
         let mut elf = Builder::new(Endianness::Little, true);
         elf.header.e_type = ET_REL;
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_read_goes() {
+    fn only_debug_sections_are_removed() {
         let linked = linked(&[
             "kprobe",
             ".debug_info",
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn input_that_is_not_elf_is_refused() {
         assert!(strip_debug(b"not an ELF file").is_err());
     }
 }

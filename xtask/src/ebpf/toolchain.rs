@@ -1,8 +1,8 @@
 //! Finds a Rust toolchain that builds for BPF, or installs one.
 //!
-//! Two will do: a nightly of rustup with `rust-src`, which builds the core library
-//! along with the programs, and Debian's own Rust, which has the core library for
-//! BPF as a package and so needs no nightly.
+//! Two work: a rustup nightly with `rust-src`, which builds the core library along
+//! with the programs, and Debian's own Rust, which has the core library for BPF as a
+//! package and so needs no nightly.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +15,10 @@ use crate::command::{apt_get_install, output, run};
 
 pub(super) const TARGET: &str = "bpfel-unknown-none";
 
-/// Debian's Rust that follows the releases, with the core library for BPF.
+/// Debian's packages of current Rust releases, with the core library for BPF.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 
-/// What `--toolchain` takes.
+/// The values of `--toolchain`.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub(super) enum Choice {
     Auto,
@@ -46,7 +46,7 @@ impl Kind {
             .find(|kind| kind.name() == name)
     }
 
-    /// A program of the toolchain, whichever toolchain runs this xtask.
+    /// A program of this toolchain, whichever toolchain runs xtask.
     pub(super) fn command(self, program: &str) -> Command {
         let mut command = match self {
             Self::Nightly => {
@@ -60,10 +60,10 @@ impl Kind {
                 command
                     .env("CARGO", "/usr/bin/cargo")
                     .env("RUSTC", "/usr/bin/rustc")
-                    // These use inline assembly of BPF, which is unstable; nothing else
-                    // may use what is.
+                    // These use BPF inline assembly, which is unstable; no other crate may
+                    // use unstable features.
                     .env("RUSTC_BOOTSTRAP", "aya_ebpf,conn_ebpf")
-                    // It names the libraries of the toolchain that runs this xtask.
+                    // It points to the libraries of the toolchain that runs xtask.
                     .env_remove("LD_LIBRARY_PATH");
                 command
             }
@@ -91,10 +91,10 @@ impl Kind {
     }
 }
 
-/// Where `rust-src` is in a sysroot.
+/// The path of `rust-src` in a sysroot.
 const RUST_SRC: &str = "lib/rustlib/src/rust";
 
-/// What decides the bytes of an object, besides its sources.
+/// What determines the bytes of an object, besides its sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) kind: Kind,
@@ -133,8 +133,8 @@ impl Toolchain {
     }
 }
 
-/// The toolchain to build with; `stamped` is what the committed objects were built
-/// with, and `must_be_stamped` says that `Choice::Auto` may be nothing else.
+/// Finds the toolchain to build with. `stamped` is the one that built the committed
+/// objects; with `must_be_stamped`, `Choice::Auto` accepts no other.
 pub(super) fn find(
     choice: Choice,
     stamped: Option<Kind>,
@@ -148,7 +148,7 @@ pub(super) fn find(
         (Choice::Auto, Some(Kind::Debian)) if must_be_stamped => debian(root),
         (Choice::Auto, Some(Kind::Debian)) if Kind::Debian.is_present() => debian(root),
         (Choice::Auto, _) => nightly(root).or_else(|error| {
-            eprintln!("cannot use nightly: {error:#}; going on with Debian's Rust");
+            eprintln!("cannot use nightly: {error:#}; using Debian's Rust instead");
             debian(root)
         }),
     }
@@ -173,12 +173,12 @@ fn nightly(root: &Path) -> Result<Toolchain> {
     })
 }
 
-/// Adds what the nightly lacks. Never updates one that is there: that is for its
-/// user to decide, whose other projects may need it as it is.
+/// Adds what the nightly lacks. Never updates an existing nightly, because other
+/// projects of the user may need it as it is.
 fn complete_nightly() -> Result<()> {
     ensure!(
         env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0"),
-        "there is no nightly with rust-src, and RUSTUP_AUTO_INSTALL=0 says to install nothing"
+        "there is no nightly with rust-src, and RUSTUP_AUTO_INSTALL=0 forbids installing one"
     );
     let mut rustup = Command::new("rustup");
     if output(Kind::Nightly.command("rustc").arg("--version")).is_ok() {
@@ -215,40 +215,40 @@ fn debian(root: &Path) -> Result<Toolchain> {
     })
 }
 
-/// LLVM puts the source lines of the core library into an object's BTF where it
-/// finds them, under a path that rustc cannot remap.
+/// If LLVM finds the sources of the core library, it puts their lines into an object's
+/// BTF, under a path that rustc cannot remap.
 fn refuse_core_sources(rustc: &str) -> Result<()> {
     let release = rustc.split(' ').nth(1).unwrap_or_default();
     let sources = PathBuf::from(format!("/usr/src/rustc-{release}"));
     ensure!(
         !sources.exists(),
-        "{} is there (package rust-web-src): it would make the objects differ from those \
+        "{} exists (package rust-web-src): it would make the objects differ from those \
          built without it; remove it, or choose `--toolchain nightly`",
         sources.display()
     );
     Ok(())
 }
 
-/// The first line of `rustc -vV` with the version of LLVM, and that LLVM's major.
+/// The first line of `rustc -vV` with the version of LLVM, and LLVM's major version.
 fn rustc_version(kind: Kind) -> Result<(String, u32)> {
     let verbose = output(kind.command("rustc").arg("-vV"))?;
     let rustc = verbose.lines().next().unwrap_or_default();
     let llvm = verbose
         .lines()
         .find_map(|line| line.strip_prefix("LLVM version: "))
-        .context("`rustc -vV` does not tell its LLVM version")?;
+        .context("`rustc -vV` does not print its LLVM version")?;
     let major = llvm.split('.').next().unwrap_or_default();
     let major = major
         .parse()
-        .with_context(|| format!("`rustc -vV` tells an odd LLVM version: {llvm}"))?;
+        .with_context(|| format!("`rustc -vV` prints an unexpected LLVM version: {llvm}"))?;
     Ok((format!("{rustc}, LLVM {llvm}"), major))
 }
 
 fn apt_get(packages: &[&str]) -> Result<()> {
     apt_get_install(packages).with_context(|| {
         format!(
-            "cannot install {}: install them by hand, or a nightly of rustup with rust-src and \
-             a bpf-linker on PATH",
+            "cannot install {}: install them by hand, or a rustup nightly with rust-src and a \
+             bpf-linker on PATH",
             packages.join(" ")
         )
     })
@@ -266,7 +266,7 @@ pub(super) fn clippy(kind: Kind) -> Result<Command> {
             if !Path::new("/usr/bin/cargo-clippy").exists() {
                 apt_get(&["rust-web-clippy"])?;
             }
-            // Not through cargo: it would find the one of rustup in CARGO_HOME first.
+            // Not through cargo, which would find rustup's clippy in CARGO_HOME first.
             let mut command = kind.command("cargo-clippy");
             command.arg("clippy");
             Ok(command)

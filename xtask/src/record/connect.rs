@@ -1,4 +1,4 @@
-//! The clients of the recordings: one connection after the other, from several
+//! The clients of the recordings: make one connection after the other, from several
 //! addresses in turn.
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,10 +12,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 
-/// Long enough for SYNs that are dropped on purpose and sent again.
+/// Long enough for SYNs that are dropped on purpose and retransmitted.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Connects to a server, from each client so often.
+/// Connects to a server, from each client a given number of times
 #[derive(clap::Args)]
 pub(crate) struct Args {
     to: SocketAddr,
@@ -25,10 +25,10 @@ pub(crate) struct Args {
     /// Connect from this port each time, instead of a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Have options in the IP header, or an extension header of IPv6
+    /// Send options in the IP header, or an extension header of IPv6
     #[arg(long)]
     ip_options: bool,
-    /// The server does not listen there, and refuses
+    /// Expect that the connection is refused, because there is no listener
     #[arg(long)]
     refused: bool,
 }
@@ -52,18 +52,18 @@ impl FromStr for Client {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let most = args.clients.iter().map(|client| client.connections).max();
-    for round in 0..most.unwrap_or_default() {
+    let rounds = args.clients.iter().map(|client| client.connections).max();
+    for round in 0..rounds.unwrap_or_default() {
         for client in args.clients.iter().filter(|c| round < c.connections) {
             let from = SocketAddr::new(client.address, args.port);
-            one(from, args).with_context(|| format!("connection {round} from {from}"))?;
+            connect_once(from, args).with_context(|| format!("connection {round} from {from}"))?;
         }
     }
     Ok(())
 }
 
-/// Makes one connection, and waits until the server, which has counted it by then, closes it.
-fn one(from: SocketAddr, args: &Args) -> Result<()> {
+/// Makes one connection, and waits until the server has counted and closed it.
+fn connect_once(from: SocketAddr, args: &Args) -> Result<()> {
     let family = match from {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -83,13 +83,13 @@ fn one(from: SocketAddr, args: &Args) -> Result<()> {
     }
     rustix::io::write(&socket, REQUEST)?;
     let mut buffer = [0; 256];
-    while rustix::io::read(&socket, &mut buffer).context("the server did not serve")? > 0 {}
+    while rustix::io::read(&socket, &mut buffer).context("the server did not answer")? > 0 {}
     Ok(())
 }
 
-/// Options that ask for nothing: they move what follows them.
+/// Sets options without effect: they only move what follows them.
 fn set_ip_options(socket: &OwnedFd, family: SocketAddr) -> Result<()> {
-    // Four times "no operation"; a hop-by-hop header of eight bytes, all but two padding.
+    // Four "no operation" options; a hop-by-hop header of eight bytes, all but two padding.
     let (level, name, value): (_, _, &[u8]) = match family {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1; 4]),
         SocketAddr::V6(_) => (
@@ -99,7 +99,7 @@ fn set_ip_options(socket: &OwnedFd, family: SocketAddr) -> Result<()> {
         ),
     };
     let length = libc::socklen_t::try_from(value.len())?;
-    // SAFETY: the kernel reads `length` bytes from `value`, which has so many.
+    // SAFETY: the kernel reads `length` bytes from `value`, which is that long.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

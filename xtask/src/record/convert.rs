@@ -1,4 +1,4 @@
-//! Other forms of the captures that the guest made: those that Linux does not write itself.
+//! Converts the captures of the guest to formats that Linux does not write itself.
 
 use std::fs;
 use std::path::Path;
@@ -15,10 +15,10 @@ const PACKET_HEADER: usize = 16;
 /// The link type of loopback interfaces of BSD and macOS.
 const NULL: u32 = 0;
 const AF_INET: u32 = 2;
-/// As macOS numbers it.
+/// The value on macOS.
 const AF_INET6: u32 = 30;
 
-/// Installs what converts, where it is missing.
+/// Installs the programs that convert, if they are missing.
 pub(super) fn ensure_installed() -> Result<()> {
     if command::is_installed("editcap") && command::is_installed("mergecap") {
         return Ok(());
@@ -26,10 +26,10 @@ pub(super) fn ensure_installed() -> Result<()> {
     command::apt_get_install(&["wireshark-common"])
 }
 
-/// Adds the other forms to `packets`, and returns their lines of the index.
+/// Adds the converted captures to `packets`, and returns their lines of the index.
 pub(super) fn all(packets: &Path) -> Result<String> {
     let mut index = String::new();
-    let mut describe = |name: &str, format: &str, sessions: &str, how: &str, more: &str| {
+    let mut add_to_index = |name: &str, format: &str, sessions: &str, how: &str, more: &str| {
         index += &format!("packets/{name}\t{format}\t{sessions}\t{how}{more}\n");
     };
     for (name, sessions, more) in [
@@ -42,7 +42,7 @@ pub(super) fn all(packets: &Path) -> Result<String> {
         editcap.args(["-F", "pcapng"]);
         editcap.arg(packets.join(format!("{name}.pcap")));
         command::run(editcap.arg(packets.join(&to)))?;
-        describe(&to, "pcapng", sessions, "editcap -F pcapng", more);
+        add_to_index(&to, "pcapng", sessions, "editcap -F pcapng", more);
     }
 
     // Two interfaces of different link types in one file.
@@ -54,7 +54,7 @@ pub(super) fn all(packets: &Path) -> Result<String> {
     }
     command::run(&mut mergecap)?;
     let sessions = "packets-veth+packets-tunnel";
-    describe(
+    add_to_index(
         "two-interfaces.pcapng",
         "pcapng",
         sessions,
@@ -69,7 +69,7 @@ pub(super) fn all(packets: &Path) -> Result<String> {
     ] {
         let converted = to_null(&capture, order).context("cannot convert lo.pcap")?;
         fs::write(packets.join(name), converted)?;
-        describe(
+        add_to_index(
             name,
             "pcap",
             "packets-lo",
@@ -91,7 +91,7 @@ fn to_null(capture: &[u8], order: fn(u32) -> [u8; 4]) -> Result<Vec<u8>> {
     let mut converted = Vec::new();
     let mut put = |value: u32| converted.extend(order(value));
     put(word(header));
-    // Major and minor version: two halves of a word, of which each is turned.
+    // Major and minor version: two halves of a word, each in its own byte order.
     let version = if order(1)[0] == 1 {
         2 | (4 << 16)
     } else {
@@ -115,7 +115,7 @@ fn to_null(capture: &[u8], order: fn(u32) -> [u8; 4]) -> Result<Vec<u8>> {
         } else {
             AF_INET6
         };
-        // Four bytes instead of fourteen.
+        // The header has four bytes instead of Ethernet's fourteen.
         for field in [
             word(header),
             word(&header[4..]),
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_the_bytes_of_a_capture() {
+    fn capture_is_converted_to_big_endian() {
         let mut capture = Vec::new();
         for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, ETHERNET] {
             capture.extend(word.to_le_bytes());

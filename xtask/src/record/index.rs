@@ -1,17 +1,17 @@
 //! The index of the recordings, `truth.json`: what each file is, and what the server counted.
 //!
-//! `names` are the addresses of the names in it. A recording has:
+//! `names` has the address of each name in it. A recording has:
 //!
 //! - `file`, `format` (`strace`, `tcpdump`, `pcap`, `pcapng`, `kernel-log`), `command`;
-//! - `connections`: by port and client, what the server accepted; a client is `unknown` to
-//!   a server that does not ask;
-//! - `syns`: the same of SYNs, as the kernel counted them when they arrived: with those of
-//!   clients that were refused, dropped, or that tried again;
-//! - `copies`: how often a packet can be read in it, if not once;
-//! - `failed`: accepts that failed, by error, as far as the server was told;
-//! - `only`: `ipv4`, if IPv6 cannot be read in it: the counts are of IPv4 then, too;
+//! - `connections`: what the server accepted, by port and client; the client is `unknown` if
+//!   the server does not ask for its address;
+//! - `syns`: the same for SYNs, as the kernel counted them on arrival: includes SYNs that were
+//!   refused, dropped or retransmitted;
+//! - `copies`: how often each packet appears in it, if not once;
+//! - `failed`: accepts that failed, by error, as far as the server saw them;
+//! - `only`: `ipv4`, if IPv6 cannot be read in it: the counts are then for IPv4, too;
 //! - `names`: true, if it has names instead of addresses and ports;
-//! - `server`, `rules`, `note`: what was run, and what logged, for who reads it.
+//! - `server`, `rules`, `note`: what was run, and what logged, for human readers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 /// Counts for each port and client.
 type Counts = BTreeMap<u16, BTreeMap<String, u64>>;
 
-/// What the server, and the kernel for the SYNs, counted in one session.
+/// The counts of one session: the kernel's for SYNs, otherwise the server's.
 #[derive(Default)]
 struct Session {
     connections: Counts,
@@ -32,10 +32,10 @@ struct Session {
     failed: BTreeMap<String, u64>,
 }
 
-/// What a session is restricted to in a recording that cannot show all of it.
-type Shown = fn(&str) -> bool;
+/// Selects the clients that a recording can show.
+type ClientFilter = fn(&str) -> bool;
 
-/// Turns what the guest noted in `truth` into the index: JSON with a line for each recording.
+/// Makes the index from the guest's notes in `truth`: JSON with a line for each recording.
 pub(super) fn make(truth: &Path) -> Result<String> {
     let mut recordings = Vec::new();
     for line in read(&truth.join("index.tsv"))?.lines() {
@@ -59,18 +59,18 @@ pub(super) fn make(truth: &Path) -> Result<String> {
     ))
 }
 
-/// One line: file, format, session, command, and what else there is to say as `KEY=VALUE`.
+/// Parses one line: file, format, session, command, and other fields as `KEY=VALUE`.
 fn recording(line: &str, truth: &Path) -> Result<Value> {
     let mut fields = line.split('\t');
     let mut next = |what| fields.next().with_context(|| format!("no {what}"));
     let file = next("file")?;
     let format = next("format")?;
     let sessions = next("session")?;
-    // Where there was no option there are two spaces.
+    // A missing option leaves two spaces.
     let command = next("command")?.split_whitespace().collect::<Vec<_>>();
     let command = command.join(" ");
     let mut recording = json!({ "file": file, "format": format, "command": command });
-    let mut shown: Shown = |_| true;
+    let mut filter: ClientFilter = |_| true;
     for field in fields {
         match field.split_once('=').unwrap_or((field, "")) {
             ("names", "") => recording["names"] = true.into(),
@@ -78,15 +78,15 @@ fn recording(line: &str, truth: &Path) -> Result<Value> {
             ("copies", copies) => recording["copies"] = copies.parse::<u64>()?.into(),
             (key @ ("server" | "rules" | "note"), value) => recording[key] = value.trim().into(),
             ("only", "ipv4") => {
-                shown = |client| matches!(client.parse(), Ok(IpAddr::V4(_)));
+                filter = |client| matches!(client.parse(), Ok(IpAddr::V4(_)));
                 recording["only"] = "ipv4".into();
             }
-            _ => bail!("unknown: {field}"),
+            _ => bail!("unknown field: {field}"),
         }
     }
     let mut session = Session::default();
     for name in sessions.split('+') {
-        session.add(&read(&truth.join(name))?, shown)?;
+        session.add(&read(&truth.join(name))?, filter)?;
     }
     recording["connections"] = json!(session.connections);
     if !session.syns.is_empty() {
@@ -99,12 +99,12 @@ fn recording(line: &str, truth: &Path) -> Result<Value> {
 }
 
 impl Session {
-    fn add(&mut self, counts: &str, shown: Shown) -> Result<()> {
+    fn add(&mut self, counts: &str, filter: ClientFilter) -> Result<()> {
         for line in counts.lines() {
             let words: Vec<_> = line.split(' ').collect();
             match words[..] {
-                [what @ ("accepted" | "syns"), port, client, count] if shown(client) => {
-                    let counts = match what {
+                [kind @ ("accepted" | "syns"), port, client, count] if filter(client) => {
+                    let counts = match kind {
                         "accepted" => &mut self.connections,
                         _ => &mut self.syns,
                     };
@@ -115,7 +115,7 @@ impl Session {
                 ["failed", name, count] => {
                     *self.failed.entry(name.to_owned()).or_default() += count.parse::<u64>()?;
                 }
-                _ => bail!("a session counted {line:?}"),
+                _ => bail!("unexpected line in a session: {line:?}"),
             }
         }
         Ok(())
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restricts_the_truth_to_what_a_recording_shows() {
+    fn counts_are_restricted_to_visible_clients() {
         let counts =
             "accepted 80 127.0.0.2 3\naccepted 80 ::1 2\nsyns 80 127.0.0.2 4\nfailed EAGAIN 5\n";
         let mut session = Session::default();

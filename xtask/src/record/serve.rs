@@ -1,5 +1,5 @@
-//! The server of the recordings: it accepts in the ways that servers do, and its own
-//! count is the truth that goes with a recording.
+//! The server of the recordings: it accepts in the ways that servers usually do, and its
+//! own count is the expected result of a recording.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use rustix::net::{
 
 const ANSWER: &[u8] = b"HTTP/1.0 204 No Content\r\n\r\n";
 
-/// Serves until its standard input ends, then writes what it counted.
+/// Serves until standard input ends, then writes its counts
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(required = true)]
@@ -31,41 +31,41 @@ pub(crate) struct Args {
     call: Call,
     #[arg(long, value_enum, default_value_t = Way::Poll)]
     way: Way,
-    /// Threads for each address to listen on, of the way `threads`
+    /// Threads for each listening address, for `--way threads`
     #[arg(long, default_value_t = 4)]
     threads: u32,
     /// Where to write the counts
     #[arg(long)]
     counts: PathBuf,
-    /// Says by its existence that the server listens
+    /// File that is created once the server listens
     #[arg(long)]
     ready: PathBuf,
 }
 
-/// The system call, and what it is told to fill in.
+/// The system call, and whether it asks for the client's address.
 #[derive(Clone, Copy, ValueEnum)]
 enum Call {
     Accept,
     Accept4,
-    /// `accept(3, NULL, NULL)`: the server does not ask who the client is.
+    /// `accept(3, NULL, NULL)`: the server does not ask for the client's address
     Null,
 }
 
 /// What the server does between two connections.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Way {
-    /// One thread waits in `poll` and accepts one connection.
+    /// One thread waits in `poll` and accepts one connection
     Poll,
-    /// The same, but it accepts until there is none left, and `EAGAIN` says so.
+    /// The same, but it accepts until `accept` fails with `EAGAIN`
     Nonblocking,
-    /// Threads that each wait in `accept`.
+    /// Threads that each wait in `accept`
     Threads,
-    /// One thread that waits in `accept` and starts a process for each connection,
-    /// whose end interrupts it.
+    /// One thread that waits in `accept` and starts a process for each connection; the
+    /// end of that process interrupts `accept`
     Children,
 }
 
-/// What the server counted: connections of a port and client, and calls that failed.
+/// The server's counts: connections by port and client, and failed calls by error.
 #[derive(Default)]
 struct Tally {
     connections: BTreeMap<(u16, String), u64>,
@@ -105,37 +105,37 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             for listener in listeners.into_iter().map(Arc::new) {
                 for _ in 0..args.threads {
                     let (server, listener) = (Arc::clone(&server), Arc::clone(&listener));
-                    thread::spawn(move || server.accept_for_ever(&listener));
+                    thread::spawn(move || server.accept_forever(&listener));
                 }
             }
             std::fs::write(&args.ready, "")?;
             std::io::stdin().read_to_end(&mut Vec::new())?;
         }
         Way::Children => {
-            let (waiting, counts) = (Arc::clone(&server), args.counts.clone());
+            let (counting, counts) = (Arc::clone(&server), args.counts.clone());
             thread::spawn(move || {
-                leave_children_to_others();
+                block_sigchld();
                 let _ = std::io::stdin().read_to_end(&mut Vec::new());
-                let written = waiting.write_counts(&counts);
+                let written = counting.write_counts(&counts);
                 std::process::exit(i32::from(written.is_err()));
             });
             extern "C" fn interrupt(_: libc::c_int) {}
             let handler: extern "C" fn(libc::c_int) = interrupt;
-            // SAFETY: the handler does nothing, which is safe at any time.
+            // SAFETY: the handler does nothing, so it is async-signal-safe.
             unsafe { libc::signal(libc::SIGCHLD, handler as libc::sighandler_t) };
             std::fs::write(&args.ready, "")?;
             for listener in &listeners {
-                server.accept_for_ever(listener);
+                server.accept_forever(listener);
             }
         }
     }
     server.write_counts(&args.counts)
 }
 
-/// Has the kernel interrupt another thread when a child ends: the one that accepts.
-fn leave_children_to_others() {
-    // SAFETY: a zeroed `sigset_t` is one to pass to `sigemptyset`; all three calls use
-    // nothing but the set, which outlives them.
+/// Blocks SIGCHLD in this thread, so that the kernel interrupts the accepting thread instead.
+fn block_sigchld() {
+    // SAFETY: `sigemptyset` accepts a zeroed `sigset_t`; all three calls access only the
+    // set, which outlives them.
     unsafe {
         let mut children = std::mem::zeroed();
         libc::sigemptyset(&raw mut children);
@@ -185,13 +185,13 @@ impl Server {
         }
     }
 
-    fn accept_for_ever(&self, listener: &Listener) {
+    fn accept_forever(&self, listener: &Listener) {
         loop {
             self.accept(listener);
         }
     }
 
-    /// Accepts and serves one connection; tells whether there was one.
+    /// Accepts and serves one connection; returns whether there was one.
     fn accept(&self, listener: &Listener) -> bool {
         let accepted = match self.call {
             Call::Accept => acceptfrom(&listener.socket),
@@ -227,12 +227,12 @@ impl Server {
         *tally.connections.entry((port, client)).or_default() += 1;
     }
 
-    /// Answers what may be the client's request; one that fails was counted all the same.
+    /// Reads and answers without checks: a connection that fails here was counted all the same.
     fn serve(&self, connection: &OwnedFd) {
         let _ = rustix::io::read(connection, &mut [0; 256]);
         let _ = rustix::io::write(connection, ANSWER);
         if self.way == Way::Children {
-            // Its end is the point; as it is never waited for, it stays a zombie.
+            // Only its end matters. Nothing waits for it, so it stays a zombie.
             let _ = Command::new("true").spawn();
         }
     }

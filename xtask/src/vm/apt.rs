@@ -1,5 +1,5 @@
-//! A private apt: it sees the one release of Debian that a kernel comes from, and
-//! leaves the machine's own package lists alone.
+//! A private apt: it sees only the Debian release that a kernel comes from, and does
+//! not touch the machine's own package lists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,11 +17,11 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub(super) struct Package {
     pub(super) name: String,
     pub(super) version: String,
-    /// The packages that this one depends on: name and, where it is exact, version.
+    /// The dependencies: name and, if it is exact, version.
     pub(super) depends: Vec<(String, Option<String>)>,
 }
 
-/// An apt whose state lies in a directory of ours.
+/// An apt with its state in a directory of ours.
 pub(super) struct Apt {
     directory: PathBuf,
 }
@@ -85,11 +85,11 @@ impl Apt {
             format!("Dir::Cache={}", path("cache")),
             format!("Dir::Etc::SourceList={}", path("sources.list")),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            // An old release's lists are past their date, and rightly so.
+            // The lists of an old release have expired, which is expected.
             "Acquire::Check-Valid-Until=false".to_owned(),
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
-            // apt's own user may not write to our directory.
+            // The user `_apt` cannot write to our directory.
             "APT::Sandbox::User=root".to_owned(),
         ] {
             command.arg("-o").arg(option);
@@ -98,7 +98,7 @@ impl Apt {
     }
 }
 
-/// Where the machine gets its own packages: pairs of mirror and release.
+/// The machine's own package sources: pairs of mirror and release.
 pub(crate) fn mirrors() -> Result<BTreeSet<(String, String)>> {
     let list = || {
         command::output(Command::new("apt-get").args([
@@ -150,7 +150,7 @@ pub(crate) fn sources(mirrors: &BTreeSet<(String, String)>, release: &str) -> Re
     Ok(text)
 }
 
-/// Reads what `apt-cache show` writes: a paragraph for each version.
+/// Parses the output of `apt-cache show`: a paragraph for each version.
 fn parse_packages(text: &str) -> Vec<Package> {
     text.split("\n\n")
         .filter_map(|paragraph| {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_apt_cache_shows() {
+    fn apt_cache_output_is_parsed() {
         let text = "Package: linux-image\nVersion: 7.2-1\nDepends: base (= 7.2-1), kmod | x, y (>= 2)\nDescription: a\n b\n\nPackage: linux-image\nVersion: 6.1-1\n";
         let packages = parse_packages(text);
         assert_eq!(packages.len(), 2);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_only_debians_mirrors() {
+    fn only_debian_mirrors_are_taken() {
         let mirrors = parse_mirrors(
             "http://a/debian bookworm Debian\nhttp://b/ bookworm-security Debian\nhttps://c nodistro nodesource\n",
         );

@@ -1,7 +1,7 @@
 //! What a guest boots from: a gzipped newc cpio archive.
 //!
-//! The kernel takes several archives one after another for one: the binaries are
-//! packed once, what differs from guest to guest is appended.
+//! The kernel reads several concatenated archives as one: the binaries are packed
+//! once, and what differs between guests is appended.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Archive {
         self.executable(name, &content)
     }
 
-    /// Packs a program that was made for this.
+    /// Packs a program with this content.
     pub(crate) fn executable(&mut self, name: &str, content: &[u8]) -> Result<()> {
         self.entry(name, |header| header.mode(EXECUTABLE), content)
     }
@@ -68,7 +68,7 @@ impl Archive {
         describe: impl FnOnce(newc::Builder) -> newc::Builder,
         content: &[u8],
     ) -> Result<()> {
-        // Files of one inode number would be hard links of each other.
+        // Files with the same inode number would be hard links to each other.
         self.entries += 1;
         let header = describe(newc::Builder::new(name).ino(self.entries).nlink(1));
         let size = u32::try_from(content.len()).with_context(|| format!("{name} is too big"))?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packs_what_was_put_in() {
+    fn archive_contains_its_entries() {
         let mut archive = Archive::new();
         archive.directory("dev").unwrap();
         archive.character_device("dev/console", 5, 1).unwrap();

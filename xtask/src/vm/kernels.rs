@@ -1,5 +1,5 @@
 //! The kernels that the guests run: Debian's cloud kernels, fetched with apt and
-//! kept under `target/vm/kernels` with those of their modules that guests load.
+//! cached in `target/vm/kernels` with the modules that guests load.
 
 use std::fmt;
 use std::fs;
@@ -11,11 +11,11 @@ use clap::ValueEnum;
 use super::apt::{Apt, Package};
 use super::modules;
 
-/// What the names of these kernels end with.
+/// The suffix of the names of these kernels.
 const FLAVOUR: &str = "-cloud-amd64";
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// A kernel line that guests are run with.
+/// A kernel line that guests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Line {
     #[value(name = "5.10")]
@@ -24,7 +24,7 @@ pub(crate) enum Line {
     V6_1,
     #[value(name = "6.12")]
     V6_12,
-    /// The newest that Debian has: sid's.
+    /// The newest in Debian: the kernel of sid.
     #[value(name = "newest")]
     Newest,
 }
@@ -32,7 +32,7 @@ pub(crate) enum Line {
 impl Line {
     pub(crate) const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::Newest];
 
-    /// The release of Debian whose kernel is of this line.
+    /// The Debian release with a kernel of this line.
     fn debian(self) -> &'static str {
         match self {
             Self::V5_10 => "bullseye",
@@ -58,17 +58,17 @@ impl fmt::Display for Line {
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     pub(crate) line: Line,
-    /// As in `6.1.0-56`.
+    /// Such as `6.1.0-56`.
     pub(crate) release: String,
     pub(crate) image: PathBuf,
     /// Its configuration, which Debian installs as `/boot/config-RELEASE`.
     pub(crate) config: PathBuf,
-    /// Where its modules are, as [`modules::keep`] left them.
+    /// The directory of its modules, filled by [`modules::cache`].
     pub(crate) modules: PathBuf,
 }
 
 impl Kernel {
-    fn kept(line: Line, release: String, directory: &Path) -> Self {
+    fn in_directory(line: Line, release: String, directory: &Path) -> Self {
         Self {
             line,
             release,
@@ -83,14 +83,14 @@ impl Kernel {
         format!("{}{FLAVOUR}", self.release)
     }
 
-    fn is_whole(&self) -> bool {
-        self.image.exists() && self.config.exists() && modules::are_kept(&self.modules)
+    fn is_complete(&self) -> bool {
+        self.image.exists() && self.config.exists() && modules::are_cached(&self.modules)
     }
 }
 
-/// Finds the current kernel of each line and fetches those that are not there yet.
+/// Finds the current kernel of each line and fetches it if it is not cached.
 ///
-/// Without a network, the kernels fetched earlier do.
+/// Without a network, uses the kernels fetched earlier.
 pub(crate) fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
     lines
         .iter()
@@ -110,10 +110,10 @@ fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
     let meta = meta.with_context(|| format!("no package {META_PACKAGE}"))?;
     let image = dependency(&apt, &meta, "linux-image-")?
         .with_context(|| format!("{META_PACKAGE} {} depends on no image", meta.version))?;
-    let release = release_of(&image.name)?;
+    let release = parse_release(&image.name)?;
     let directory = store.join(&release);
-    let kernel = Kernel::kept(line, release, &directory);
-    if !kernel.is_whole() {
+    let kernel = Kernel::in_directory(line, release, &directory);
+    if !kernel.is_complete() {
         println!("fetching Linux {}", kernel.release);
         let unpacked = store.join("unpacked");
         if unpacked.exists() {
@@ -127,18 +127,18 @@ fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
             }
         }
         fs::create_dir_all(&directory)?;
-        modules::keep(&unpacked, &kernel.modules)?;
-        for (name, place) in [("config", &kernel.config), ("vmlinuz", &kernel.image)] {
+        modules::cache(&unpacked, &kernel.modules)?;
+        for (name, path) in [("config", &kernel.config), ("vmlinuz", &kernel.image)] {
             let found = find(name, &unpacked)?
                 .with_context(|| format!("the package {} has no {name}", image.name))?;
-            fs::rename(found, place)?;
+            fs::rename(found, path)?;
         }
         fs::remove_dir_all(&unpacked)?;
     }
     Ok(kernel)
 }
 
-/// The one dependency whose name begins so, in the version that is depended on.
+/// The first dependency whose name begins with `prefix`, in the required version.
 fn dependency(apt: &Apt, package: &Package, prefix: &str) -> Result<Option<Package>> {
     let Some((name, version)) = package
         .depends
@@ -154,18 +154,18 @@ fn dependency(apt: &Apt, package: &Package, prefix: &str) -> Result<Option<Packa
             .is_none_or(|wanted| *wanted == package.version)
     });
     if found.is_empty() {
-        bail!("{} needs {name}, which is in no release", package.name);
+        bail!("{} needs {name}, which is not in the release", package.name);
     }
     Ok(Some(found.swap_remove(0)))
 }
 
 /// `linux-image-6.1.0-56-cloud-amd64` holds Linux `6.1.0-56`.
-fn release_of(package: &str) -> Result<String> {
+fn parse_release(package: &str) -> Result<String> {
     package
         .strip_prefix("linux-image-")
         .and_then(|rest| rest.strip_suffix(FLAVOUR))
         .map(str::to_owned)
-        .with_context(|| format!("cannot tell the kernel of the package {package}"))
+        .with_context(|| format!("cannot find the kernel release in the package name {package}"))
 }
 
 /// The kernel of this line that was fetched last.
@@ -175,8 +175,8 @@ fn cached(line: Line, store: &Path) -> Result<Kernel> {
         for entry in fs::read_dir(store)? {
             let entry = entry?;
             let release = entry.file_name().to_string_lossy().into_owned();
-            let kernel = Kernel::kept(line, release, &entry.path());
-            if kernel.is_whole() {
+            let kernel = Kernel::in_directory(line, release, &entry.path());
+            if kernel.is_complete() {
                 kernels.push((fs::metadata(&kernel.image)?.modified()?, kernel));
             }
         }
@@ -184,14 +184,14 @@ fn cached(line: Line, store: &Path) -> Result<Kernel> {
     let newest = kernels.into_iter().max_by_key(|(modified, _)| *modified);
     let (_, kernel) = newest.with_context(|| {
         format!(
-            "no kernel {line} was fetched before with its modules: {} has none",
+            "no kernel {line} with its modules was fetched before: {} has none",
             store.display()
         )
     })?;
     Ok(kernel)
 }
 
-/// Looks for `NAME` or `NAME-RELEASE`, which is in `/boot` or with the modules.
+/// Finds a file `NAME` or `NAME-RELEASE`, which is in `/boot` or with the modules.
 fn find(wanted: &str, directory: &Path) -> Result<Option<PathBuf>> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -212,11 +212,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_the_release_from_the_package() {
+    fn release_is_parsed_from_the_package_name() {
         assert_eq!(
-            release_of("linux-image-7.2.13+deb14-cloud-amd64").unwrap(),
+            parse_release("linux-image-7.2.13+deb14-cloud-amd64").unwrap(),
             "7.2.13+deb14"
         );
-        assert!(release_of("linux-image-amd64").is_err());
+        assert!(parse_release("linux-image-amd64").is_err());
     }
 }

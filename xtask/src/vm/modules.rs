@@ -1,5 +1,5 @@
-//! The modules of a kernel that guests load: those that Debian did not build in, of what
-//! the programs beside conn-cli need.
+//! The kernel modules that guests load: what the programs beside conn-cli need and Debian
+//! did not build in.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,36 +9,36 @@ use anyhow::{Context as _, Result};
 use lzma_rust2::XzReader;
 use object::{Object as _, ObjectSection as _};
 
-/// What `ss` asks, and the interfaces that packets are sent through.
+/// What `ss` queries, and the interfaces that packets are sent through.
 const WANTED: [&str; 4] = ["tcp_diag", "veth", "8021q", "inet_diag"];
 
-/// Written last, beside the modules: says which ones they are.
+/// Written last, beside the modules: lists which ones they are.
 const STAMP: &str = "wanted";
 
-/// Whether all modules that are wanted now were kept there.
-pub(super) fn are_kept(directory: &Path) -> bool {
+/// Whether the directory has all modules that are wanted now.
+pub(super) fn are_cached(directory: &Path) -> bool {
     fs::read_to_string(directory.join(STAMP)).is_ok_and(|stamp| stamp == WANTED.join("\n"))
 }
 
-/// Finds the modules and what they depend on under `unpacked`, and keeps them in
-/// `directory`, uncompressed; the order of their names is the one to load them in.
+/// Finds the modules and their dependencies in `unpacked`, and caches them in
+/// `directory`, uncompressed, with names in the order in which to load them.
 ///
 /// A module that has no file is built in.
-pub(super) fn keep(unpacked: &Path, directory: &Path) -> Result<()> {
+pub(super) fn cache(unpacked: &Path, directory: &Path) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory)?;
     }
     fs::create_dir_all(directory)?;
     let mut files = Vec::new();
     find_modules(unpacked, &mut files)?;
-    // Debian's packages have no modules.dep: it is made where they are installed.
+    // Debian's packages have no modules.dep: it is generated when they are installed.
     let modules = load_order(&WANTED, |name| {
         let Some((_, path)) = files.iter().find(|(found, _)| found == name) else {
             return Ok(None);
         };
         let content = read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let depends = depends_of(&content)
-            .with_context(|| format!("cannot tell what {} depends on", path.display()))?;
+        let depends = read_depends(&content)
+            .with_context(|| format!("cannot find the dependencies of {}", path.display()))?;
         Ok(Some((content, depends)))
     })?;
     for (index, (name, content)) in modules.iter().enumerate() {
@@ -48,8 +48,8 @@ pub(super) fn keep(unpacked: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The names and contents of the modules kept in `directory`, in the order to load them in.
-pub(super) fn kept(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+/// The names and contents of the modules cached in `directory`, in the order to load them.
+pub(super) fn cached(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut modules = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -71,7 +71,7 @@ fn find_modules(directory: &Path, found: &mut Vec<(String, PathBuf)>) -> Result<
         } else if let Some(name) = path.file_name().and_then(|name| name.to_str())
             && let Some((name, _)) = name.split_once(".ko")
         {
-            // Depended on by this name, whatever the file has.
+            // Dependencies use this name, even if the file name has a dash.
             found.push((name.replace('-', "_"), path));
         }
     }
@@ -88,13 +88,13 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(uncompressed)
 }
 
-fn depends_of(module: &[u8]) -> Result<Vec<String>> {
+fn read_depends(module: &[u8]) -> Result<Vec<String>> {
     let file = object::File::parse(module)?;
     let section = file.section_by_name(".modinfo").context("no .modinfo")?;
     parse_depends(section.data()?).context("no field `depends`")
 }
 
-/// Reads `.modinfo`: strings `KEY=VALUE`, each with a zero byte after it.
+/// Parses `.modinfo`: strings `KEY=VALUE`, each terminated by a zero byte.
 fn parse_depends(modinfo: &[u8]) -> Option<Vec<String>> {
     let value = modinfo
         .split(|byte| *byte == 0)
@@ -104,9 +104,9 @@ fn parse_depends(modinfo: &[u8]) -> Option<Vec<String>> {
     Some(names.map(|name| name.replace('-', "_")).collect())
 }
 
-/// The modules named and all that they depend on, each after its dependencies.
+/// The wanted modules and all their dependencies, each after its own dependencies.
 ///
-/// `read` knows a module's content and dependencies, or that it has no file.
+/// `read` returns a module's content and dependencies, or None if it has no file.
 fn load_order<T>(
     wanted: &[impl AsRef<str>],
     mut read: impl FnMut(&str) -> Result<Option<(T, Vec<String>)>>,
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_a_module_depends_on() {
+    fn dependencies_are_parsed_from_modinfo() {
         let modinfo = b"version=1.8\0alias=rtnl-link-vlan\0depends=mrp,garp\0retpoline=Y\0";
         assert_eq!(parse_depends(modinfo).unwrap(), ["mrp", "garp"]);
         assert!(
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_comes_after_what_it_depends_on() {
+    fn modules_come_after_their_dependencies() {
         let depends = |name: &str| {
             Ok(match name {
                 "8021q" => Some(vec!["mrp", "garp"]),

@@ -18,11 +18,11 @@ const QEMU: &str = "qemu-system-x86_64";
 /// How long a guest may take to reach PID 1; it needs 2 to 5 seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
-/// How long a kernel in trouble may go on to speak of it.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long to wait for further messages of a kernel that has failed.
+const FAILURE_OUTPUT_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the kernel says when nothing it does afterwards can be trusted.
-const TROUBLE: [&str; 8] = [
+/// Kernel messages after which its behaviour cannot be trusted.
+const KERNEL_FAILURES: [&str; 8] = [
     "Kernel panic",
     "Oops:",
     "BUG:",
@@ -42,9 +42,9 @@ pub(crate) struct Guest<'a> {
     pub(crate) processors: Processors,
     /// In MiB.
     pub(crate) memory: u32,
-    /// Where to put what the guest writes to its second serial line.
-    pub(crate) brought_back: Option<&'a Path>,
-    /// Where the console's output is kept.
+    /// The file for what the guest writes to its second serial line.
+    pub(crate) second_serial: Option<&'a Path>,
+    /// The file for the console's output.
     pub(crate) log: &'a Path,
     pub(crate) limit: Duration,
 }
@@ -54,8 +54,8 @@ pub(crate) struct Guest<'a> {
 pub(crate) enum Processors {
     One,
     Two,
-    /// One, whose clock counts executed instructions, a nanosecond each, and leaps over the
-    /// time in which there is nothing to execute.
+    /// One, whose clock counts executed instructions, a nanosecond each, and skips the time in
+    /// which there is nothing to execute.
     CountedOne,
 }
 
@@ -72,20 +72,20 @@ impl Processors {
 /// How a guest ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// PID 1 said that all went well.
+    /// PID 1 reported success.
     Success,
-    /// PID 1 said that something failed.
+    /// PID 1 reported a failure.
     Failure,
     /// It never reached PID 1.
     NoInit,
-    /// It ended without PID 1's last word, with what the console tells of it.
+    /// It ended without PID 1's last line; with the reason from the console.
     Died(String),
 }
 
-/// Installs QEMU where it is missing.
+/// Installs QEMU if it is missing.
 pub(crate) fn ensure_installed() -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
-        bail!("the guests are of x86_64: run this on such a machine");
+        bail!("the guests are x86_64: run this on an x86_64 machine");
     }
     if command::is_installed(QEMU) {
         return Ok(());
@@ -113,8 +113,8 @@ pub(crate) fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<E
 fn command_line(guest: &Guest<'_>) -> Command {
     let mut qemu = Command::new(QEMU);
     qemu
-        // With several threads QEMU 7 loses kernel text that is patched while
-        // another processor runs it; and with cmpxchg16b some boots hang.
+        // With several threads, QEMU 7 loses changes to kernel text that is patched
+        // while another processor runs it; and with cmpxchg16b, some boots hang.
         .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
         .args(guest.processors.options())
         .args(["-m", &guest.memory.to_string()])
@@ -132,7 +132,7 @@ fn command_line(guest: &Guest<'_>) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
-    if let Some(path) = guest.brought_back {
+    if let Some(path) = guest.second_serial {
         let mut to = OsString::from("file:");
         to.push(path);
         qemu.arg("-serial").arg(to);
@@ -140,7 +140,7 @@ fn command_line(guest: &Guest<'_>) -> Command {
     qemu
 }
 
-/// Reads the console until the guest's last word, its end, or a time limit.
+/// Reads the console until the guest's last line, its end, or a time limit.
 fn follow(
     lines: &Receiver<String>,
     mut log: File,
@@ -149,46 +149,48 @@ fn follow(
 ) -> Result<End> {
     let mut deadline = Instant::now() + BOOT_LIMIT;
     let mut started = false;
-    let mut trouble = None;
+    let mut failure = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = match lines.recv_timeout(left) {
             Ok(line) => line,
-            Err(error) => return Ok(end_without_last_word(error, started, trouble)),
+            Err(error) => return Ok(end_without_last_line(error, started, failure)),
         };
         writeln!(log, "{line}")?;
         if line == STARTED_LINE {
             started = true;
             deadline = Instant::now() + limit;
         }
-        match end_told_by(&line) {
-            // What the kernel says next tells why.
-            Some(End::Died(why)) if trouble.is_none() => {
-                trouble = Some(why);
-                deadline = Instant::now() + LAST_WORDS;
+        match parse_end(&line) {
+            // The kernel's next messages show why.
+            Some(End::Died(why)) if failure.is_none() => {
+                failure = Some(why);
+                deadline = Instant::now() + FAILURE_OUTPUT_LIMIT;
             }
             Some(End::Died(_)) | None => on_line(&line),
-            Some(end) => return Ok(trouble.map_or(end, End::Died)),
+            Some(end) => return Ok(failure.map_or(end, End::Died)),
         }
     }
 }
 
-fn end_without_last_word(error: RecvTimeoutError, started: bool, trouble: Option<String>) -> End {
-    match (trouble, started, error) {
+fn end_without_last_line(error: RecvTimeoutError, started: bool, failure: Option<String>) -> End {
+    match (failure, started, error) {
         (Some(why), ..) => End::Died(why),
         (None, false, _) => End::NoInit,
-        (None, true, RecvTimeoutError::Timeout) => End::Died("not done in time".to_owned()),
+        (None, true, RecvTimeoutError::Timeout) => End::Died("did not finish in time".to_owned()),
         (None, true, RecvTimeoutError::Disconnected) => {
             End::Died("ended without its last line".to_owned())
         }
     }
 }
 
-fn end_told_by(line: &str) -> Option<End> {
+fn parse_end(line: &str) -> Option<End> {
     match line {
         LAST_LINE_SUCCESS => Some(End::Success),
         LAST_LINE_FAILURE => Some(End::Failure),
-        _ if TROUBLE.iter().any(|sign| line.contains(sign)) => Some(End::Died(line.to_owned())),
+        _ if KERNEL_FAILURES.iter().any(|text| line.contains(text)) => {
+            Some(End::Died(line.to_owned()))
+        }
         _ => None,
     }
 }
@@ -206,7 +208,7 @@ fn console_lines(console: impl std::io::Read + Send + 'static) -> Receiver<Strin
     lines
 }
 
-/// Ends QEMU with the value: a guest that hangs does not outlive xtask's interest.
+/// Kills QEMU when dropped, so that a guest that hangs does not keep running.
 struct Running(Child);
 
 impl Drop for Running {
@@ -222,11 +224,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_how_a_guest_ends() {
-        assert_eq!(end_told_by("guest: success"), Some(End::Success));
-        assert_eq!(end_told_by("guest: failure"), Some(End::Failure));
-        assert_eq!(end_told_by("outcome ipv4 auto ok"), None);
+    fn end_is_parsed_from_the_console() {
+        assert_eq!(parse_end("guest: success"), Some(End::Success));
+        assert_eq!(parse_end("guest: failure"), Some(End::Failure));
+        assert_eq!(parse_end("outcome ipv4 auto ok"), None);
         let oops = "[    2.1] Oops: 0000 [#1] SMP";
-        assert_eq!(end_told_by(oops), Some(End::Died(oops.to_owned())));
+        assert_eq!(parse_end(oops), Some(End::Died(oops.to_owned())));
     }
 }

@@ -1,5 +1,5 @@
-//! The file system of a guest that runs other programs: a small Debian with them, and its
-//! kernel. It is made once and kept.
+//! The file system of a guest that runs other programs: a small Debian with these programs
+//! and its kernel. It is built once and cached.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
@@ -15,13 +15,13 @@ use crate::command;
 
 const PACK: &str = include_str!("root/pack.sh");
 
-/// What a root is made of.
+/// What a root is built from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipe {
-    /// The release of Debian.
+    /// The Debian release.
     pub(crate) release: &'static str,
     pub(crate) packages: &'static [&'static str],
-    /// A script that is run with the root's directory before it is packed.
+    /// A script that runs with the root's directory as argument before it is packed.
     pub(crate) prepare: Option<&'static str>,
 }
 
@@ -29,19 +29,19 @@ pub(crate) struct Recipe {
 pub(crate) struct Root {
     pub(crate) kernel: PathBuf,
     release: PathBuf,
-    /// An archive without compression, which takes the emulator long.
+    /// An uncompressed archive, because decompression is slow in the emulator.
     archive: PathBuf,
 }
 
 impl Root {
-    /// Makes the file system in `directory`, unless it is there.
+    /// Builds the file system in `directory`, unless it exists.
     pub(crate) fn obtain(recipe: &Recipe, directory: &Path) -> Result<Self> {
         let root = Self {
             kernel: directory.join("vmlinuz"),
             release: directory.join("release"),
             archive: directory.join("root.cpio"),
         };
-        // Written last: what is of another making, or not whole, is made again.
+        // Written last: a root from another recipe, or an incomplete one, is built again.
         let stamp = directory.join("made-of");
         let made_of = recipe.stamp();
         if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == made_of) {
@@ -52,8 +52,8 @@ impl Root {
                 command::apt_get_install(&[program])?;
             }
         }
-        eprintln!("making a Debian for the guest");
-        // Until it is whole, it is nobody's.
+        eprintln!("building a Debian for the guest");
+        // Until the new root is complete, the old stamp must not vouch for it.
         if stamp.exists() {
             fs::remove_file(&stamp)?;
         }
@@ -62,12 +62,12 @@ impl Root {
         Ok(root)
     }
 
-    /// The kernel's, as in `6.1.0-56-cloud-amd64`.
+    /// The kernel's release, such as `6.1.0-56-cloud-amd64`.
     pub(crate) fn release(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.release)?.trim_end().to_owned())
     }
 
-    /// Writes what the guest boots from: this, with xtask as its init, and what else it gets.
+    /// Writes what the guest boots from: this root, xtask as its init, and the files in `own`.
     pub(crate) fn write_initramfs(&self, path: &Path, mut own: Archive) -> Result<()> {
         own.executable("init", &super::init()?)?;
         fs::copy(&self.archive, path)
@@ -104,6 +104,6 @@ impl Recipe {
             .env("PACK_TO", directory.canonicalize()?)
             .args([self.release, "/dev/null"])
             .arg(&sources);
-        command::run(&mut mmdebstrap).context("cannot make the guest's Debian")
+        command::run(&mut mmdebstrap).context("cannot build the guest's Debian")
     }
 }

@@ -1,5 +1,5 @@
-//! Programs of this machine that a guest has too, with the libraries that they need: they
-//! tell by other means what conn-cli is to tell.
+//! Programs of this machine that are copied into guests with their libraries: they measure by
+//! other means what conn-cli must report.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::initramfs::Archive;
 use crate::command;
 
-/// The programs, and the package that has each.
+/// The programs, each with its package.
 const TOOLS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("nstat", "iproute2"),
@@ -33,11 +33,11 @@ pub(crate) fn ensure_installed() -> Result<()> {
         .with_context(|| format!("install the packages {}", missing.join(" ")))
 }
 
-/// tcpdump wants to know who root is, to stay root; conn-cli, who `nobody` is.
+/// tcpdump looks up root, to stay root; conn-cli looks up `nobody`.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\n";
 
-/// Packs the programs into `/bin`, and their libraries where they are looked for.
+/// Packs the programs into `/bin`, and their libraries where the loader looks for them.
 pub(super) fn pack(archive: &mut Archive) -> Result<()> {
     archive.directory("etc")?;
     archive.file("etc/passwd", PASSWD)?;
@@ -54,7 +54,7 @@ pub(super) fn pack(archive: &mut Archive) -> Result<()> {
     for library in &libraries {
         directories.extend(library.ancestors().skip(1));
     }
-    // A directory comes before what is in it, as shorter paths come first.
+    // Shorter paths come first, so each directory comes before its contents.
     for directory in directories {
         if directory.parent().is_some() {
             archive.directory(name(directory)?)?;
@@ -66,21 +66,21 @@ pub(super) fn pack(archive: &mut Archive) -> Result<()> {
     Ok(())
 }
 
-/// The name in an archive of what has this path.
+/// The name of this path in an archive.
 fn name(path: &Path) -> Result<&str> {
     path.strip_prefix("/")?
         .to_str()
         .with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// Reads what `ldd` writes of a program: its libraries and its loader.
+/// Parses the output of `ldd`: the libraries and the loader of a program.
 fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
     let mut libraries = Vec::new();
     for line in text.lines().map(str::trim) {
         if line.contains("not found") {
             bail!("a library is missing: {line}");
         }
-        // `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)`; the kernel's own has no path.
+        // `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)`; the vDSO has no path.
         let found = line.split_once(" => ").map_or(line, |(_, found)| found);
         let path = found.split(" (").next().unwrap_or_default();
         if path.starts_with('/') {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_ldd_says() {
+    fn ldd_output_is_parsed() {
         let text = "\tlinux-vdso.so.1 (0x00007fa8469000)\n\
             \tlibmnl.so.0 => /lib/x86_64-linux-gnu/libmnl.so.0 (0x00007fa8419000)\n\
             \t/lib64/ld-linux-x86-64.so.2 (0x00007fa846b000)\n";

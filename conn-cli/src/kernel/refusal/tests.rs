@@ -7,7 +7,7 @@ fn explain(backend: Backend, errno: i32, facts: &Facts) -> Refusal {
     Refusal::explain(backend, &error.unwrap_err(), facts)
 }
 
-fn able() -> Facts {
+fn supported() -> Facts {
     Facts {
         sysfs: true,
         kprobes: true,
@@ -17,18 +17,18 @@ fn able() -> Facts {
 }
 
 #[test]
-fn what_the_machine_lacks_is_named() {
+fn missing_features_are_named() {
     let no_kprobes = Facts {
         kprobes: false,
-        ..able()
+        ..supported()
     };
     let no_btf = Facts {
         btf: false,
-        ..able()
+        ..supported()
     };
     let no_symbol = Facts {
         missing_symbol: Some("security_sock_graft"),
-        ..able()
+        ..supported()
     };
     let confidential = Facts {
         confidential: true,
@@ -36,11 +36,11 @@ fn what_the_machine_lacks_is_named() {
     };
     let paranoid = Facts {
         perf_paranoid: Some(3),
-        ..able()
+        ..supported()
     };
     let limited = Facts {
         memory_lock: Some(65536),
-        ..able()
+        ..supported()
     };
     for (backend, errno, facts, refusal) in [
         (
@@ -77,22 +77,32 @@ fn what_the_machine_lacks_is_named() {
         (
             Backend::Fentry,
             libc::EPERM,
-            &able(),
+            &supported(),
             Refusal::NoTrampolines,
         ),
-        (Backend::Fentry, ENOTSUPP, &able(), Refusal::NoTrampolines),
-        (Backend::Lsm, libc::EINVAL, &able(), Refusal::NoTrampolines),
+        (
+            Backend::Fentry,
+            ENOTSUPP,
+            &supported(),
+            Refusal::NoTrampolines,
+        ),
+        (
+            Backend::Lsm,
+            libc::EINVAL,
+            &supported(),
+            Refusal::NoTrampolines,
+        ),
         (Backend::Lsm, libc::ENOENT, &no_btf, Refusal::NoBtf),
         (
             Backend::Tracepoint,
             libc::ENOENT,
-            &able(),
+            &supported(),
             Refusal::NoTracepoint,
         ),
         (
             Backend::Tracepoint,
             libc::EACCES,
-            &able(),
+            &supported(),
             Refusal::NotPermitted,
         ),
         (
@@ -101,7 +111,7 @@ fn what_the_machine_lacks_is_named() {
             &paranoid,
             Refusal::PerfParanoid(3),
         ),
-        // A missing symbol does not concern the tracepoint.
+        // The tracepoint does not need the missing symbol.
         (
             Backend::Tracepoint,
             libc::EPERM,
@@ -114,22 +124,22 @@ fn what_the_machine_lacks_is_named() {
 }
 
 #[test]
-fn anything_else_keeps_the_systems_words() {
-    let refusal = explain(Backend::Kretprobe, libc::ENOMEM, &able());
+fn other_errors_keep_the_systems_text() {
+    let refusal = explain(Backend::Kretprobe, libc::ENOMEM, &supported());
     let text = refusal.to_string();
     assert!(text.starts_with("cannot attach: Cannot allocate"), "{text}");
     assert!(!refusal.is_final());
 }
 
 #[test]
-fn creating_the_maps_fails_for_reasons_of_its_own() {
+fn map_creation_errors_are_explained() {
     let explain = |errno| {
         let error = MapError::CreateError {
             name: "CLIENTS".to_owned(),
             io_error: io::Error::from_raw_os_error(errno),
         };
         let error = anyhow::Error::new(error).context("cannot create the eBPF maps");
-        Refusal::explain(Backend::Fentry, &error, &able())
+        Refusal::explain(Backend::Fentry, &error, &supported())
     };
     assert_eq!(explain(libc::ENOMEM), Refusal::NoMemory);
     assert_eq!(explain(libc::E2BIG), Refusal::NoMemory);
@@ -138,14 +148,14 @@ fn creating_the_maps_fails_for_reasons_of_its_own() {
 }
 
 #[test]
-fn a_refusal_on_the_way_is_kept() {
+fn an_error_that_is_a_refusal_is_returned() {
     let error = anyhow::Error::new(Refusal::ChangedTracepoint);
     let refusal = Refusal::explain(Backend::Tracepoint, &error, &Facts::default());
     assert_eq!(refusal, Refusal::ChangedTracepoint);
 }
 
 #[test]
-fn every_text_is_one_line_with_a_remedy() {
+fn every_message_is_one_line_with_a_remedy() {
     for (refusal, remedy) in [
         (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
         (Refusal::OldKernel("5.4.0".to_owned()), "5.8"),

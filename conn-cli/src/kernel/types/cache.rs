@@ -1,8 +1,8 @@
-//! What was read of the kernel's BTF, kept until the machine is started again: to read it anew
-//! takes half as long as all else until connections are seen.
+//! A cache of what was read from the kernel's BTF, valid until the next boot. Reading the BTF again
+//! takes half as long as the rest of the startup.
 //!
-//! A file that root alone can write to. Without it, or if anything about it is odd, the BTF is
-//! read as if there were none.
+//! The cache is a file that only root can write. If it is missing or anything about it is wrong,
+//! the BTF is read instead.
 
 use std::{
     fs::{self, DirBuilder, Metadata, OpenOptions},
@@ -17,19 +17,19 @@ use serde::{Deserialize, Serialize};
 
 use super::KernelTypes;
 
-/// Where it is kept: a file system that is empty after each start.
+/// The path of the cache, on a file system that is empty after each boot.
 pub(super) const PATH: &str = "/run/conn-cli/types";
 
-/// Larger than it ever is.
+/// More than the size of any valid cache file.
 const MAX_LEN: u64 = 4096;
 
 /// `BTF_MAX_TYPE` of `include/uapi/linux/btf.h`.
 const MAX_TYPE_ID: u32 = 0x000f_ffff;
 
-/// Which start of the machine it is.
+/// Where the kernel shows the id of the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// What is kept, and what it holds for.
+/// The content of the cache, and for which kernel it is valid.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CacheEntry {
@@ -38,7 +38,7 @@ struct CacheEntry {
     types: KernelTypes,
 }
 
-/// The boot alone would do, but a container may have another's.
+/// The boot id alone would suffice, but a container may have another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ValidFor {
     boot_id: String,
@@ -46,12 +46,12 @@ struct ValidFor {
     conn_cli: String,
 }
 
-/// What was kept since the machine was started, if it was.
+/// Returns what was cached since the machine booted, if anything.
 pub(super) fn read(path: &Path) -> Option<KernelTypes> {
     if !is_trusted(&fs::symlink_metadata(path.parent()?).ok()?) {
         return None;
     }
-    // What is no file would be waited for.
+    // Without NONBLOCK, opening a FIFO would block.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new()
         .read(true)
@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path) -> Option<KernelTypes> {
     parse(&text, &ValidFor::now()?)
 }
 
-/// Whether root alone can have written it.
+/// Whether only root can have written it.
 fn is_trusted(metadata: &Metadata) -> bool {
     metadata.uid() == 0 && metadata.mode() & 0o022 == 0
 }
@@ -81,18 +81,18 @@ fn parse(text: &str, now: &ValidFor) -> Option<KernelTypes> {
     } = cache.types;
     let is_id = |id| (1..=MAX_TYPE_ID).contains(&id);
     // Not every kernel has the BPF LSM.
-    let is_sound = offsets.fit() && graft_id.is_some_and(is_id) && lsm_graft_id.is_none_or(is_id);
-    (cache.valid_for == *now && is_sound).then_some(cache.types)
+    let is_valid = offsets.fit() && graft_id.is_some_and(is_id) && lsm_graft_id.is_none_or(is_id);
+    (cache.valid_for == *now && is_valid).then_some(cache.types)
 }
 
-/// Keeps it, if that can be done.
+/// Writes the cache. A failure is only logged.
 pub(super) fn write(path: &Path, types: KernelTypes) {
     let Some(valid_for) = ValidFor::now() else {
         return;
     };
     let cache = CacheEntry { valid_for, types };
     if let Err(error) = try_write(path, &cache) {
-        log::debug!("cannot keep {}: {error}", path.display());
+        log::debug!("cannot write the cache {}: {error}", path.display());
     }
 }
 
@@ -103,19 +103,19 @@ fn try_write(path: &Path, cache: &CacheEntry) -> io::Result<()> {
             _ => (),
         }
     }
-    // Under its name only when it is whole.
-    let unfinished = path.with_extension(process::id().to_string());
+    // Renamed once it is complete, so that no other process reads a partial file.
+    let temporary = path.with_extension(process::id().to_string());
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o644)
-        .open(&unfinished)?;
+        .open(&temporary)?;
     let written = file
         .write_all(&serde_json::to_vec(cache)?)
-        .and_then(|()| fs::rename(&unfinished, path));
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The error that is told is why it could not be written.
-        let _ = fs::remove_file(&unfinished);
+        // The error that matters is why the file could not be written.
+        let _ = fs::remove_file(&temporary);
     }
     written
 }
@@ -166,10 +166,10 @@ mod tests {
         }
     }
 
-    /// A file in a directory of its own.
+    /// The path of a cache file in a directory that does not exist yet.
     fn file(name: &str) -> PathBuf {
         let directory =
-            std::env::temp_dir().join(format!("conn-cli-kept-{name}-{}", process::id()));
+            std::env::temp_dir().join(format!("conn-cli-cache-{name}-{}", process::id()));
         let _ = fs::remove_dir_all(&directory);
         directory.join("types")
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_for_another_start_or_is_odd_is_not_taken() {
+    fn stale_or_invalid_caches_are_ignored() {
         let now = valid_for("one");
         let cache = CacheEntry {
             valid_for: now.clone(),
@@ -214,26 +214,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_if_it_is_roots_alone() {
-        let path = file("kept");
+    fn the_cache_is_only_read_if_only_root_can_write_it() {
+        let path = file("trusted");
         assert_eq!(read(&path), None);
         write(&path, KernelTypes::WITHOUT_BTF);
         write(&path, TYPES);
         let directory = path.parent().unwrap();
         assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
         assert_eq!(read(&path), is_root().then_some(TYPES));
-        for (open, shut) in [(&*path, 0o644), (directory, 0o755)] {
-            fs::set_permissions(open, Permissions::from_mode(shut | 0o002)).unwrap();
-            assert_eq!(read(&path), None, "anyone can write to {}", open.display());
-            fs::set_permissions(open, Permissions::from_mode(shut)).unwrap();
+        for (writable, mode) in [(&*path, 0o644), (directory, 0o755)] {
+            fs::set_permissions(writable, Permissions::from_mode(mode | 0o002)).unwrap();
+            assert_eq!(
+                read(&path),
+                None,
+                "anyone can write to {}",
+                writable.display()
+            );
+            fs::set_permissions(writable, Permissions::from_mode(mode)).unwrap();
         }
         let elsewhere = directory.join("elsewhere");
         fs::rename(&path, &elsewhere).unwrap();
         symlink(&elsewhere, &path).unwrap();
-        assert_eq!(read(&path), None, "a link");
+        assert_eq!(read(&path), None, "a symbolic link");
         fs::remove_file(&path).unwrap();
         mknodat(CWD, &path, FileType::Fifo, Mode::from(0o644), 0).unwrap();
-        assert_eq!(read(&path), None, "a pipe that nobody writes to");
+        assert_eq!(read(&path), None, "a FIFO without a writer");
         fs::remove_dir_all(directory).unwrap();
     }
 }

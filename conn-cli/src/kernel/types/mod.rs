@@ -1,4 +1,4 @@
-//! What is to be known of the running kernel's types.
+//! Reads what conn-cli needs to know about the running kernel's types.
 
 mod cache;
 
@@ -15,26 +15,26 @@ use super::{
 /// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// What is known of the running kernel's types.
+/// What is known about the running kernel's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelTypes {
-    /// Where the kernel keeps the fields of a socket.
+    /// The offsets of the fields of a socket.
     pub offsets: SocketOffsets,
-    /// The id of [`GRAFT`] in the kernel's BTF, by which an fentry program is attached to it; kept under
-    /// its name.
+    /// The id of [`GRAFT`] in the kernel's BTF, by which an fentry program is attached to it. It is
+    /// cached under the function's name.
     #[serde(rename = "security_sock_graft")]
     pub(super) graft_id: Option<u32>,
     /// The id of [`LSM_GRAFT`], by which an LSM program is attached.
     #[serde(
         rename = "bpf_lsm_sock_graft",
-        // Where it is missing the file is another build's: None would be taken for "no BPF LSM".
+        // Must be present: the file of another build lacks it, which does not mean "no BPF LSM".
         deserialize_with = "Option::deserialize"
     )]
     pub(super) lsm_graft_id: Option<u32>,
 }
 
 impl KernelTypes {
-    /// What holds without BTF.
+    /// What is known without BTF.
     const WITHOUT_BTF: Self = Self {
         offsets: SocketOffsets::STABLE,
         graft_id: None,
@@ -42,7 +42,7 @@ impl KernelTypes {
     };
 }
 
-/// From the kernel's BTF, or what holds without it.
+/// Reads the types from the cache or the kernel's BTF, or returns what is known without BTF.
 #[must_use]
 pub fn read_types() -> KernelTypes {
     if !Path::new(VMLINUX).exists() {
@@ -70,7 +70,7 @@ fn from_btf(bytes: &[u8]) -> Option<KernelTypes> {
     })
 }
 
-/// None if a field that is needed is not there, or not where it can be read.
+/// None if a required field is missing, or is not where the programs can read it.
 fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
     let common = |member| btf.offset("sock_common", &[member]);
     let protocol = btf.offset("sock", &["sk_protocol"]);
@@ -88,7 +88,7 @@ fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
         sport: btf
             .offset("inet_sock", &["inet_sport"])
             .unwrap_or(UNKNOWN_OFFSET),
-        // Without the protocol nobody knows which socket is a tcp_sock.
+        // Without the protocol it is unknown whether a socket is a tcp_sock.
         established: protocol
             .and_then(|_| btf.offset("tcp_sock", &["rcvq_space", "time"]))
             .unwrap_or(UNKNOWN_OFFSET),
@@ -100,15 +100,15 @@ fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
 mod tests {
     use super::*;
 
-    // That the places are right on real kernels is what every counting test in a guest shows.
+    // Every counting test in a guest shows that the offsets are right on real kernels.
     #[test]
-    fn what_is_not_btf_is_none() {
+    fn invalid_btf_gives_none() {
         assert_eq!(from_btf(b""), None);
         assert_eq!(from_btf(&[0; 64]), None);
     }
 
     #[test]
-    fn what_is_beyond_the_copy_does_not_fit() {
+    fn offsets_beyond_the_copied_bytes_do_not_fit() {
         assert!(SocketOffsets::STABLE.fit());
         for bad in [
             SocketOffsets {

@@ -1,4 +1,4 @@
-//! What the kernel says of the listening sockets of one network namespace (`sock_diag(7)`;
+//! Asks the kernel for the listening sockets of one network namespace (`sock_diag(7)`;
 //! `net/ipv4/inet_diag.c`).
 
 use std::{
@@ -19,16 +19,16 @@ use rustix::{io::Errno, param::page_size};
 
 use crate::ports::PortSet;
 
-/// How often an answer is asked for that sockets came or went in the middle of.
+/// How often a dump is tried while sockets come or go in the middle of it.
 const MAX_TRIES: u32 = 4;
 
 /// The bytes before the attributes of a socket: `struct inet_diag_msg`.
-const HEADER: usize = 72;
+const HEADER_LEN: usize = 72;
 
-/// Where `sk_drops` is among the numbers of `INET_DIAG_SKMEMINFO`: `SK_MEMINFO_DROPS`.
-const DROPS: usize = 8;
+/// The index of `sk_drops` in `INET_DIAG_SKMEMINFO`: `SK_MEMINFO_DROPS`.
+const DROPS_INDEX: usize = 8;
 
-/// Asks about the network namespace in which it was opened, whoever uses it from wherever.
+/// A socket to query the network namespace in which it was opened, from whichever thread.
 pub(super) struct Diag {
     socket: Socket,
     sequence: u32,
@@ -46,26 +46,26 @@ pub(super) struct Listening {
     pub(super) drops: Option<u32>,
 }
 
-/// What has come of an answer.
+/// What has arrived of an answer.
 #[derive(Debug, Default)]
 struct Answer {
     found: Vec<Listening>,
-    /// Whether sockets came or went meanwhile, so that one may be missing.
+    /// Whether sockets came or went during the dump, so that one may be missing.
     interrupted: bool,
     complete: bool,
 }
 
 impl Diag {
-    /// For the namespace that this thread is in.
+    /// Opens a socket in the namespace that this thread is in.
     pub(super) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_SOCK_DIAG).map_err(explained)?;
+        let mut socket = Socket::new(NETLINK_SOCK_DIAG).map_err(explain)?;
         socket.bind_auto()?;
-        // To the kernel: from now on nobody else can send anything here.
+        // Connected to the kernel, it receives nothing from other processes.
         socket.connect(&NetlinkAddr::new(0, 0))?;
         Ok(Self {
             socket,
             sequence: 0,
-            buffer: Vec::with_capacity(datagram_room()),
+            buffer: Vec::with_capacity(min_buffer_len()),
         })
     }
 
@@ -76,46 +76,46 @@ impl Diag {
             found.append(&mut self.dump(family)?);
         }
         found.retain(|listening| ports.contains(listening.address.port()));
-        // The kernel goes on after a pause by counting, and may come to the same one again.
+        // The kernel resumes a dump by counting sockets, and may repeat one.
         found.sort_by_key(|listening| listening.cookie);
         found.dedup_by_key(|listening| listening.cookie);
         Ok(found)
     }
 
     fn dump(&mut self, family: u8) -> io::Result<Vec<Listening>> {
-        let mut answer = self.ask(family)?;
+        let mut answer = self.dump_once(family)?;
         for _ in 1..MAX_TRIES {
             if !answer.interrupted {
                 break;
             }
-            answer = self.ask(family)?;
+            answer = self.dump_once(family)?;
         }
-        // One that may lack a socket is better than none.
+        // An answer that may lack a socket is better than none.
         Ok(answer.found)
     }
 
-    fn ask(&mut self, family: u8) -> io::Result<Answer> {
-        // What is left of an answer that was given up would be in the way of the next.
+    fn dump_once(&mut self, family: u8) -> io::Result<Answer> {
+        // Discards what is left of an answer that was abandoned.
         while self.receive().is_ok() {}
         self.sequence = self.sequence.wrapping_add(1);
         self.socket.send(&request(family, self.sequence), 0)?;
         let mut answer = Answer::default();
         while !answer.complete {
             self.receive()?;
-            answer.take(&self.buffer, self.sequence)?;
+            answer.add_datagram(&self.buffer, self.sequence)?;
         }
         Ok(answer)
     }
 
-    /// Reads a datagram into the buffer. It need not wait for one: the kernel writes the first
-    /// while the request is sent, and each other while the one before is read
+    /// Reads a datagram into the buffer, without waiting: the kernel writes the first one while the
+    /// request is sent, and each further one while the previous one is read
     /// (`net/netlink/af_netlink.c`, `netlink_dump`).
     fn receive(&mut self) -> io::Result<()> {
         self.buffer.clear();
         let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
         let length = self.socket.recv(&mut self.buffer, flags)?;
         if length > self.buffer.len() {
-            return Err(malformed("it is too long"));
+            return Err(malformed("a datagram is too long"));
         }
         Ok(())
     }
@@ -127,12 +127,12 @@ impl std::fmt::Debug for Diag {
     }
 }
 
-/// The least room for a datagram that there must be. The kernel makes each as long as its reader had
-/// room for so far, up to 32 KiB, but at least a page, of which it takes 8 KiB at most, and 320 bytes
-/// or more of that are its own (`netlink_dump` of `net/netlink/af_netlink.c`; `NLMSG_GOODSIZE` of
-/// `include/linux/netlink.h`). Where it clears the memory that it takes, as Debian's does, it clears
-/// all of that, however little it writes there.
-fn datagram_room() -> usize {
+/// The smallest sufficient buffer for a datagram. The kernel allocates as much as the largest
+/// buffer of its reader so far, up to 32 KiB, but at least a page, or 8 KiB if pages are larger. Of
+/// that, it uses at least 320 bytes itself (`netlink_dump` of `net/netlink/af_netlink.c`;
+/// `NLMSG_GOODSIZE` of `include/linux/netlink.h`). A kernel that clears memory on allocation, as
+/// Debian's does, clears all of it, however little it writes.
+fn min_buffer_len() -> usize {
     page_size().min(8 << 10) - 320
 }
 
@@ -156,8 +156,8 @@ fn request(family: u8, sequence: u32) -> Vec<u8> {
 }
 
 impl Answer {
-    /// Takes a datagram of the answer with this number.
-    fn take(&mut self, mut bytes: &[u8], sequence: u32) -> io::Result<()> {
+    /// Adds a datagram, of which only messages with this sequence number count.
+    fn add_datagram(&mut self, mut bytes: &[u8], sequence: u32) -> io::Result<()> {
         while !bytes.is_empty() && !self.complete {
             let NetlinkMessage {
                 header, payload, ..
@@ -170,11 +170,11 @@ impl Answer {
             self.interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
             match payload {
                 NetlinkPayload::InnerMessage(listening) => self.found.push(listening),
-                NetlinkPayload::Error(error) => return Err(refused(error.raw_code())),
-                // What goes wrong in the middle of an answer is told at its end.
-                NetlinkPayload::Done(done) if done.code < 0 => return Err(refused(done.code)),
+                NetlinkPayload::Error(error) => return Err(kernel_error(error.raw_code())),
+                // The kernel reports an error in the middle of a dump at its end.
+                NetlinkPayload::Done(done) if done.code < 0 => return Err(kernel_error(done.code)),
                 NetlinkPayload::Done(_) => self.complete = true,
-                NetlinkPayload::Overrun(_) => return Err(malformed("a part of it is lost")),
+                NetlinkPayload::Overrun(_) => return Err(malformed("part of it was lost")),
                 _ => (),
             }
         }
@@ -182,26 +182,26 @@ impl Answer {
     }
 }
 
-/// As `struct inet_diag_msg` and the attributes after it tell. Not the crate's own reading
-/// of the attributes, for which one that is too short spoils the whole answer.
+/// Parses `struct inet_diag_msg` and the attributes after it. The crate's own parser of attributes
+/// would reject the whole answer if one is too short.
 impl NetlinkDeserializable for Listening {
     type Error = DecodeError;
 
     fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
         if header.message_type != SOCK_DIAG_BY_FAMILY {
-            return Err(format!("it has the unknown type {}", header.message_type).into());
+            return Err(format!("unknown message type {}", header.message_type).into());
         }
         let socket = InetResponseHeader::parse(payload)?;
-        let attributes = payload.get(HEADER..).unwrap_or_default();
+        let attributes = payload.get(HEADER_LEN..).unwrap_or_default();
         let drops = NlasIterator::new(attributes)
             .map_while(Result::ok)
             .find(|attribute| attribute.kind() == INET_DIAG_SKMEMINFO)
-            .and_then(|attribute| word(attribute.value(), DROPS));
+            .and_then(|attribute| word(attribute.value(), DROPS_INDEX));
         let id = socket.socket_id;
         Ok(Self {
             address: address(&id),
             inode: socket.inode,
-            // Two words, the lower first (`net/core/sock_diag.c`, `sock_diag_save_cookie`).
+            // Two words, the low one first (`net/core/sock_diag.c`, `sock_diag_save_cookie`).
             cookie: word(&id.cookie, 0)
                 .zip(word(&id.cookie, 1))
                 .map_or(0, |(low, high)| u64::from(high) << 32 | u64::from(low)),
@@ -212,7 +212,7 @@ impl NetlinkDeserializable for Listening {
     }
 }
 
-/// A link-local address is none without its interface.
+/// The address of a socket. A link-local address needs its interface.
 fn address(id: &SocketId) -> SocketAddr {
     match id.source_address {
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
@@ -228,23 +228,22 @@ fn word(bytes: &[u8], index: usize) -> Option<u32> {
 }
 
 fn malformed(reason: impl std::fmt::Display) -> io::Error {
-    let error = format!("the kernel's answer cannot be read: {reason}");
+    let error = format!("cannot parse the kernel's answer: {reason}");
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// The error that a message has, which is negative.
-fn refused(code: i32) -> io::Error {
-    explained(io::Error::from_raw_os_error(code.saturating_neg()))
+/// The error for the code in a message, which is negative.
+fn kernel_error(code: i32) -> io::Error {
+    explain(io::Error::from_raw_os_error(code.saturating_neg()))
 }
 
-/// The kernel loads the modules itself; where it has none, it knows no such protocol or
-/// family (`net/core/sock_diag.c`, `__sock_diag_cmd`; `net/ipv4/inet_diag.c`,
-/// `inet_diag_lock_handler`).
-fn explained(error: io::Error) -> io::Error {
+/// The kernel loads the modules on demand. Without them, it does not know the protocol or family
+/// (`net/core/sock_diag.c`, `__sock_diag_cmd`; `net/ipv4/inet_diag.c`, `inet_diag_lock_handler`).
+fn explain(error: io::Error) -> io::Error {
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT | Errno::PROTONOSUPPORT) => io::Error::new(
             io::ErrorKind::Unsupported,
-            "this kernel has no tcp_diag module: who listens cannot be told",
+            "this kernel has no tcp_diag module, so it cannot list listening sockets",
         ),
         _ => error,
     }

@@ -1,11 +1,11 @@
-//! The kernel's answers, whole and damaged, and the kernel itself.
+//! Tests with recorded answers, whole and damaged, and with the running kernel.
 
 use super::*;
 
-/// The number that was asked with.
+/// The sequence number of the request.
 const SEQUENCE: u32 = 7;
 
-/// From Linux 6.18: a socket that was given a backlog of 2, and five clients.
+/// From Linux 6.18: a socket with a backlog of 2 and five clients.
 const FULL: &str = "a400000014000200070000002e140000020a00001f9000007f000001000000000000000000\
     000000000000000000000000000000000000000000000022000000000000000000000003000000020000000000\
     000010c83100050008000000000008000f00000000000c00150001000000000000000600160052000000280007\
@@ -16,9 +16,9 @@ const IPV6: &str = "ac00000014000200070000002e1400000a0a000001bb0000000000000000
     00120000002800070000000000000002000000000000400000000000000000000000000000000000000000\
     0000";
 const DONE: &str = "1400000003000200070000002e14000000000000";
-/// From the same kernel, asked for a protocol that it does not have.
+/// From the same kernel, for a protocol that it does not have.
 const NO_MODULE: &str = "1400000003000200070000002e140000feffffff";
-/// The beginning of its answer for a family that it does not have.
+/// The start of its answer for a family that it does not have.
 const INVALID: &str = "2400000002000000070000002e140000eaffffff480000001400010307000000\
     00000000";
 
@@ -33,11 +33,11 @@ fn bytes(hex: &[&str]) -> Vec<u8> {
 
 fn answer(bytes: &[u8]) -> io::Result<Answer> {
     let mut answer = Answer::default();
-    answer.take(bytes, SEQUENCE).map(|()| answer)
+    answer.add_datagram(bytes, SEQUENCE).map(|()| answer)
 }
 
 #[test]
-fn sockets_as_the_kernel_tells_them() {
+fn sockets_are_parsed() {
     let answer = answer(&bytes(&[FULL, IPV6, DONE])).unwrap();
     assert!(answer.complete && !answer.interrupted);
     let full = Listening {
@@ -60,25 +60,25 @@ fn sockets_as_the_kernel_tells_them() {
 }
 
 #[test]
-fn an_answer_may_be_in_several_datagrams() {
+fn answer_can_span_several_datagrams() {
     let mut answer = answer(&bytes(&[FULL])).unwrap();
     assert!(!answer.complete);
-    answer.take(&bytes(&[IPV6]), SEQUENCE).unwrap();
-    answer.take(&bytes(&[DONE]), SEQUENCE).unwrap();
+    answer.add_datagram(&bytes(&[IPV6]), SEQUENCE).unwrap();
+    answer.add_datagram(&bytes(&[DONE]), SEQUENCE).unwrap();
     assert!(answer.complete);
     assert_eq!(answer.found.len(), 2);
 }
 
 #[test]
-fn what_is_left_of_another_answer_is_passed_over() {
+fn messages_of_another_answer_are_ignored() {
     let mut answer = Answer::default();
     let other = bytes(&[FULL, NO_MODULE, DONE]);
-    answer.take(&other, SEQUENCE + 1).unwrap();
+    answer.add_datagram(&other, SEQUENCE + 1).unwrap();
     assert!(answer.found.is_empty() && !answer.complete);
 }
 
 #[test]
-fn an_interrupted_answer_says_so() {
+fn interrupted_dump_is_detected() {
     let mut bytes = bytes(&[FULL, DONE]);
     bytes[6] |= NLM_F_DUMP_INTR as u8;
     let answer = answer(&bytes).unwrap();
@@ -86,7 +86,7 @@ fn an_interrupted_answer_says_so() {
 }
 
 #[test]
-fn a_kernel_without_the_module_is_told_from_one_that_fails() {
+fn missing_module_differs_from_other_errors() {
     let error = answer(&bytes(&[NO_MODULE])).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     assert!(error.to_string().contains("tcp_diag"), "{error}");
@@ -95,31 +95,31 @@ fn a_kernel_without_the_module_is_told_from_one_that_fails() {
 }
 
 #[test]
-fn a_kernel_that_tells_no_drops() {
-    // Everything from the attribute of memory on, and the last of its numbers.
-    for less in [40, 4] {
+fn drops_are_optional() {
+    // Without the `SKMEMINFO` attribute, and without its last number.
+    for removed in [40, 4] {
         let mut bytes = bytes(&[FULL]);
-        let length = bytes.len() - less;
+        let length = bytes.len() - removed;
         bytes.truncate(length);
         bytes[0] = length as u8;
-        if less == 4 {
+        if removed == 4 {
             let attribute = length - 36;
             bytes[attribute] = 36;
         }
         let found = answer(&bytes).unwrap().found;
-        assert_eq!((found[0].waiting, found[0].drops), (3, None), "{less}");
+        assert_eq!((found[0].waiting, found[0].drops), (3, None), "{removed}");
     }
 }
 
 #[test]
-fn a_cut_answer_is_refused() {
+fn truncated_answer_is_refused() {
     let whole = bytes(&[FULL]);
     for end in 1..whole.len() {
         let error = answer(&whole[..end]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{end}");
     }
-    // A message that is too short for what it says it is.
-    for length in 16..16 + HEADER {
+    // A message that is too short for its type.
+    for length in 16..16 + HEADER_LEN {
         let mut bytes = whole[..length].to_vec();
         bytes[0] = length as u8;
         assert!(answer(&bytes).is_err(), "{length}");
@@ -127,7 +127,7 @@ fn a_cut_answer_is_refused() {
 }
 
 #[test]
-fn no_bytes_stop_it() {
+fn corrupt_bytes_do_not_panic() {
     let whole = bytes(&[FULL, IPV6, DONE]);
     for index in 0..whole.len() {
         for value in [0, 1, 3, 15, 17, 0x7f, 0x80, 0xff] {
@@ -141,7 +141,7 @@ fn no_bytes_stop_it() {
 }
 
 #[test]
-fn a_link_local_address_has_its_interface() {
+fn link_local_address_has_its_interface() {
     let mut id = SocketId::new_v6();
     id.source_port = 80;
     id.interface_id = 2;
@@ -151,7 +151,7 @@ fn a_link_local_address_has_its_interface() {
 }
 
 #[test]
-fn an_answer_that_nobody_read_is_not_in_the_way() {
+fn unread_answer_is_discarded() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let ports = address.port().to_string().parse().unwrap();
@@ -159,13 +159,13 @@ fn an_answer_that_nobody_read_is_not_in_the_way() {
     diag.socket.send(&request(AF_INET, SEQUENCE), 0).unwrap();
     let found = diag.listening(&ports).unwrap();
     assert!(found.iter().any(|listening| listening.address == address));
-    // Nor is anything left of the new one.
+    // The new answer was read completely.
     assert!(diag.receive().is_err());
 }
 
 #[test]
-fn more_listeners_than_find_room_in_a_datagram_are_all_told() {
-    let servers: Vec<_> = (0..2 * datagram_room() / bytes(&[FULL]).len())
+fn listeners_in_several_datagrams_are_all_found() {
+    let servers: Vec<_> = (0..2 * min_buffer_len() / bytes(&[FULL]).len())
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     let found = Diag::open().unwrap().listening(&PortSet::all()).unwrap();

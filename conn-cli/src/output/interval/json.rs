@@ -1,4 +1,4 @@
-//! An interval for programs. The names of the fields are documented in the README and do not
+//! The JSON of an interval. The names of the fields are documented in the README and do not
 //! change.
 
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What is printed of an interval.
+//! The text and the JSON of an interval.
 
 mod json;
 mod rows;

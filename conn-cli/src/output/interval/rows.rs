@@ -16,28 +16,27 @@ const BAR: Style = AnsiColor::Green.on_default();
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many characters the longest bar has.
+/// The width of the longest bar, in characters.
 const MAX_BAR_WIDTH: u64 = 20;
 
 /// One to seven eighths of a character.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// The busiest client's column: as wide as what it had to hold, within these. A name may be
-/// long, and shall not make all further rows so.
-const BUSIEST: [usize; 2] = [22, 48];
+/// The least and the greatest width of the busiest client's column, which grows with its content. A
+/// long name must not make all further rows long.
+const BUSIEST_WIDTHS: [usize; 2] = [22, 48];
 
-/// How rows are to look.
+/// How rows look.
 #[derive(Clone, Debug)]
 pub struct RowStyle {
-    /// Whose time of day it is.
+    /// The time zone of the times.
     pub zone: TimeZone,
-    /// `Iso` and `Epoch` are obeyed. Else it is the time of day: `Ctime` would be most of the
-    /// row, and `Delta` the same in all of them.
+    /// `Iso` and `Epoch` apply. Otherwise rows have the time of day: `Ctime` would be most of the
+    /// row, and `Delta` the same in all rows.
     pub format: TimeFormat,
-    /// Of an interval: if it is no whole second, neither are the times.
+    /// The length of an interval. Times have milliseconds if it has a fraction of a second.
     pub length: Duration,
-    /// Every row has the date. Otherwise those of a day or more have it, and all after
-    /// midnight.
+    /// Every row has the date. Otherwise rows of a day or more have it, and all after midnight.
     pub dated: bool,
     /// A bar shows how many connections there are.
     pub bar: bool,
@@ -51,7 +50,7 @@ pub struct Rows {
     style: RowStyle,
     clock: Clock,
     dated: bool,
-    /// That of the row before.
+    /// The date of the previous row.
     date: Option<Date>,
     busiest_width: usize,
     /// The most connections in a row so far.
@@ -59,7 +58,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows of this look.
+    /// Rows in this style.
     #[must_use]
     pub fn new(style: RowStyle) -> Self {
         Self {
@@ -67,7 +66,7 @@ impl Rows {
             dated: style.dated || style.length >= DAY,
             style,
             date: None,
-            busiest_width: BUSIEST[0],
+            busiest_width: BUSIEST_WIDTHS[0],
             most: 0,
         }
     }
@@ -105,7 +104,7 @@ impl Rows {
         } else {
             out.push_str("   ");
         }
-        self.busiest_width = self.busiest_width.max(width.min(BUSIEST[1]));
+        self.busiest_width = self.busiest_width.max(width.min(BUSIEST_WIDTHS[1]));
         let gap = self.busiest_width.saturating_sub(width);
 
         self.most = self.most.max(connections);
@@ -115,7 +114,7 @@ impl Rows {
         }
         let notes = notes(interval);
         if !notes.is_empty() {
-            // They have no column: there is nothing after them, and mostly none.
+            // Notes need no column: nothing follows them, and most rows have none.
             put(out, format_args!("   ({notes})"));
         }
     }
@@ -126,8 +125,8 @@ impl Rows {
         }
         let start = interval.start.to_zoned(self.style.zone.clone());
         let date = start.date();
-        // From then on: who comes back to the screen sees only the last rows.
-        self.dated |= self.date.is_some_and(|before| before != date);
+        // From then on: a user who comes back to the screen sees only the last rows.
+        self.dated |= self.date.is_some_and(|previous| previous != date);
         self.date = Some(date);
         let whole_seconds = self.style.length.subsec_nanos() == 0;
         let format = match (self.dated, whole_seconds) {
@@ -163,7 +162,7 @@ fn notes(interval: &Interval) -> String {
     notes.join("; ")
 }
 
-/// Something for anything: nobody shall take few for none.
+/// Never empty for a connection: few must not look like none.
 fn bar(connections: u64, most: u64) -> String {
     let eighths = u128::from(connections) * u128::from(MAX_BAR_WIDTH) * 8 / u128::from(most.max(1));
     let eighths = usize::try_from(eighths).unwrap_or(usize::MAX).max(1);
@@ -248,8 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_is_noted() {
-        let odd = Interval {
+    fn partial_lost_and_skipped_are_noted() {
+        let partial = Interval {
             partial: true,
             length: Duration::from_millis(3_210),
             lost: 12,
@@ -264,7 +263,7 @@ mod tests {
             skipped_empty: 31_000,
             ..empty()
         };
-        let rows = rows(style(), &[odd, short, skipped]);
+        let rows = rows(style(), &[partial, short, skipped]);
         let rows: Vec<_> = rows.lines().collect();
         let note = "38.3/s   192.168.122.1 (61)   (partial, 3.2 s; 12 connections without a line)";
         assert!(rows[0].ends_with(note), "{}", rows[0]);
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_begin_below_each_other() {
+    fn bars_start_in_the_same_column() {
         let style = RowStyle {
             bar: true,
             ..style()
@@ -314,12 +313,12 @@ mod tests {
                 busiest(None),
             ],
         );
-        let places: Vec<_> = rows.lines().map(|row| row.find('█').unwrap()).collect();
-        assert!(places.iter().all(|place| *place == places[0]), "{rows}");
+        let columns: Vec<_> = rows.lines().map(|row| row.find('█').unwrap()).collect();
+        assert!(columns.iter().all(|column| *column == columns[0]), "{rows}");
     }
 
     #[test]
-    fn the_date_is_shown_where_it_is_not_plain() {
+    fn the_date_is_shown_where_it_is_not_obvious() {
         let two_days = [
             "2026-11-22T23:59:50Z",
             "2026-11-23T00:00:00Z",
@@ -348,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_of_times_is_obeyed() {
+    fn times_have_the_requested_format() {
         let formats = [
             (TimeFormat::Iso, "2026-11-22T14:25:37.482000+00:00"),
             (TimeFormat::Epoch, "1795357537.482000"),
@@ -368,7 +367,7 @@ mod tests {
 
     #[test]
     fn colour_adds_escapes_and_nothing_else() {
-        let look = |colour| {
+        let render = |colour| {
             let (bar, intervals) = (true, [first(), empty()]);
             let style = RowStyle {
                 bar,
@@ -377,9 +376,9 @@ mod tests {
             };
             rows(style, &intervals)
         };
-        let coloured = look(true);
+        let coloured = render(true);
         assert!(coloured.contains('\x1b'));
         let stripped = anstream::adapter::strip_str(&coloured).to_string();
-        assert_eq!(stripped, look(false));
+        assert_eq!(stripped, render(false));
     }
 }

@@ -15,11 +15,11 @@ use crate::{
     summary::Summary,
 };
 
-/// Writes one object a line.
+/// Writes one object per line.
 #[derive(Debug)]
 pub struct Json {
     clock: Clock,
-    /// The stage of the connections that the summary counts, if there are others.
+    /// The stage that the summary counts, if there are several.
     counted: Option<Stage>,
 }
 
@@ -68,7 +68,7 @@ struct ConnectionLine<'a> {
 }
 
 impl Json {
-    /// Times are given as RFC 3339 has them, with the offset of the clock's time zone.
+    /// Times are in the format of RFC 3339, with the offset of the clock's time zone.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -77,18 +77,18 @@ impl Json {
         }
     }
 
-    /// There are connections of several stages, and the summary counts those of this one.
+    /// For connections at several stages, of which the summary counts those at this one.
     #[must_use]
     pub fn with_stages(self, counted: Stage) -> Self {
         let counted = Some(counted);
         Self { counted, ..self }
     }
 
-    /// `{"type":"connection",...}`, or `{"type":"stage",...}` if it has not got as far as those
-    /// that the summary counts; what is not known is left out.
+    /// `{"type":"connection",...}`, or `{"type":"stage",...}` at a stage before the one that the
+    /// summary counts. Unknown fields are left out.
     pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let (time, recorded) = match &connection.time {
-            When::At(moment) => (Some(self.clock.text(*moment)), None),
+            When::At(timestamp) => (Some(self.clock.text(*timestamp)), None),
             When::Recorded(recorded) => (None, Some(recorded)),
             When::Unknown => (None, None),
         };
@@ -138,7 +138,7 @@ impl Json {
     }
 }
 
-/// In microseconds.
+/// Rounds to microseconds.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }

@@ -138,7 +138,7 @@ struct ClientEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<u32>,
     connections: u64,
-    /// Those that got to earlier stages.
+    /// How many reached each earlier stage.
     #[serde(flatten)]
     stages: BTreeMap<Stage, u64>,
     ports: Option<&'a BTreeMap<u16, u64>>,
@@ -275,13 +275,13 @@ impl<'a> LeftOffEntry<'a> {
 
 impl ProfileFields {
     fn new(profile: &Profile, clock: &Clock) -> Self {
-        let known = profile.mean_wait();
+        let mean_wait = profile.mean_wait();
         Self {
             first_seen: profile.seen.map(|(first, _)| clock.rfc3339(first)),
             last_seen: profile.seen.map(|(_, last)| clock.rfc3339(last)),
             peak_per_second: profile.peak,
-            mean_wait: known.map(seconds),
-            longest_wait: known.map(|_| seconds(profile.longest_wait)),
+            mean_wait: mean_wait.map(seconds),
+            longest_wait: mean_wait.map(|_| seconds(profile.longest_wait)),
         }
     }
 }
@@ -299,35 +299,35 @@ impl<'a> ClientEntry<'a> {
     }
 
     fn named(key: &'a GroupKey) -> Self {
-        let nobody = Self::default();
+        let empty = Self::default();
         match key {
             GroupKey::Client(host) => Self {
                 address: address(host),
                 name: name(host),
-                ..nobody
+                ..empty
             },
             GroupKey::Network(network) => Self {
                 network: Some(network.to_string()),
-                ..nobody
+                ..empty
             },
             GroupKey::Port(port) => Self {
                 port: *port,
-                ..nobody
+                ..empty
             },
             GroupKey::Process { pid, name } => Self {
                 pid: Some(*pid),
                 comm: Some(name),
-                ..nobody
+                ..empty
             },
             GroupKey::Cgroup { id, name } => Self {
                 cgroup: Some(*id),
                 name: name.as_deref(),
-                ..nobody
+                ..empty
             },
             GroupKey::User { uid, name } => Self {
                 uid: Some(*uid),
                 name: name.as_deref(),
-                ..nobody
+                ..empty
             },
         }
     }

@@ -1,9 +1,9 @@
-//! Cuts a pcap or pcapng file into packets.
+//! Splits a pcap or pcapng file into packets.
 //!
-//! The formats: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. pcap-parser understands
-//! their records, one at a time. Its readers are not used: they lose what the system says of an
-//! error, fail if the first read brings less than a header, wait for more where a length inside
-//! a block is damaged, and hold a whole block in memory only to pass over it.
+//! The formats: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. pcap-parser parses their
+//! records, one at a time. Its readers are not used: they lose the operating system's error,
+//! fail if the first read returns less than a header, wait for more data if a length inside a
+//! block is damaged, and buffer a whole block only to skip it.
 
 mod pcapng;
 
@@ -20,49 +20,50 @@ use super::{
     reader::{ReadError, Stopped, read_once},
 };
 
-/// How much is read at once.
-const READ: usize = 256 * 1024;
+/// The most bytes that are read at once.
+const READ_LEN: usize = 256 * 1024;
 
-/// A packet is not longer: libpcap's `MAXIMUM_SNAPLEN`.
+/// The longest packet: libpcap's `MAXIMUM_SNAPLEN`.
 const MAX_PACKET_LEN: usize = 256 * 1024;
 
-/// What is held in memory at once is not longer: a packet, and comments on it.
-const MAX_HELD: usize = 1024 * 1024;
+/// The longest record that is buffered: a packet and comments on it.
+const MAX_RECORD_LEN: usize = 1024 * 1024;
 
-/// Of a packet, all that is looked at: 14 bytes of Ethernet, four VLAN tags, an IPv6 header, 160
-/// bytes of its extensions (a route over nine hops), and the first 14 bytes of TCP are 244.
-const KEPT: usize = 256;
+/// The beginning of a packet that is parsed: 14 bytes of Ethernet, four VLAN tags, an IPv6
+/// header, 160 bytes of its extensions (a route over nine hops), and the first 14 bytes of TCP
+/// are 244.
+const PREFIX_LEN: usize = 256;
 
-/// How many packets are parsed together.
+/// The most packets in a piece.
 const PACKETS_PER_PIECE: usize = 2048;
 
-/// The header of a pcap file.
-const HEADER: usize = 24;
+/// The length of the header of a pcap file.
+const HEADER_LEN: usize = 24;
 
 /// Some packets of one input.
 #[derive(Debug, Default)]
 pub struct Packets {
-    /// What is kept of them, one after the other.
+    /// The beginnings of the packets, one after the other.
     bytes: Vec<u8>,
     index: Vec<Packet>,
 }
 
-/// What else is known of a packet.
+/// What a capture says about a packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
-    /// Seconds since 1970 and nanoseconds, if there is a time.
+    /// Seconds since 1970 and nanoseconds, if the packet has a timestamp.
     pub time: Option<(i64, u32)>,
-    /// What it begins with: one of libpcap's `LINKTYPE_`.
+    /// The type of its first header: one of libpcap's `LINKTYPE_`.
     pub link_type: u16,
-    /// Where its bytes end: there those of the next begin.
+    /// The end of its bytes, where those of the next packet begin.
     end: usize,
 }
 
 impl Packets {
     /// Adds a packet.
     pub fn push(&mut self, time: Option<(i64, u32)>, link_type: u16, bytes: &[u8]) {
-        let kept = &bytes[..bytes.len().min(KEPT)];
-        self.bytes.extend_from_slice(kept);
+        let prefix = &bytes[..bytes.len().min(PREFIX_LEN)];
+        self.bytes.extend_from_slice(prefix);
         self.index.push(Packet {
             time,
             link_type,
@@ -81,48 +82,48 @@ impl Packets {
     }
 }
 
-/// Reads a capture from its beginning and hands its packets on.
+/// Reads a capture from its beginning and emits its packets.
 ///
 /// # Errors
-/// The system's; `InvalidData` or `UnexpectedEof` if it is damaged or cut.
+/// I/O errors; `InvalidData` if the capture is damaged, `UnexpectedEof` if it is truncated.
 pub fn cut(
     input: impl Read,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
     let mut capture = Capture {
         input,
-        buffer: vec![0; MAX_HELD + READ],
+        buffer: vec![0; MAX_RECORD_LEN + READ_LEN],
         start: 0,
         end: 0,
-        at: 0,
+        offset: 0,
         packets: Packets::default(),
         count: 0,
         emit,
     };
-    let walked = match capture.holds(4) {
+    let result = match capture.fill(4) {
         Ok(false) => Ok(()),
-        Ok(true) if pcapng::is_section(capture.held()) => capture.walk_pcapng(),
-        Ok(true) => capture.walk_pcap(),
+        Ok(true) if pcapng::is_section(capture.buffered()) => capture.read_pcapng(),
+        Ok(true) => capture.read_pcap(),
         Err(read_error) => Err(read_error),
     };
-    if !matches!(walked, Err(ReadError::Stopped)) {
-        capture.hand_on()?;
+    if !matches!(result, Err(ReadError::Stopped)) {
+        capture.flush()?;
     }
-    walked
+    result
 }
 
 /// A capture that is being read.
 struct Capture<'a, R> {
     input: R,
-    /// What was read and not yet passed is `start..end`.
+    /// `start..end` was read and not yet consumed.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Where in the input the record begins that is looked at.
-    at: u64,
-    /// What was not yet handed on.
+    /// The offset in the input of the current record.
+    offset: u64,
+    /// Packets that were not yet emitted.
     packets: Packets,
-    /// How many packets there were.
+    /// Number of packets so far.
     count: u64,
     emit: &'a mut dyn FnMut(Piece) -> Result<(), Stopped>,
 }
@@ -130,59 +131,62 @@ struct Capture<'a, R> {
 type Parsed<'a, T> = IResult<&'a [u8], T, PcapError<&'a [u8]>>;
 
 impl<R: Read> Capture<'_, R> {
-    fn walk_pcap(&mut self) -> Result<(), ReadError> {
-        self.holds(HEADER)?;
-        let Ok((_, header)) = parse_pcap_header(self.held()) else {
-            return Err(self.damaged("this is no pcap or pcapng file"));
+    fn read_pcap(&mut self) -> Result<(), ReadError> {
+        self.fill(HEADER_LEN)?;
+        let Ok((_, header)) = parse_pcap_header(self.buffered()) else {
+            return Err(self.damaged("this is not a pcap or pcapng file"));
         };
-        self.pass(HEADER);
+        self.consume(HEADER_LEN);
         let frame: fn(&[u8]) -> Parsed<'_, LegacyPcapBlock<'_>> =
             match (header.is_modified_format(), header.is_bigendian()) {
                 (true, _) => parse_pcap_frame_modified,
                 (false, true) => parse_pcap_frame_be,
                 (false, false) => parse_pcap_frame,
             };
-        let nanoseconds = match header.is_nanosecond_precision() {
-            true => 1,
-            false => 1000,
+        let nanoseconds_per_unit = if header.is_nanosecond_precision() {
+            1
+        } else {
+            1000
         };
-        // The other half is for the length of a frame check sequence.
+        // The upper half of the field is for the length of a frame check sequence.
         let link_type = header.network.0 as u16;
         loop {
             match frame(&self.buffer[self.start..self.end]) {
                 Ok((rest, record)) if record.data.len() <= MAX_PACKET_LEN => {
-                    let nanosecond = record.ts_usec.saturating_mul(nanoseconds);
+                    let nanosecond = record.ts_usec.saturating_mul(nanoseconds_per_unit);
                     let time = (i64::from(record.ts_sec), nanosecond);
                     self.packets.push(Some(time), link_type, record.data);
-                    let length = self.held().len() - rest.len();
-                    self.pass(length);
+                    let length = self.buffered().len() - rest.len();
+                    self.consume(length);
                     self.count_packet()?;
                 }
                 Err(nom::Err::Incomplete(nom::Needed::Size(more)))
                     if more.get() <= MAX_PACKET_LEN =>
                 {
-                    if !self.holds(self.held().len() + more.get())? {
+                    if !self.fill(self.buffered().len() + more.get())? {
                         return Ok(());
                     }
                 }
-                _ => return Err(self.damaged("no packet is so long")),
+                _ => return Err(self.damaged("the length of the packet is invalid")),
             }
         }
     }
 
     fn count_packet(&mut self) -> Result<(), Stopped> {
         self.count += 1;
-        match self.packets.index.len() < PACKETS_PER_PIECE {
-            true => Ok(()),
-            false => self.hand_on(),
+        if self.packets.index.len() < PACKETS_PER_PIECE {
+            Ok(())
+        } else {
+            self.flush()
         }
     }
 
-    fn hand_on(&mut self) -> Result<(), Stopped> {
+    /// Emits the packets read so far.
+    fn flush(&mut self) -> Result<(), Stopped> {
         if self.packets.index.is_empty() {
             return Ok(());
         }
-        // The next ones are likely to be as many and as long.
+        // The next piece is likely to need as much room.
         let next = Packets {
             bytes: Vec::with_capacity(self.packets.bytes.len()),
             index: Vec::with_capacity(self.packets.index.len()),
@@ -191,64 +195,64 @@ impl<R: Read> Capture<'_, R> {
         (self.emit)(Piece::Packets(packets))
     }
 
-    /// What was read and not yet passed.
-    fn held(&self) -> &[u8] {
+    /// The bytes that were read and not yet consumed.
+    fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads until `least` bytes are held; false at the end of the input.
-    fn holds(&mut self, least: usize) -> Result<bool, ReadError> {
-        while self.held().len() < least {
+    /// Reads until at least `min_len` bytes are buffered; returns false at the end of the input.
+    fn fill(&mut self, min_len: usize) -> Result<bool, ReadError> {
+        while self.buffered().len() < min_len {
             if !self.read()? {
-                return match self.held() {
+                return match self.buffered() {
                     [] => Ok(false),
-                    _ => Err(self.cut()),
+                    _ => Err(self.truncated()),
                 };
             }
         }
         Ok(true)
     }
 
-    /// Reads once; false at the end of the input. That may take long, so what is complete is
-    /// handed on before.
+    /// Reads once; returns false at the end of the input. A read may block for long, so complete
+    /// packets are emitted first.
     fn read(&mut self) -> Result<bool, ReadError> {
-        self.hand_on()?;
+        self.flush()?;
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let most = self.buffer.len().min(self.end + READ);
-        let read = read_once(&mut self.input, &mut self.buffer[self.end..most])?;
+        let max_end = self.buffer.len().min(self.end + READ_LEN);
+        let read = read_once(&mut self.input, &mut self.buffer[self.end..max_end])?;
         self.end += read;
         Ok(read > 0)
     }
 
-    /// Passes a record that is held.
-    fn pass(&mut self, length: usize) {
+    /// Moves past a record that is buffered.
+    fn consume(&mut self, length: usize) {
         self.start += length;
-        self.at += length as u64;
+        self.offset += length as u64;
     }
 
-    /// Passes a record that need not be held.
-    fn pass_over(&mut self, length: usize) -> Result<(), ReadError> {
-        let mut left = length;
+    /// Moves past a record without buffering it.
+    fn skip(&mut self, length: usize) -> Result<(), ReadError> {
+        let mut remaining = length;
         loop {
-            let passed = left.min(self.held().len());
-            self.start += passed;
-            left -= passed;
-            if left == 0 {
-                self.at += length as u64;
+            let skipped = remaining.min(self.buffered().len());
+            self.start += skipped;
+            remaining -= skipped;
+            if remaining == 0 {
+                self.offset += length as u64;
                 return Ok(());
             }
             if !self.read()? {
-                return Err(self.cut());
+                return Err(self.truncated());
             }
         }
     }
 
-    fn cut(&self) -> ReadError {
+    fn truncated(&self) -> ReadError {
         let why = format!(
-            "the capture is cut after packet {}, at byte {}",
-            self.count, self.at
+            "the capture is truncated after packet {}, at byte {}",
+            self.count, self.offset
         );
         io::Error::new(io::ErrorKind::UnexpectedEof, why).into()
     }
@@ -256,7 +260,7 @@ impl<R: Read> Capture<'_, R> {
     fn damaged(&self, what: &str) -> ReadError {
         let why = format!(
             "the capture is damaged after packet {}, at byte {}: {what}",
-            self.count, self.at
+            self.count, self.offset
         );
         io::Error::new(io::ErrorKind::InvalidData, why).into()
     }

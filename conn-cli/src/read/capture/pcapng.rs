@@ -8,83 +8,83 @@ use pcap_parser::{
     traits::PcapNGPacketBlock as _,
 };
 
-use super::{Capture, MAX_HELD, Parsed, ReadError};
+use super::{Capture, MAX_RECORD_LEN, Parsed, ReadError};
 
-/// A block is not longer, as for libpcap.
+/// The longest block, as for libpcap.
 const MAX_BLOCK_LEN: usize = 16 * 1024 * 1024;
 
-/// A block of any kind has its type, and twice its length.
+/// Every block has its type and, twice, its length.
 const MIN_BLOCK_LEN: usize = 12;
 
 /// The Packet Block, which the Enhanced Packet Block replaced.
 const OLD_PACKET: u32 = 2;
 
-/// The blocks that say something of packets.
-const READ: [u32; 5] = [SHB_MAGIC, IDB_MAGIC, OLD_PACKET, SPB_MAGIC, EPB_MAGIC];
+/// The blocks that contain or describe packets.
+const READ_BLOCKS: [u32; 5] = [SHB_MAGIC, IDB_MAGIC, OLD_PACKET, SPB_MAGIC, EPB_MAGIC];
 
-/// A capture has not more interfaces.
+/// The most interfaces in a section.
 const MAX_INTERFACES: usize = 1 << 16;
 
-/// In a second.
-const NANOSECONDS: u64 = 1_000_000_000;
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 
-/// What a section says of an interface.
+/// The description of an interface in a section.
 struct Interface {
     link_type: u16,
-    /// How many bytes of a packet are kept; 0 if all.
+    /// The most bytes that are captured of a packet; 0 if all.
     snap_length: usize,
-    /// How many parts a second has; None if they are too small to be counted.
-    parts: Option<u64>,
-    /// Seconds that are to be added.
+    /// The units of timestamps; None if the number does not fit in 64 bits.
+    units_per_second: Option<u64>,
+    /// Seconds to add to timestamps.
     offset: i64,
 }
 
-/// How the numbers of a section are written.
+/// The byte order of a section.
 #[derive(Clone, Copy)]
-enum Order {
+enum ByteOrder {
     Little,
     Big,
 }
 
-/// A packet: its interface, its time if it has one, and its bytes.
-type Found<'a> = (u32, Option<u64>, &'a [u8]);
+/// A packet: its interface, its timestamp if it has one, and its bytes.
+type InterfacePacket<'a> = (u32, Option<u64>, &'a [u8]);
 
-/// Whether a section begins here. Its type is the same from either end.
+/// Whether a section begins here. The block type is a palindrome: byte order does not matter.
 pub(super) fn is_section(bytes: &[u8]) -> bool {
     bytes.starts_with(&SHB_MAGIC.to_le_bytes())
 }
 
 impl<R: Read> Capture<'_, R> {
-    pub(super) fn walk_pcapng(&mut self) -> Result<(), ReadError> {
-        let mut order = Order::Little;
+    pub(super) fn read_pcapng(&mut self) -> Result<(), ReadError> {
+        let mut order = ByteOrder::Little;
         let mut interfaces = Vec::new();
-        while self.holds(MIN_BLOCK_LEN)? {
-            let block = self.held();
+        while self.fill(MIN_BLOCK_LEN)? {
+            let block = self.buffered();
             if is_section(block) {
                 interfaces.clear();
-                order = match Order::Little.u32(block, 8) {
-                    BOM_MAGIC => Order::Little,
-                    _ => Order::Big,
+                order = match ByteOrder::Little.u32(block, 8) {
+                    BOM_MAGIC => ByteOrder::Little,
+                    _ => ByteOrder::Big,
                 };
             }
-            let is_read = READ.contains(&order.u32(block, 0));
+            let is_read = READ_BLOCKS.contains(&order.u32(block, 0));
             let length = order.u32(block, 4) as usize;
-            let longest = match is_read {
-                true => MAX_HELD,
-                false => MAX_BLOCK_LEN,
+            let max_len = if is_read {
+                MAX_RECORD_LEN
+            } else {
+                MAX_BLOCK_LEN
             };
-            if !(MIN_BLOCK_LEN..=longest).contains(&length) || !length.is_multiple_of(4) {
-                return Err(self.damaged("no block is so long"));
+            if !(MIN_BLOCK_LEN..=max_len).contains(&length) || !length.is_multiple_of(4) {
+                return Err(self.damaged("the length of the block is invalid"));
             }
             if !is_read {
-                self.pass_over(length)?;
+                self.skip(length)?;
                 continue;
             }
-            self.holds(length)?;
+            self.fill(length)?;
             let is_packet = self
-                .block(order, length, &mut interfaces)
+                .read_block(order, length, &mut interfaces)
                 .map_err(|what| self.damaged(what))?;
-            self.pass(length);
+            self.consume(length);
             if is_packet {
                 self.count_packet()?;
             }
@@ -92,22 +92,22 @@ impl<R: Read> Capture<'_, R> {
         Ok(())
     }
 
-    /// Takes what a block says, which is held; whether it is a packet.
-    fn block(
+    /// Reads a buffered block; returns whether it is a packet.
+    fn read_block(
         &mut self,
-        order: Order,
+        order: ByteOrder,
         length: usize,
         interfaces: &mut Vec<Interface>,
     ) -> Result<bool, &'static str> {
         let bytes = &self.buffer[self.start..][..length];
         let parsed: Parsed<'_, Block<'_>> = match order {
-            Order::Little => parse_block_le(bytes),
-            Order::Big => parse_block_be(bytes),
+            ByteOrder::Little => parse_block_le(bytes),
+            ByteOrder::Big => parse_block_be(bytes),
         };
-        let (_, block) = parsed.map_err(|_| "this is no valid block")?;
+        let (_, block) = parsed.map_err(|_| "the block is invalid")?;
         if let Block::InterfaceDescription(block) = &block {
             if interfaces.len() == MAX_INTERFACES {
-                return Err("it has too many interfaces");
+                return Err("the section has too many interfaces");
             }
             interfaces.push(Interface::new(block, order));
         }
@@ -116,21 +116,22 @@ impl<R: Read> Capture<'_, R> {
         };
         let interface = interfaces
             .get(interface as usize)
-            .ok_or("nothing describes the interface of the packet")?;
-        // Only of a Simple Packet Block it is not written how much was kept.
-        let kept = match (time, interface.snap_length) {
+            .ok_or("the interface of the packet has no description")?;
+        // A Simple Packet Block, the only one without a timestamp, has no captured length either:
+        // it is at most the snap length.
+        let captured = match (time, interface.snap_length) {
             (None, 1..) => packet.len().min(interface.snap_length),
             _ => packet.len(),
         };
         let time = time.and_then(|time| interface.time(time));
         self.packets
-            .push(time, interface.link_type, &packet[..kept]);
+            .push(time, interface.link_type, &packet[..captured]);
         Ok(true)
     }
 }
 
-/// The packet, if the block is one.
-fn packet<'a>(block: &'a Block<'_>, order: Order) -> Option<Found<'a>> {
+/// Returns the packet if the block is one.
+fn packet<'a>(block: &'a Block<'_>, order: ByteOrder) -> Option<InterfacePacket<'a>> {
     let time = |high: u32, low: u32| Some(u64::from(high) << 32 | u64::from(low));
     match block {
         Block::EnhancedPacket(block) => {
@@ -138,7 +139,7 @@ fn packet<'a>(block: &'a Block<'_>, order: Order) -> Option<Found<'a>> {
             Some((block.if_id, time, block.packet_data()))
         }
         Block::SimplePacket(block) => Some((0, None, block.packet_data())),
-        // No other block is looked at that pcap-parser does not know.
+        // The Packet Block: the only block read here that pcap-parser does not know.
         Block::Unknown(block) => {
             let (head, data) = block.data.split_at_checked(20)?;
             let time = time(order.u32(head, 4), order.u32(head, 8));
@@ -150,44 +151,47 @@ fn packet<'a>(block: &'a Block<'_>, order: Order) -> Option<Found<'a>> {
 }
 
 impl Interface {
-    fn new(block: &InterfaceDescriptionBlock<'_>, order: Order) -> Self {
-        // pcap-parser reads it in one order only.
+    fn new(block: &InterfaceDescriptionBlock<'_>, order: ByteOrder) -> Self {
+        // pcap-parser decodes this option in one byte order only.
         let offset = block
             .options
             .iter()
             .find(|option| option.code == OptionCode::IfTsoffset)
             .and_then(|option| option.value.first_chunk());
-        let parts = match block.if_tsresol {
+        let units_per_second = match block.if_tsresol {
             bits @ 0x80.. => 1_u64.checked_shl(u32::from(bits & 0x7f)),
             digits => 10_u64.checked_pow(digits.into()),
         };
         Self {
             link_type: block.linktype.0 as u16,
             snap_length: block.snaplen as usize,
-            parts,
+            units_per_second,
             offset: offset.map_or(0, |&bytes| match order {
-                Order::Little => i64::from_le_bytes(bytes),
-                Order::Big => i64::from_be_bytes(bytes),
+                ByteOrder::Little => i64::from_le_bytes(bytes),
+                ByteOrder::Big => i64::from_be_bytes(bytes),
             }),
         }
     }
 
-    /// Seconds since 1970 and nanoseconds.
+    /// Converts a timestamp into seconds since 1970 and nanoseconds.
     fn time(&self, time: u64) -> Option<(i64, u32)> {
-        let parts = self.parts?;
-        let second = i64::try_from(time / parts).ok()?;
-        let rest = time % parts;
-        // Wider numbers take longer to divide.
-        let nanosecond = match rest.checked_mul(NANOSECONDS) {
-            Some(rest) => rest / parts,
-            None => (u128::from(rest) * u128::from(NANOSECONDS) / u128::from(parts)) as u64,
+        let units_per_second = self.units_per_second?;
+        let second = i64::try_from(time / units_per_second).ok()?;
+        let rest = time % units_per_second;
+        // Dividing 128-bit numbers is slower.
+        let nanosecond = match rest.checked_mul(NANOSECONDS_PER_SECOND) {
+            Some(rest) => rest / units_per_second,
+            None => {
+                let rest = u128::from(rest) * u128::from(NANOSECONDS_PER_SECOND);
+                (rest / u128::from(units_per_second)) as u64
+            }
         };
         let second = second.checked_add(self.offset)?;
         Some((second, u32::try_from(nanosecond).ok()?))
     }
 }
 
-impl Order {
+impl ByteOrder {
     fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
         match self {

@@ -1,14 +1,14 @@
 use super::*;
 
-/// What was found: time, link type and the length of what is kept of each packet.
+/// The timestamp, link type and length of the prefix of each packet.
 type Found = Vec<(Option<(i64, u32)>, u16, usize)>;
 
 const TIME: (i64, u32) = (1_700_000_000, 123_456_000);
 
-/// Cuts, and says what is wrong with the capture.
-fn found(input: impl Read) -> (Found, Option<(io::ErrorKind, String)>) {
+/// Reads a capture; returns its packets, and why it was not read to its end.
+fn read_capture(input: impl Read) -> (Found, Option<(io::ErrorKind, String)>) {
     let mut found = Vec::new();
-    let cut = cut(input, &mut |piece| {
+    let result = cut(input, &mut |piece| {
         let Piece::Packets(packets) = piece else {
             panic!("there are only packets");
         };
@@ -17,7 +17,7 @@ fn found(input: impl Read) -> (Found, Option<(io::ErrorKind, String)>) {
         found.extend(packets.map(|(packet, bytes)| (packet.time, packet.link_type, bytes.len())));
         Ok(())
     });
-    let why = match cut {
+    let why = match result {
         Ok(()) => None,
         Err(ReadError::Io(error)) => Some((error.kind(), error.to_string())),
         Err(read_error) => panic!("{read_error:?}"),
@@ -25,19 +25,22 @@ fn found(input: impl Read) -> (Found, Option<(io::ErrorKind, String)>) {
     (found, why)
 }
 
-/// Gives a byte at a time.
-struct Slow<'a>(&'a [u8]);
+/// A reader that returns one byte at a time.
+struct OneByteReads<'a>(&'a [u8]);
 
-impl Read for Slow<'_> {
+impl Read for OneByteReads<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(&mut buffer[..1])
     }
 }
 
 fn numbers(is_big: bool, numbers: &[u32]) -> Vec<u8> {
-    let bytes = |number: &u32| match is_big {
-        true => number.to_be_bytes(),
-        false => number.to_le_bytes(),
+    let bytes = |number: &u32| {
+        if is_big {
+            number.to_be_bytes()
+        } else {
+            number.to_le_bytes()
+        }
     };
     numbers.iter().flat_map(bytes).collect()
 }
@@ -71,9 +74,10 @@ fn section(is_big: bool) -> Vec<u8> {
 }
 
 fn interface(is_big: bool, link_type: u16, options: &[u8]) -> Vec<u8> {
-    let mut body = match is_big {
-        true => link_type.to_be_bytes(),
-        false => link_type.to_le_bytes(),
+    let mut body = if is_big {
+        link_type.to_be_bytes()
+    } else {
+        link_type.to_le_bytes()
     }
     .to_vec();
     body.extend([0, 0]);
@@ -82,12 +86,13 @@ fn interface(is_big: bool, link_type: u16, options: &[u8]) -> Vec<u8> {
     block(is_big, 1, &body)
 }
 
-/// An option whose length is written in the order of the section.
+/// An option with its length in the byte order of the section.
 fn option(is_big: bool, code: u8, value: &[u8]) -> Vec<u8> {
     let length = u8::try_from(value.len()).unwrap();
-    let mut option = match is_big {
-        true => vec![0, code, 0, length],
-        false => vec![code, 0, length, 0],
+    let mut option = if is_big {
+        vec![0, code, 0, length]
+    } else {
+        vec![code, 0, length, 0]
     };
     option.extend(value);
     option.resize(option.len().next_multiple_of(4), 0);
@@ -104,11 +109,12 @@ fn enhanced(is_big: bool, interface: u32, time: u64, length: usize) -> Vec<u8> {
     block(is_big, 6, &body)
 }
 
-/// A file of every kind of block, and where each ends with the number of packets until there.
+/// A file with every kind of block, and the end of each block with the number of packets so far.
 fn pcapng(is_big: bool) -> (Vec<u8>, Vec<(usize, usize)>) {
-    let offset = match is_big {
-        true => 1_600_000_000_i64.to_be_bytes(),
-        false => 1_600_000_000_i64.to_le_bytes(),
+    let offset = if is_big {
+        1_600_000_000_i64.to_be_bytes()
+    } else {
+        1_600_000_000_i64.to_le_bytes()
     };
     let nanoseconds = option(is_big, 9, &[9]);
     let halves = [option(is_big, 9, &[0x81]), option(is_big, 14, &offset)].concat();
@@ -150,63 +156,66 @@ fn pcapng_packets() -> Found {
         (Some(TIME), 1, 60),
         (Some(TIME), 113, 61),
         (Some((1_700_000_000, 500_000_000)), 101, 62),
-        // It has no time, and what follows the 100 bytes that were captured is padding.
+        // No timestamp; after the 100 bytes that were captured there is padding.
         (None, 1, 100),
-        (Some(TIME), 276, KEPT),
+        (Some(TIME), 276, PREFIX_LEN),
     ]
 }
 
 #[test]
-fn packets_of_pcap() {
+fn pcap_is_read_in_both_byte_orders_and_precisions() {
     for (is_big, magic, fraction) in [
         (false, 0xa1b2_c3d4, 123_456),
         (true, 0xa1b2_c3d4, 123_456),
         (false, 0xa1b2_3c4d, 123_456_000),
         (true, 0xa1b2_3c4d, 123_456_000),
     ] {
-        // A frame check sequence of four bytes is noted above the link type.
+        // The bits above the link type announce a frame check sequence of four bytes.
         let mut file = pcap_header(is_big, magic, 0x4400_0001);
         for length in [0, 60, 1500] {
             file.extend(pcap_record(is_big, fraction, length));
         }
-        let expected = [0, 60, KEPT].map(|length| (Some(TIME), 1, length));
-        assert_eq!(found(&file[..]), (expected.to_vec(), None));
-        assert_eq!(found(Slow(&file)), (expected.to_vec(), None));
+        let expected = [0, 60, PREFIX_LEN].map(|length| (Some(TIME), 1, length));
+        assert_eq!(read_capture(&file[..]), (expected.to_vec(), None));
+        assert_eq!(read_capture(OneByteReads(&file)), (expected.to_vec(), None));
     }
 }
 
 #[test]
-fn packets_of_the_modified_pcap() {
+fn modified_pcap_is_read() {
     let mut file = pcap_header(false, 0xa1b2_cd34, 1);
     for _ in 0..2 {
         let mut record = pcap_record(false, 123_456, 60);
         record.splice(16..16, [9; 8]);
         file.extend(record);
     }
-    assert_eq!(found(&file[..]), (vec![(Some(TIME), 1, 60); 2], None));
+    assert_eq!(
+        read_capture(&file[..]),
+        (vec![(Some(TIME), 1, 60); 2], None)
+    );
 }
 
 #[test]
-fn packets_of_pcapng() {
+fn pcapng_is_read_in_both_byte_orders() {
     for is_big in [false, true] {
         let (file, _) = pcapng(is_big);
-        assert_eq!(found(&file[..]), (pcapng_packets(), None));
-        assert_eq!(found(Slow(&file)), (pcapng_packets(), None));
+        assert_eq!(read_capture(&file[..]), (pcapng_packets(), None));
+        assert_eq!(read_capture(OneByteReads(&file)), (pcapng_packets(), None));
         let mut old = [section(is_big), interface(is_big, 1, &[])].concat();
         let time = numbers(is_big, &[0, 395_812, 0x1d4c_6bc0, 60, 60]);
         old.extend(block(is_big, 2, &[&time[..], &[7; 60]].concat()));
-        let (found, why) = found(&old[..]);
+        let (found, why) = read_capture(&old[..]);
         assert_eq!((found.len(), found[0].1, found[0].2, why), (1, 1, 60, None));
     }
 }
 
 #[test]
-fn many_packets_are_in_their_order() {
+fn many_packets_stay_in_order() {
     let mut file = pcap_header(false, 0xa1b2_3c4d, 1);
     for number in 0..3 * PACKETS_PER_PIECE as u32 + 5 {
         file.extend(pcap_record(false, number, 500));
     }
-    let (found, why) = found(&file[..]);
+    let (found, why) = read_capture(&file[..]);
     assert_eq!(why, None);
     assert_eq!(found.len(), 3 * PACKETS_PER_PIECE + 5);
     let times = found.iter().map(|(time, ..)| time.unwrap().1);
@@ -214,19 +223,19 @@ fn many_packets_are_in_their_order() {
 }
 
 #[test]
-fn a_block_that_says_nothing_of_packets_may_be_long() {
+fn long_blocks_without_packets_are_skipped() {
     let mut file = [section(false), interface(false, 1, &[])].concat();
     file.extend(block(false, 10, &vec![7; 8 << 20]));
     file.extend(enhanced(false, 0, 0, 60));
-    assert_eq!(found(&file[..]), (vec![(Some((0, 0)), 1, 60)], None));
+    assert_eq!(read_capture(&file[..]), (vec![(Some((0, 0)), 1, 60)], None));
     file.truncate(4 << 20);
-    let expected = "the capture is cut after packet 0, at byte 48".to_owned();
+    let expected = "the capture is truncated after packet 0, at byte 48".to_owned();
     let expected = (io::ErrorKind::UnexpectedEof, expected);
-    assert_eq!(found(&file[..]), (vec![], Some(expected)));
+    assert_eq!(read_capture(&file[..]), (vec![], Some(expected)));
 }
 
 #[test]
-fn of_a_cut_file_all_whole_packets_are_there() {
+fn a_truncated_file_yields_all_complete_packets() {
     let pcap_ends: Vec<_> = [0, 24, 100, 176, 252]
         .into_iter()
         .zip([0, 0, 1, 2, 3])
@@ -242,9 +251,9 @@ fn of_a_cut_file_all_whole_packets_are_there() {
     ] {
         for cut in 0..=file.len() {
             let &(end, count) = ends.iter().rfind(|(end, _)| *end <= cut).unwrap();
-            let (found, why) = found(&file[..cut]);
+            let (found, why) = read_capture(&file[..cut]);
             assert_eq!(found, packets[..count], "{cut}");
-            let expected = format!("the capture is cut after packet {count}, at byte {end}");
+            let expected = format!("the capture is truncated after packet {count}, at byte {end}");
             let expected = (io::ErrorKind::UnexpectedEof, expected);
             assert_eq!(why, (cut != end).then_some(expected), "{cut}");
         }
@@ -252,9 +261,9 @@ fn of_a_cut_file_all_whole_packets_are_there() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_damage() {
+fn invalid_lengths_are_damage() {
     let damaged = |file: &[u8]| {
-        let (found, why) = found(file.chain(io::repeat(0).take(1 << 27)));
+        let (found, why) = read_capture(file.chain(io::repeat(0).take(1 << 27)));
         let (kind, why) = why.unwrap();
         assert_eq!(kind, io::ErrorKind::InvalidData);
         assert!(
@@ -280,7 +289,7 @@ fn lengths_that_cannot_be_are_damage() {
             damaged(&[&begin[..], &block].concat());
         }
     }
-    // An interface that there is not, and a packet that is longer than its block.
+    // An interface without description, and a packet that is longer than its block.
     damaged(&[&begin[..], &enhanced(false, 1, 1, 60)].concat());
     let mut packet = enhanced(false, 0, 1, 60);
     packet[20..24].copy_from_slice(&[0xff; 4]);
@@ -288,7 +297,7 @@ fn lengths_that_cannot_be_are_damage() {
 }
 
 #[test]
-fn no_byte_is_too_odd() {
+fn corrupt_bytes_do_not_panic() {
     let mut pcap = pcap_header(true, 0xa1b2_3c4d, 1);
     pcap.extend(pcap_record(true, 0, 60));
     pcap.extend(pcap_record(true, 0, 60));
@@ -297,14 +306,14 @@ fn no_byte_is_too_odd() {
             for byte in [0, 1, 0x7f, 0x80, 0xfe, 0xff] {
                 let mut file = file.clone();
                 file[at] = byte;
-                let _ = found(&file[..]);
+                let _ = read_capture(&file[..]);
             }
         }
     }
 }
 
 #[test]
-fn a_packet_is_handed_on_before_the_next_is_waited_for() {
+fn a_packet_is_emitted_before_a_blocking_read() {
     let mut file = pcap_header(false, 0xa1b2_c3d4, 1);
     file.extend(pcap_record(false, 0, 60));
     let (reader, mut writer) = io::pipe().unwrap();
@@ -319,7 +328,7 @@ fn a_packet_is_handed_on_before_the_next_is_waited_for() {
 }
 
 #[test]
-fn an_error_of_the_system_stays_one() {
+fn io_errors_are_passed_on() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -328,7 +337,7 @@ fn an_error_of_the_system_stays_one() {
     }
     let mut file = pcap_header(false, 0xa1b2_c3d4, 1);
     file.extend(pcap_record(false, 0, 60));
-    let (found, why) = found(file.chain(Broken));
+    let (found, why) = read_capture(file.chain(Broken));
     assert_eq!(
         (found.len(), why.unwrap().0),
         (1, io::ErrorKind::NotConnected)

@@ -1,5 +1,5 @@
-//! Puts what was parsed piece by piece together, in the order of the records: whatever threads
-//! parsed it, the result is the same.
+//! Counts the parsed batches in the order of the records: the result does not depend on the
+//! threads that parsed them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,63 +24,63 @@ use crate::{
     tally::Tally,
 };
 
-/// Calls of accept whose end is waited for, at most.
-const MOST_UNFINISHED: usize = 1 << 18;
+/// The most unfinished accept calls that are remembered.
+const MAX_UNFINISHED: usize = 1 << 18;
 
-/// What else than connections the records gave.
+/// Statistics of the records that were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadStats {
-    /// What was read.
+    /// The formats that were read.
     pub formats: BTreeSet<Format>,
-    /// How many lines.
+    /// Number of lines.
     pub lines: u64,
-    /// How many packets.
+    /// Number of packets.
     pub packets: u64,
-    /// How many of these were not understood.
+    /// How many of these lines and packets were not understood.
     pub not_understood: u64,
-    /// The first of them: `line 17 new FILE: this is no line new strace's`.
+    /// The first of them: `line 17 of FILE: the line is too long`.
     pub first_not_understood: Option<String>,
-    /// SYNs that are not counted, since they had been sent before.
+    /// SYNs that are not counted because they had been sent before.
     pub repeated: u64,
-    /// Connections that are not counted, since it is not known to which port they are.
+    /// Connections that are not counted because their port is unknown.
     pub unknown_port: u64,
-    /// Connections that are not counted, since it is not known who made them, and some clients
-    /// are not wanted.
+    /// Connections that are not counted because their client is unknown and a filter selects
+    /// clients.
     pub unknown_client: u64,
 }
 
-/// What is asked of the records.
+/// What to count.
 #[derive(Clone, Debug)]
 pub struct MergeOptions {
     /// The server's ports.
     pub ports: PortSet,
-    /// Which connections to these.
+    /// The connections to these ports.
     pub filter: EndsFilter,
-    /// Whether what is not understood is an error.
+    /// Whether a record that is not understood is an error.
     pub strict: bool,
-    /// Whether a SYN that was sent again counts.
+    /// Whether a repeated SYN counts.
     pub every_packet: bool,
-    /// Whether connections without a line of their own are of no use.
+    /// Whether connections without a line of their own are an error.
     pub lines_only: bool,
 }
 
-/// Counts.
+/// Counts batches.
 #[derive(Debug)]
 pub struct Merge {
     options: MergeOptions,
-    /// What is sure.
+    /// Final counts; the lines of the current run are in `runs`.
     tally: Tally,
     runs: Runs,
     discrepancies: Discrepancies,
     stats: ReadStats,
     repeats: Repeats,
     unfinished: HashMap<u32, Accept, foldhash::fast::RandomState>,
-    /// Whether some call of accept was shown with the server's port.
+    /// Whether a connection of the input had the server's port.
     knows_ports: bool,
     input: Input,
 }
 
-/// The packets that tell of a new connection.
+/// The packets that show a new connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Packet {
     Syn,
@@ -96,7 +96,7 @@ struct Input {
 }
 
 impl Merge {
-    /// Nothing is counted yet.
+    /// Starts with no connections.
     #[must_use]
     pub fn new(options: MergeOptions) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Merge {
         }
     }
 
-    /// What follows is of another input.
+    /// Starts the next input.
     pub fn begin(&mut self, name: &str) {
         self.unfinished.clear();
         self.knows_ports = false;
@@ -125,7 +125,7 @@ impl Merge {
     /// Counts a batch, and shows its connections as long as `show` returns true.
     ///
     /// # Errors
-    /// What cannot be answered, or what is not understood if that is an error.
+    /// If the records cannot answer the options, or with `strict` are not understood.
     pub fn take(
         &mut self,
         mut batch: Batch,
@@ -133,15 +133,15 @@ impl Merge {
     ) -> anyhow::Result<()> {
         let format = batch.format;
         if let (true, Some(first)) = (self.options.strict, &batch.first_not_understood) {
-            // What comes before it is counted and shown, what comes after it is not.
+            // Counts and shows only what precedes the error.
             batch.events.truncate(first.events_before);
         }
-        // GroupBy reference: to copy connections takes longer than to count them.
+        // By reference: copying connections takes longer than counting them.
         for (index, event) in batch.events.iter_mut().enumerate() {
             let (connection, packet) = match event {
                 Event::Connection(connection) => (connection, None),
                 Event::Resumed(connection) => {
-                    self.join(connection);
+                    self.finish_call(connection);
                     (connection, None)
                 }
                 Event::Failed(tid) => {
@@ -162,7 +162,7 @@ impl Merge {
                 }
             };
             if format == Format::Json {
-                self.runs.line(connection);
+                self.runs.add_line(connection);
             }
             let is_new = self.wants(format, connection)?
                 && packet
@@ -178,15 +178,15 @@ impl Merge {
         self.add_stats(&batch)
     }
 
-    /// Whether a packet is the first of a connection. An answer is one if its SYN was not
-    /// captured, perhaps because a filter let only answers pass.
+    /// Whether a packet is the first of a connection. An answer is the first if its SYN was not
+    /// captured, for example because a capture filter passed only answers.
     fn is_new(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> bool {
         match (self.options.every_packet, packet) {
             (true, Packet::Syn) => {
                 self.repeats.is_repeat(connection, sequence);
                 true
             }
-            // Each of them, as wc -l would.
+            // Every answer without a SYN counts, as `wc -l` would count it.
             (true, Packet::Answer) => !self.repeats.contains(connection, sequence),
             (false, _) => {
                 let is_repeat = self.repeats.is_repeat(connection, sequence);
@@ -196,27 +196,27 @@ impl Merge {
         }
     }
 
-    /// Counts what was read, and what of it was not understood.
+    /// Adds the lines, packets and parse errors of a batch.
     fn add_stats(&mut self, batch: &Batch) -> anyhow::Result<()> {
         if let Some(FirstParseError {
-            at, parse_error, ..
+            index, parse_error, ..
         }) = batch.first_not_understood
         {
             let name = &self.input.name;
             let first = match batch.packets {
                 0 => format!(
                     "line {} of {name}: {parse_error}",
-                    self.input.lines + at + 1
+                    self.input.lines + index + 1
                 ),
                 _ => format!(
                     "packet {} of {name}: {parse_error}",
-                    self.input.packets + at + 1
+                    self.input.packets + index + 1
                 ),
             };
             if self.options.strict {
                 bail!("{first}");
             }
-            self.parse_errors(batch.not_understood, Some(first));
+            self.add_parse_errors(batch.not_understood, Some(first));
         }
         self.stats.formats.insert(batch.format);
         self.stats.lines += batch.lines;
@@ -226,17 +226,17 @@ impl Merge {
         Ok(())
     }
 
-    /// The beginning of a call of accept, if it tells anything.
+    /// Remembers the beginning of an accept call if it shows the port.
     fn begin_call(&mut self, accept: &Accept) {
         self.unfinished.remove(&accept.tid);
-        // Of further threads it is not known to which port they listen.
-        if accept.local_port.is_some() && self.unfinished.len() < MOST_UNFINISHED {
+        // Beyond the limit, the port stays unknown.
+        if accept.local_port.is_some() && self.unfinished.len() < MAX_UNFINISHED {
             self.unfinished.insert(accept.tid, accept.clone());
         }
     }
 
-    /// The end of a call of accept, with what its beginning told.
-    fn join(&mut self, connection: &mut Connection) {
+    /// Completes the end of an accept call with the address and port from its beginning.
+    fn finish_call(&mut self, connection: &mut Connection) {
         let tid = connection.process.as_ref().map_or(0, |process| process.tid);
         if let Some(accept) = self.unfinished.remove(&tid)
             && connection.local_port.is_none()
@@ -246,12 +246,12 @@ impl Merge {
         }
     }
 
-    /// Whether a connection is to one of the ports.
+    /// Whether a connection is to one of the ports and passes the filter.
     fn wants(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
         self.knows_ports |= connection.local_port.is_some();
         if !self.options.filter.wants(connection) {
             let is_known = matches!(connection.remote, Host::Address(_));
-            // Of a run it is counted when the run is complete.
+            // Unless lines are needed, the summary of a run counts these.
             let counts = !is_known && (format != Format::Json || self.needs_lines());
             self.stats.unknown_client += u64::from(counts);
             return Ok(false);
@@ -260,19 +260,19 @@ impl Merge {
             _ if self.options.ports.is_all() => Ok(true),
             Some(port) => Ok(self.options.ports.contains(port)),
             None if format == Format::Strace && !self.knows_ports => bail!(
-                "{}: without -yy strace does not show to which port a connection is: leave out \
+                "{}: strace without -yy does not show the port of a connection: leave out \
                  --port, or run strace with -yy",
                 self.input.name
             ),
             None => {
-                // Of a run it is counted when the run is complete.
+                // The summary of a run counts these.
                 self.stats.unknown_port += u64::from(format != Format::Json);
                 Ok(false)
             }
         }
     }
 
-    /// Counts and shows; false if that was the last one that is to be shown.
+    /// Counts and shows a connection; returns false if `show` wants no more.
     fn count(
         &mut self,
         format: Format,
@@ -288,18 +288,19 @@ impl Merge {
     fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
         let needs_lines = self.options.lines_only || self.needs_lines();
         if needs_lines && run.tally.connections() > self.runs.lines() {
-            let option = match self.options.lines_only {
-                true => "--count",
-                false => "--to",
+            let option = if self.options.lines_only {
+                "--count"
+            } else {
+                "--to"
             };
             bail!(
-                "{}: {option} needs a line for each connection, and of some of {} there is only \
-                 the summary",
+                "{}: {option} needs a line for each connection, but some of {} are only in the \
+                 summary",
                 self.input.name,
                 run.tally.connections()
             );
         }
-        let tally = self.runs.summary(run);
+        let tally = self.runs.finish_run(run);
         self.add_run(tally);
         self.discrepancies.add(&run.discrepancies);
         add(&mut self.stats.repeated, run.stats.repeated);
@@ -309,19 +310,20 @@ impl Merge {
         if self.options.strict && parse_errors > 0 {
             let first = first.as_deref().unwrap_or("a record");
             bail!(
-                "{}: in this run it was not understood: {first}",
+                "{}: this run of conn-cli did not understand {first}",
                 self.input.name
             );
         }
-        self.parse_errors(parse_errors, first.clone());
+        self.add_parse_errors(parse_errors, first.clone());
         Ok(())
     }
 
-    /// Whether the summaries of runs do not tell what is asked: which local address it was.
+    /// Whether the options need lines: the summary of a run has no local addresses.
     fn needs_lines(&self) -> bool {
         self.options.filter.local.is_some()
     }
 
+    /// Adds the connections of a run, filtered.
     fn add_run(&mut self, tally: Tally) {
         if self.needs_lines() {
             return;
@@ -341,24 +343,24 @@ impl Merge {
         add(&mut self.stats.unknown_port, unknown_port);
     }
 
-    /// Adds records that were not understood, and what is said of the first.
-    fn parse_errors(&mut self, count: u64, first: Option<String>) {
+    /// Adds `count` parse errors; `first` describes the first.
+    fn add_parse_errors(&mut self, count: u64, first: Option<String>) {
         add(&mut self.stats.not_understood, count);
         if self.stats.first_not_understood.is_none() {
             self.stats.first_not_understood = first;
         }
     }
 
-    /// What was counted, what could make it wrong, and what else there was.
+    /// The counts, what could make them wrong, and the statistics.
     #[must_use]
     pub fn finish(mut self) -> (Tally, Discrepancies, ReadStats) {
-        let tally = self.runs.end();
+        let tally = self.runs.finish();
         self.add_run(tally);
         (self.tally, self.discrepancies, self.stats)
     }
 }
 
-/// Counts may come from a file, which may say anything.
+/// Adds with saturation: counts from a file can have any value.
 fn add(count: &mut u64, more: u64) {
     *count = count.saturating_add(more);
 }

@@ -1,21 +1,21 @@
-//! SYNs that were sent again, or captured twice.
+//! Recognises SYNs that were sent or captured more than once.
 
 use std::{collections::HashSet, hash::BuildHasher as _, net::IpAddr};
 
 use crate::connection::{Connection, Host};
 
-/// How many SYNs are remembered at least: of the rest, memory does not grow. A client gives up
-/// two minutes after its first SYN, so this is enough for 2000 SYNs a second.
-const REMEMBERED: usize = 1 << 18;
+/// The size of a generation: at least this many SYNs are remembered, and at most twice as many. A
+/// client gives up two minutes after its first SYN, so this is enough for 2000 SYNs a second.
+const GENERATION_SIZE: usize = 1 << 18;
 
-type Hashing = foldhash::fast::RandomState;
+type RandomState = foldhash::fast::RandomState;
 
-/// Remembers SYNs, in two generations: when the younger is full, the older is forgotten.
+/// Remembers SYNs in two generations: when the younger is full, it replaces the older.
 #[derive(Debug, Default)]
 pub struct Repeats {
-    young: HashSet<u128, Hashing>,
-    old: HashSet<u128, Hashing>,
-    hashing: [Hashing; 2],
+    young: HashSet<u128, RandomState>,
+    old: HashSet<u128, RandomState>,
+    hashers: [RandomState; 2],
 }
 
 impl Repeats {
@@ -26,19 +26,19 @@ impl Repeats {
         self.young.contains(&key) || self.old.contains(&key)
     }
 
-    /// Whether this SYN, or the answer to it, was seen before: same ends, same sequence number.
-    /// It is remembered.
+    /// Remembers a SYN. Returns whether it or its answer was seen before: same ends, same
+    /// sequence number.
     pub fn is_repeat(&mut self, connection: &Connection, sequence: u32) -> bool {
         let key = self.key(connection, sequence);
-        if self.young.len() >= REMEMBERED {
+        if self.young.len() >= GENERATION_SIZE {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
         !self.young.insert(key) || self.old.contains(&key)
     }
 
-    /// All that identifies a SYN. Of IPv4 these are 128 bits; of all else it is a hash of as
-    /// many, with keys that nobody can know beforehand.
+    /// Identifies a SYN. For IPv4, ends and sequence number are 128 bits; for everything else the
+    /// key is a hash of 128 bits with random seeds, so that collisions cannot be provoked.
     fn key(&self, connection: &Connection, sequence: u32) -> u128 {
         let ports = (connection.remote_port, connection.local_port);
         if let (
@@ -52,7 +52,7 @@ impl Repeats {
             return hosts << 64 | ports << 32 | u128::from(sequence);
         }
         let ends = (&connection.remote, &connection.local, ports, sequence);
-        let half = |hashing: &Hashing| u128::from(hashing.hash_one(ends));
-        half(&self.hashing[0]) << 64 | half(&self.hashing[1])
+        let half = |hasher: &RandomState| u128::from(hasher.hash_one(ends));
+        half(&self.hashers[0]) << 64 | half(&self.hashers[1])
     }
 }

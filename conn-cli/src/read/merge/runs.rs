@@ -1,12 +1,12 @@
-//! The runs of conn-cli whose JSON Lines are read.
+//! Counts the runs of conn-cli whose JSON Lines are read.
 //!
-//! The summary of a run has every connection of the run; its lines need not. But lines may be
-//! there without a summary, if a run was killed, and then those of another run follow. Nor need
-//! lines and summary be in the same file, if these are rotated.
+//! The summary of a run counts every connection of the run; not all of them may have a line. A
+//! killed run leaves lines without a summary, and the lines of another run may follow. With
+//! rotated files, lines and summary can be in different files.
 
 use crate::{connection::Connection, read::batch::Run, tally::Tally};
 
-/// The run that is being read.
+/// The current run, and earlier ones without a summary.
 #[derive(Debug, Default)]
 pub struct Runs {
     /// The lines since the last summary.
@@ -14,19 +14,19 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// A line.
-    pub fn line(&mut self, connection: &Connection) {
+    /// Adds a line.
+    pub fn add_line(&mut self, connection: &Connection) {
         self.open.add(&connection.remote, connection.local_port, 1);
     }
 
-    /// How many lines there are of which no summary has come.
+    /// Number of lines since the last summary.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.open.connections()
     }
 
-    /// The end of a run: what there is from it, and before it from a run without a summary.
-    pub fn summary(&mut self, run: &Run) -> Tally {
+    /// Ends a run. Returns its connections and those of earlier runs without a summary.
+    pub fn finish_run(&mut self, run: &Run) -> Tally {
         let mut tally = run.tally.clone();
         let surplus = self.lines().saturating_sub(run.lines_shown);
         if surplus == 0 {
@@ -34,19 +34,20 @@ impl Runs {
             return tally;
         }
         let open = std::mem::take(&mut self.open);
-        // A run that showed nothing explains no line.
+        // If the run has no lines, all lines are from earlier runs.
         let mut earlier = match run.lines_shown {
             0 => open,
             _ => open.beyond(&tally),
         };
-        // Of clients of both runs it is not known whose they are if not all lines were shown.
+        // Unless all connections have a line, counts in the summary can hide lines of earlier
+        // runs, whose clients are then unknown.
         earlier.add_other(surplus.saturating_sub(earlier.connections()));
         tally.add_all(earlier);
         tally
     }
 
-    /// What there is from a run without a summary, when nothing follows.
-    pub fn end(&mut self) -> Tally {
+    /// Returns the connections of a last run without a summary.
+    pub fn finish(&mut self) -> Tally {
         std::mem::take(&mut self.open)
     }
 }
@@ -83,49 +84,49 @@ mod tests {
         tally
     }
 
-    /// What a summary gives after lines of these clients.
-    fn summary(lines: &[u8], clients: &[(u8, u64)], lines_shown: u64) -> Tally {
+    /// The connections of runs with lines of these clients and then a summary.
+    fn counted(lines: &[u8], clients: &[(u8, u64)], lines_shown: u64) -> Tally {
         let mut runs = Runs::default();
         for client in lines {
-            runs.line(&connection(*client));
+            runs.add_line(&connection(*client));
         }
-        let tally = runs.summary(&Run {
+        let tally = runs.finish_run(&Run {
             tally: tally(clients),
             lines_shown,
             discrepancies: Discrepancies::default(),
             stats: ReadStats::default(),
         });
-        assert_eq!(runs.end(), Tally::default());
+        assert_eq!(runs.finish(), Tally::default());
         tally
     }
 
     #[test]
-    fn the_summary_is_the_run() {
-        assert_eq!(summary(&[1, 1], &[(1, 2)], 2), tally(&[(1, 2)]));
-        // Not all lines were shown, or none.
+    fn the_summary_replaces_the_lines_of_a_run() {
+        assert_eq!(counted(&[1, 1], &[(1, 2)], 2), tally(&[(1, 2)]));
+        // Not all connections have a line, or none has.
         assert_eq!(
-            summary(&[1], &[(1, 2), (2, 9)], 1),
+            counted(&[1], &[(1, 2), (2, 9)], 1),
             tally(&[(1, 2), (2, 9)])
         );
-        assert_eq!(summary(&[], &[(1, 2)], 0), tally(&[(1, 2)]));
+        assert_eq!(counted(&[], &[(1, 2)], 0), tally(&[(1, 2)]));
     }
 
     #[test]
-    fn a_run_without_a_summary_is_not_lost() {
-        assert_eq!(summary(&[1, 1, 2], &[(2, 1)], 1), tally(&[(1, 2), (2, 1)]));
-        assert_eq!(summary(&[1, 2, 2], &[(2, 1)], 1), tally(&[(1, 1), (2, 2)]));
-        assert_eq!(summary(&[1, 1], &[(1, 7)], 0), tally(&[(1, 9)]));
+    fn lines_of_a_run_without_a_summary_count() {
+        assert_eq!(counted(&[1, 1, 2], &[(2, 1)], 1), tally(&[(1, 2), (2, 1)]));
+        assert_eq!(counted(&[1, 2, 2], &[(2, 1)], 1), tally(&[(1, 1), (2, 2)]));
+        assert_eq!(counted(&[1, 1], &[(1, 7)], 0), tally(&[(1, 9)]));
         let mut expected = tally(&[(1, 9)]);
-        // Two were killed, one is shown of nine.
+        // Two lines are from a killed run, one is from the run with nine connections.
         expected.add_other(2);
-        assert_eq!(summary(&[1, 1, 1], &[(1, 9)], 1), expected);
+        assert_eq!(counted(&[1, 1, 1], &[(1, 9)], 1), expected);
     }
 
     #[test]
-    fn what_has_no_summary_is_its_lines() {
+    fn lines_count_if_no_summary_follows() {
         let mut runs = Runs::default();
-        runs.line(&connection(1));
+        runs.add_line(&connection(1));
         assert_eq!(runs.lines(), 1);
-        assert_eq!(runs.end(), tally(&[(1, 1)]));
+        assert_eq!(runs.finish(), tally(&[(1, 1)]));
     }
 }

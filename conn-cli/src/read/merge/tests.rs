@@ -30,7 +30,7 @@ fn answer(port: u16) -> Event {
     Event::Answer(connection(port), u32::from(port))
 }
 
-/// How many are counted, and how many were sent again.
+/// The number of connections, and of repeated SYNs.
 fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, u64) {
     let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
@@ -60,7 +60,7 @@ fn an_answer_counts_if_its_syn_was_not_captured() {
 }
 
 #[test]
-fn a_syn_that_is_sent_again_is_one_before_and_after_its_answer() {
+fn a_repeated_syn_counts_once_before_and_after_its_answer() {
     assert_eq!(
         counted(false, [vec![syn(1), syn(1), answer(1), syn(1)]]),
         (1, 2)
@@ -69,7 +69,7 @@ fn a_syn_that_is_sent_again_is_one_before_and_after_its_answer() {
 }
 
 #[test]
-fn where_every_packet_counts_answers_to_what_was_not_captured_do_too() {
+fn with_every_packet_answers_without_a_syn_count() {
     assert_eq!(counted(true, [vec![syn(1), syn(1), answer(1)]]), (2, 0));
     assert_eq!(
         counted(true, [vec![syn(2), answer(2)], vec![answer(2), answer(3)]]),
@@ -78,8 +78,8 @@ fn where_every_packet_counts_answers_to_what_was_not_captured_do_too() {
     assert_eq!(counted(true, [vec![answer(1), answer(1)]]), (2, 0));
 }
 
-/// The ports of what is counted, of calls of accept in two lines.
-fn joined(lines: &str) -> Vec<Option<u16>> {
+/// The ports of the connections in lines of strace.
+fn strace_ports(lines: &str) -> Vec<Option<u16>> {
     let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
         filter: crate::filter::EndsFilter::default(),
@@ -99,16 +99,16 @@ fn joined(lines: &str) -> Vec<Option<u16>> {
 }
 
 #[test]
-fn a_call_is_joined_with_its_own_beginning() {
+fn a_resumed_call_has_the_port_of_its_own_beginning() {
     let begin = "7 accept(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n";
     let plain = "7 accept(5,  <unfinished ...>\n";
     let end = "7 <... accept resumed>NULL, NULL) = 4\n";
     let failed = "7 <... accept resumed>0x1, [16]) = -1 EAGAIN (Again)\n";
     let other = end.replace('7', "8");
-    let all = |parts: &[&str]| joined(&parts.concat());
-    assert_eq!(all(&[begin, end]), [Some(80)]);
-    assert_eq!(all(&[begin, &other, end]), [None, Some(80)]);
-    assert_eq!(all(&[begin, end, end]), [Some(80), None]);
-    assert_eq!(all(&[begin, failed, end]), [None]);
-    assert_eq!(all(&[begin, plain, end]), [None]);
+    let ports = |parts: &[&str]| strace_ports(&parts.concat());
+    assert_eq!(ports(&[begin, end]), [Some(80)]);
+    assert_eq!(ports(&[begin, &other, end]), [None, Some(80)]);
+    assert_eq!(ports(&[begin, end, end]), [Some(80), None]);
+    assert_eq!(ports(&[begin, failed, end]), [None]);
+    assert_eq!(ports(&[begin, plain, end]), [None]);
 }

@@ -1,4 +1,4 @@
-//! JSON Lines that conn-cli itself wrote, so that runs and machines can be merged.
+//! JSON Lines that conn-cli itself wrote, to merge several runs or machines.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
     tally::Tally,
 };
 
-const NOT_OURS: ParseError = "this is no line of conn-cli's JSON";
+const NOT_OURS: ParseError = "not a line of conn-cli's JSON";
 
 /// The lines of `conn-cli --json`.
 #[derive(Debug)]
 pub struct Lines;
 
-/// What a line is, which has to be known before the rest can be read: serde's own tagged enum
-/// cannot have numbers for keys.
+/// The type of a line, which is read first: serde's internally tagged enums do not support maps
+/// with integer keys.
 #[derive(Deserialize)]
 struct Object {
     r#type: Type,
@@ -35,9 +35,9 @@ struct Object {
 enum Type {
     Connection,
     Summary,
-    /// A connection on its way: it has a line of its own when it gets further.
+    /// An earlier stage of a connection, which gets its own line if it reaches the counted stage.
     Stage,
-    /// The sum of lines that are not there.
+    /// A count printed instead of one line for each connection.
     Interval,
 }
 
@@ -88,7 +88,7 @@ struct SummaryObject {
     unknown_port: u64,
     #[serde(default)]
     unknown_client: u64,
-    /// Of lines that were shown, those of connections that the summary counts.
+    /// Those of `lines_shown` whose connections the summary counts.
     connection_lines: Option<u64>,
     left_off: Option<LeftOffObject>,
     clients: Vec<ClientObject>,
@@ -102,7 +102,7 @@ struct LeftOffObject {
 #[derive(Deserialize)]
 struct ClientObject {
     address: Option<IpAddr>,
-    /// Of a host, unless there is one of the next two: then it is theirs.
+    /// The host's name; with `uid` or `cgroup`, the name of that user or cgroup.
     name: Option<String>,
     uid: Option<u32>,
     cgroup: Option<u64>,
@@ -112,17 +112,17 @@ struct ClientObject {
 }
 
 impl Lines {
-    /// Parses all there is: to skip a field costs as much.
+    /// Creates the parser. It parses every field: skipping one costs as much.
     #[must_use]
     pub fn new(_wanted: Wanted) -> Self {
         Self
     }
 }
 
-/// Whether a line is one of conn-cli's.
+/// Whether a line is JSON that conn-cli wrote.
 #[must_use]
 pub fn confidence(line: &[u8]) -> Confidence {
-    // The line of a summary may be longer than what is looked at.
+    // A summary line may be longer than the head that is examined, and so not be valid JSON.
     let is_ours = [&br#"{"type":"connection","#[..], br#"{"type":"summary","#]
         .iter()
         .any(|start| line.starts_with(start));
@@ -171,7 +171,7 @@ impl ConnectionObject {
                 uid: self.uid,
                 cgroup: self.cgroup,
                 comm: match self.comm {
-                    Some(comm) => Some(comm_of(&comm)?),
+                    Some(comm) => Some(unescaped_comm(&comm)?),
                     None => None,
                 },
             }),
@@ -206,8 +206,8 @@ impl SummaryObject {
     fn run(self) -> Option<Run> {
         let mut tally = Tally::default();
         for client in self.clients {
-            let of_host = client.uid.is_none() && client.cgroup.is_none();
-            let host = host(client.address, client.name.filter(|_| of_host))?;
+            let names_host = client.uid.is_none() && client.cgroup.is_none();
+            let host = host(client.address, client.name.filter(|_| names_host))?;
             let mut unknown = client.connections;
             for (port, connections) in client.ports {
                 unknown = unknown.checked_sub(connections)?;
@@ -235,7 +235,7 @@ impl SummaryObject {
             },
             stats: ReadStats {
                 not_understood: self.not_understood,
-                first_not_understood: self.first_not_understood.as_deref().map(shown),
+                first_not_understood: self.first_not_understood.as_deref().map(sanitized),
                 repeated: self.repeated,
                 unknown_port: self.unknown_port,
                 unknown_client: self.unknown_client,
@@ -245,13 +245,13 @@ impl SummaryObject {
     }
 }
 
-/// What is shown of a text that conn-cli wrote, if it is that.
-fn shown(text: &str) -> String {
+/// The text without unsafe characters, truncated: somebody else may have written the input.
+fn sanitized(text: &str) -> String {
     let is_safe = |char: &char| !is_unsafe(*char);
     text.chars().filter(is_safe).take(MAX_MESSAGE_LEN).collect()
 }
 
-/// Of the message about a record that was not understood, in characters.
+/// The longest message about a record that was not understood, in characters.
 const MAX_MESSAGE_LEN: usize = 500;
 
 fn host(address: Option<IpAddr>, name: Option<String>) -> Option<Host> {
@@ -262,7 +262,7 @@ fn host(address: Option<IpAddr>, name: Option<String>) -> Option<Host> {
     }
 }
 
-/// Whether a text can be the time of a record, and be shown.
+/// Whether a text is a plausible time of a record and safe to print.
 fn is_time(text: &str) -> bool {
     text.len() <= 40
         && text
@@ -270,8 +270,8 @@ fn is_time(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b":.,+- ".contains(&byte))
 }
 
-/// The bytes of a thread's name, from what [`crate::connection::escaped`] made of them.
-fn comm_of(text: &str) -> Option<[u8; 16]> {
+/// A thread's name, from the output of [`crate::connection::escaped`].
+fn unescaped_comm(text: &str) -> Option<[u8; 16]> {
     let mut bytes = Vec::with_capacity(16);
     let mut rest = text;
     while let Some(char) = rest.chars().next() {
@@ -311,14 +311,14 @@ mod tests {
     use crate::connection::escaped;
 
     #[test]
-    fn a_name_comes_back_as_it_was() {
+    fn escaped_comm_is_decoded() {
         for name in [
             &b"nginx"[..],
             b"a\x1b\"\\b",
             b"\xff\xfe\n\r\t",
             "caf\u{e9}\u{9b}".as_bytes(),
         ] {
-            let comm = comm_of(&escaped(name)).unwrap();
+            let comm = unescaped_comm(&escaped(name)).unwrap();
             assert_eq!(&comm[..name.len()], name);
             assert!(comm[name.len()..].iter().all(|&byte| byte == 0));
         }
@@ -330,7 +330,7 @@ mod tests {
             "\\u1b",
             "seventeen bytes..",
         ] {
-            assert_eq!(comm_of(text), None, "{text}");
+            assert_eq!(unescaped_comm(text), None, "{text}");
         }
     }
 }

@@ -1,6 +1,5 @@
-//! From bytes to events. Each format is a module with a function for one record; all are
-//! total: whatever the bytes are, they are an event, or something else that is known, or not
-//! understood.
+//! Parses bytes into events. Each format has a module that parses one record at a time. The
+//! parsers are total: any bytes are an event, something known that is ignored, or a parse error.
 
 pub mod json;
 pub mod kernel_log;
@@ -17,17 +16,17 @@ use super::{
 
 const TOO_LONG: ParseError = "the line is too long";
 
-/// The longest line that is looked at.
+/// The longest line that is parsed, in bytes.
 #[must_use]
 pub fn longest_line(format: Format) -> usize {
     match format {
-        // A summary has all clients in one line.
+        // A summary lists all clients in one line.
         Format::Json => 16 * 1024 * 1024,
         _ => 1024 * 1024,
     }
 }
 
-/// From where on `lines`, which are whole, belong together with lines that are still to come.
+/// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
 #[must_use]
 pub fn hold_back(format: Format, lines: &[u8]) -> usize {
     match format {
@@ -37,10 +36,10 @@ pub fn hold_back(format: Format, lines: &[u8]) -> usize {
     }
 }
 
-/// What of a record is asked for, since the rest need not be parsed.
+/// The optional fields of a record to parse.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// When it happened.
+    /// The time of the event.
     pub times: bool,
 }
 
@@ -49,10 +48,10 @@ pub struct Wanted {
 pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
     match piece {
         &Piece::Lines(format, ref bytes) => match format {
-            Format::KernelLog => each_line(format, bytes, kernel_log::Lines::new(wanted)),
-            Format::Tcpdump => each_line(format, bytes, tcpdump::Lines::new(wanted)),
-            Format::Strace => each_line(format, bytes, strace::Lines::new(wanted)),
-            Format::Json => each_line(format, bytes, json::Lines::new(wanted)),
+            Format::KernelLog => parse_lines(format, bytes, kernel_log::Lines::new(wanted)),
+            Format::Tcpdump => parse_lines(format, bytes, tcpdump::Lines::new(wanted)),
+            Format::Strace => parse_lines(format, bytes, strace::Lines::new(wanted)),
+            Format::Json => parse_lines(format, bytes, json::Lines::new(wanted)),
             Format::Pcap => unreachable!("a capture has no lines"),
         },
         &Piece::LongLine(format) => {
@@ -64,29 +63,30 @@ pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
     }
 }
 
-/// A format of lines.
+/// A parser for a line-based format.
 pub trait Line {
-    /// Parses one line, without its end. Lines come in their order, but not from the first
-    /// one on.
+    /// Parses one line, without its line terminator. Lines come in order, but the first one
+    /// may be in the middle of the input.
     ///
     /// # Errors
-    /// Why the line is not understood.
+    /// If the line is not understood.
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError>;
 }
 
-fn each_line(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
+fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
     let mut batch = Batch::new(format);
     for line in lines(bytes) {
-        let parsed = match line.len() > longest_line(format) {
-            true => Err(TOO_LONG),
-            false => parser.line(line, &mut batch.events),
+        let parsed = if line.len() > longest_line(format) {
+            Err(TOO_LONG)
+        } else {
+            parser.line(line, &mut batch.events)
         };
         batch.count_line(parsed);
     }
     batch
 }
 
-/// The lines without their ends, `\n` or `\r\n`.
+/// The lines without their terminators, `\n` or `\r\n`.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {

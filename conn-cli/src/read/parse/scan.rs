@@ -1,4 +1,4 @@
-//! Numbers, addresses and times, where a record has them.
+//! Parses numbers, addresses and times in records.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use crate::connection::{Host, Lacks, Recorded, When};
 
-/// Seconds since 1970 below this are no date: a time since boot, or since another record.
-/// (1973; machines do not run for three years without a reboot, nor records lie so far apart.)
-const LEAST_EPOCH: i64 = 100_000_000;
+/// Fewer seconds than this are not since 1970, but since boot or since another record. They
+/// end in 1973: uptimes and gaps between records are taken to be shorter than three years.
+const MIN_EPOCH_SECONDS: i64 = 100_000_000;
 
-/// A number that is all of `text`. No record has a sign there.
+/// Parses the whole `text` as a number without a sign.
 pub fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
-    // So many digits cannot overflow.
+    // 19 digits cannot overflow a u64.
     if text.is_empty() || text.len() > 19 {
         return None;
     }
@@ -27,7 +27,7 @@ pub fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     T::try_from(number).ok()
 }
 
-/// An address that is all of `text`.
+/// Parses the whole `text` as an address.
 pub fn address(text: &[u8]) -> Option<Host> {
     if let Some(address) = ipv4(text) {
         return Some(Host::Address(address.into()));
@@ -36,10 +36,10 @@ pub fn address(text: &[u8]) -> Option<Host> {
     Some(Host::at(address))
 }
 
-/// An address of IPv4 that is all of `text`. The standard library's parser takes a third of the
-/// time of a whole line.
+/// Parses the whole `text` as an IPv4 address. The standard library's parser would take a third
+/// of the time of a whole line.
 pub fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    // So few digits cannot overflow.
+    // 15 digits cannot overflow a u64.
     if text.len() > 15 {
         return None;
     }
@@ -62,7 +62,7 @@ pub fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     is_whole.then(|| Ipv4Addr::from_bits(address << 8 | octet as u32))
 }
 
-/// Whether so many digits are an octet without a needless zero.
+/// Whether a number with so many digits is an octet without a leading zero.
 fn is_octet(value: u64, digits: usize) -> bool {
     match digits {
         1 => true,
@@ -72,15 +72,14 @@ fn is_octet(value: u64, digits: usize) -> bool {
     }
 }
 
-/// The digits at the beginning, and what follows.
+/// The digits at the beginning, and the text after them.
 pub fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| !byte.is_ascii_digit());
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// Where `needle` is for the first time. For needles that are looked for once in a line, near
-/// its beginning: to prepare a faster search takes longer than this one. The last byte of
-/// `needle` should be rare.
+/// The position of the first `needle`. For needles near the beginning of a line, where setting
+/// up a faster search takes longer than this one. The last byte of `needle` should be rare.
 pub fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     let (&last, before) = needle.split_last()?;
     memchr::memchr_iter(last, text)
@@ -88,20 +87,20 @@ pub fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
         .map(|at| at - before.len())
 }
 
-/// What is between `open` and the first `close` after it.
+/// The text between `open` and the first `close` after it.
 pub fn between<'a>(text: &'a [u8], open: &[u8], close: u8) -> Option<&'a [u8]> {
     let rest = &text[find(text, open)? + open.len()..];
     Some(&rest[..memchr::memchr(close, rest)?])
 }
 
-/// What is before the first `byte`, and what is after it.
+/// The text before and after the first `byte`.
 pub fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let at = memchr::memchr(byte, text)?;
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// What is before the first space and what is after it. A word has few bytes: to begin a search
-/// takes longer than to look at them.
+/// The text before and after the first space. Words are so short that a plain loop is faster than
+/// memchr.
 pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|&byte| byte == b' ')?;
     Some((&text[..end], &text[end + 1..]))
@@ -118,7 +117,7 @@ pub fn is_time_of_day(text: &[u8]) -> bool {
     }) && is_fraction(fraction)
 }
 
-/// Whether this is nothing, or a point and digits.
+/// Whether this is empty, or a decimal point and digits.
 fn is_fraction(text: &[u8]) -> bool {
     match text {
         [] => true,
@@ -147,15 +146,15 @@ pub fn is_seconds(text: &[u8]) -> bool {
         && digits(&fraction[1..]).1.is_empty()
 }
 
-/// Seconds as `1732285537.123456`: since 1970 if there are so many, else since something that
-/// `lacks` says.
+/// Parses seconds such as `1732285537.123456`: since 1970 if the number is large enough, else
+/// since what `lacks` says.
 pub fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
     let (whole, fraction) = digits(text);
     if !is_fraction(fraction) {
         return None;
     }
     let second: i64 = number(whole)?;
-    if second < LEAST_EPOCH {
+    if second < MIN_EPOCH_SECONDS {
         return Some(recorded(text, lacks));
     }
     let digits = fraction.get(1..).unwrap_or_default();
@@ -167,7 +166,7 @@ pub fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
     Timestamp::new(second, nanosecond).ok().map(When::At)
 }
 
-/// A time as it is written. The caller has looked that it is plain ASCII.
+/// A time as it is written. The caller has checked that it is printable ASCII.
 pub fn recorded(text: &[u8], lacks: Lacks) -> When {
     match str::from_utf8(text) {
         Ok(text) => When::Recorded(Recorded {
@@ -178,8 +177,8 @@ pub fn recorded(text: &[u8], lacks: Lacks) -> When {
     }
 }
 
-/// An IPv4 address and a port as tcpdump writes them, `192.0.2.1.80`: all in one go, since
-/// there are two in every line.
+/// Parses an IPv4 address and a port as tcpdump writes them, `192.0.2.1.80`. One pass for both,
+/// because every line has two of them.
 pub fn socket_address(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
     let mut octets = [0_u8; 4];
     let mut dots = 0;
@@ -188,7 +187,7 @@ pub fn socket_address(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
     for &byte in text {
         let digit = byte.wrapping_sub(b'0');
         if digit <= 9 {
-            // The first of several digits is not 0, and there are five at most.
+            // No leading zero, and at most five digits.
             if length == 5 || (length > 0 && value == 0) {
                 return None;
             }
@@ -213,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_those_of_the_standard_library() {
+    fn addresses_match_the_standard_library() {
         for text in [
             "0.0.0.0",
             "255.255.255.255",
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_with_a_port_are_those_of_the_parts() {
+    fn socket_addresses_match_their_parts() {
         for host in [
             "0.0.0.0",
             "255.255.255.255",
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_fit_their_type() {
+    fn numbers_must_fit_their_type() {
         for (text, expected) in [
             ("", None),
             ("0", Some(0)),
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_no_sign() {
+    fn numbers_with_signs_or_other_characters_are_rejected() {
         assert_eq!(number(b"80"), Some(80_u16));
         for text in [
             "",
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_needle_is_found_as_memmem_finds_it() {
+    fn find_matches_memmem() {
         for (text, needle) in [
             ("", "->"),
             ("->", "->"),
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_day() {
+    fn times_of_day_are_recognised() {
         assert!(is_time_of_day(b"14:25:37"));
         assert!(is_time_of_day(b"14:25:37.123456"));
         for text in [
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_since_1970_are_a_moment() {
+    fn seconds_since_1970_are_timestamps() {
         let at = |text: &str| seconds(text.as_bytes(), Lacks::Before);
         assert_eq!(
             at("1395029583.5"),

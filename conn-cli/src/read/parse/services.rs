@@ -1,4 +1,4 @@
-//! The names of ports, which tcpdump prints without -n.
+//! Service names of ports, which tcpdump prints without -n.
 
 use std::{
     collections::HashMap,
@@ -9,14 +9,14 @@ use std::{
 
 use super::scan::number;
 
-/// Where the names are that tcpdump took, if it ran on this machine or one like it.
+/// The file with the names that tcpdump printed, if it ran on this machine or one like it.
 const SERVICES: &str = "/etc/services";
 
-/// What is read of it at most; it has 13 KiB, or 700 KiB where it has all that IANA knows.
+/// How much of it is read. It usually has 13 KiB, or 700 KiB with all names that IANA has assigned.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Names that servers are known by, also where that file is not installed.
-const USUAL: &[(&str, u16)] = &[
+/// Common names, for machines without that file.
+const COMMON: &[(&str, u16)] = &[
     ("ftp-data", 20),
     ("ftp", 21),
     ("ssh", 22),
@@ -65,21 +65,21 @@ const USUAL: &[(&str, u16)] = &[
     ("git", 9418),
 ];
 
-/// The TCP port of this name.
+/// The TCP port of a service name.
 pub fn port(name: &[u8]) -> Option<u16> {
     static NAMES: OnceLock<HashMap<Box<[u8]>, u16>> = OnceLock::new();
     let names = NAMES.get_or_init(|| {
-        let mut names = usual();
-        // Without it there are still the usual ones.
+        let mut names = common();
+        // If it cannot be read, the common names remain.
         add(&mut names, &read(SERVICES).unwrap_or_default());
         names
     });
     names.get(name).copied()
 }
 
-fn usual() -> HashMap<Box<[u8]>, u16> {
+fn common() -> HashMap<Box<[u8]>, u16> {
     let pair = |&(name, port): &(&str, u16)| (name.as_bytes().into(), port);
-    USUAL.iter().map(pair).collect()
+    COMMON.iter().map(pair).collect()
 }
 
 fn read(path: &str) -> io::Result<Vec<u8>> {
@@ -88,8 +88,8 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Adds lines such as `http  80/tcp  www  # WorldWideWeb HTTP`. Of a name that is there twice
-/// the first line counts, as it does for the C library.
+/// Adds lines such as `http  80/tcp  www  # WorldWideWeb HTTP`. The first line with a name
+/// counts, as it does for the C library.
 fn add(names: &mut HashMap<Box<[u8]>, u16>, text: &[u8]) {
     let mut added = HashMap::new();
     for line in super::lines(text) {
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_aliases_of_tcp_are_found() {
-        let mut names = usual();
+    fn tcp_names_and_aliases_are_found() {
+        let mut names = common();
         let text = b"# Network services\n\
             ssh\t\t22/tcp\t\t\t# SSH Remote Login Protocol\n\
             http 8000/tcp www #old 1/tcp\n\
@@ -125,7 +125,7 @@ mod tests {
         add(&mut names, text);
         let find = |name: &str| names.get(name.as_bytes()).copied();
         assert_eq!(find("ssh"), Some(22));
-        assert_eq!(find("http"), Some(8000), "this machine's come first");
+        assert_eq!(find("http"), Some(8000), "the file takes precedence");
         assert_eq!(find("www"), Some(8000));
         assert_eq!(find("web"), Some(81));
         assert_eq!(find("mysql"), Some(3306));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_names_are_known_anywhere() {
+    fn common_names_are_built_in() {
         assert_eq!(port(b"https"), Some(443));
         assert_eq!(port(b"no-such-service"), None);
     }

@@ -1,4 +1,4 @@
-//! The lines that tcpdump prints, with any of its options:
+//! Parses the lines that tcpdump prints, with any of its options:
 //!
 //! ```text
 //! 14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 17, win 64240, length 0
@@ -7,10 +7,10 @@
 //!     192.0.2.1.37822 > 192.0.2.9.80: Flags [S], cksum 0xfe30 (correct), seq 17, ..
 //! ```
 //!
-//! With -A it prints what a packet holds as lines of their own, just as they are: these are not
-//! understood. If a client sends lines that look like tcpdump's, nothing tells them from
-//! tcpdump's, and they count. Wherever else it prints what somebody sent, that follows something
-//! else in the line, or a tab, and is not looked at.
+//! With -A it prints the payload of a packet verbatim on lines of its own, which are parse
+//! errors. If a client sends lines that look like tcpdump's, they cannot be distinguished from
+//! tcpdump's, and they count. Everywhere else, payload follows other text in the line, or a tab,
+//! and is ignored.
 
 mod shape;
 
@@ -31,29 +31,30 @@ use crate::{
     read::batch::{Event, ParseError},
 };
 
-const NOT_TCPDUMP: ParseError = "this is no line of tcpdump's";
-const CUT: ParseError = "the line, or the packet, is cut before the end of its flags and numbers";
-const QUIET: ParseError = "tcpdump -q prints no flags, so that new connections cannot be told";
+const NOT_TCPDUMP: ParseError = "not a tcpdump line";
+const CUT: ParseError =
+    "the line or the packet is cut before the end of its flags and sequence numbers";
+const NO_FLAGS: ParseError = "tcpdump -q prints no flags, so new connections cannot be recognised";
 const UNREADABLE: ParseError = "tcpdump could not read this packet";
-const OLD: ParseError = "the flags are written as tcpdump did before version 4";
-const NO_END: ParseError = "an end of the connection has no address and port";
+const OLD_FORMAT: ParseError = "the flags have the format of tcpdump before version 4";
+const NO_ENDPOINT: ParseError = "an endpoint of the connection has no valid address and port";
 
 /// The lines of tcpdump.
 #[derive(Debug)]
 pub struct Lines {
     wanted: Wanted,
-    /// What the line before was.
-    before: Before,
-    /// The time of the packet that continues in the next line.
+    /// What the previous line was.
+    previous: Previous,
+    /// The time of the packet that continues on the next line.
     time: When,
-    /// Whether the packet is of ICMP: one that is printed in it was sent earlier.
+    /// Whether the packet is ICMP. A packet that it quotes was sent earlier.
     is_icmp: bool,
 }
 
-/// What the line before was, as far as it tells what this one is.
+/// The kind of the previous line, which determines how to parse the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
-    /// The first of the two lines that -v makes of a packet.
+enum Previous {
+    /// The first of the two lines that -v prints for a packet.
     Header,
     /// The same for a packet that an ICMP message quotes.
     Quoted,
@@ -61,7 +62,7 @@ enum Before {
     Other,
 }
 
-/// What a TCP packet is, by its flags.
+/// The kind of a TCP packet, from its flags.
 enum Kind {
     Syn,
     Answer,
@@ -69,12 +70,12 @@ enum Kind {
 }
 
 impl Lines {
-    /// Parses what is wanted.
+    /// Creates a parser for the `wanted` fields.
     #[must_use]
     pub fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
-            before: Before::Other,
+            previous: Previous::Other,
             time: When::Unknown,
             is_icmp: false,
         }
@@ -90,13 +91,13 @@ impl Line for Lines {
         let Some(pair) = Pair::find(line) else {
             return self.without_pair(line);
         };
-        let before = std::mem::replace(&mut self.before, Before::Other);
+        let previous = std::mem::replace(&mut self.previous, Previous::Other);
         let continues = is_continuation(line);
         self.is_icmp &= continues;
         let Some(flags) = pair.after.strip_prefix(b"Flags [") else {
             return self.without_flags(line, &pair);
         };
-        if continues && before == Before::Quoted {
+        if continues && previous == Previous::Quoted {
             return Ok(());
         }
         let (flags, rest) = split_at_byte(flags, b']').ok_or(CUT)?;
@@ -104,87 +105,88 @@ impl Line for Lines {
         if matches!(kind, Kind::Other) {
             return Ok(());
         }
-        let from = end(pair.from, pair.ports.map(|ports| ports.0)).ok_or(NO_END)?;
-        let to = end(pair.to, pair.ports.map(|ports| ports.1)).ok_or(NO_END)?;
+        let from = endpoint(pair.from, pair.ports.map(|ports| ports.0)).ok_or(NO_ENDPOINT)?;
+        let to = endpoint(pair.to, pair.ports.map(|ports| ports.1)).ok_or(NO_ENDPOINT)?;
         let is_answer = matches!(kind, Kind::Answer);
-        let ((remote, remote_port), (local, local_port)) = match is_answer {
-            true => (to, from),
-            false => (from, to),
-        };
+        let ((remote, remote_port), (local, local_port)) =
+            if is_answer { (to, from) } else { (from, to) };
         let connection = Connection {
-            time: match continues {
-                true => self.time.clone(),
-                false => self.when(line),
+            time: if continues {
+                self.time.clone()
+            } else {
+                self.when(line)
             },
             remote,
             remote_port,
             local,
             local_port,
-            // A socket of IPv6 may get packets of IPv4.
+            // An IPv6 socket may also receive IPv4 packets.
             family: None,
             process: None,
             netns: None,
             wait: None,
             source: Source::Record(Record::Tcpdump),
         };
-        events.push(match is_answer {
-            // Both numbers are absolute, with and without -S.
-            true => Event::Answer(
+        // Both numbers are absolute, with and without -S.
+        events.push(if is_answer {
+            Event::Answer(
                 connection,
                 value(rest, b", ack ").ok_or(CUT)?.wrapping_sub(1),
-            ),
-            false => Event::Syn(connection, value(rest, b", seq ").ok_or(CUT)?),
+            )
+        } else {
+            Event::Syn(connection, value(rest, b", seq ").ok_or(CUT)?)
         });
         Ok(())
     }
 }
 
 impl Lines {
-    /// A dump, what -v says more of a packet, or one that a packet holds.
+    /// A line that begins with a tab: a hex dump, details from -v, or an embedded packet.
     fn after_tab(&mut self, line: &[u8]) {
         if is_header(line) {
-            self.before = match self.is_icmp {
-                true => Before::Quoted,
-                false => Before::Header,
+            self.previous = if self.is_icmp {
+                Previous::Quoted
+            } else {
+                Previous::Header
             };
         }
     }
 
-    /// A packet without the flags of TCP.
+    /// A packet without TCP flags.
     fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<(), ParseError> {
         let after = pair.after;
         if after.trim_ascii_start().starts_with(b"[|tcp]") || b"Flags [".starts_with(after) {
             return Err(CUT);
         }
         if after.starts_with(b"tcp ") && after.get(4).is_some_and(u8::is_ascii_digit) {
-            return Err(QUIET);
+            return Err(NO_FLAGS);
         }
         if after.starts_with(b"S ") {
-            return Err(OLD);
+            return Err(OLD_FORMAT);
         }
         self.is_icmp |= after.starts_with(b"ICMP");
-        // A tunnel: the packet in it continues.
+        // A tunnel: the inner packet continues on the next line.
         if is_header(line) {
-            self.before = Before::Header;
+            self.previous = Previous::Header;
         }
         Ok(())
     }
 
-    /// A line that does not say who sent something to whom.
+    /// A line without a sender and a receiver.
     fn without_pair(&mut self, line: &[u8]) -> Result<(), ParseError> {
-        let before = std::mem::replace(&mut self.before, Before::Other);
+        let previous = std::mem::replace(&mut self.previous, Previous::Other);
         if line.is_empty() {
             return Ok(());
         }
         if is_continuation(line) {
-            return match before {
-                Before::Header => Err(CUT),
+            return match previous {
+                Previous::Header => Err(CUT),
                 _ => Ok(()),
             };
         }
         let (time, rest) = prefix(line);
         if is_header(line) {
-            self.before = Before::Header;
+            self.previous = Previous::Header;
             self.is_icmp = false;
             self.time = self.when(line);
             return Ok(());
@@ -198,13 +200,14 @@ impl Lines {
         if !time.is_empty() || is_start(rest) {
             return Ok(());
         }
-        match is_message(line) {
-            true => Ok(()),
-            false => Err(NOT_TCPDUMP),
+        if is_message(line) {
+            Ok(())
+        } else {
+            Err(NOT_TCPDUMP)
         }
     }
 
-    /// The time at the beginning of a line, if anybody wants it.
+    /// The time at the beginning of a line, if it is wanted.
     fn when(&self, line: &[u8]) -> When {
         if !self.wanted.times {
             return When::Unknown;
@@ -213,14 +216,14 @@ impl Lines {
         match time {
             [] => When::Unknown,
             [_, _, _, _, b'-', ..] => recorded(time, Lacks::Zone),
-            // With -ttt and -ttttt it is the time since another packet, written the same way.
+            // -ttt and -ttttt print the time since another packet in the same format.
             _ if memchr(b':', time).is_some() => recorded(time, Lacks::Date),
             _ => seconds(time, Lacks::Before).unwrap_or(When::Unknown),
         }
     }
 }
 
-/// The number of the packet is left out, then the time, or nothing; and what follows.
+/// Splits off the time, which may be empty, and skips a packet number before it.
 fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = line.trim_ascii_start();
     let (count, after) = digits(rest);
@@ -239,14 +242,15 @@ fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
     }
     let first = &rest[..end];
     let clock = first.strip_prefix(b"-").unwrap_or(first);
-    match is_time_of_day(clock) || is_seconds(first) {
-        true => (first, rest[end..].trim_ascii_start()),
-        false => (b"", rest),
+    if is_time_of_day(clock) || is_seconds(first) {
+        (first, rest[end..].trim_ascii_start())
+    } else {
+        (b"", rest)
     }
 }
 
-/// A SYN asks for a connection unless it resets or ends one too: then Linux throws it away.
-/// `E`, `W` and `e` are of ECN.
+/// The kind of a packet with these flags. Linux drops a SYN that also has RST or FIN. `E`, `W`
+/// and `e` are ECN flags.
 fn kind(flags: &[u8]) -> Kind {
     match flags {
         b"S" => Kind::Syn,
@@ -258,9 +262,9 @@ fn kind(flags: &[u8]) -> Kind {
     }
 }
 
-/// `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, unless the port is
-/// elsewhere.
-fn end(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
+/// Parses `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, or only the host
+/// if the port is given.
+fn endpoint(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
     let (host, port) = match port {
         Some(port) => (text, port),
         None => {
@@ -273,7 +277,7 @@ fn end(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
     };
     let host = match address(host) {
         Some(host) => host,
-        // No name ends with a number; it is an address that is damaged.
+        // A damaged address, because no name ends with a number.
         None if digits(host.rsplit(|&byte| byte == b'.').next()?)
             .1
             .is_empty() =>
@@ -282,14 +286,15 @@ fn end(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
         }
         None => Host::named(host)?,
     };
-    match port.first()?.is_ascii_digit() && port.iter().all(u8::is_ascii_digit) {
-        true => Some((host, Some(number(port)?))),
-        false => Some((host, services::port(port))),
+    if port.first()?.is_ascii_digit() && port.iter().all(u8::is_ascii_digit) {
+        Some((host, Some(number(port)?)))
+    } else {
+        Some((host, services::port(port)))
     }
 }
 
-/// The number after `label`, unless it may be cut. Each part of the text begins with a comma;
-/// those that are looked for are among the first.
+/// The number after `label`, unless it may be cut. Each part of the text begins with a comma, and
+/// the parts searched for are among the first.
 fn value(mut text: &[u8], label: &[u8]) -> Option<u32> {
     while !text.starts_with(label) {
         let next = memchr(b',', text.get(1..)?)?;
@@ -297,7 +302,7 @@ fn value(mut text: &[u8], label: &[u8]) -> Option<u32> {
     }
     let (value, after) = digits(&text[label.len()..]);
     match after.first() {
-        // No sequence number has more digits.
+        // A sequence number has at most 10 digits.
         Some(b',' | b':') if value.len() <= 10 => number(value),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Compressed files, told by how they begin.
+//! Decompresses inputs, whose compression is recognised from their first bytes.
 
 use std::{
     error::Error,
@@ -12,20 +12,20 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError},
 };
 
-/// How many bytes tell a compression.
-pub const MAGIC: usize = 6;
+/// The number of bytes from which a compression is recognised.
+pub const MAGIC_LEN: usize = 6;
 
-/// How much is read at once.
-const READ: usize = 64 * 1024;
+/// The most bytes that are read at once.
+const READ_LEN: usize = 64 * 1024;
 
-/// How much memory a file may ask for, in KiB. `xz -9` asks for 65 MiB.
+/// The most memory for an xz stream, in KiB. `xz -9` needs 65 MiB.
 const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 
-/// How far back a file may refer to what it had before: as for `zstd -d`. The decoder holds
-/// little more than that.
+/// The largest window of a zstd frame, as for `zstd -d`. The decoder uses little more memory
+/// than that.
 const MAX_WINDOW: u64 = 128 * 1024 * 1024;
 
-/// A compression that is read.
+/// The supported compressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Compression {
     Gzip,
@@ -33,18 +33,18 @@ enum Compression {
     Xz,
 }
 
-/// The content of an input that begins with `head`: what it is compressed from, or itself.
-/// `head` has at least [`MAGIC`] bytes, or is all there is.
+/// The decompressed content of an input that begins with `head`. `head` has at least
+/// [`MAGIC_LEN`] bytes, or is the whole input.
 ///
 /// # Errors
-/// If it is compressed in a way that is not read.
+/// If the compression is not supported.
 pub fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let compression = Compression::detect(&head)?;
     let input = io::Cursor::new(head).chain(rest);
     let Some(compression) = compression else {
         return Ok(Box::new(input));
     };
-    let input = BufReader::with_capacity(READ, input);
+    let input = BufReader::with_capacity(READ_LEN, input);
     let content: Box<dyn Read + 'a> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => Box::new(Zstd::new(input)),
@@ -57,9 +57,9 @@ pub fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Rea
 }
 
 impl Compression {
-    /// None if it is not compressed.
+    /// None if the input is not compressed.
     fn detect(head: &[u8]) -> io::Result<Option<Self>> {
-        if let Some((name, program)) = unread(head) {
+        if let Some((name, program)) = unsupported(head) {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!(
@@ -71,7 +71,7 @@ impl Compression {
         Ok(match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
-            // A frame that is to be skipped.
+            // A skippable frame.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
             _ => None,
@@ -86,7 +86,7 @@ impl Compression {
         }
     }
 
-    /// What reads all of its kind.
+    /// The program that decompresses every such file.
     fn program(self) -> &'static str {
         match self {
             Self::Gzip => "zcat",
@@ -95,7 +95,7 @@ impl Compression {
         }
     }
 
-    /// What an error of a decoder says to whoever named the input.
+    /// Turns an error of a decoder into one with a message for the user.
     fn explain(self, error: &io::Error) -> io::Error {
         let name = self.name();
         let cause = cause(error);
@@ -110,9 +110,9 @@ impl Compression {
             _ => (io::ErrorKind::InvalidData, None),
         };
         let what = match what {
-            None => format!("the {name} data is cut or damaged"),
+            None => format!("the {name} data is truncated or damaged"),
             Some(program) => format!(
-                "the {name} data takes more memory or filters than conn-cli has: try {program} \
+                "the {name} data needs more memory or filters than conn-cli has: try {program} \
                  FILE | conn-cli read"
             ),
         };
@@ -120,8 +120,8 @@ impl Compression {
     }
 }
 
-/// A compression that is not read, and what reads it.
-fn unread(head: &[u8]) -> Option<(&'static str, &'static str)> {
+/// The name of an unsupported compression, and a program that decompresses it.
+fn unsupported(head: &[u8]) -> Option<(&'static str, &'static str)> {
     Some(match head {
         [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', ..] => ("bzip2", "bzcat"),
         [0x04, 0x22, 0x4d, 0x18, ..] => ("lz4", "lz4cat"),
@@ -132,7 +132,7 @@ fn unread(head: &[u8]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// The innermost I/O error: decoders wrap theirs around that of the input.
+/// The innermost I/O error: decoders wrap the error of the input in their own.
 fn cause(error: &io::Error) -> &io::Error {
     let mut cause = error;
     let mut next: Option<&dyn Error> = Some(error);
@@ -147,7 +147,7 @@ fn cause(error: &io::Error) -> &io::Error {
     cause
 }
 
-/// What a decoder gives, with errors that say what is wrong.
+/// A decoder whose errors have messages for the user.
 struct Unpacked<'a> {
     compression: Compression,
     content: Box<dyn Read + 'a>,
@@ -161,11 +161,11 @@ impl Read for Unpacked<'_> {
     }
 }
 
-/// How much the decoder of xz gets at once: what it makes of that is lost if it is damaged.
+/// The most bytes that the xz decoder gets at once: on damage it loses the output of one step.
 const XZ_STEP: usize = 1024;
 
-/// Reads xz. (The reader of lzma-rust2 throws away what it has when it comes to an error, and
-/// gives nothing before it has all that was asked for.)
+/// Decompresses xz. The reader of lzma-rust2 is not used: it discards its output on an error, and
+/// returns nothing before the buffer is full.
 struct Xz<R> {
     input: R,
     decoder: XzStream,
@@ -189,11 +189,11 @@ impl<R: BufRead> Read for Xz<R> {
                 [] => Action::Finish,
                 _ => Action::Run,
             };
-            let done = self.decoder.process(input, buffer, action)?;
-            let is_stuck = input.is_empty() && done.bytes_produced == 0;
-            self.input.consume(done.bytes_consumed);
-            if done.bytes_produced > 0 || done.status == Status::StreamEnd || buffer.is_empty() {
-                return Ok(done.bytes_produced);
+            let step = self.decoder.process(input, buffer, action)?;
+            let is_stuck = input.is_empty() && step.bytes_produced == 0;
+            self.input.consume(step.bytes_consumed);
+            if step.bytes_produced > 0 || step.status == Status::StreamEnd || buffer.is_empty() {
+                return Ok(step.bytes_produced);
             }
             if is_stuck {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -202,12 +202,12 @@ impl<R: BufRead> Read for Xz<R> {
     }
 }
 
-/// Reads all frames of zstd; ruzstd reads one.
+/// Decompresses all frames of a zstd file; ruzstd decompresses only one.
 struct Zstd<R> {
     input: R,
     decoder: FrameDecoder,
-    /// What is to be said when all that was decoded has been read.
-    failed: Option<io::Error>,
+    /// The error to return after the output that was decoded before it.
+    error: Option<io::Error>,
 }
 
 impl<R: BufRead> Zstd<R> {
@@ -217,15 +217,15 @@ impl<R: BufRead> Zstd<R> {
         Self {
             input,
             decoder,
-            failed: None,
+            error: None,
         }
     }
 
-    /// Decodes some more, if only a header; false at the end.
+    /// Decodes the next header or block; returns false at the end.
     fn decode(&mut self) -> io::Result<bool> {
         if !self.decoder.is_finished() {
-            let one = BlockDecodingStrategy::UptoBlocks(1);
-            let decoded = self.decoder.decode_blocks(&mut self.input, one);
+            let one_block = BlockDecodingStrategy::UptoBlocks(1);
+            let decoded = self.decoder.decode_blocks(&mut self.input, one_block);
             return decoded.map(|_| true).map_err(io::Error::other);
         }
         let expected = self.decoder.get_checksum_from_data();
@@ -244,20 +244,21 @@ impl<R: BufRead> Zstd<R> {
                 FrameDecoderError::WindowSizeTooBig { .. }
                 | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }),
             ) => Err(io::ErrorKind::OutOfMemory.into()),
-            begun => begun.map(|()| true).map_err(io::Error::other),
+            result => result.map(|()| true).map_err(io::Error::other),
         }
     }
 
     fn skip(&mut self, length: u64) -> io::Result<bool> {
         let skipped = io::copy(&mut self.input.by_ref().take(length), &mut io::sink())?;
-        match skipped == length {
-            true => Ok(true),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        if skipped == length {
+            Ok(true)
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
         }
     }
 
-    /// The decoder gives the last of what it has, which may be megabytes, only when it has the
-    /// last block: here is an empty one, and a checksum that nobody looks at.
+    /// Flushes the decoder. It returns the rest of its output, which may be megabytes, only after
+    /// the last block: this feeds it an empty one, and a checksum that is not verified.
     fn end_frame(&mut self) {
         let last_block: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
         let _ = self
@@ -273,7 +274,7 @@ impl<R: BufRead> Read for Zstd<R> {
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
-            if let Some(error) = self.failed.take() {
+            if let Some(error) = self.error.take() {
                 return Err(error);
             }
             match self.decode() {
@@ -281,7 +282,7 @@ impl<R: BufRead> Read for Zstd<R> {
                 Ok(false) => return Ok(0),
                 Err(error) => {
                     self.end_frame();
-                    self.failed = Some(error);
+                    self.error = Some(error);
                 }
             }
         }

@@ -6,11 +6,11 @@ use super::*;
 
 const TEXT: &str = "one line\nanother line\n";
 
-/// What `zstd` makes of it.
+/// `TEXT`, compressed by `zstd`.
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x04\x58\xb1\x00\x00one line\nanother line\n\xd3\x21\
     \xda\xb2";
 
-/// What `xz` makes of it.
+/// `TEXT`, compressed by `xz`.
 const XZ: &[u8] = b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00\x21\x01\x16\x00\x00\x00\
     \x74\x2f\xe5\xa3\x01\x00\x15one line\nanother line\n\x00\x00\x00\xb2\xbd\x77\x74\x2b\
     \xed\xf6\x99\x00\x01\x2e\x16\x56\x09\x55\xdf\x1f\xb6\xf3\x7d\x01\x00\x00\x00\x00\x04YZ";
@@ -21,9 +21,9 @@ fn gzip() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// All that can be read, and the error after it.
+/// The decompressed text, and the error after it.
 fn unpacked(bytes: &[u8]) -> (String, Option<io::Error>) {
-    let (head, rest) = bytes.split_at(bytes.len().min(MAGIC));
+    let (head, rest) = bytes.split_at(bytes.len().min(MAGIC_LEN));
     let mut content = match unpack(head.to_vec(), rest) {
         Ok(content) => content,
         Err(error) => return (String::new(), Some(error)),
@@ -34,7 +34,7 @@ fn unpacked(bytes: &[u8]) -> (String, Option<io::Error>) {
 }
 
 #[test]
-fn each_compression_is_unpacked_and_all_of_it() {
+fn all_streams_of_each_compression_are_unpacked() {
     for packed in [TEXT.as_bytes(), &gzip(), ZSTD, XZ] {
         let (text, error) = unpacked(packed);
         assert!(error.is_none(), "{error:?}");
@@ -46,7 +46,7 @@ fn each_compression_is_unpacked_and_all_of_it() {
 }
 
 #[test]
-fn frames_of_zstd_are_skipped_and_so_is_what_pads_xz() {
+fn skippable_zstd_frames_and_xz_padding_are_skipped() {
     let skipped = [0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 7, 7, 7];
     let padding = [0; 8];
     for packed in [
@@ -63,23 +63,23 @@ fn frames_of_zstd_are_skipped_and_so_is_what_pads_xz() {
 }
 
 #[test]
-fn what_was_unpacked_before_the_cut_is_there() {
+fn truncated_data_yields_everything_before_the_end() {
     for (name, packed) in [("gzip", &gzip()[..]), ("zstd", ZSTD), ("xz", XZ)] {
         let two = [packed, packed].concat();
-        for cut in MAGIC..two.len() {
+        for cut in MAGIC_LEN..two.len() {
             let (text, error) = unpacked(&two[..cut]);
             if cut == packed.len() {
                 assert!(error.is_none(), "{name} {cut}: {error:?}");
                 continue;
             }
             let error = error.unwrap();
-            // To lzma-rust2, the beginning of another stream is no stream.
-            let is_odd = name == "xz" && error.kind() == io::ErrorKind::InvalidData;
+            // lzma-rust2 reports a truncated second stream as invalid data.
+            let is_invalid = name == "xz" && error.kind() == io::ErrorKind::InvalidData;
             let is_cut = error.kind() == io::ErrorKind::UnexpectedEof;
-            assert!(is_cut || is_odd && cut > packed.len(), "{name} {cut}");
+            assert!(is_cut || is_invalid && cut > packed.len(), "{name} {cut}");
             assert_eq!(
                 error.to_string(),
-                format!("the {name} data is cut or damaged")
+                format!("the {name} data is truncated or damaged")
             );
             assert!(TEXT.repeat(2).starts_with(&text));
             assert!(
@@ -91,7 +91,7 @@ fn what_was_unpacked_before_the_cut_is_there() {
 }
 
 #[test]
-fn no_byte_is_too_odd() {
+fn corrupt_bytes_do_not_panic() {
     for packed in [&gzip()[..], ZSTD, XZ] {
         for at in 0..packed.len() {
             for byte in [0, 1, 0x7f, 0x80, 0xff] {
@@ -104,7 +104,7 @@ fn no_byte_is_too_odd() {
 }
 
 #[test]
-fn damage_is_an_error() {
+fn damaged_data_is_an_error() {
     for packed in [&gzip()[..], ZSTD, XZ] {
         let mut packed = packed.to_vec();
         let at = packed.windows(3).position(|three| three == b"one").unwrap();
@@ -115,7 +115,7 @@ fn damage_is_an_error() {
 }
 
 #[test]
-fn memory_is_bounded() {
+fn frames_with_too_large_windows_are_refused() {
     // A window of 3.75 TiB, and 2 GiB of content in one segment.
     for header in [&[0x00, 0xff][..], &[0xa0, 0, 0, 0, 0x80]] {
         let packed = [&ZSTD[..4], header, &[1, 0, 0]].concat();
@@ -125,7 +125,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn other_compressions_are_named() {
+fn unsupported_compressions_name_a_program() {
     for (head, program) in [
         (&b"BZh91AY&SY"[..], "bzcat"),
         (b"\x04\x22\x4d\x18d@", "lz4cat"),
@@ -146,7 +146,7 @@ fn other_compressions_are_named() {
 }
 
 #[test]
-fn an_error_of_the_system_stays_one() {
+fn io_errors_are_passed_on() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -1,9 +1,9 @@
-//! The entry of `security_sock_graft`, through a trampoline of the kernel instead of a
-//! breakpoint: the cheapest hook, and alone enough.
+//! The entry of `security_sock_graft`, through a kernel trampoline instead of a breakpoint: the
+//! cheapest hook, and sufficient alone.
 //!
-//! A preemptible kernel can preempt the program, and skips it for another thread that accepts on
-//! that CPU meanwhile (`kernel/bpf/trampoline.c`, `__bpf_prog_enter_recur`). It counts the skipped
-//! runs, and conn-cli reports them. No other program makes the kernel skip it.
+//! A preemptible kernel can preempt the program, and then skips it for another thread that accepts
+//! on that CPU (`kernel/bpf/trampoline.c`, `__bpf_prog_enter_recur`). It counts the skipped runs,
+//! and conn-cli reports them. No other program makes the kernel skip it.
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use aya_log_ebpf::debug;

@@ -1,4 +1,4 @@
-//! What both hooks of `security_sock_graft` do with the socket that is being accepted.
+//! What both hooks on `security_sock_graft` do with the accepted socket.
 //!
 //! ```c
 //! // security/security.c
@@ -12,10 +12,11 @@ use conn_ebpf::{
     socket::{Direct, Fields as _, Socket},
 };
 
-/// Counts the connection of `sock`, the first argument of the hook, if it is wanted.
+/// Counts the connection of `sock`, the first argument of the hook, if the filters want it. `hook`
+/// is one of the `HOOK_` constants.
 ///
 /// # Errors
-/// The kernel's, when the socket cannot be read.
+/// A negative `errno` of the kernel if the socket cannot be read.
 #[inline(always)]
 pub(crate) fn grafted(sock: *const c_void, hook: u16) -> Result<(), i32> {
     let Some(socket) = Socket::new(sock) else {

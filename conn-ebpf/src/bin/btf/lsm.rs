@@ -1,9 +1,9 @@
-//! The LSM hook `sock_graft`, which `security_sock_graft` calls where `bpf` is among the active
+//! The LSM hook `sock_graft`, which `security_sock_graft` calls if `bpf` is one of the active
 //! security modules.
 //!
-//! Nothing makes the kernel skip it: an LSM program has no recursion guard since Linux 6.2, and in
-//! the stable releases of 6.1 (`include/linux/bpf_verifier.h`, `bpf_prog_check_recur`). From 5.12
-//! until then it has the guard of an fentry program, and the kernel counts the runs that it skips.
+//! Nothing makes the kernel skip it: since Linux 6.2, and in the stable releases of 6.1, an LSM
+//! program has no recursion guard (`include/linux/bpf_verifier.h`, `bpf_prog_check_recur`). From
+//! 5.12 until then it has the guard of an fentry program, and the kernel counts the skipped runs.
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use aya_log_ebpf::debug;
@@ -12,8 +12,8 @@ use conn_ebpf::record;
 
 use crate::graft::grafted;
 
-/// The LSM program on `sock_graft`. The hook is void (`include/linux/lsm_hook_defs.h`), so what it
-/// returns has no effect.
+/// The LSM program on `sock_graft`. The hook is void (`include/linux/lsm_hook_defs.h`), so the
+/// return value has no effect.
 #[lsm(hook = "sock_graft")]
 pub(crate) fn conn_lsm(ctx: LsmContext) -> i32 {
     if grafted(ctx.arg(0), HOOK_LSM).is_err() {

@@ -1,4 +1,4 @@
-//! The object of the programs that cannot be loaded without BTF.
+//! The object with the programs that need BTF.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[path = "../shared/established.rs"]
@@ -12,7 +12,7 @@ mod syn;
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
-/// Lets the kernel lend the helpers that are for GPL-compatible programs.
+/// The kernel offers some helpers only to GPL-compatible programs (`include/linux/license.h`).
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

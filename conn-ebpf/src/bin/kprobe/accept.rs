@@ -1,10 +1,10 @@
-//! The first hook of the pair: the return of `inet_csk_accept`, which gives the socket
-//! of an accepted connection, or null.
+//! The first hook of the pair: the return of `inet_csk_accept`, which returns the socket of an
+//! accepted connection, or null.
 //!
-//! It only leaves a mark, and the second hook counts, since this one does not see every
-//! connection. The function sleeps; a call that was entered before
-//! the probe was attached returns unseen, and so does one that found no free kretprobe
-//! instance (`kernel/kprobes.c`, `pre_handler_kretprobe`). The second hook does.
+//! It only leaves a handoff. The second hook counts, since this one misses connections: the
+//! function sleeps, and a call that began before the probe was attached, or that found no free
+//! kretprobe instance (`kernel/kprobes.c`, `pre_handler_kretprobe`), returns unseen. The second
+//! hook sees it.
 //!
 //! ```c
 //! // net/ipv4/inet_connection_sock.c, up to Linux 6.9, and since 6.10

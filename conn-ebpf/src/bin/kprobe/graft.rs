@@ -1,10 +1,10 @@
 //! The second hook of the pair: the entry of `security_sock_graft`, which `inet_accept`
 //! calls in the accepting thread once `inet_csk_accept` has returned.
 //!
-//! It never sleeps, so an entry probe on it needs no free instance and sees the calls of threads that
-//! already waited: it is the one that counts. It is skipped while a task on the same CPU reads a
-//! BPF map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`), which only a preemptible kernel lets
-//! happen during an accept. Sockets of every family pass here.
+//! This hook counts: the function never sleeps, so a probe on its entry needs no free instance, and
+//! sees the calls of threads that waited before it was attached. The kernel skips it while a task
+//! on the same CPU reads a BPF map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`); only on a
+//! preemptible kernel can that coincide with an accept. The hook sees sockets of every family.
 //!
 //! ```c
 //! // security/security.c
@@ -38,8 +38,8 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     let Some(socket) = ctx.arg::<*const c_void>(0).and_then(Socket::new) else {
         return Ok(());
     };
-    // Whatever becomes of this one, the mark is not for the next.
-    let Some(mark) = handoff::take() else {
+    // Before the checks, since a connection that fails them must not leave it to the next one.
+    let Some(handoff) = handoff::take() else {
         return Ok(());
     };
     let mut common = MaybeUninit::uninit();
@@ -57,9 +57,9 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     }
     let ends = fields.ends(local_port);
     if filter::wants_accepted(&ends, &fields) {
-        let hook = mark.hook();
+        let hook = handoff.hook();
         record::accepted(&ends, hook, &fields, protocol);
-        // Last, or the verifier would follow the rest twice. To detach waits for what runs.
+        // Last, or the verifier would follow the rest twice. Detaching waits for running programs.
         if hook == HOOK_KPROBE {
             record::second_hook_only();
         }

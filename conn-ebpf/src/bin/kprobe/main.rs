@@ -1,4 +1,5 @@
-//! The object with the kretprobe pair, the tracepoint and the socket filter: what needs no BTF.
+//! The object with the programs that need no BTF: the kretprobe pair, the tracepoint and the socket
+//! filter.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod accept;
@@ -12,7 +13,7 @@ mod syn;
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
-/// Lets the kernel lend the helpers that are for GPL-compatible programs.
+/// The kernel offers some helpers only to GPL-compatible programs (`include/linux/license.h`).
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

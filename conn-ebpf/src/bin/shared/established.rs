@@ -1,13 +1,13 @@
-//! The tracepoint `sock:inet_sock_set_state`, from SYN_RECV to ESTABLISHED: the server's
-//! end has completed a handshake. Whether the application accepts it is not seen, and the
-//! task that runs is whichever the packet interrupted.
+//! The tracepoint `sock:inet_sock_set_state`, from SYN_RECV to ESTABLISHED: the server's end
+//! completed a handshake. It does not see whether the application accepts the connection, and runs
+//! in whichever task the packet interrupted.
 //!
-//! A client's end goes from SYN_SENT to ESTABLISHED and is not counted. A further subflow
-//! of a Multipath TCP connection is a handshake of its own.
+//! A client's end goes from SYN_SENT to ESTABLISHED and is not counted. Each further subflow of a
+//! Multipath TCP connection counts as a handshake.
 //!
-//! Not exact: the kernel skips it on a CPU where a kprobe or tracepoint program runs already, and
-//! while a task there reads a BPF map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`). A packet may
-//! interrupt either.
+//! Not exact: the kernel skips the program on a CPU that already runs a kprobe or tracepoint
+//! program, or while a task there reads a BPF map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`). A
+//! packet can interrupt either.
 
 use core::{
     ffi::c_void,
@@ -25,11 +25,12 @@ use conn_ebpf::{
 const TCP_ESTABLISHED: i32 = 1;
 /// `TCP_SYN_RECV` of the same file.
 const TCP_SYN_RECV: i32 = 3;
-/// `IPPROTO_TCP`; the states of a Multipath TCP socket repeat those of its subflow.
+/// `IPPROTO_TCP` of `include/uapi/linux/in.h`; the states of a Multipath TCP socket repeat those of
+/// its subflow.
 const IPPROTO_TCP: u16 = 6;
 
-/// The record of the tracepoint, `include/trace/events/sock.h`, the same since Linux 5.6.
-/// The user side compares it with the running kernel's own description before it attaches.
+/// The record of the tracepoint (`include/trace/events/sock.h`), the same since Linux 5.6. Before
+/// it attaches, the user side compares it with the format that the running kernel describes.
 #[repr(C)]
 struct SetState {
     common: u64,
@@ -44,7 +45,7 @@ struct SetState {
     protocol: u16,
     saddr: u32,
     daddr: u32,
-    /// Of an IPv4 socket, its IPv4-mapped address (`TP_STORE_ADDRS`).
+    /// For an IPv4 socket the IPv4-mapped address (`TP_STORE_ADDRS`), like `daddr_v6`.
     saddr_v6: Address,
     daddr_v6: Address,
 }
@@ -60,8 +61,8 @@ pub(crate) fn conn_state(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
-    // SAFETY: the kernel passes a pointer to this tracepoint's record, which is readable
-    // and as described by SetState.
+    // SAFETY: the kernel passes a pointer to this tracepoint's record, which is readable and has
+    // the layout of SetState.
     let record = unsafe { &*ctx.as_ptr().cast::<SetState>() };
     if record.old_state != TCP_SYN_RECV
         || record.new_state != TCP_ESTABLISHED
@@ -90,10 +91,11 @@ fn try_conn_state(ctx: &TracePointContext) -> Result<(), i32> {
     Ok(())
 }
 
-/// The verifier lets a program load single words of the record directly, but not through a
-/// pointer into its middle, which the compiler makes of a load of 16 bytes.
+/// The address at this offset of the record, in bytes. Read by the helper: the verifier lets a
+/// program load single words of the record, but not through a pointer into its middle, which the
+/// compiler would use for a load of 16 bytes.
 #[inline(always)]
 fn address(ctx: &TracePointContext, offset: usize) -> Result<Address, i32> {
-    // SAFETY: any bytes are an Address, and the helper checks where it reads.
+    // SAFETY: any bytes are a valid Address, and the helper checks the memory that it reads.
     unsafe { ctx.read_at(offset) }
 }

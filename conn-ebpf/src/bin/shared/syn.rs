@@ -1,10 +1,10 @@
-//! The socket filter that sees SYNs: a client asks for a connection.
+//! The socket filter that sees SYNs.
 //!
-//! It runs for each packet that comes to a packet socket, and lets none of them into it: nothing
-//! is copied. The sockets are bound to IPv4 and to IPv6, so they see a packet once, when it is
-//! handed to that protocol, whatever bridges, bonds and VLANs it has come by, and none that go
-//! out (`net/core/dev.c`, `__netif_receive_skb_core`). What a firewall drops after that has
-//! been asked for, too.
+//! It runs for each packet that reaches a packet socket, and passes none of them to the socket, so
+//! nothing is copied. The sockets are bound to IPv4 and to IPv6. So they see each packet once, when
+//! it is handed to that protocol, whatever bridges, bonds and VLANs it passed, and no outgoing
+//! packets (`net/core/dev.c`, `__netif_receive_skb_core`). They also see SYNs that a firewall drops
+//! after that.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -19,20 +19,22 @@ use conn_ebpf::{
     record,
 };
 
-/// What a SYN that is sent again has in common with the first, and no other SYN has.
+/// Identifies a SYN: a retransmission has the same values, any other SYN has different ones. Byte
+/// orders as in [`Syn`].
 #[repr(C)]
-struct Sent {
+struct SynId {
     remote_address: Address,
     remote_port: u16,
     local_port: u16,
     sequence: u32,
 }
 
-/// The last SYNs, each with the interface that it came by. The user side sets the size.
+/// The last SYNs, each with the index of the interface on which it arrived first. The user side
+/// sets the size.
 #[map]
-static SYNS: LruHashMap<Sent, u32> = LruHashMap::with_max_entries(1, 0);
+static SYNS: LruHashMap<SynId, u32> = LruHashMap::with_max_entries(1, 0);
 
-/// The kernel's error for an entry that is there, `include/uapi/asm-generic/errno-base.h`.
+/// The kernel's error for an entry that exists, `include/uapi/asm-generic/errno-base.h`.
 const EEXIST: i32 = -17;
 
 /// The filter of the packet sockets.
@@ -40,35 +42,35 @@ const EEXIST: i32 = -17;
 pub(crate) fn conn_syn(ctx: SkBuffContext) -> i64 {
     let packet = Packet::new(&ctx);
     if let Some(syn) = packet.syn() {
-        take(&syn, packet.interface());
+        count_syn(&syn, packet.interface());
     }
     0
 }
 
 #[inline(always)]
-fn take(syn: &Syn, interface: u32) {
+fn count_syn(syn: &Syn, interface: u32) {
     if !filter::wants_ends(&syn.ends) {
         return;
     }
-    let sent = Sent {
+    let id = SynId {
         remote_address: syn.ends.remote_address,
         remote_port: syn.ends.remote_port,
         local_port: syn.ends.local_port,
         sequence: syn.sequence,
     };
-    if SYNS.get_ptr(&sent).is_none() {
-        match SYNS.insert(&sent, interface, u64::from(BPF_NOEXIST)) {
-            // Another processor has been faster with the same.
+    if SYNS.get_ptr(&id).is_none() {
+        match SYNS.insert(&id, interface, u64::from(BPF_NOEXIST)) {
+            // Another CPU inserted the same SYN first.
             Err(EEXIST) => (),
-            // If there is no room, at worst a repetition will be taken for a first one.
+            // On any other error a retransmission may count as a first SYN, at worst.
             _ => return record::syn(&syn.ends, HOOK_FILTER),
         }
     }
-    // SAFETY: a pointer to a value of the map. Should it have been reused meanwhile, it is another
-    // SYN's interface.
-    let first = SYNS.get_ptr(&sent).map(|first| unsafe { *first });
-    // By another interface it is the same packet, on its way.
-    if first == Some(interface) {
+    // SAFETY: a pointer to a value of the map. If the kernel reused the entry meanwhile, it holds
+    // another SYN's interface.
+    let first_interface = SYNS.get_ptr(&id).map(|interface| unsafe { *interface });
+    // On another interface it is the same packet, on its way through this machine.
+    if first_interface == Some(interface) {
         record::syn_again(&syn.ends);
     }
 }

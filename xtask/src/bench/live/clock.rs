@@ -1,6 +1,6 @@
-//! The guest's clock: it counts executed instructions, one nanosecond each, and while nothing
-//! runs it leaps to the next timer. So the time that the processor did not sleep is what was
-//! executed, and to wait until all is at rest costs nothing.
+//! The guest's clock counts executed instructions, one nanosecond each. While nothing runs, it
+//! jumps to the next timer. So the time in which the processor did not sleep is the number of
+//! executed instructions, and waiting until the guest is idle costs nothing.
 
 use std::fs;
 use std::thread;
@@ -8,28 +8,28 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Longer than anyone holds back what is to be shown; tcpdump, for a second.
-const REST: Duration = Duration::from_secs(3);
+/// Longer than any tracer delays its output; tcpdump delays it for a second.
+const IDLE_WAIT: Duration = Duration::from_secs(3);
 
-/// As long as the kernel keeps the ends of connections, among which new ones look for a port.
-const FORGOTTEN: Duration = Duration::from_secs(61);
+/// Longer than closed connections stay in TIME_WAIT and slow down the search for a free port.
+const TIME_WAIT: Duration = Duration::from_secs(61);
 
-/// The caches from which the kernel takes its objects (`mm/slub.c`).
+/// The kernel's slab caches (`mm/slub.c`).
 const CACHES: &str = "/sys/kernel/slab";
 
-/// Until nobody has anything to do.
-pub(super) fn rest() {
-    thread::sleep(REST);
+/// Waits until no process has anything left to do.
+pub(super) fn wait_until_idle() {
+    thread::sleep(IDLE_WAIT);
 }
 
-/// Until the kernel has forgotten earlier connections, and the memory they had is in order.
+/// Waits until the kernel has dropped earlier connections, then tidies the memory that they used.
 pub(super) fn settle() -> Result<()> {
-    thread::sleep(FORGOTTEN);
-    // Gives back empty slabs and sorts the rest. Where several are nearly full, objects are taken
-    // from one and given back to another the slow way (`___slab_alloc`), 300 instructions each.
-    for cache in fs::read_dir(CACHES).context("the kernel does not list its caches")? {
+    thread::sleep(TIME_WAIT);
+    // Frees empty slabs and sorts the others. When several are nearly full, objects are allocated
+    // from one and freed to another on the slow path (`___slab_alloc`), 300 instructions each.
+    for cache in fs::read_dir(CACHES).context("cannot list the kernel's slab caches")? {
         let cache = cache?;
-        // A link is another name for a cache.
+        // A symbolic link is another name for a cache.
         if cache.file_type()?.is_dir() {
             let path = cache.path().join("shrink");
             fs::write(&path, "1").with_context(|| format!("cannot write {}", path.display()))?;
@@ -38,14 +38,14 @@ pub(super) fn settle() -> Result<()> {
     Ok(())
 }
 
-/// What has been executed since boot, by processes and by interrupts, also by those that have
-/// come while the processor slept (`kernel/time/timer_list.c`).
+/// The instructions executed since boot by processes and interrupts, including interrupts that came
+/// while the processor slept (`kernel/time/timer_list.c`).
 pub(super) fn executed() -> Result<u64> {
     let text = fs::read_to_string("/proc/timer_list")?;
-    since_boot(&text).context("/proc/timer_list does not tell how long the processor slept")
+    parse_executed(&text).context("/proc/timer_list does not say how long the processor slept")
 }
 
-fn since_boot(text: &str) -> Option<u64> {
+fn parse_executed(text: &str) -> Option<u64> {
     let nanoseconds = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
         let number = line?.trim_start_matches([' ', ':']);
@@ -59,7 +59,7 @@ fn since_boot(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// As Linux 6.1 prints it.
+    /// From Linux 6.1.
     const TIMERS: &str = "Timer List Version: v0.9
 HRTIMER_MAX_CLOCK_BASES: 8
 now at 61283957020 nsecs
@@ -73,11 +73,11 @@ cpu: 0
 ";
 
     #[test]
-    fn what_was_not_slept_was_executed() {
+    fn sleep_time_is_subtracted() {
         assert_eq!(
-            since_boot(TIMERS),
+            parse_executed(TIMERS),
             Some(61_283_957_020 - 57_160_442_716 - 1000)
         );
-        assert_eq!(since_boot(""), None);
+        assert_eq!(parse_executed(""), None);
     }
 }

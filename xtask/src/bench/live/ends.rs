@@ -1,5 +1,5 @@
-//! The two ends of the connections, as far as they are asked something: the client, and a
-//! server that waits in many threads.
+//! The two ends of the connections that answer requests: the client, and a server that waits in
+//! many threads.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,39 +13,42 @@ use super::process::{Started, command};
 use super::rows::PORT;
 use crate::bench::sockets::READY;
 
-/// How long all threads of a server may take to wait, of the guest's time.
+/// How long the threads of a server may take until all wait in `accept`, in guest time.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The command line of the server or the client.
-pub(super) fn work(options: &str) -> String {
+pub(super) fn work_command(options: &str) -> String {
     format!("/init bench-work --port {PORT} {options}")
 }
 
 /// A process that answers each line with a number.
-struct Asked {
+struct Responder {
     process: Started,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
-impl Asked {
+impl Responder {
     fn start(options: &str) -> Result<Self> {
-        let mut child = command(&work(options))?.stdin(Stdio::piped()).spawn()?;
-        let mut asked = Self {
+        let mut child = command(&work_command(options))?
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut responder = Self {
             stdin: child.stdin.take().context("no pipe")?,
             stdout: BufReader::new(child.stdout.take().context("no pipe")?),
-            process: Started::of(child),
+            process: Started::from_child(child),
         };
-        let said = asked.line()?;
-        ensure!(said == READY, "{options} said {said:?}");
-        Ok(asked)
+        let line = responder.line()?;
+        ensure!(line == READY, "{options} printed {line:?}");
+        Ok(responder)
     }
 
-    fn ask(&mut self, what: &str) -> Result<u64> {
-        writeln!(self.stdin, "{what}")?;
-        let said = self.line()?;
-        said.parse()
-            .with_context(|| format!("the answer to {what:?} was {said:?}"))
+    fn request(&mut self, request: &str) -> Result<u64> {
+        writeln!(self.stdin, "{request}")?;
+        let answer = self.line()?;
+        answer
+            .parse()
+            .with_context(|| format!("the answer to {request:?} was {answer:?}"))
     }
 
     fn line(&mut self) -> Result<String> {
@@ -55,31 +58,31 @@ impl Asked {
     }
 }
 
-/// The client, which waits to be told how often to connect.
-pub(super) struct Client(Asked);
+/// The client, which waits for the number of connections to make.
+pub(super) struct Client(Responder);
 
 impl Client {
     pub(super) fn start() -> Result<Self> {
-        Asked::start("--client").map(Self)
+        Responder::start("--client").map(Self)
     }
 
-    /// Connects so often, and returns how many nanoseconds that took.
+    /// Makes this many connections, and returns how many nanoseconds that took.
     pub(super) fn connect(&mut self, connections: u32) -> Result<u64> {
-        self.0.ask(&connections.to_string())
+        self.0.request(&connections.to_string())
     }
 }
 
 /// A server whose threads all wait in `accept`.
-pub(super) struct WaitingServer(Asked);
+pub(super) struct WaitingServer(Responder);
 
 impl WaitingServer {
     /// Returns once all of them wait.
     pub(super) fn start(threads: usize) -> Result<Self> {
-        let server = Self(Asked::start(&format!("--threads {threads}"))?);
+        let server = Self(Responder::start(&format!("--threads {threads}"))?);
         let start = Instant::now();
         while server.waiting()? < threads {
             if start.elapsed() > LIMIT {
-                bail!("not all threads of the server wait");
+                bail!("not all threads of the server wait in accept");
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -92,7 +95,7 @@ impl WaitingServer {
 
     /// How many connections it has accepted.
     pub(super) fn accepted(&mut self) -> Result<u64> {
-        self.0.ask("")
+        self.0.request("")
     }
 
     /// How many threads wait in `accept`.
@@ -106,7 +109,7 @@ impl WaitingServer {
     }
 }
 
-/// Whether this, of `/proc/PID/syscall`, says that the thread sleeps in `accept4`.
+/// Whether this line of `/proc/PID/syscall` shows a thread that sleeps in `accept4`.
 fn is_accept(call: &str) -> bool {
     let number = call
         .split(' ')
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_who_waits_in_accept() {
+    fn threads_that_wait_in_accept_are_recognised() {
         let call = format!(
             "{} 0x3 0x7ffd5 0x7ffd1 0x80000 0x0 0x0 0x7ffd8 0x7f1b\n",
             libc::SYS_accept4

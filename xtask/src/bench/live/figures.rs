@@ -1,20 +1,20 @@
-//! The table that comes of what the guest tells.
+//! Makes the table from the guest's messages.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
 use super::rows::{ROWS, Row, WAITING_THREADS};
-use super::said::{Figure, Missed, Said, What};
+use super::said::{Body, Figure, Message, Missed};
 use crate::bench::spread::Spread;
 use crate::bench::table::Table;
 
-fn spread(figures: &[Figure], of: fn(&Figure) -> u64) -> Option<Spread> {
-    Spread::of(figures.iter().map(|figure| of(figure) as f64))
+fn spread(figures: &[Figure], value: fn(&Figure) -> u64) -> Option<Spread> {
+    Spread::from_values(figures.iter().map(|figure| value(figure) as f64))
 }
 
 /// The table of these rows, and the command lines below it.
-pub(super) fn table(said: &[Said], rows: &[usize]) -> Result<String> {
+pub(super) fn table(messages: &[Message], rows: &[usize]) -> Result<String> {
     let missed = format!("missed, {WAITING_THREADS} threads waiting");
     let mut table = Table::new(&[
         "tracer",
@@ -26,13 +26,13 @@ pub(super) fn table(said: &[Said], rows: &[usize]) -> Result<String> {
         "lost",
         &missed,
     ]);
-    let none = figures(said, 0);
-    let all = spread(&none, |figure| figure.all);
-    let meanwhile = spread(&none, |figure| figure.meanwhile);
+    let without_tracer = figures(messages, 0);
+    let all = spread(&without_tracer, |figure| figure.all);
+    let meanwhile = spread(&without_tracer, |figure| figure.meanwhile);
     let untraced = all.zip(meanwhile);
     let untraced = untraced.context("nothing was measured without a tracer")?;
     for &number in rows {
-        table.row(cells(said, number, &ROWS[number], untraced));
+        table.row(cells(messages, number, &ROWS[number], untraced));
     }
     let mut text = format!(
         "A connection without a tracer: {} instructions, {} while it connects\n\n\
@@ -46,10 +46,15 @@ pub(super) fn table(said: &[Said], rows: &[usize]) -> Result<String> {
     Ok(text)
 }
 
-fn cells(said: &[Said], number: usize, row: &Row, untraced: (Spread, Spread)) -> Vec<String> {
+fn cells(
+    messages: &[Message],
+    number: usize,
+    row: &Row,
+    untraced: (Spread, Spread),
+) -> Vec<String> {
     let name = row.name.to_owned();
-    let failed = of_row(said, number).find_map(What::failure);
-    let figures = figures(said, number);
+    let failed = messages_for_row(messages, number).find_map(Body::failure);
+    let figures = figures(messages, number);
     let all = spread(&figures, |figure| figure.all);
     let meanwhile = spread(&figures, |figure| figure.meanwhile);
     let (Some(all), Some(meanwhile)) = (all, meanwhile) else {
@@ -59,10 +64,13 @@ fn cells(said: &[Said], number: usize, row: &Row, untraced: (Spread, Spread)) ->
     let (all, meanwhile) = (all.above(untraced.0), meanwhile.above(untraced.1));
     let ready = spread(&figures, |figure| figure.ready);
     let resident = spread(&figures, |figure| figure.resident);
-    let told: Vec<_> = figures.iter().filter_map(|figure| figure.told).collect();
-    let (all_told, lost) = told
+    let counts: Vec<_> = figures
         .iter()
-        .fold((0, 0), |sum, told| (sum.0 + told.0, sum.1 + told.1));
+        .filter_map(|figure| figure.reported)
+        .collect();
+    let (reported, lost) = counts
+        .iter()
+        .fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
     vec![
         name,
         match failed {
@@ -71,36 +79,38 @@ fn cells(said: &[Said], number: usize, row: &Row, untraced: (Spread, Spread)) ->
         },
         format!("{:.1} %", 100.0 * all.median / untraced.0.median),
         meanwhile.to_string(),
-        ready.map_or(nothing(), |ready| match ready.median {
-            0.0 => nothing(),
+        ready.map_or(not_applicable(), |ready| match ready.median {
+            0.0 => not_applicable(),
             median => format!("{:.0}", median / 1e6),
         }),
-        resident.map_or(nothing(), |resident| match resident.most {
-            0.0 => nothing(),
+        resident.map_or(not_applicable(), |resident| match resident.most {
+            0.0 => not_applicable(),
             most => format!("{:.1}..{:.1}", resident.least / 1024.0, most / 1024.0),
         }),
-        match all_told + lost {
-            0 => nothing(),
+        match reported + lost {
+            0 => not_applicable(),
             all => format!("{lost} of {all}"),
         },
-        match of_row(said, number).find_map(What::missed) {
+        match messages_for_row(messages, number).find_map(Body::missed) {
             Some(Missed { missed, of }) => format!("{missed} of {of}"),
-            None => nothing(),
+            None => not_applicable(),
         },
     ]
 }
 
-fn of_row(said: &[Said], row: usize) -> impl Iterator<Item = &What> {
-    let of_row = said.iter().filter(move |said| said.row == row);
-    of_row.map(|said| &said.what)
+fn messages_for_row(messages: &[Message], row: usize) -> impl Iterator<Item = &Body> {
+    let of_this_row = messages.iter().filter(move |message| message.row == row);
+    of_this_row.map(|message| &message.body)
 }
 
-fn figures(said: &[Said], row: usize) -> Vec<Figure> {
-    of_row(said, row).filter_map(What::figure).collect()
+fn figures(messages: &[Message], row: usize) -> Vec<Figure> {
+    messages_for_row(messages, row)
+        .filter_map(Body::figure)
+        .collect()
 }
 
-/// Stands for what does not apply.
-fn nothing() -> String {
+/// Shown for a value that does not apply.
+fn not_applicable() -> String {
     "-".to_owned()
 }
 
@@ -114,28 +124,28 @@ mod tests {
             meanwhile: all - 10,
             ready: 20_000_000,
             resident: 2048,
-            told: Some((7, 1)),
+            reported: Some((7, 1)),
         }
     }
 
     #[test]
-    fn shows_what_is_added_and_what_failed() {
+    fn rows_show_added_instructions_and_failures() {
         let runs = [(0, 100), (1, 150), (0, 110), (1, 165), (0, 100), (1, 130)];
-        let mut said: Vec<_> = runs
-            .map(|(row, all)| Said {
+        let mut messages: Vec<_> = runs
+            .map(|(row, all)| Message {
                 row,
-                what: What::Figure(figure(all)),
+                body: Body::Figure(figure(all)),
             })
             .into();
-        said.push(Said {
+        messages.push(Message {
             row: 1,
-            what: What::Missed(Missed { missed: 9, of: 10 }),
+            body: Body::Missed(Missed { missed: 9, of: 10 }),
         });
-        said.push(Said {
+        messages.push(Message {
             row: 2,
-            what: What::Failed("it ended".to_owned()),
+            body: Body::Failed("it ended".to_owned()),
         });
-        let text = table(&said, &[1, 2, 3]).unwrap();
+        let text = table(&messages, &[1, 2, 3]).unwrap();
         let row = |name: &str| {
             let start = format!("| {name} ");
             text.lines().find(|line| line.starts_with(&start)).unwrap()

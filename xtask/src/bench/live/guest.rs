@@ -1,22 +1,22 @@
-//! The guest's side: runs each row in turn and says what it cost, and what it missed.
+//! The guest's side: runs each row in turn and prints its cost and what it missed.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::clock::{executed, rest, settle};
-use super::ends::{Client, WaitingServer, work};
+use super::clock::{executed, settle, wait_until_idle};
+use super::ends::{Client, WaitingServer, work_command};
 use super::plan::Plan;
 use super::process::Started;
-use super::rows::{Kind, ROWS, Row, Told, WAITING_THREADS};
-use super::said::{Figure, Missed, Said, What};
+use super::rows::{Kind, ROWS, Reports, Row, WAITING_THREADS};
+use super::said::{Body, Figure, Message, Missed};
 use super::tracer::Tracer;
 
-/// Whether processes may have huge pages that they have not asked for.
+/// Whether processes get huge pages that they did not ask for.
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// Connections before those that are measured.
+/// Connections made before those that are measured.
 const WARM_UP: u32 = 100;
 
 /// Runs the rows in a guest that counts instructions
@@ -29,21 +29,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let plan: Plan = fs::read_to_string(&args.plan)?.parse().context("no plan")?;
-    // Or the kernel makes one for whoever has the memory, now in this run and now in that: two
-    // million instructions each.
-    fs::write(HUGE_PAGES, "never").context("cannot do without huge pages")?;
-    // All runs of a row one after the other, and conn-cli's are the first rows: what other tracers
-    // leave behind can cost those that come later.
+    // Otherwise the kernel makes huge pages for some processes, in some runs only, at two million
+    // instructions each.
+    fs::write(HUGE_PAGES, "never").context("cannot turn off huge pages")?;
+    // All runs of a row are consecutive, and conn-cli's rows come first: what other tracers leave
+    // behind can add to the cost of later rows.
     for number in plan.turns() {
         let row = &ROWS[number];
-        let (starts, runs) = match row.starts_once() {
-            true => (1, plan.runs),
-            false => (plan.runs, 1),
+        let (starts, runs) = if row.starts_once() {
+            (1, plan.runs)
+        } else {
+            (plan.runs, 1)
         };
         for start in 0..starts {
-            let tell = |what| println!("{}", Said { row: number, what });
-            if let Err(error) = turn(row, plan.connections, runs, start == 0, tell) {
-                tell(What::Failed(format!("{error:#}")));
+            let send = |body| println!("{}", Message { row: number, body });
+            if let Err(error) = measure_start(row, plan.connections, runs, start == 0, send) {
+                send(Body::Failed(format!("{error:#}")));
                 break;
             }
         }
@@ -51,44 +52,51 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The runs of a tracer that is started; what it misses is counted the first time.
-fn turn(row: &Row, connections: u32, runs: u32, first: bool, tell: impl Fn(What)) -> Result<()> {
+/// Measures the runs of one start of a tracer; what it misses is counted only the first time.
+fn measure_start(
+    row: &Row,
+    connections: u32,
+    runs: u32,
+    first: bool,
+    send: impl Fn(Body),
+) -> Result<()> {
     let mut running = None;
     if first && row.can_miss() {
         let (missed, tracer) = with_threads_waiting(row, connections)?;
-        tell(What::Missed(missed));
+        send(Body::Missed(missed));
         running = tracer;
     }
     for figure in with_one_server(row, connections, runs, running)? {
-        tell(What::Figure(figure));
+        send(Body::Figure(figure));
     }
     Ok(())
 }
 
-/// Starts the tracer when many threads of a server wait, and counts what it does not tell of
-/// what they accept. The tracer comes back if it is not to be started once more.
+/// Starts the tracer while many threads of a server wait, and counts the accepted connections that
+/// it does not report. Returns the tracer if it is not started again.
 fn with_threads_waiting(row: &Row, connections: u32) -> Result<(Missed, Option<Tracer<'_>>)> {
     settle()?;
     let mut server = WaitingServer::start(WAITING_THREADS)?;
     let tracer = Tracer::beside(row, server.id())?;
-    rest();
+    wait_until_idle();
     Client::start()?.connect(connections)?;
-    rest();
+    wait_until_idle();
     let accepted = server.accepted()?;
     ensure!(
         accepted == u64::from(connections),
         "the server accepted {accepted} of {connections}"
     );
-    let (told, tracer) = match row.starts_once() {
-        true => (tracer.told_in_out()?, Some(tracer)),
-        false => (tracer.end()?.context("it tells of none")?, None),
+    let (reported, tracer) = if row.starts_once() {
+        (tracer.count_in_output()?, Some(tracer))
+    } else {
+        (tracer.end()?.context("it reports no connections")?, None)
     };
-    let of = accepted * each(row);
-    let missed = less(of, told)?;
+    let of = accepted * reports_per_connection(row);
+    let missed = missing(of, reported)?;
     Ok((Missed { missed, of }, tracer))
 }
 
-/// Measures the tracer with a server of one thread: the one that runs, or it is started.
+/// Measures the tracer with a server of one thread; starts the tracer unless it is `running`.
 fn with_one_server<'a>(
     row: &'a Row,
     connections: u32,
@@ -96,11 +104,12 @@ fn with_one_server<'a>(
     running: Option<Tracer<'a>>,
 ) -> Result<Vec<Figure>> {
     settle()?;
-    // The server ends with the value.
+    // Dropping `_server` ends the server.
     let (_server, tracer) = server_and_tracer(row, running)?;
-    let told_before = match row.starts_once() {
-        true => tracer.told_in_out()?,
-        false => 0,
+    let reported_before = if row.starts_once() {
+        tracer.count_in_output()?
+    } else {
+        0
     };
     let mut client = Client::start()?;
     let mut figures = Vec::new();
@@ -108,23 +117,23 @@ fn with_one_server<'a>(
         if run > 0 {
             settle()?;
         }
-        rest();
+        wait_until_idle();
         let mut figure = one_run(&mut client, connections, &tracer)?;
         figure.ready = tracer.ready;
         figures.push(figure);
     }
     let connections = u64::from(connections + WARM_UP) * u64::from(runs);
-    if let Some(told) = tracer.end()? {
-        let told = told - told_before;
-        let lost = less(connections * each(row), told)?;
+    if let Some(reported) = tracer.end()? {
+        let reported = reported - reported_before;
+        let lost = missing(connections * reports_per_connection(row), reported)?;
         if let Some(last) = figures.last_mut() {
-            last.told = Some((told, lost));
+            last.reported = Some((reported, lost));
         }
     }
     Ok(figures)
 }
 
-/// A server of one thread, unless it is the tracer's own, and the tracer.
+/// Starts a server of one thread, unless the tracer starts it, and the tracer.
 fn server_and_tracer<'a>(
     row: &'a Row,
     running: Option<Tracer<'a>>,
@@ -132,9 +141,9 @@ fn server_and_tracer<'a>(
     if matches!(row.kind, Kind::Around { .. }) {
         return Ok((None, Tracer::around(row)?));
     }
-    let mut server = Started::new(&work(""))?;
+    let mut server = Started::new(&work_command(""))?;
     server.wait_for_stdout()?;
-    rest();
+    wait_until_idle();
     let tracer = match running {
         Some(tracer) => tracer,
         None => Tracer::beside(row, server.id())?,
@@ -145,11 +154,11 @@ fn server_and_tracer<'a>(
 fn one_run(client: &mut Client, connections: u32, tracer: &Tracer<'_>) -> Result<Figure> {
     let resident = tracer.resident()?;
     client.connect(WARM_UP)?;
-    rest();
+    wait_until_idle();
 
     let before = executed()?;
     let elapsed = client.connect(connections)?;
-    rest();
+    wait_until_idle();
     Ok(Figure {
         all: (executed()? - before) / u64::from(connections),
         meanwhile: elapsed / u64::from(connections),
@@ -158,16 +167,16 @@ fn one_run(client: &mut Client, connections: u32, tracer: &Tracer<'_>) -> Result
     })
 }
 
-/// How often a row tells of each connection.
-fn each(row: &Row) -> u64 {
-    match row.told {
-        Told::Lines { each, .. } => u64::from(each),
+/// How often a row reports each connection.
+fn reports_per_connection(row: &Row) -> u64 {
+    match row.reports {
+        Reports::Lines { each, .. } => u64::from(each),
         _ => 1,
     }
 }
 
-/// What is not told of.
-fn less(wanted: u64, told: u64) -> Result<u64> {
-    let rest = wanted.checked_sub(told);
-    rest.with_context(|| format!("it told of {told} instead of {wanted}"))
+/// How many are not reported.
+fn missing(expected: u64, reported: u64) -> Result<u64> {
+    let missing = expected.checked_sub(reported);
+    missing.with_context(|| format!("it reported {reported} instead of {expected}"))
 }

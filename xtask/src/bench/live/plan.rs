@@ -1,4 +1,4 @@
-//! What the guest is told to measure.
+//! The plan: what the guest measures.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -7,21 +7,21 @@ use anyhow::{Context as _, Error, Result};
 
 use super::rows::ROWS;
 
-/// So many rows are measured between two runs without a tracer.
-const IN_BETWEEN: usize = 5;
+/// How many rows are measured between two runs without a tracer.
+const ROWS_PER_GROUP: usize = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) connections: u32,
     pub(super) runs: u32,
-    /// The numbers of the rows, without the first, which the others are compared with.
+    /// The indices of the rows, without row 0, which the others are compared with.
     pub(super) rows: Vec<usize>,
 }
 
 impl Plan {
-    /// The rows in their order; the first comes in between, too.
+    /// The rows in their order, with row 0 before each group.
     pub(super) fn turns(&self) -> impl Iterator<Item = usize> {
-        let groups = self.rows.chunks(IN_BETWEEN);
+        let groups = self.rows.chunks(ROWS_PER_GROUP);
         groups.flat_map(|rows| std::iter::once(0).chain(rows.iter().copied()))
     }
 }
@@ -38,7 +38,7 @@ impl FromStr for Plan {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut numbers = text.split(' ');
-        let mut next = || numbers.next().context("it is cut off");
+        let mut next = || numbers.next().context("the plan is cut off");
         Ok(Self {
             connections: next()?.parse()?,
             runs: next()?.parse()?,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_survives_its_file() {
+    fn plan_is_parsed_as_written() {
         let plan = Plan {
             connections: 300,
             runs: 2,
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_measured_in_between() {
+    fn row_0_is_measured_before_each_group() {
         let plan = Plan {
             connections: 300,
             runs: 2,

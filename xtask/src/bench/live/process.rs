@@ -1,4 +1,4 @@
-//! Processes of the guest that end with the values that stand for them.
+//! Processes of the guest. Dropping a value kills its process.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::sockets::READY;
 
-/// PID 1 has none.
+/// PID 1 has no `PATH`.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn command(line: &str) -> Result<Command> {
@@ -32,7 +32,7 @@ pub(super) fn command(line: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// As a shell that knows no quote but `'`.
+/// Splits a line into words like a shell whose only quote is `'`.
 fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for (number, part) in line.split('\'').enumerate() {
@@ -49,7 +49,7 @@ pub(super) fn run_to_end(line: &str) -> Result<()> {
     Ok(())
 }
 
-/// A process that ends with the value.
+/// A process that is killed when the value is dropped.
 pub(super) struct Started {
     child: Child,
     stderr: Option<BufReader<ChildStderr>>,
@@ -59,11 +59,11 @@ impl Started {
     pub(super) fn new(line: &str) -> Result<Self> {
         let child = command(line)?.spawn();
         child
-            .map(Self::of)
+            .map(Self::from_child)
             .with_context(|| format!("cannot start {line}"))
     }
 
-    pub(super) fn of(mut child: Child) -> Self {
+    pub(super) fn from_child(mut child: Child) -> Self {
         Self {
             stderr: child.stderr.take().map(BufReader::new),
             child,
@@ -85,25 +85,25 @@ impl Started {
         if line.trim_end() == READY {
             return Ok(());
         }
-        let said = self.end()?;
-        bail!("it did not get ready: {}", said.trim_end())
+        let stderr = self.end()?;
+        bail!("it did not become ready: {}", stderr.trim_end())
     }
 
     pub(super) fn wait_for_stderr(&mut self, ready: &str) -> Result<()> {
         let stderr = self.stderr.as_mut().context("no pipe")?;
-        let mut said = String::new();
+        let mut output = String::new();
         loop {
-            let start = said.len();
-            if stderr.read_line(&mut said)? == 0 {
-                bail!("it did not get ready: {}", said.trim_end());
+            let start = output.len();
+            if stderr.read_line(&mut output)? == 0 {
+                bail!("it did not become ready: {}", output.trim_end());
             }
-            if said[start..].contains(ready) {
+            if output[start..].contains(ready) {
                 return Ok(());
             }
         }
     }
 
-    /// In KiB.
+    /// Resident memory in KiB.
     pub(super) fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -111,7 +111,7 @@ impl Started {
         Ok(line.trim_end_matches("kB").trim().parse()?)
     }
 
-    /// Ends what it has started, and waits until it has ended, too.
+    /// Ends the processes that it started, and waits until it has ended, too.
     pub(super) fn end_child(&mut self) -> Result<()> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
@@ -123,18 +123,18 @@ impl Started {
         Ok(())
     }
 
-    /// Interrupts it, and returns what it said to standard error.
+    /// Interrupts it, and returns what it wrote to standard error.
     pub(super) fn end(&mut self) -> Result<String> {
         if !self.has_ended()? {
             let pid = Pid::from_raw(self.child.id().cast_signed()).context("no process")?;
             kill_process(pid, Signal::INT)?;
         }
-        let mut said = String::new();
+        let mut output = String::new();
         if let Some(mut stderr) = self.stderr.take() {
-            stderr.read_to_string(&mut said)?;
+            stderr.read_to_string(&mut output)?;
         }
         self.child.wait()?;
-        Ok(said)
+        Ok(output)
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_words() {
+    fn quoted_words_keep_their_blanks() {
         assert_eq!(words("nft  'add table; x' y"), ["nft", "add table; x", "y"]);
     }
 }

@@ -1,44 +1,45 @@
-//! What is measured: each tracer as it is started.
+//! The rows: each tracer and how it is started.
 
 /// The server's port.
 pub(super) const PORT: u16 = 80;
-/// So many threads of a server wait in `accept` when it is counted what a tracer misses.
+/// How many threads of a server wait in `accept` when missed connections are counted.
 pub(super) const WAITING_THREADS: usize = 64;
-/// Where a row's output goes, in the guest.
+/// The output file of a row, in the guest.
 pub(super) const OUT: &str = "/tmp/out";
-/// Stands in a command line for the server's.
+/// Placeholder in a command line for the server's command line.
 pub(super) const SERVER: &str = "SERVER";
 
 /// A tracer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) name: &'static str,
-    /// Words with blanks between them, or between `'`; what its standard output goes to comes after ` > `.
+    /// The command line: words are separated by blanks or quoted with `'`; the file for standard
+    /// output follows ` > `.
     pub(super) line: &'static str,
     pub(super) kind: Kind,
-    pub(super) told: Told,
+    pub(super) reports: Reports,
 }
 
-/// How a tracer is run, and how it says that it is ready.
+/// How a tracer is run, and how it shows that it is ready.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// Nothing is run.
     Nothing,
-    /// Beside the server.
+    /// It runs beside the server.
     Beside { ready: Ready, start: Start },
-    /// It starts the server, which says that it listens; or it is told of one that runs, and
-    /// says this on standard error once it has attached to it, if it can.
+    /// It starts the server, which prints that it listens. Or it attaches to a running server, if
+    /// it can, and then prints `attached` on standard error.
     Around { attached: Option<&'static str> },
-    /// It changes the kernel and ends; this undoes it.
+    /// It changes the kernel and exits; `undo` reverts the change.
     Rule { undo: &'static str },
 }
 
-/// How it is known that a tracer sees connections.
+/// What shows that a tracer sees connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ready {
-    /// It says this on standard error.
-    Says(&'static str),
-    /// The kernel tells that programs are attached to these functions.
+    /// It prints this on standard error.
+    Prints(&'static str),
+    /// The kernel lists these functions as attached to.
     Hooks(&'static [&'static str]),
 }
 
@@ -46,20 +47,20 @@ pub(super) enum Ready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     EachRun,
-    /// Once, as starting it takes longer than all its runs.
+    /// Once, because starting it takes longer than all its runs.
     Once,
 }
 
-/// How a row tells of connections.
+/// How a row reports connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Reports {
     /// Not one by one.
     Nowhere,
-    /// In [`OUT`]: so many lines each that contain this.
+    /// In [`OUT`]: `each` lines for each connection that contain `with`.
     Lines { each: u32, with: &'static str },
-    /// In a capture, of which tcpdump says at its end how many packets it captured.
+    /// In a capture; tcpdump prints at its end how many packets it captured.
     Captured,
-    /// In the kernel's log, in a line each that contains this.
+    /// In the kernel's log: one line for each connection that contains `with`.
     KernelLog { with: &'static str },
 }
 
@@ -67,25 +68,25 @@ const NOTHING: Row = Row {
     name: "no tracer",
     line: "",
     kind: Kind::Nothing,
-    told: Told::Nowhere,
+    reports: Reports::Nowhere,
 };
 
-const TEXT: Told = Told::Lines {
+const TEXT: Reports = Reports::Lines {
     each: 1,
     with: " from 127.",
 };
 
-const JSON: Told = Told::Lines {
+const JSON: Reports = Reports::Lines {
     each: 1,
     with: r#"{"type":"connection""#,
 };
 
-const STAGES: Told = Told::Lines {
+const STAGES: Reports = Reports::Lines {
     each: 3,
     with: " from 127.",
 };
 
-/// All rows; the first is what the others are compared with.
+/// All rows; the others are compared with the first.
 pub(super) const ROWS: &[Row] = &[
     NOTHING,
     conn_cli(
@@ -96,7 +97,7 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, kretprobe, quiet",
         "conn-cli --port 80 --probe kretprobe --quiet > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, kretprobe, JSON",
@@ -106,7 +107,7 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, kretprobe, other port",
         "conn-cli --port 81 --probe kretprobe > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, kretprobe, funnel",
@@ -116,12 +117,12 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, kretprobe, funnel, quiet",
         "conn-cli --port 80 --probe kretprobe --funnel --quiet > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, kretprobe, funnel, other port",
         "conn-cli --port 81 --probe kretprobe --funnel > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, fentry",
@@ -131,7 +132,7 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, fentry, quiet",
         "conn-cli --port 80 --probe fentry --quiet > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, fentry, JSON",
@@ -141,7 +142,7 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, fentry, other port",
         "conn-cli --port 81 --probe fentry > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, fentry, funnel",
@@ -156,7 +157,7 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, lsm, quiet",
         "conn-cli --port 80 --probe lsm --quiet > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, lsm, JSON",
@@ -166,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, lsm, other port",
         "conn-cli --port 81 --probe lsm > /tmp/out",
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     conn_cli(
         "conn-cli, lsm, funnel",
@@ -177,7 +178,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "tcpdump, text",
         line: "tcpdump -Z root -n -l -i any 'dst port 80 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn' > /tmp/out",
         kind: TCPDUMP,
-        told: Told::Lines {
+        reports: Reports::Lines {
             each: 1,
             with: "Flags [S]",
         },
@@ -186,16 +187,16 @@ pub(super) const ROWS: &[Row] = &[
         name: "tcpdump, capture",
         line: "tcpdump -Z root -i any -U -w /tmp/out 'dst port 80 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn'",
         kind: TCPDUMP,
-        told: Told::Captured,
+        reports: Reports::Captured,
     },
     Row {
         name: "iptables, log",
         line: "iptables -A INPUT -p tcp --dport 80 --syn -j LOG --log-prefix 'NEW: '",
         kind: Kind::Rule {
-            // To delete the rule alone would leave a chain that each packet still goes through.
+            // Deleting only the rule would leave a chain that each packet still goes through.
             undo: "nft 'delete table ip filter'",
         },
-        told: Told::KernelLog { with: "NEW: " },
+        reports: Reports::KernelLog { with: "NEW: " },
     },
     Row {
         name: "strace",
@@ -203,13 +204,13 @@ pub(super) const ROWS: &[Row] = &[
         kind: Kind::Around {
             attached: Some("attached with"),
         },
-        told: ACCEPTS,
+        reports: ACCEPTS,
     },
     Row {
         name: "strace, seccomp-bpf",
         line: "strace -f --seccomp-bpf -e trace=accept,accept4 -o /tmp/out SERVER",
         kind: Kind::Around { attached: None },
-        told: ACCEPTS,
+        reports: ACCEPTS,
     },
     hooked(
         "bpftrace, tcpaccept.bt",
@@ -227,85 +228,85 @@ pub(super) const ROWS: &[Row] = &[
         name: "SystemTap, tcp_connections",
         line: "staprun /tcp_connections.ko > /tmp/out",
         kind: STAPRUN,
-        told: PEERS_TEXT,
+        reports: PEERS_TEXT,
     },
     Row {
         name: "SystemTap, with longer lines",
         line: "staprun /tcp_connections_wide.ko > /tmp/out",
         kind: STAPRUN,
-        told: PEERS_TEXT,
+        reports: PEERS_TEXT,
     },
     hooked(
         "nothing, on both hooks",
         "bpftrace -e 'kretprobe:inet_csk_accept { } kprobe:security_sock_graft { }'",
         &[ACCEPT, GRAFT],
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     hooked(
         "nothing, kretprobe inet_csk_accept",
         "bpftrace -e 'kretprobe:inet_csk_accept { }'",
         &[ACCEPT],
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     hooked(
         "nothing, kprobe security_sock_graft",
         "bpftrace -e 'kprobe:security_sock_graft { }'",
         &[GRAFT],
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
     hooked(
         "nothing, fentry security_sock_graft",
         "bpftrace -e 'kfunc:security_sock_graft { }'",
         &[GRAFT],
-        Told::Nowhere,
+        Reports::Nowhere,
     ),
 ];
 
-/// What the tracers of accepts attach to.
+/// The functions that tracers of accepts attach to.
 const ACCEPT: &str = "inet_csk_accept";
 const GRAFT: &str = "security_sock_graft";
 
-/// A line of those that show a table, in which there are addresses.
-const PEERS_TEXT: Told = Told::Lines {
+/// For tracers that print a table with addresses.
+const PEERS_TEXT: Reports = Reports::Lines {
     each: 1,
     with: " 127.0.0.1",
 };
 
 const TCPDUMP: Kind = Kind::Beside {
-    ready: Ready::Says("listening on"),
+    ready: Ready::Prints("listening on"),
     start: Start::EachRun,
 };
 
-/// Its module has been compiled.
+/// Its module is already compiled.
 const STAPRUN: Kind = Kind::Beside {
     ready: Ready::Hooks(&[ACCEPT]),
     start: Start::EachRun,
 };
 
-/// The last call, which nobody answers, has no address.
-const ACCEPTS: Told = Told::Lines {
+/// The last call, which never returns, has no address.
+const ACCEPTS: Reports = Reports::Lines {
     each: 1,
     with: "inet_addr",
 };
 
-const fn conn_cli(name: &'static str, line: &'static str, told: Told) -> Row {
+const fn conn_cli(name: &'static str, line: &'static str, reports: Reports) -> Row {
     Row {
         name,
         line,
         kind: Kind::Beside {
-            ready: Ready::Says("Tracing"),
+            ready: Ready::Prints("Tracing"),
             start: Start::EachRun,
         },
-        told,
+        reports,
     }
 }
 
-/// A tracer that is compiled, or compiles something, when it is started.
+/// A tracer that compiles its program when it is started.
 const fn hooked(
     name: &'static str,
     line: &'static str,
     functions: &'static [&'static str],
-    told: Told,
+    reports: Reports,
 ) -> Row {
     Row {
         name,
@@ -314,7 +315,7 @@ const fn hooked(
             ready: Ready::Hooks(functions),
             start: Start::Once,
         },
-        told,
+        reports,
     }
 }
 
@@ -325,9 +326,9 @@ impl Row {
         matches!(self.kind, Kind::Beside { start, .. } if start == once)
     }
 
-    /// Whether it can be asked what it sees of a server that waited before it was started.
+    /// Whether missed connections can be counted: it must start after a server that waits.
     pub(super) fn can_miss(&self) -> bool {
-        self.told != Told::Nowhere && !matches!(self.kind, Kind::Around { attached: None })
+        self.reports != Reports::Nowhere && !matches!(self.kind, Kind::Around { attached: None })
     }
 }
 
@@ -336,19 +337,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_written_as_they_are_read() {
+    fn command_lines_match_the_other_fields() {
         for row in ROWS {
             if let Some((_, out)) = row.line.split_once(" >") {
                 assert_eq!(out, format!(" {OUT}"), "{}", row.name);
             }
-            // What it has told of between two runs is looked up there.
-            if row.starts_once() && row.told != Told::Nowhere {
-                assert!(matches!(row.told, Told::Lines { .. }), "{}", row.name);
+            // What it has reported between two runs is counted in its lines.
+            if row.starts_once() && row.reports != Reports::Nowhere {
+                assert!(matches!(row.reports, Reports::Lines { .. }), "{}", row.name);
             }
             if matches!(row.kind, Kind::Around { .. }) {
                 assert!(row.line.ends_with(SERVER), "{}", row.name);
             }
-            if matches!(row.told, Told::Lines { .. }) {
+            if matches!(row.reports, Reports::Lines { .. }) {
                 assert!(row.line.contains(OUT), "{}", row.name);
             }
         }

@@ -1,4 +1,4 @@
-//! What the guest tells of each row, in lines of its console.
+//! The guest's messages about each row, in lines of its console.
 
 use std::fmt::{self, Display};
 
@@ -7,20 +7,20 @@ use super::rows::ROWS;
 /// One run of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figure {
-    /// Instructions of all processes for each connection, once all has come to rest.
+    /// Instructions of all processes per connection, until all are idle.
     pub(super) all: u64,
-    /// Those that passed while the client connected.
+    /// Those executed while the client connected.
     pub(super) meanwhile: u64,
     /// Instructions from exec until it was ready; 0 if nothing is started.
     pub(super) ready: u64,
-    /// Resident when ready, in KiB; 0 if nothing stays.
+    /// Resident memory when ready, in KiB; 0 if no process stays.
     pub(super) resident: u64,
-    /// Connections or stages that it tells of one by one, and those that are not there; of a
-    /// tracer that is started once, those of all runs are in the last.
-    pub(super) told: Option<(u64, u64)>,
+    /// Connections or stages that it reported one by one, and those that are missing. If the tracer
+    /// is started once, the last figure has the counts of all runs.
+    pub(super) reported: Option<(u64, u64)>,
 }
 
-/// What a row does not tell of a server that waited before it was started.
+/// What a row does not report of a server that waited before the tracer was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Missed {
     pub(super) missed: u64,
@@ -28,20 +28,20 @@ pub(super) struct Missed {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Body {
     Figure(Figure),
     Missed(Missed),
     Failed(String),
 }
 
-/// What the guest says of the row of this number.
+/// A message about the row with this index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Message {
     pub(super) row: usize,
-    pub(super) what: What,
+    pub(super) body: Body,
 }
 
-impl What {
+impl Body {
     pub(super) fn figure(&self) -> Option<Figure> {
         match self {
             Self::Figure(figure) => Some(*figure),
@@ -70,10 +70,10 @@ impl What {
         let numbers: Vec<u64> = rest.split(' ').map_while(|n| n.parse().ok()).collect();
         match (kind, &numbers[..]) {
             ("missed", &[missed, of]) => Some(Self::Missed(Missed { missed, of })),
-            ("figure", &[all, meanwhile, ready, resident, ref told @ ..]) => {
-                let told = match *told {
+            ("figure", &[all, meanwhile, ready, resident, ref reported @ ..]) => {
+                let reported = match *reported {
                     [] => None,
-                    [told, lost] => Some((told, lost)),
+                    [reported, lost] => Some((reported, lost)),
                     _ => return None,
                 };
                 Some(Self::Figure(Figure {
@@ -81,7 +81,7 @@ impl What {
                     meanwhile,
                     ready,
                     resident,
-                    told,
+                    reported,
                 }))
             }
             _ => None,
@@ -89,35 +89,35 @@ impl What {
     }
 }
 
-impl Display for Said {
+impl Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = self.row;
-        match &self.what {
-            What::Failed(why) => write!(f, "failed {row} {}", why.replace('\n', " ")),
-            What::Missed(Missed { missed, of }) => write!(f, "missed {row} {missed} {of}"),
-            What::Figure(figure) => {
+        match &self.body {
+            Body::Failed(why) => write!(f, "failed {row} {}", why.replace('\n', " ")),
+            Body::Missed(Missed { missed, of }) => write!(f, "missed {row} {missed} {of}"),
+            Body::Figure(figure) => {
                 let Figure {
                     all,
                     meanwhile,
                     ready,
                     resident,
-                    told,
+                    reported,
                 } = figure;
                 write!(f, "figure {row} {all} {meanwhile} {ready} {resident}")?;
-                told.map_or(Ok(()), |(told, lost)| write!(f, " {told} {lost}"))
+                reported.map_or(Ok(()), |(reported, lost)| write!(f, " {reported} {lost}"))
             }
         }
     }
 }
 
-impl Said {
-    /// Reads a line of the console; None if it is another.
+impl Message {
+    /// Parses a line of the console; None if it is something else.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let (kind, rest) = line.split_once(' ')?;
         let (row, rest) = rest.split_once(' ')?;
         let row = row.parse().ok().filter(|&row| row < ROWS.len())?;
-        let what = What::parse(kind, rest)?;
-        Some(Self { row, what })
+        let body = Body::parse(kind, rest)?;
+        Some(Self { row, body })
     }
 }
 
@@ -126,26 +126,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_survives_the_console() {
+    fn messages_are_parsed_as_printed() {
         let figure = Figure {
             all: 100,
             meanwhile: 90,
             ready: 20_000_000,
             resident: 2048,
-            told: Some((7, 1)),
+            reported: Some((7, 1)),
         };
         let all = [
-            What::Figure(figure),
-            What::Figure(Figure::default()),
-            What::Missed(Missed { missed: 3, of: 9 }),
-            What::Failed("no such file".to_owned()),
+            Body::Figure(figure),
+            Body::Figure(Figure::default()),
+            Body::Missed(Missed { missed: 3, of: 9 }),
+            Body::Failed("no such file".to_owned()),
         ];
-        for what in all {
-            let said = Said { row: 3, what };
-            assert_eq!(Said::parse(&said.to_string()), Some(said));
+        for body in all {
+            let message = Message { row: 3, body };
+            assert_eq!(Message::parse(&message.to_string()), Some(message));
         }
-        assert_eq!(Said::parse("figure 3 7"), None);
-        assert_eq!(Said::parse("missed 3 7"), None);
-        assert_eq!(Said::parse("figure 3000 1 2 3 4"), None);
+        assert_eq!(Message::parse("figure 3 7"), None);
+        assert_eq!(Message::parse("missed 3 7"), None);
+        assert_eq!(Message::parse("figure 3000 1 2 3 4"), None);
     }
 }

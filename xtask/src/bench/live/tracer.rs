@@ -1,4 +1,4 @@
-//! A tracer that runs, and what it has told.
+//! A running tracer, and what it has reported.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::clock::executed;
-use super::ends::work;
+use super::ends::work_command;
 use super::process::{Started, run_to_end};
-use super::rows::{Kind, OUT, Ready, Row, SERVER, Told};
+use super::rows::{Kind, OUT, Ready, Reports, Row, SERVER};
 
-/// Lists the functions that something is attached to. To read it costs a million instructions.
+/// Lists the functions that something is attached to. Reading it costs a million instructions.
 const ATTACHED: &str = "/sys/kernel/tracing/enabled_functions";
 
-/// How often it is looked whether a tracer has attached, and how long it may take to, both of the
-/// guest's time.
-const LOOK: Duration = Duration::from_millis(100);
-const LIMIT: Duration = Duration::from_secs(300);
+/// How often to check whether a tracer has attached, and how long it may take to, both in guest
+/// time.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const ATTACH_LIMIT: Duration = Duration::from_secs(300);
 
 /// A tracer that sees connections.
 pub(super) struct Tracer<'a> {
@@ -38,13 +38,13 @@ enum Process {
 }
 
 impl<'a> Tracer<'a> {
-    /// Starts it beside a server that runs.
+    /// Starts it beside a running server.
     pub(super) fn beside(row: &'a Row, server: u32) -> Result<Self> {
         let mut tracer = Self::none(row)?;
-        // To ask takes instructions, too.
-        let looked = executed()?;
+        // Reading the count takes instructions, too.
+        let first = executed()?;
         let before = executed()?;
-        let look = before - looked;
+        let read_cost = before - first;
         match row.kind {
             Kind::Nothing => return Ok(tracer),
             Kind::Rule { .. } => {
@@ -55,19 +55,19 @@ impl<'a> Tracer<'a> {
                 tracer.process = Process::Beside(start(row.line, ready)?);
             }
             Kind::Around { attached } => {
-                let ready = Ready::Says(attached.context("it cannot attach to a process")?);
+                let ready = Ready::Prints(attached.context("it cannot attach to a process")?);
                 let line = row.line.replace(SERVER, &format!("-p {server}"));
                 tracer.process = Process::Beside(start(&line, ready)?);
             }
         }
-        tracer.ready = executed()? - before - look;
+        tracer.ready = executed()? - before - read_cost;
         Ok(tracer)
     }
 
-    /// Starts it, and it starts the server.
+    /// Starts it; it then starts the server.
     pub(super) fn around(row: &'a Row) -> Result<Self> {
         let mut tracer = Self::none(row)?;
-        let mut process = Started::new(&row.line.replace(SERVER, &work("")))?;
+        let mut process = Started::new(&row.line.replace(SERVER, &work_command("")))?;
         process.wait_for_stdout()?;
         tracer.process = Process::Around(process);
         Ok(tracer)
@@ -80,12 +80,12 @@ impl<'a> Tracer<'a> {
         Ok(Self {
             row,
             process: Process::None,
-            log: KernelLog::at_its_end()?,
+            log: KernelLog::open_at_end()?,
             ready: 0,
         })
     }
 
-    /// In KiB; 0 if nothing stays.
+    /// Resident memory in KiB; 0 if no process stays.
     pub(super) fn resident(&self) -> Result<u64> {
         match &self.process {
             Process::None => Ok(0),
@@ -93,82 +93,82 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// How many connections it has told of in [`OUT`] until now.
-    pub(super) fn told_in_out(&self) -> Result<u64> {
-        match self.row.told {
-            Told::Lines { with, .. } => Ok(lines_with(with, &fs::read(OUT)?)),
+    /// How many connections it has reported in [`OUT`] so far.
+    pub(super) fn count_in_output(&self) -> Result<u64> {
+        match self.row.reports {
+            Reports::Lines { with, .. } => Ok(count_lines_with(with, &fs::read(OUT)?)),
             _ => Ok(0),
         }
     }
 
-    /// Ends it, and returns how many connections it has told of, if it does one by one.
+    /// Ends it, and returns how many connections it reported, if it does so one by one.
     pub(super) fn end(mut self) -> Result<Option<u64>> {
-        let mut said = String::new();
+        let mut stderr = String::new();
         match &mut self.process {
             Process::None => {}
-            Process::Beside(process) => said = process.end()?,
+            Process::Beside(process) => stderr = process.end()?,
             Process::Around(process) => process.end_child()?,
         }
         if let Kind::Rule { undo } = self.row.kind {
             run_to_end(undo)?;
         }
-        Ok(match self.row.told {
-            Told::Nowhere => None,
-            Told::Lines { .. } => Some(self.told_in_out()?),
-            Told::Captured => Some(captured(&said)?),
-            Told::KernelLog { with } => Some(self.log.lines_with(with)?),
+        Ok(match self.row.reports {
+            Reports::Nowhere => None,
+            Reports::Lines { .. } => Some(self.count_in_output()?),
+            Reports::Captured => Some(parse_captured(&stderr)?),
+            Reports::KernelLog { with } => Some(self.log.count_lines_with(with)?),
         })
     }
 }
 
 fn start(line: &str, ready: Ready) -> Result<Started> {
     let functions = match ready {
-        Ready::Says(sign) => {
+        Ready::Prints(text) => {
             let mut process = Started::new(line)?;
-            process.wait_for_stderr(sign)?;
+            process.wait_for_stderr(text)?;
             return Ok(process);
         }
         Ready::Hooks(functions) => functions,
     };
     let attached =
-        || Ok::<_, anyhow::Error>(attached_to(functions, &fs::read_to_string(ATTACHED)?));
+        || Ok::<_, anyhow::Error>(count_attached(functions, &fs::read_to_string(ATTACHED)?));
     ensure!(attached()? == 0, "another tracer is still attached");
     let mut process = Started::new(line)?;
     let start = Instant::now();
     while attached()? < functions.len() {
-        if process.has_ended()? || start.elapsed() > LIMIT {
+        if process.has_ended()? || start.elapsed() > ATTACH_LIMIT {
             bail!("it did not attach: {}", process.end()?.trim_end());
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
     Ok(process)
 }
 
-/// To how many of the functions something is attached, as [`ATTACHED`] tells it.
-fn attached_to(functions: &[&str], attached: &str) -> usize {
+/// How many of the functions [`ATTACHED`] lists.
+fn count_attached(functions: &[&str], attached: &str) -> usize {
     let names = attached.lines().filter_map(|line| line.split(' ').next());
     names.filter(|name| functions.contains(name)).count()
 }
 
-fn lines_with(text: &str, output: &[u8]) -> u64 {
+fn count_lines_with(text: &str, output: &[u8]) -> u64 {
     let output = String::from_utf8_lossy(output);
     output.lines().filter(|line| line.contains(text)).count() as u64
 }
 
-/// Reads `2100 packets captured`, as tcpdump says it.
-fn captured(said: &str) -> Result<u64> {
-    let number = said
+/// Parses `2100 packets captured`, which tcpdump prints.
+fn parse_captured(stderr: &str) -> Result<u64> {
+    let number = stderr
         .lines()
         .find_map(|line| line.split_once(" packets captured"));
-    let (number, _) = number.with_context(|| format!("tcpdump said {said:?}"))?;
+    let (number, _) = number.with_context(|| format!("tcpdump printed {stderr:?}"))?;
     Ok(number.parse()?)
 }
 
-/// What the kernel logs from now on.
+/// The kernel's log since it was opened.
 struct KernelLog(File);
 
 impl KernelLog {
-    fn at_its_end() -> Result<Self> {
+    fn open_at_end() -> Result<Self> {
         let mut log = fs::OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -177,13 +177,13 @@ impl KernelLog {
         Ok(Self(log))
     }
 
-    /// How many of its lines contain this; one each time is read.
-    fn lines_with(&mut self, text: &str) -> Result<u64> {
+    /// How many of its lines contain this; each read returns one line.
+    fn count_lines_with(&mut self, text: &str) -> Result<u64> {
         let mut line = [0; 8192];
         let mut found = 0;
         loop {
             match self.0.read(&mut line) {
-                Ok(length) => found += lines_with(text, &line[..length]).min(1),
+                Ok(length) => found += count_lines_with(text, &line[..length]).min(1),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(found),
                 Err(error) => return Err(error).context("cannot read /dev/kmsg"),
             }
@@ -196,18 +196,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_how_many_packets_were_captured() {
-        let said = "listening on any\n2100 packets captured\n4200 packets received by filter\n";
-        assert_eq!(captured(said).unwrap(), 2100);
-        assert!(captured("tcpdump: any: No such device\n").is_err());
+    fn captured_packets_are_parsed() {
+        let stderr = "listening on any\n2100 packets captured\n4200 packets received by filter\n";
+        assert_eq!(parse_captured(stderr).unwrap(), 2100);
+        assert!(parse_captured("tcpdump: any: No such device\n").is_err());
     }
 
     #[test]
-    fn knows_what_is_attached() {
+    fn attached_functions_are_counted() {
         let attached = "inet_csk_accept (1) R I  \ttramp: 0xffffffffc0200000\n\
             security_sock_graft_x (1) R\n";
         let functions = ["inet_csk_accept", "security_sock_graft"];
-        assert_eq!(attached_to(&functions, attached), 1);
-        assert_eq!(attached_to(&functions, ""), 0);
+        assert_eq!(count_attached(&functions, attached), 1);
+        assert_eq!(count_attached(&functions, ""), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! The work that tracers are measured on: a client that connects and a server that accepts,
-//! each a process that does nothing else, and has one thread unless it is told otherwise.
+//! The workload that tracers are measured on: a client that connects and a server that accepts.
+//! Each is a process that does nothing else, and has one thread by default.
 
 use std::io::{BufRead as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -11,16 +11,16 @@ use anyhow::Result;
 
 use crate::bench::sockets::{READY, accept, connect_until_closed, listener, tcp};
 
-/// Connects or accepts, for the bench
+/// Connects or accepts, for the benchmark
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(long)]
     port: u16,
-    /// Connect as often as each line of standard input says, and print how long it took, in ns
+    /// For each line of standard input, make that many connections and print the time taken, in ns
     #[arg(long)]
     client: bool,
-    /// Accept in so many threads more, and print the count of connections for each line of
-    /// standard input
+    /// Accept in N more threads, and print the number of connections for each line of standard
+    /// input
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: u32,
 }
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Accepts until it is ended.
+/// Accepts until the process is killed.
 fn serve(address: &SocketAddrV4) -> Result<()> {
     let listener = listener(address)?;
     println!("{READY}");
@@ -43,7 +43,7 @@ fn serve(address: &SocketAddrV4) -> Result<()> {
     }
 }
 
-/// Accepts in so many threads until standard input ends.
+/// Accepts in `threads` threads until standard input ends.
 fn serve_in_threads(address: &SocketAddrV4, threads: u32) -> Result<()> {
     let listener = listener(address)?;
     let accepted = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! What the guest tells of each run, and the table that comes of it.
+//! The guest's messages about each run, and the table made from them.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -19,25 +19,25 @@ pub(super) struct Figure {
     pub(super) lines: Lines,
 }
 
-/// What the guest says of one run of the row of this number.
+/// The message about one run of the row with this index.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Said {
+pub(super) struct Message {
     pub(super) row: usize,
     pub(super) figure: Result<Figure, String>,
 }
 
-impl Display for Said {
+impl Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX} {} ", self.row)?;
         match &self.figure {
             Err(why) => write!(f, "failed {}", why.replace('\n', " ")),
-            Ok(Figure { rate, lines }) => write!(f, "{rate} {} {}", lines.wanted, lines.lost),
+            Ok(Figure { rate, lines }) => write!(f, "{rate} {} {}", lines.total, lines.lost),
         }
     }
 }
 
-impl Said {
-    /// Reads a line of the console; None if it is another.
+impl Message {
+    /// Parses a line of the console; None if it is something else.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let (row, rest) = line.strip_prefix(PREFIX)?.trim_start().split_once(' ')?;
         let row = row.parse().ok().filter(|&row| row < ROWS.len())?;
@@ -47,8 +47,8 @@ impl Said {
         }
         let mut words = rest.split(' ');
         let rate = words.next()?.parse().ok()?;
-        let (wanted, lost) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let lines = Lines { wanted, lost };
+        let (total, lost) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let lines = Lines { total, lost };
         let figure = Ok(Figure { rate, lines });
         Some(Self { row, figure })
     }
@@ -60,18 +60,18 @@ impl Said {
 }
 
 /// The table, and the command lines below it.
-pub(super) fn table(said: &[Said]) -> Result<String> {
+pub(super) fn table(messages: &[Message]) -> Result<String> {
     let mut table = Table::new(&[
         "conn-cli",
         "connections a second",
         "percent of untraced",
         "lines lost",
     ]);
-    let untraced = Spread::of(said.iter().filter_map(Said::untraced));
+    let untraced = Spread::from_values(messages.iter().filter_map(Message::untraced));
     let untraced = untraced.context("nothing was measured without a tracer")?;
     for (number, row) in ROWS.iter().enumerate().skip(1) {
         let mut cells = vec![row.name.to_owned()];
-        cells.extend(cells_of(said, number));
+        cells.extend(row_cells(messages, number));
         table.row(cells);
     }
     let mut text = format!("Without a tracer: {untraced} connections a second\n\n{table}\n```sh\n");
@@ -82,42 +82,46 @@ pub(super) fn table(said: &[Said]) -> Result<String> {
     Ok(text)
 }
 
-fn cells_of(said: &[Said], row: usize) -> Vec<String> {
-    let of_row = said.iter().filter(|said| said.row == row);
-    let failed = of_row.clone().find_map(|said| said.figure.as_ref().err());
-    let figures: Vec<_> = of_row.filter_map(|said| said.figure.clone().ok()).collect();
-    let rates = Spread::of(figures.iter().map(|figure| figure.rate));
+fn row_cells(messages: &[Message], row: usize) -> Vec<String> {
+    let row_messages = messages.iter().filter(|message| message.row == row);
+    let failed = row_messages
+        .clone()
+        .find_map(|run| run.figure.as_ref().err());
+    let figures: Vec<_> = row_messages
+        .filter_map(|run| run.figure.clone().ok())
+        .collect();
+    let rates = Spread::from_values(figures.iter().map(|figure| figure.rate));
     let rates = match (rates, failed) {
         (_, Some(why)) => return vec![format!("FAILED: {why}")],
         (None, None) => return vec!["FAILED: did not run".to_owned()],
         (Some(rates), None) => rates,
     };
-    let percents = Spread::of(percents(said, row).into_iter());
-    let sum = |of: fn(&Lines) -> u64| figures.iter().map(|figure| of(&figure.lines)).sum();
-    let (wanted, lost): (u64, u64) = (sum(|lines| lines.wanted), sum(|lines| lines.lost));
+    let percents = Spread::from_values(percents(messages, row).into_iter());
+    let sum = |value: fn(&Lines) -> u64| figures.iter().map(|figure| value(&figure.lines)).sum();
+    let (total, lost): (u64, u64) = (sum(|lines| lines.total), sum(|lines| lines.lost));
     vec![
         rates.to_string(),
-        percents.map_or(nothing(), |percents| format!("{percents:.1}")),
-        match wanted {
-            0 => nothing(),
-            _ => format!("{lost} of {wanted}"),
+        percents.map_or(not_applicable(), |percents| format!("{percents:.1}")),
+        match total {
+            0 => not_applicable(),
+            _ => format!("{lost} of {total}"),
         },
     ]
 }
 
-/// Each run of a row in percent of the runs without a tracer before and after it: how fast the
-/// machine is changes from minute to minute.
-fn percents(said: &[Said], row: usize) -> Vec<f64> {
+/// Each run of a row in percent of the runs without a tracer before and after it, because the
+/// machine's speed changes from minute to minute.
+fn percents(messages: &[Message], row: usize) -> Vec<f64> {
     let mut percents = Vec::new();
-    for (place, run) in said.iter().enumerate() {
+    for (index, run) in messages.iter().enumerate() {
         let Ok(figure) = &run.figure else {
             continue;
         };
         if run.row != row {
             continue;
         }
-        let before = said[..place].last().and_then(Said::untraced);
-        let after = said.get(place + 1).and_then(Said::untraced);
+        let before = messages[..index].last().and_then(Message::untraced);
+        let after = messages.get(index + 1).and_then(Message::untraced);
         let neighbours: Vec<_> = before.into_iter().chain(after).collect();
         if !neighbours.is_empty() {
             let untraced = neighbours.iter().sum::<f64>() / neighbours.len() as f64;
@@ -127,8 +131,8 @@ fn percents(said: &[Said], row: usize) -> Vec<f64> {
     percents
 }
 
-/// Stands for what does not apply.
-fn nothing() -> String {
+/// Shown for a value that does not apply.
+fn not_applicable() -> String {
     "-".to_owned()
 }
 
@@ -136,56 +140,56 @@ fn nothing() -> String {
 mod tests {
     use super::*;
 
-    fn said(row: usize, rate: f64) -> Said {
+    fn measured(row: usize, rate: f64) -> Message {
         let lines = match row {
             0 => Lines::default(),
-            _ => Lines { wanted: 7, lost: 1 },
+            _ => Lines { total: 7, lost: 1 },
         };
         let figure = Ok(Figure { rate, lines });
-        Said { row, figure }
+        Message { row, figure }
     }
 
-    fn failed(row: usize) -> Said {
+    fn failed(row: usize) -> Message {
         let figure = Err("it ended".to_owned());
-        Said { row, figure }
+        Message { row, figure }
     }
 
     #[test]
-    fn a_run_survives_the_console() {
-        for said in [said(0, 2000.0), said(3, 1234.5678), failed(2)] {
-            assert_eq!(Said::parse(&said.to_string()), Some(said));
+    fn messages_are_parsed_as_printed() {
+        for message in [measured(0, 2000.0), measured(3, 1234.5678), failed(2)] {
+            assert_eq!(Message::parse(&message.to_string()), Some(message));
         }
-        assert_eq!(Said::parse("rate 3 7 8"), None);
-        assert_eq!(Said::parse("rate 3000 1 2 3"), None);
+        assert_eq!(Message::parse("rate 3 7 8"), None);
+        assert_eq!(Message::parse("rate 3000 1 2 3"), None);
     }
 
     #[test]
-    fn a_run_is_compared_with_its_neighbours() {
+    fn runs_are_compared_with_their_untraced_neighbours() {
         let runs = [
-            said(0, 100.0),
-            said(1, 75.0),
-            said(0, 200.0),
-            said(2, 100.0),
+            measured(0, 100.0),
+            measured(1, 75.0),
+            measured(0, 200.0),
+            measured(2, 100.0),
             failed(0),
-            said(1, 75.0),
-            said(0, 150.0),
+            measured(1, 75.0),
+            measured(0, 150.0),
         ];
         assert_eq!(percents(&runs, 1), [50.0, 50.0]);
         assert_eq!(percents(&runs, 2), [50.0]);
-        assert_eq!(percents(&[said(1, 75.0), failed(0)], 1), [0.0; 0]);
+        assert_eq!(percents(&[measured(1, 75.0), failed(0)], 1), [0.0; 0]);
     }
 
     #[test]
-    fn shows_rates_and_what_failed() {
+    fn table_shows_rates_and_failures() {
         let runs = [
-            said(0, 100.0),
-            said(1, 90.0),
-            said(0, 100.0),
+            measured(0, 100.0),
+            measured(1, 90.0),
+            measured(0, 100.0),
             failed(2),
-            said(0, 100.0),
-            said(1, 80.0),
-            said(0, 100.0),
-            said(1, 95.0),
+            measured(0, 100.0),
+            measured(1, 80.0),
+            measured(0, 100.0),
+            measured(1, 95.0),
         ];
         let text = table(&runs).unwrap();
         let row = |name: &str| {

@@ -1,4 +1,4 @@
-//! The guest's side: runs each row in turn, and a run without a tracer before and after each.
+//! The guest's side: runs each row in turn, with a run without a tracer before and after it.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -10,26 +10,26 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use super::figures::{Figure, Said};
+use super::figures::{Figure, Message};
 use super::rows::{OUT, PORT, ROWS, Row};
 use super::verdict;
 use crate::bench::sockets::READY;
 use crate::cases::process::{Lines, Process};
 use crate::cases::tracer::Tracer;
 
-/// Threads that connect. There is always one that can, whatever the others wait for.
+/// Threads that connect: enough that one can always go on while the others wait.
 pub(super) const CLIENTS: u32 = 8;
 /// Threads that accept.
 pub(super) const SERVERS: u32 = 4;
 
-/// Connections before those that are measured.
+/// Connections made before those that are measured.
 const WARM_UP: u32 = 500;
 
-/// What the last run left to the kernel is done by then.
-const REST: Duration = Duration::from_secs(1);
+/// Time for the kernel to finish its work for the last run.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// How long a connection may take, on average, before the client is given up.
-const SLOWEST: Duration = Duration::from_millis(50);
+/// How long a connection may take, on average, before the run counts as failed.
+const MAX_CONNECTION_TIME: Duration = Duration::from_millis(50);
 
 /// Runs the rows in the guest
 #[derive(clap::Args)]
@@ -45,25 +45,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (connections, runs) = (connections.parse()?, runs.parse()?);
     for row in turns(ROWS.len(), runs) {
         let figure = measure(&ROWS[row], connections).map_err(|error| format!("{error:#}"));
-        println!("{}", Said { row, figure });
+        println!("{}", Message { row, figure });
     }
     Ok(())
 }
 
-/// Rows in the order in which they are run: between two there is always the first, which they
-/// are compared with.
+/// The order in which rows are run: row 0, which the others are compared with, is before and after
+/// each of them.
 fn turns(rows: usize, runs: u32) -> impl Iterator<Item = usize> {
     let traced = (0..runs).flat_map(move |_| 1..rows);
     traced.flat_map(|row| [0, row]).chain([0])
 }
 
 fn measure(row: &Row, connections: u32) -> Result<Figure> {
-    thread::sleep(REST);
-    // Before conn-cli: its threads shall wait already when that attaches, as they do in life.
+    thread::sleep(SETTLE_TIME);
+    // Before conn-cli: as in practice, the threads must already wait when conn-cli attaches.
     let server = Worker::server()?;
     let tracer = match row.line {
         "" => None,
-        line => Some(trace(line)?),
+        line => Some(start_conn_cli(line)?),
     };
     let mut client = Worker::client()?;
     client.connect(WARM_UP)?;
@@ -78,18 +78,18 @@ fn measure(row: &Row, connections: u32) -> Result<Figure> {
     let served = server.finish()?;
     ensure!(
         served == u64::from(WARM_UP) + u64::from(connections),
-        "the bench is at fault: the server accepted {served}"
+        "the benchmark is wrong: the server accepted {served}"
     );
     let lines = match &ended {
-        Some(ended) => verdict::lines(row.told, &fs::read_to_string(OUT)?, ended, served)?,
+        Some(ended) => verdict::lines(row.reports, &fs::read_to_string(OUT)?, ended, served)?,
         None => verdict::Lines::default(),
     };
     let rate = f64::from(connections) / elapsed.as_secs_f64();
     Ok(Figure { rate, lines })
 }
 
-/// Starts conn-cli, which is attached then.
-fn trace(line: &str) -> Result<Tracer> {
+/// Starts conn-cli, and returns once it is attached.
+fn start_conn_cli(line: &str) -> Result<Tracer> {
     let (line, out) = line.split_once(" > ").context("no output")?;
     let mut words = line.split(' ');
     let program = words.next().context("no program")?;
@@ -100,17 +100,17 @@ fn trace(line: &str) -> Result<Tracer> {
 /// The server or the client, in a process of its own.
 struct Worker {
     process: Process,
-    said: Lines,
+    stdout: Lines,
 }
 
 impl Worker {
-    /// On the first processor.
+    /// Starts the server on the first processor.
     fn server() -> Result<Self> {
         Self::start("the server", &format!("--threads {SERVERS} --processor 0"))
     }
 
-    /// On the last processor: were the two mixed, the rate would be lower, and depend on
-    /// where which thread happened to be.
+    /// Starts the client on the last processor. On a shared one, the rate would be lower and would
+    /// depend on the placement of the threads.
     fn client() -> Result<Self> {
         let last = thread::available_parallelism()?.get() - 1;
         let options = format!("--client --threads {CLIENTS} --processor {last}");
@@ -126,28 +126,28 @@ impl Worker {
             .stdout(Stdio::piped());
         let mut process = Process::spawn(name, &mut command)?;
         let stdout = process.child.stdout.take().context("no pipe")?;
-        let said = Lines::of(name, stdout);
-        let first = said.next()?;
-        ensure!(first.as_deref() == Some(READY), "{name} said {first:?}");
-        Ok(Self { process, said })
+        let stdout = Lines::of(name, stdout);
+        let first = stdout.next()?;
+        ensure!(first.as_deref() == Some(READY), "{name} printed {first:?}");
+        Ok(Self { process, stdout })
     }
 
-    /// Has the client connect so often, and returns how long that took.
+    /// Has the client make this many connections, and returns how long that took.
     fn connect(&mut self, connections: u32) -> Result<Duration> {
         let stdin = self.process.child.stdin.as_mut().context("no pipe")?;
         writeln!(stdin, "{connections}")?;
-        let limit = REST + SLOWEST * connections;
-        let said = self.said.next_within(limit);
-        let said = said.context("the client did not get done")?;
-        Ok(Duration::from_nanos(said.parse()?))
+        let limit = SETTLE_TIME + MAX_CONNECTION_TIME * connections;
+        let line = self.stdout.next_within(limit);
+        let line = line.context("the client did not finish in time")?;
+        Ok(Duration::from_nanos(line.parse()?))
     }
 
     /// Ends the server, and returns how many connections it accepted.
     fn finish(mut self) -> Result<u64> {
         drop(self.process.child.stdin.take());
-        let said = self.said.next()?.context("the server did not count")?;
+        let line = self.stdout.next()?.context("the server printed no count")?;
         self.process.wait()?;
-        Ok(said.parse()?)
+        Ok(line.parse()?)
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_run_is_between_two_without_a_tracer() {
+    fn each_run_is_between_two_untraced_runs() {
         let turns: Vec<_> = turns(3, 2).collect();
         assert_eq!(turns, [0, 1, 0, 2, 0, 1, 0, 2, 0]);
     }

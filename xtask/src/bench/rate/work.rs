@@ -1,8 +1,8 @@
-//! The work: clients that connect as fast as they can, and a server of several threads that
+//! The workload: clients that connect as fast as they can, and a server of several threads that
 //! accepts, counts and closes.
 //!
-//! Clients reset their end once the server has closed its own, so that nothing is left in
-//! TIME_WAIT, and the ports do not run out however many connections there are.
+//! Clients reset the connection once the server has closed its end. So nothing stays in TIME_WAIT,
+//! and the ports do not run out however many connections are made.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,7 +17,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::bench::sockets::{READY, accept, connect_until_closed, listener, tcp};
 
-/// Connects or accepts, for the bench of the highest rate
+/// Connects or accepts, for the benchmark of the highest rate
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(long)]
@@ -28,24 +28,25 @@ pub(crate) struct Args {
     /// The processor that they run on
     #[arg(long)]
     processor: usize,
-    /// Connect as often as each line of standard input says, and print how long it took, in ns
+    /// For each line of standard input, make that many connections and print the time taken, in ns
     #[arg(long)]
     client: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    // Threads are where the one is that starts them.
+    // Threads inherit the affinity of the thread that starts them.
     let mut processors = CpuSet::new();
     processors.set(args.processor);
     sched_setaffinity(None, &processors)?;
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
-    match args.client {
-        true => client(&address, args.threads),
-        false => serve(&address, args.threads),
+    if args.client {
+        client(&address, args.threads)
+    } else {
+        serve(&address, args.threads)
     }
 }
 
-/// Accepts until its standard input ends, then says how many it accepted.
+/// Accepts until standard input ends, then prints how many connections it accepted.
 fn serve(address: &SocketAddrV4, threads: u32) -> Result<()> {
     static ACCEPTED: AtomicU64 = AtomicU64::new(0);
     let listener = listener(address)?;
@@ -59,7 +60,7 @@ fn serve(address: &SocketAddrV4, threads: u32) -> Result<()> {
     Ok(())
 }
 
-/// Accepts as long as the process lives, and counts before the client can know of it.
+/// Accepts until the process exits. Counts a connection before the client sees it closed.
 fn accept_all(listener: &OwnedFd, accepted: &AtomicU64) {
     loop {
         match accept(listener) {
@@ -67,7 +68,7 @@ fn accept_all(listener: &OwnedFd, accepted: &AtomicU64) {
                 accepted.fetch_add(1, Ordering::SeqCst);
                 drop(connection);
             }
-            // The count will be too small, and the bench fail.
+            // The count is then too low, and the benchmark fails.
             Err(error) => return eprintln!("cannot accept: {error:#}"),
         }
     }
@@ -83,7 +84,7 @@ fn client(address: &SocketAddrV4, threads: u32) -> Result<()> {
     Ok(())
 }
 
-/// Makes so many connections, whichever thread is free.
+/// Makes this many connections, each on whichever thread is free.
 fn connect_all(address: &SocketAddrV4, threads: u32, connections: u32) -> Result<Duration> {
     let begun = AtomicU32::new(0);
     let work = || -> Result<()> {

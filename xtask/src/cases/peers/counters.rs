@@ -1,4 +1,4 @@
-//! `nstat`, which shows what the kernel counts.
+//! `nstat`, which shows the kernel's counters.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -8,29 +8,29 @@ use anyhow::{Context as _, Result};
 use super::program;
 use crate::command;
 
-/// Connections and SYNs that found too many waiting to be accepted.
+/// Connections and SYNs that found the accept queue full.
 pub(in crate::cases) const LISTEN_OVERFLOWS: &str = "TcpExtListenOverflows";
-/// What listeners dropped, for that reason or another.
+/// Packets that listeners dropped, for that reason or another.
 pub(in crate::cases) const LISTEN_DROPS: &str = "TcpExtListenDrops";
 
-/// Some of the kernel's counters, since this network namespace was made, or since others
-/// were read.
+/// Some of the kernel's counters, since this network namespace was created, or since an earlier
+/// reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cases) struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    /// Reads the counters of these names, by the names that nstat gives them.
+    /// Reads the counters with these names, which are nstat's.
     pub(in crate::cases) fn read(names: &[&str]) -> Result<Self> {
         let mut nstat = Command::new(program("nstat")?);
-        // Absolute values, none saved, and those that are zero too.
+        // Absolute values, no history file, and counters that are zero, too.
         parse(&command::output(nstat.arg("-asz").args(names))?)
     }
 
-    /// The same counters, less what they were before.
+    /// The increase of the same counters since `before`.
     pub(in crate::cases) fn since(&self, before: &Self) -> Result<Self> {
         let difference = |(name, value): (&String, &u64)| {
-            let grown = value.checked_sub(before.get(name)?);
-            Ok((name.clone(), grown.context("a counter went back")?))
+            let increase = value.checked_sub(before.get(name)?);
+            Ok((name.clone(), increase.context("a counter decreased")?))
         };
         Ok(Self(self.0.iter().map(difference).collect::<Result<_>>()?))
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_nstat_shows() {
+    fn parses_nstat_output() {
         let before = parse(
             "#kernel\n\
             TcpExtListenOverflows           32                 0.0\n\

@@ -16,65 +16,65 @@ struct Segment {
     sequence: u32,
 }
 
-/// What clients and a server have sent to make connections.
+/// The SYNs and answers that clients and a server have sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cases) struct Handshakes {
-    /// The client of each connection that was asked for.
-    asked: Vec<SocketAddr>,
-    /// How many SYNs were sent again, by the same client with the same number.
+    /// The client of each SYN, without repetitions.
+    syns: Vec<SocketAddr>,
+    /// SYNs that were sent again, by the same client with the same sequence number.
     pub(in crate::cases) repeated: u64,
-    /// The client of each request that was answered, however often.
+    /// The client of each SYN that was answered, however often.
     answered: Vec<SocketAddr>,
 }
 
 impl Handshakes {
-    /// What tcpdump is to show for it.
+    /// The filter for tcpdump.
     pub(in crate::cases) fn filter(port: u16) -> String {
-        // tcpdump's "tcp[tcpflags]" is of IPv4 only.
+        // `tcp[tcpflags]` matches IPv4 only.
         let v4 = "tcp[tcpflags] & tcp-syn != 0";
         let v6 = "(ip6[6] == 6 and ip6[40 + 13] & tcp-syn != 0)";
         format!("port {port} and ({v4} or {v6})")
     }
 
-    /// Takes the lines of packets apart that the filter lets through.
-    pub(in crate::cases) fn of(lines: &[String], port: u16) -> Result<Self> {
+    /// Parses tcpdump's lines of the packets that the filter passes.
+    pub(in crate::cases) fn from_lines(lines: &[String], port: u16) -> Result<Self> {
         let mut handshakes = Self::default();
-        let (mut requests, mut answers) = (HashSet::new(), BTreeSet::new());
+        let (mut syns, mut answers) = (HashSet::new(), BTreeSet::new());
         for line in lines {
             let segment =
-                parse(line).with_context(|| format!("tcpdump showed no SYN: {line:?}"))?;
+                parse(line).with_context(|| format!("not a SYN in tcpdump's output: {line:?}"))?;
             if segment.is_answer && segment.from.port() == port {
                 answers.insert((segment.to, segment.sequence));
             } else if !segment.is_answer && segment.to.port() == port {
-                if requests.insert((segment.from, segment.sequence)) {
-                    handshakes.asked.push(segment.from);
+                if syns.insert((segment.from, segment.sequence)) {
+                    handshakes.syns.push(segment.from);
                 } else {
                     handshakes.repeated += 1;
                 }
             }
         }
-        handshakes.asked.sort_unstable();
+        handshakes.syns.sort_unstable();
         handshakes.answered = answers.into_iter().map(|(client, _)| client).collect();
         Ok(handshakes)
     }
 
-    /// The client of each connection that was asked for, sorted.
-    pub(in crate::cases) fn asked(&self) -> &[SocketAddr] {
-        &self.asked
+    /// The client of each SYN, without repetitions, sorted.
+    pub(in crate::cases) fn syns(&self) -> &[SocketAddr] {
+        &self.syns
     }
 
-    /// Connections that each address asked for.
-    pub(in crate::cases) fn asked_by_address(&self) -> Counts {
-        by_address(&self.asked)
+    /// The number of SYNs from each address, without repetitions.
+    pub(in crate::cases) fn syns_by_address(&self) -> Counts {
+        by_address(&self.syns)
     }
 
-    /// Of these, those that were answered.
+    /// The number of these that were answered.
     pub(in crate::cases) fn answered_by_address(&self) -> Counts {
         by_address(&self.answered)
     }
 }
 
-/// How many of these have each address.
+/// The number of clients with each address.
 pub(in crate::cases) fn by_address(clients: &[SocketAddr]) -> Counts {
     let mut counts = Counts::new();
     for client in clients {
@@ -83,7 +83,7 @@ pub(in crate::cases) fn by_address(clients: &[SocketAddr]) -> Counts {
     counts
 }
 
-/// Reads `21:03:04.123456 IP 127.0.0.1.4000 > 127.0.0.1.80: Flags [S], seq 123, win ...`.
+/// Parses `21:03:04.123456 IP 127.0.0.1.4000 > 127.0.0.1.80: Flags [S], seq 123, win ...`.
 fn parse(line: &str) -> Option<Segment> {
     let words: Vec<_> = line.split_whitespace().collect();
     let [
@@ -103,15 +103,15 @@ fn parse(line: &str) -> Option<Segment> {
     };
     let flags = flags.strip_prefix('[')?.strip_suffix("],")?;
     Some(Segment {
-        from: end(from)?,
-        to: end(to.strip_suffix(':')?)?,
+        from: parse_endpoint(from)?,
+        to: parse_endpoint(to.strip_suffix(':')?)?,
         is_answer: flags.starts_with('S').then(|| flags.contains('.'))?,
         sequence: sequence.strip_suffix(',')?.parse().ok()?,
     })
 }
 
-/// An address, and after a point the port.
-fn end(text: &str) -> Option<SocketAddr> {
+/// Parses an address and a port, separated by a dot.
+fn parse_endpoint(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.rsplit_once('.')?;
     Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_requests_repetitions_and_answers() {
+    fn separates_syns_repetitions_and_answers() {
         let lines = [
             "20:00:00.000001 IP 127.0.0.2.4000 > 127.0.0.1.80: Flags [S], seq 7, win 65495, options [mss 65495], length 0",
             "20:00:00.000002 IP 127.0.0.1.80 > 127.0.0.2.4000: Flags [S.], seq 9, ack 8, win 65483, options [mss 65495], length 0",
@@ -130,20 +130,20 @@ mod tests {
             "20:00:02.000003 IP 127.0.0.2.80 > 127.0.0.1.4000: Flags [S], seq 7, win 65495, length 0",
         ]
         .map(str::to_owned);
-        let handshakes = Handshakes::of(&lines, 80).unwrap();
+        let handshakes = Handshakes::from_lines(&lines, 80).unwrap();
         let clients = ["127.0.0.2:4000", "[::1]:4001"].map(|client| client.parse().unwrap());
-        assert_eq!(handshakes.asked(), clients);
+        assert_eq!(handshakes.syns(), clients);
         assert_eq!(handshakes.repeated, 1);
         assert_eq!(handshakes.answered, clients[..1]);
-        let counts = handshakes.asked_by_address();
+        let counts = handshakes.syns_by_address();
         assert_eq!(counts.values().sum::<u64>(), 2);
         assert_eq!(handshakes.answered_by_address().len(), 1);
     }
 
     #[test]
-    fn refuses_another_packet() {
+    fn rejects_packet_without_syn() {
         let line =
             "20:00:00.000001 IP 127.0.0.2.4000 > 127.0.0.1.80: Flags [.], ack 7, win 512, length 0";
-        assert!(Handshakes::of(&[line.to_owned()], 80).is_err());
+        assert!(Handshakes::from_lines(&[line.to_owned()], 80).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `ss`, which shows the sockets that the kernel has.
+//! `ss`, which shows the kernel's sockets.
 
 use std::process::Command;
 
@@ -7,35 +7,35 @@ use anyhow::{Context as _, Result, ensure};
 use super::program;
 use crate::command;
 
-/// A socket that listens, as `ss` shows it.
+/// A listening socket, as `ss` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cases) struct Listener {
     /// Address and port.
     pub(in crate::cases) local: String,
     /// Connections that wait to be accepted: Recv-Q.
     pub(in crate::cases) waiting: u64,
-    /// How many may wait before more are refused: Send-Q.
+    /// The limit of these connections: Send-Q.
     pub(in crate::cases) backlog: u64,
-    /// What it dropped, SYNs and handshakes.
+    /// SYNs and handshakes that it dropped.
     pub(in crate::cases) drops: u64,
 }
 
-/// The sockets that listen on a port, in this network namespace.
+/// The listening sockets on a port, in this network namespace.
 pub(in crate::cases) fn listeners(port: u16) -> Result<Vec<Listener>> {
     let filter = format!("sport = :{port}");
     let mut ss = Command::new(program("ss")?);
     parse(&command::output(ss.args(["-HltnmO", &filter]))?)
 }
 
-/// The one socket that listens on a port.
+/// The only listening socket on a port.
 pub(in crate::cases) fn only_one(port: u16) -> Result<Listener> {
     let mut listeners = listeners(port)?;
     ensure!(listeners.len() == 1, "not one listener: {listeners:?}");
     Ok(listeners.remove(0))
 }
 
-/// How many sockets listen in this network namespace.
-pub(in crate::cases) fn all() -> Result<usize> {
+/// The number of listening sockets in this network namespace.
+pub(in crate::cases) fn count_all() -> Result<usize> {
     let mut ss = Command::new(program("ss")?);
     Ok(parse(&command::output(ss.arg("-HltnmO"))?)?.len())
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_ss_shows() {
+    fn parses_ss_output() {
         let text = "LISTEN 3      2      127.0.0.1:80 0.0.0.0:* skmem:(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d17)\n\
             LISTEN 0      4096            *:80       *:*    skmem:(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d0)\n";
         let expected = [("127.0.0.1:80", 3, 2, 17), ("*:80", 0, 4096, 0)].map(

@@ -11,19 +11,19 @@ use super::program;
 use crate::cases::process::{Lines, Process};
 use crate::cases::wire::socket::PacketSocket;
 
-/// An Ethernet type for local experiments, which no protocol has.
+/// An Ethernet type for local experiments, which no protocol uses.
 const MARKER: u16 = 0x88b5;
 
-/// What tcpdump may leave unread, in KiB, and as how many bytes of each packet: the buffer
-/// has a place of that size for each, however small it is.
+/// The size of tcpdump's buffer in KiB, and how many bytes of each packet it keeps: the buffer has
+/// a slot of that size for each packet, however small.
 const BUFFER: &str = "32768";
 const HEADERS: &str = "256";
 
-/// How long to wait for a packet of ours before it is sent again, and how often it is.
-const PATIENCE: Duration = Duration::from_secs(2);
-const MARKERS: u32 = 30;
+/// How long to wait for the marker packet before it is sent again, and how often it is sent.
+const MARKER_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_MARKERS: u32 = 30;
 
-/// A tcpdump that captures.
+/// A running tcpdump.
 pub(in crate::cases) struct Tcpdump {
     process: Process,
     stdout: Lines,
@@ -34,14 +34,14 @@ pub(in crate::cases) struct Tcpdump {
 impl Tcpdump {
     /// Starts tcpdump and waits until it captures.
     ///
-    /// Sequence numbers are absolute: to make them relative it looks through all
-    /// connections that it has seen, for each packet.
+    /// Sequence numbers are absolute: to make them relative, tcpdump searches all connections that
+    /// it has seen, for each packet.
     pub(in crate::cases) fn start(interface: &str, filter: &str) -> Result<Self> {
         let mut command = Command::new(program("tcpdump")?);
         command
             .args(["-n", "-S", "-i", interface, "-B", BUFFER, "-s", HEADERS])
             .args(["--immediate-mode", "-U", "-l"])
-            // To give up privileges it would need a user, whom a guest has not.
+            // To drop privileges it would need a user, which a guest does not have.
             .args(["-Z", "root"])
             .arg(format!("({filter}) or ether proto {MARKER:#x}"))
             .stdin(Stdio::null())
@@ -56,21 +56,21 @@ impl Tcpdump {
             stderr: Lines::of("tcpdump's standard error", stderr),
             interface: interface.to_owned(),
         };
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         while let Some(line) = tcpdump.stderr.next()? {
             if line.starts_with("listening on ") {
                 return Ok(tcpdump);
             }
-            said.push(line);
+            messages.push(line);
         }
-        bail!("tcpdump does not capture: {}", said.join(" | "));
+        bail!("tcpdump did not start to capture: {}", messages.join(" | "));
     }
 
     /// Ends tcpdump and returns the line of each packet until now.
     ///
-    /// A packet that it lost is an error: it can show some tens of thousands at once, and no
-    /// flood. Ended by a signal alone, it would not show what it had not read yet: it shows a
-    /// packet of ours first, which came after all others.
+    /// A lost packet is an error: tcpdump can show some tens of thousands at once, but no flood. A
+    /// signal alone would make tcpdump drop what it has not read yet; so it first has to show a
+    /// marker packet, which is sent after all others.
     pub(in crate::cases) fn finish(mut self) -> Result<Vec<String>> {
         let socket = PacketSocket::through(&self.interface, MARKER, [0; 6])?;
         let marker = format!("({MARKER:#x})");
@@ -84,35 +84,35 @@ impl Tcpdump {
             {
                 Ok(line) if line.contains(&marker) => break,
                 Ok(line) => packets.push(line),
-                Err(RecvTimeoutError::Timeout) if markers < MARKERS => {
-                    // A buffer that is full has no place for it.
+                Err(RecvTimeoutError::Timeout) if markers < MAX_MARKERS => {
+                    // A full buffer drops the marker.
                     socket.send(b"the end")?;
                     markers += 1;
-                    deadline = Instant::now() + PATIENCE;
+                    deadline = Instant::now() + MARKER_INTERVAL;
                 }
                 Err(error) => return Err(error).context("tcpdump shows no more packets"),
             }
         }
         self.process.signal(Signal::INT)?;
         self.stdout.rest()?;
-        let said = self.stderr.rest()?;
+        let messages = self.stderr.rest()?;
         let status = self.process.wait()?;
         ensure!(status.success(), "tcpdump failed: {status}");
-        let summary = Summary::parse(&said)?;
+        let summary = Summary::parse(&messages)?;
         ensure!(
             summary.dropped == 0 && summary.captured > packets.len() as u64,
-            "the test is at fault: tcpdump showed {} packets and says {summary:?}",
+            "the test is at fault: tcpdump showed {} packets and printed {summary:?}",
             packets.len()
         );
         Ok(packets)
     }
 }
 
-/// What tcpdump says at its end.
+/// The statistics that tcpdump prints at its end.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     captured: u64,
-    /// By the kernel, for want of space in the buffer.
+    /// By the kernel, because the buffer was full.
     dropped: u64,
 }
 
@@ -125,7 +125,7 @@ impl Summary {
                     let (number, rest) = line.split_once(' ')?;
                     what.contains(&rest).then(|| number.parse().ok())?
                 })
-                .with_context(|| format!("tcpdump did not say how many {}", what[1]))
+                .with_context(|| format!("tcpdump did not print the number of {}", what[1]))
         };
         Ok(Self {
             captured: number(["packet captured", "packets captured"])?,
@@ -144,19 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_tcpdump_says_at_its_end() {
-        let said = "1 packet captured\n2 packets received by filter\n0 packets dropped by kernel\n";
+    fn parses_tcpdump_statistics() {
+        let output =
+            "1 packet captured\n2 packets received by filter\n0 packets dropped by kernel\n";
         let summary = Summary {
             captured: 1,
             dropped: 0,
         };
-        assert_eq!(parse(said).unwrap(), summary);
-        let said = "51 packets captured\n102 packets received by filter\n3 packets dropped by kernel\n1 packet dropped by interface\n";
+        assert_eq!(parse(output).unwrap(), summary);
+        let output = "51 packets captured\n102 packets received by filter\n3 packets dropped by kernel\n1 packet dropped by interface\n";
         let summary = Summary {
             captured: 51,
             dropped: 3,
         };
-        assert_eq!(parse(said).unwrap(), summary);
+        assert_eq!(parse(output).unwrap(), summary);
         assert!(parse("tcpdump: pcap_loop: The interface disappeared\n").is_err());
     }
 }

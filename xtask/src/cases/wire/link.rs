@@ -1,5 +1,4 @@
-//! A pair of interfaces with a cable between them: the near one is here, the far one in
-//! a network namespace of its own.
+//! A veth pair: the near interface is here, the far one in a separate network namespace.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,17 +21,17 @@ const FAR_ETHERNET: [u8; 6] = [2, 0, 0, 0x99, 0, 2];
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
-/// The near end's addresses, and the far end's.
+/// The addresses of the near end and of the far end.
 const NEAR_V4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const FAR_V4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 const NEAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1);
 const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
 
-/// How many packets may wait for a processor. Those of the sender are few, as it waits for
-/// them; but a flood's answers are sent again all at once, and all wait in one queue.
+/// How many packets may wait for a processor. The sender waits for its own, so they are few; but
+/// the answers to a flood are sent again all at once, and all wait in one queue.
 const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
 
-/// The pair, which is there as long as the value.
+/// The pair, which exists as long as this value.
 pub(in crate::cases) struct Link {
     far: Namespace,
     vlan: Option<u16>,
@@ -44,14 +43,14 @@ impl Link {
         Self::make(None)
     }
 
-    /// The addresses are those of a VLAN: what is sent has its tag.
+    /// The addresses belong to a VLAN: sent packets have its tag.
     pub(in crate::cases) fn with_vlan(id: u16) -> Result<Self> {
         Self::make(Some(id))
     }
 
     fn make(vlan: Option<u16>) -> Result<Self> {
         if Path::new("/sys/class/net").join(NEAR).exists() {
-            // One that was killed has left it.
+            // A killed run has left it.
             ip(&format!("link delete {NEAR}\n"))?;
         }
         let link = Self {
@@ -65,17 +64,17 @@ impl Link {
              link set {FAR} netns {}\n",
             link.far.path()
         ))
-        .context("cannot make a veth pair")?;
+        .context("cannot create a veth pair")?;
         link.far
             .run(|| ip(&link.set_up(FAR, FAR_V4, FAR_V6)))
             .context("cannot set up the far end")?;
         let near = link.near();
-        // Without asking who has an address: there are no packets but those sent.
-        let known = format!(
+        // Permanent neighbours need no address resolution: there are no packets but those sent.
+        let neighbours = format!(
             "neighbour replace {FAR_V4} lladdr {far} dev {near} nud permanent\n\
              neighbour replace {FAR_V6} lladdr {far} dev {near} nud permanent\n"
         );
-        ip(&(link.set_up(NEAR, NEAR_V4, NEAR_V6) + &known))
+        ip(&(link.set_up(NEAR, NEAR_V4, NEAR_V6) + &neighbours))
             .context("cannot set up the near end")?;
         Ok(link)
     }
@@ -103,7 +102,7 @@ impl Link {
         self.name(NEAR)
     }
 
-    /// The near interface without the VLAN: a frame comes by it first.
+    /// The near interface without the VLAN: each frame passes it first.
     pub(in crate::cases) fn cable(&self) -> &'static str {
         NEAR
     }
@@ -117,7 +116,7 @@ impl Link {
         }
     }
 
-    /// Sends SYNs from the far end to the near one, as fast as that takes them.
+    /// Sends SYNs from the far end to the near one, as fast as the near one takes them.
     ///
     /// Returns how many were sent, once IP has taken all of them.
     pub(in crate::cases) fn send(&self, syns: &Syns) -> Result<u64> {
@@ -127,29 +126,29 @@ impl Link {
         } else {
             (IPV6, IpAddr::from(FAR_V6))
         };
-        // A SYN that could not be answered would be dropped for it; the answers end at the
-        // far end, which forwards nothing.
+        // The kernel would drop a SYN without a route for its answer; the answers end at the far
+        // end, which forwards nothing.
         let network = syns.sources.network();
         ip(&format!(
             "route replace {network} via {gateway} dev {near}\n"
         ))?;
-        let before = Statistics::of(&near)?;
+        let before = Statistics::read(&near)?;
         let sent = self.far.run(|| {
             let far = self.name(FAR);
-            let before = Statistics::of(&far)?;
+            let before = Statistics::read(&far)?;
             let socket = PacketSocket::through(&far, ethernet_type, NEAR_ETHERNET)?;
             let sent = syns.send(Self::address(syns.sources), &socket)?;
-            let dropped = Statistics::of(&far)?.transmit_dropped - before.transmit_dropped;
+            let dropped = Statistics::read(&far)?.transmit_dropped - before.transmit_dropped;
             ensure!(
                 dropped == 0,
                 "the test is at fault: {far} dropped {dropped}"
             );
             Ok(sent)
         })?;
-        let after = Statistics::of(&near)?;
+        let after = Statistics::read(&near)?;
         let received = after.received - before.received;
         let dropped = after.receive_dropped - before.receive_dropped;
-        // IPv6 has a few packets of its own.
+        // IPv6 sends a few packets of its own.
         ensure!(
             received >= sent && dropped == 0,
             "the test is at fault: {sent} were sent, {near} received {received} and dropped {dropped}"
@@ -160,7 +159,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // The kernel does the same, but later, once nothing has the namespace.
+        // The kernel does the same, but later, once nothing uses the namespace.
         let _ = ip(&format!("link delete {NEAR}\n"));
     }
 }
@@ -169,9 +168,9 @@ fn ethernet(address: [u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Has `ip` do what the lines say, in this thread's network namespace.
+/// Runs these lines as commands of `ip`, in this thread's network namespace.
 fn ip(batch: &str) -> Result<()> {
-    let program = command::find("ip").context("ip is missing here")?;
+    let program = command::find("ip").context("ip is not installed")?;
     let mut ip = Command::new(program)
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
@@ -184,13 +183,13 @@ fn ip(batch: &str) -> Result<()> {
     drop(stdin);
     let output = ip.wait_with_output()?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("ip failed: {}", said.trim_end().replace('\n', " | "));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("ip failed: {}", stderr.trim_end().replace('\n', " | "));
     }
     Ok(())
 }
 
-/// What an interface has counted.
+/// The counters of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Statistics {
     received: u64,
@@ -199,8 +198,8 @@ struct Statistics {
 }
 
 impl Statistics {
-    /// Reads those of an interface of this thread's network namespace.
-    fn of(interface: &str) -> Result<Self> {
+    /// Reads the counters of an interface in this thread's network namespace.
+    fn read(interface: &str) -> Result<Self> {
         let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
         Self::parse(&text, interface).with_context(|| format!("no statistics of {interface}"))
     }
@@ -214,7 +213,7 @@ impl Statistics {
             .split_whitespace()
             .map_while(|number| number.parse().ok())
             .collect();
-        // Eight columns of what was received, and the same of what was transmitted.
+        // Eight columns for received packets, and the same for transmitted ones.
         Some(Self {
             received: *numbers.get(1)?,
             receive_dropped: *numbers.get(3)?,
@@ -228,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_an_interface_counted() {
+    fn parses_interface_counters() {
         let text = "Inter-|   Receive                                                |  Transmit\n \
             face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
             lo: 277429449 4944070    0    0    0     0          0         0 277429449 4944070    0    0    0     0       0          0\n  \

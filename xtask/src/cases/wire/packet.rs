@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 const TCP: u8 = 6;
 const HOP_LIMIT: u8 = 64;
 
-/// Offset 6 words, with an option; the flag SYN; a usual window.
+/// A data offset of 6 words, with one option; the SYN flag; a usual window.
 const OFFSET_AND_FLAGS: [u8; 2] = [6 << 4, 2];
 const WINDOW: u16 = 64240;
 /// The option that each SYN has: a maximum segment size of 1460.
 const MSS: [u8; 4] = [2, 4, 0x05, 0xb4];
 
-/// What there is between the headers of IPv6 and TCP.
+/// The extension header between IPv6 and TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cases) enum Extension {
     None,
@@ -30,18 +30,18 @@ impl Extension {
     }
 }
 
-/// A SYN to make.
+/// A SYN to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Syn {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) sequence: u32,
-    /// IPv4 has none.
+    /// Ignored for IPv4.
     pub(super) extension: Extension,
 }
 
 impl Syn {
-    /// From the IP header on. Both addresses must be of one family.
+    /// The bytes from the IP header on. Both addresses must be of the same family.
     pub(super) fn bytes(&self) -> Vec<u8> {
         match (self.from, self.to) {
             (SocketAddr::V4(from), SocketAddr::V4(to)) => {
@@ -62,7 +62,7 @@ impl Syn {
         }
     }
 
-    /// The TCP header; the addresses are in its checksum.
+    /// The TCP header, whose checksum covers the addresses.
     fn segment(&self, from: &[u8], to: &[u8]) -> Vec<u8> {
         let mut header = Vec::with_capacity(24);
         header.extend(self.from.port().to_be_bytes());
@@ -86,7 +86,7 @@ fn ipv4_header(from: &[u8; 4], to: &[u8; 4], payload: usize) -> Vec<u8> {
     let mut header = Vec::with_capacity(LENGTH + payload);
     header.extend([0x45, 0]);
     header.extend(((LENGTH + payload) as u16).to_be_bytes());
-    // No identification, for what must not be fragmented.
+    // No identification, because the packet must not be fragmented.
     header.extend([0, 0, 0x40, 0]);
     header.extend([HOP_LIMIT, TCP, 0, 0]);
     header.extend(from);
@@ -97,7 +97,7 @@ fn ipv4_header(from: &[u8; 4], to: &[u8; 4], payload: usize) -> Vec<u8> {
 }
 
 fn ipv6_headers(from: &[u8; 16], to: &[u8; 16], extension: Extension, payload: usize) -> Vec<u8> {
-    // No more words than the first; an option of four bytes that is padding.
+    // No further units of eight bytes; a padding option with four bytes.
     let extended = extension
         .header()
         .map(|header| (header, [TCP, 0, 1, 4, 0, 0, 0, 0]));
@@ -112,7 +112,7 @@ fn ipv6_headers(from: &[u8; 16], to: &[u8; 16], extension: Extension, payload: u
     headers
 }
 
-/// The checksum of the Internet, over parts of even length.
+/// The Internet checksum of parts of even length.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0;
     for part in parts {
@@ -144,14 +144,14 @@ mod tests {
         .bytes()
     }
 
-    /// The sum over a TCP header and its pseudo-header is right if this is zero.
-    fn sum_of_tcp(addresses: &[u8], segment: &[u8]) -> u16 {
+    /// Zero if the checksum of a TCP header and its pseudo-header is right.
+    fn tcp_checksum(addresses: &[u8], segment: &[u8]) -> u16 {
         checksum(&[addresses, &[0, TCP, 0, segment.len() as u8], segment])
     }
 
     #[test]
-    fn sums_as_others_do() {
-        // The example that many explanations of the checksum share.
+    fn checksum_matches_known_example() {
+        // The usual example in explanations of the checksum.
         let header = [
             0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0x00, 0x00, 0xc0, 0xa8,
             0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_a_syn_of_ipv4() {
+    fn builds_ipv4_syn() {
         let packet = syn("198.18.0.1:1025", "10.99.0.1:80", Extension::None);
         assert_eq!(packet.len(), 44);
         assert_eq!(packet[..4], [0x45, 0, 0, 44]);
@@ -171,19 +171,19 @@ mod tests {
         assert_eq!(packet[20..24], [4, 1, 0, 80]);
         assert_eq!(packet[24..28], [1, 2, 3, 4]);
         assert_eq!(packet[32..34], [0x60, 0x02]);
-        assert_eq!(sum_of_tcp(&packet[12..20], &packet[20..]), 0);
+        assert_eq!(tcp_checksum(&packet[12..20], &packet[20..]), 0);
     }
 
     #[test]
-    fn makes_a_syn_of_ipv6() {
+    fn builds_ipv6_syn() {
         let packet = syn("[2001:db8::1]:1025", "[fd99::1]:80", Extension::None);
         assert_eq!(packet.len(), 64);
         assert_eq!(packet[..8], [0x60, 0, 0, 0, 0, 24, TCP, HOP_LIMIT]);
-        assert_eq!(sum_of_tcp(&packet[8..40], &packet[40..]), 0);
+        assert_eq!(tcp_checksum(&packet[8..40], &packet[40..]), 0);
     }
 
     #[test]
-    fn puts_an_extension_header_before_tcp() {
+    fn extension_header_precedes_tcp() {
         for (extension, header) in [
             (Extension::HopByHop, 0),
             (Extension::DestinationOptions, 60),
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(packet.len(), 72);
             assert_eq!(packet[4..7], [0, 32, header]);
             assert_eq!(packet[40..48], [TCP, 0, 1, 4, 0, 0, 0, 0]);
-            assert_eq!(sum_of_tcp(&packet[8..40], &packet[48..]), 0);
+            assert_eq!(tcp_checksum(&packet[8..40], &packet[48..]), 0);
         }
     }
 }

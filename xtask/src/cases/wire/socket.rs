@@ -1,4 +1,4 @@
-//! A socket that sends frames as they are given to it.
+//! A socket that sends prepared packets.
 
 use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -25,7 +25,7 @@ impl PacketSocket {
         let flags = SocketFlags::CLOEXEC;
         // The kernel writes the Ethernet header. Without a protocol it receives nothing.
         let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)
-            .context("cannot make a packet socket")?;
+            .context("cannot create a packet socket")?;
         let index = netdevice::name_to_index(&socket, interface).with_context(no_interface)?;
         let mut address = [0; 8];
         address[..to.len()].copy_from_slice(&to);
@@ -43,12 +43,12 @@ impl PacketSocket {
 
     /// Sends what comes after the Ethernet header.
     ///
-    /// It waits while too much of what was sent before has not been received, so that
-    /// nothing is lost between the ends of a veth pair.
+    /// Blocks while too many of the earlier packets have not been received, so that a veth pair
+    /// loses nothing.
     pub(in crate::cases) fn send(&self, packet: &[u8]) -> Result<()> {
         loop {
-            // SAFETY: the kernel reads as many bytes from `packet` as it has, and an
-            // address of the size given.
+            // SAFETY: the kernel reads `packet.len()` bytes from `packet`, and an address of the
+            // given size.
             let sent = unsafe {
                 libc::sendto(
                     self.socket.as_raw_fd(),
@@ -69,12 +69,12 @@ impl PacketSocket {
         }
     }
 
-    /// Waits until the receiver's IP has taken all that was sent.
+    /// Waits until the receiver's IP has taken all sent packets.
     pub(in crate::cases) fn wait_until_taken(&self) -> Result<()> {
         poll_until("all packets are taken", || Ok(self.unsent()? == 0))
     }
 
-    /// Bytes that were sent and not yet taken, with what the kernel needs for them.
+    /// Bytes that were sent and not yet taken, including the kernel's overhead.
     fn unsent(&self) -> Result<libc::c_int> {
         let mut unsent: libc::c_int = 0;
         // SAFETY: this ioctl writes an int, which `unsent` is.

@@ -1,4 +1,4 @@
-//! Many SYNs, each of a client of its own.
+//! Many SYNs, each from a different client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,15 +7,15 @@ use anyhow::{Result, ensure};
 use super::packet::{Extension, Syn};
 use super::socket::PacketSocket;
 
-/// Networks that nobody has, for clients that there are not.
+/// Unused networks, for forged clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cases) enum Sources {
-    /// 198.18.0.0/15, which is for benchmarks: 131072 addresses.
+    /// 198.18.0.0/15, which is reserved for benchmarks: 131072 addresses.
     Benchmark,
-    /// 10.128.0.0/9: eight million addresses. A machine's own network may have
-    /// them: for guests.
+    /// 10.128.0.0/9: eight million addresses. A machine's own network may use them, so they are for
+    /// guests.
     Private,
-    /// 2001:db8::/32, which is for documentation.
+    /// 2001:db8::/32, which is reserved for documentation.
     V6,
 }
 
@@ -36,7 +36,7 @@ impl Sources {
         }
     }
 
-    /// As `ip route` takes it.
+    /// In the notation of `ip route`.
     pub(super) fn network(self) -> String {
         format!("{}/{}", self.first(), self.prefix())
     }
@@ -45,7 +45,7 @@ impl Sources {
         self.first().is_ipv4()
     }
 
-    /// How many addresses there are, as far as a `u32` can tell them apart.
+    /// The number of addresses, as far as a `u32` can number them.
     fn len(self) -> u64 {
         1 << if self.is_v4() { 32 - self.prefix() } else { 32 }
     }
@@ -64,16 +64,16 @@ impl Sources {
 pub(in crate::cases) struct Syns {
     pub(in crate::cases) port: u16,
     pub(in crate::cases) sources: Sources,
-    /// The first client's number, of which its address is made.
+    /// The number of the first client, which determines its address.
     pub(in crate::cases) first: u32,
     pub(in crate::cases) clients: u32,
-    /// How often each is sent, one right after the other.
+    /// How often each SYN is sent, back to back.
     pub(in crate::cases) copies: u32,
     pub(in crate::cases) extension: Extension,
 }
 
 impl Syns {
-    /// One from each of so many clients.
+    /// One SYN from each of `clients` clients.
     pub(in crate::cases) fn new(port: u16, sources: Sources, clients: u32) -> Self {
         Self {
             port,
@@ -85,7 +85,7 @@ impl Syns {
         }
     }
 
-    /// How many packets these are.
+    /// The number of packets.
     pub(in crate::cases) fn packets(&self) -> u64 {
         u64::from(self.clients) * u64::from(self.copies)
     }
@@ -117,12 +117,12 @@ impl Syns {
     }
 
     fn syn(&self, client: u32, to: SocketAddr) -> Syn {
-        // Not one of the low ports.
+        // Not a privileged port.
         let port = 1024 + (client % 60000) as u16;
         Syn {
             from: SocketAddr::new(self.sources.address(client), port),
             to,
-            // A multiplier that is odd gives each client another number.
+            // An odd multiplier gives each client a different number.
             sequence: client.wrapping_mul(0x9e37_79b1),
             extension: self.extension,
         }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_has_the_addresses_of_all_its_clients() {
+    fn last_client_has_last_address_of_network() {
         for (sources, last) in [
             (Sources::Benchmark, "198.19.255.255"),
             (Sources::Private, "10.255.255.255"),
@@ -149,11 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn clients_differ_and_are_the_same_again() {
+    fn clients_are_distinct_and_repeatable() {
         let to = "10.99.0.1:80".parse().unwrap();
         let syns = Syns::new(80, Sources::Private, 100_000);
-        let of = |syn: Syn| (syn.from.ip(), syn.sequence);
-        let clients: HashSet<_> = (0..syns.clients).map(|n| of(syns.syn(n, to))).collect();
+        let key = |syn: Syn| (syn.from.ip(), syn.sequence);
+        let clients: HashSet<_> = (0..syns.clients).map(|n| key(syns.syn(n, to))).collect();
         assert_eq!(clients.len(), 100_000);
         assert_eq!(syns.syn(7, to), syns.syn(7, to));
         assert_eq!(syns.addresses().nth(7), Some(syns.syn(7, to).from.ip()));

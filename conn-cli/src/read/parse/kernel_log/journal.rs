@@ -7,21 +7,22 @@ use super::{
     syslog::{Entry, Writer, writer},
 };
 
-/// A line of `journalctl -o json`, as far as it is used.
+/// The fields of a line of `journalctl -o json` that are used.
 #[derive(Deserialize)]
 pub struct Journal {
     #[serde(rename = "__REALTIME_TIMESTAMP")]
     microseconds: Option<String>,
     #[serde(rename = "MESSAGE")]
     message: Option<Text>,
-    /// Nobody but the journal can set this.
+    /// Only the journal can set this field.
     #[serde(rename = "_TRANSPORT")]
     transport: Option<Text>,
     #[serde(rename = "SYSLOG_IDENTIFIER")]
     identifier: Option<Text>,
 }
 
-/// A value of the journal's: bytes if it is not UTF-8; else it is there twice, or is too long.
+/// The value of a field. `Bytes` if it is not UTF-8; `Other` if the field occurs twice or is too
+/// long.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Text {
@@ -31,7 +32,7 @@ enum Text {
 }
 
 impl Journal {
-    /// Takes a line apart; None if it is none of the journal's.
+    /// Parses a line; None if it is not from the journal.
     pub fn parse(line: &[u8]) -> Option<Self> {
         if line.first() != Some(&b'{') {
             return None;
@@ -40,18 +41,18 @@ impl Journal {
         (journal.microseconds.is_some() || journal.message.is_some()).then_some(journal)
     }
 
-    /// What is in it.
+    /// Converts it to a log entry.
     pub fn entry(&self) -> Entry<'_> {
         let writer = match (
             self.transport.as_ref().map(Text::bytes),
             self.identifier.as_ref().map(Text::bytes),
         ) {
             (_, Some(b"ulogd")) => Writer::Kernel,
-            // What a program wrote to /dev/kmsg has its name.
+            // A message that a program wrote to /dev/kmsg has that program's name.
             (Some(b"kernel"), Some(name)) => writer(name, name != b"kernel"),
             (Some(b"kernel"), None) => Writer::Kernel,
             (Some(_), _) => Writer::Process,
-            // journalctl --output-fields
+            // `journalctl --output-fields` can leave out the transport.
             (None, Some(name)) => writer(name, name != b"kernel"),
             (None, None) => Writer::Unnamed,
         };

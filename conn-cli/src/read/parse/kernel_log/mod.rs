@@ -1,8 +1,8 @@
-//! The lines that iptables and nftables write to the kernel's log, in whatever that was
-//! printed with: dmesg, a syslog daemon, journalctl.
+//! The lines that iptables and nftables write to the kernel log, as printed by dmesg, a syslog
+//! daemon or journalctl.
 //!
-//! A line of another program may hold anything, such as the name of a user who is not one. So
-//! it is no record if the line says that another program wrote it.
+//! A line of another program can contain any text, such as an invalid user name that a client
+//! sent. So a line that another program wrote is not a record.
 
 pub mod journal;
 pub mod netfilter;
@@ -11,7 +11,7 @@ pub mod syslog;
 
 use self::{
     journal::Journal,
-    netfilter::Found,
+    netfilter::PacketRecord,
     stamp::Stamp,
     syslog::{Entry, Writer},
 };
@@ -24,11 +24,11 @@ use crate::{
     },
 };
 
-const NOT_A_LOG: ParseError = "this is no line of a kernel log";
-const FOREIGN: ParseError = "this is like a record of the kernel's, but another program wrote it";
+const NOT_A_LOG: ParseError = "not a kernel log line";
+const FOREIGN: ParseError = "this looks like a kernel record, but another program wrote it";
 
-/// How long a prefix of a rule can be: `NF_LOG_PREFIXLEN`, with its NUL.
-const LONGEST_PREFIX: usize = 127;
+/// The longest prefix of a rule: `NF_LOG_PREFIXLEN` without its NUL.
+const MAX_PREFIX_LEN: usize = 127;
 
 /// The lines of a kernel log.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Parses what is wanted.
+    /// Creates a parser for the `wanted` fields.
     #[must_use]
     pub fn new(wanted: Wanted) -> Self {
         Self { wanted }
@@ -47,13 +47,14 @@ impl Lines {
         let Some(found) = record(entry)? else {
             return Ok(());
         };
-        let Some(syn) = found.packet? else {
+        let Some(syn) = found.syn? else {
             return Ok(());
         };
         let connection = Connection {
-            time: match self.wanted.times {
-                true => entry.stamp.when(),
-                false => When::Unknown,
+            time: if self.wanted.times {
+                entry.stamp.when()
+            } else {
+                When::Unknown
             },
             remote: syn.client.0,
             remote_port: Some(syn.client.1),
@@ -73,7 +74,7 @@ impl Lines {
     }
 }
 
-/// Whether a line is one of a kernel log.
+/// Whether a line is from a kernel log.
 #[must_use]
 pub fn confidence(line: &[u8]) -> Confidence {
     if let Some(journal) = Journal::parse(line) {
@@ -84,7 +85,7 @@ pub fn confidence(line: &[u8]) -> Confidence {
 
 fn confidence_of(entry: &Entry<'_>) -> Confidence {
     let is_empty = entry.stamp == Stamp::None && entry.message.trim_ascii().is_empty();
-    if let Ok(Some(Found { packet: Ok(_), .. })) = record(entry) {
+    if let Ok(Some(PacketRecord { syn: Ok(_), .. })) = record(entry) {
         Confidence::Certain
     } else if entry.is_known && !is_empty && !entry.message.starts_with(b" ") {
         Confidence::Possible
@@ -102,27 +103,28 @@ impl Line for Lines {
     }
 }
 
-/// The kernel's record of a packet in a line; None if the line is about something else.
+/// The kernel's packet record in a log entry; None if the entry is about something else.
 ///
-/// Inlined like what it calls, since to hand on what they return takes long.
+/// Inlined like the functions it calls, because returning their large results is slow.
 #[inline]
-fn record<'a>(entry: &Entry<'a>) -> Result<Option<Found<'a>>, ParseError> {
+fn record<'a>(entry: &Entry<'a>) -> Result<Option<PacketRecord<'a>>, ParseError> {
     if entry.writer == Writer::Process {
         return Ok(None);
     }
-    let other = match entry.is_known {
-        true => Ok(None),
-        false => Err(NOT_A_LOG),
+    let other = if entry.is_known {
+        Ok(None)
+    } else {
+        Err(NOT_A_LOG)
     };
     let Some(found) = netfilter::find(entry.message) else {
         return other;
     };
     let is_foreign = entry.writer == Writer::Named
-        || found.prefix.len() > LONGEST_PREFIX
-        || names_process(found.prefix);
+        || found.prefix.len() > MAX_PREFIX_LEN
+        || contains_process_tag(found.prefix);
     if is_foreign {
-        // Not without a word: it may be a strange prefix of a rule.
-        return match found.packet {
+        // An error rather than silence, because it may be an unusual rule prefix.
+        return match found.syn {
             Ok(Some(_)) => Err(FOREIGN),
             _ => other,
         };
@@ -130,9 +132,9 @@ fn record<'a>(entry: &Entry<'a>) -> Result<Option<Found<'a>>, ParseError> {
     Ok(Some(found))
 }
 
-/// Whether there is the name of a process before a record, such as systemd's in what it writes
-/// to `/dev/kmsg`: `systemd[1]: `.
-fn names_process(prefix: &[u8]) -> bool {
+/// Whether a process name precedes a record, such as `systemd[1]: ` in what systemd writes to
+/// `/dev/kmsg`.
+fn contains_process_tag(prefix: &[u8]) -> bool {
     memchr::memchr_iter(b']', prefix).any(|end| {
         let number = prefix[..end]
             .iter()

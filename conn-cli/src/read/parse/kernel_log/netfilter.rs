@@ -1,4 +1,4 @@
-//! What iptables and nftables write of a packet, in the order of the kernel's
+//! The packet records of iptables and nftables, with the fields in the order of the kernel's
 //! `net/netfilter/nf_log_syslog.c`:
 //!
 //! ```text
@@ -15,17 +15,17 @@ use crate::{
     },
 };
 
-/// Every record has this, though it may be empty.
+/// Every record has this field, though its value may be empty.
 const OUT: &[u8] = b" OUT=";
 
-const CUT: ParseError = "the record of a packet is cut or damaged";
+const CUT: ParseError = "the packet record is cut or damaged";
 
-/// The packet that asks for a connection.
+/// A SYN packet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Syn {
-    /// GroupKey sent it.
+    /// The sender.
     pub client: (Host, u16),
-    /// To whom.
+    /// The receiver.
     pub server: (Host, u16),
     /// Its sequence number, with `--log-tcp-sequence`.
     pub sequence: Option<u32>,
@@ -33,70 +33,67 @@ pub struct Syn {
 
 /// The record of a packet in a message.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found<'a> {
-    /// What is before it: the prefix that the rule gives.
+pub struct PacketRecord<'a> {
+    /// The text before the record, which is the prefix of the rule.
     pub prefix: &'a [u8],
-    /// What it is about; None if that is no [`Syn`].
-    pub packet: Result<Option<Syn>, ParseError>,
+    /// The packet; None if it is not a SYN.
+    pub syn: Result<Option<Syn>, ParseError>,
 }
 
-/// The record of a packet in `message`, even if it is cut.
+/// Finds the packet record in `message`, even if it is cut.
 #[inline]
-pub fn find(message: &[u8]) -> Option<Found<'_>> {
+pub fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
     let mut start = 0;
     while let Some(at) = scan::find(&message[start..], OUT) {
         let out = start + at;
         start = out + OUT.len();
         // An interface's name has no space, but the rule's prefix may end without one. The
-        // prefix may have this in it, too.
+        // prefix may also contain ` OUT=`.
         let mut before = message[..out].iter();
         let name = before.rposition(|byte| b" =".contains(byte));
         if let Some(prefix) = name.and_then(|name| message[..=name].strip_suffix(b"IN=")) {
-            let packet = packet(&message[start..]);
-            return Some(Found { prefix, packet });
+            let syn = syn(&message[start..]);
+            return Some(PacketRecord { prefix, syn });
         }
     }
-    let is_mark = message.starts_with(b"IN=")
+    let is_record = message.starts_with(b"IN=")
         || scan::find(message, b" IN=").is_some()
         || scan::find(message, b"PROTO=TCP SPT=").is_some();
-    is_mark.then_some(Found {
+    is_record.then_some(PacketRecord {
         prefix: b"",
-        packet: Err(CUT),
+        syn: Err(CUT),
     })
 }
 
-/// `text` begins after `OUT=`.
+/// Parses the fields of a packet. `text` begins after `OUT=`.
 #[inline]
-fn packet(text: &[u8]) -> Result<Option<Syn>, ParseError> {
+fn syn(text: &[u8]) -> Result<Option<Syn>, ParseError> {
     let Some(source) = scan::find(text, b" SRC=") else {
-        return match is_not_ip(text) {
-            true => Ok(None),
-            false => Err(CUT),
-        };
+        return if is_not_ip(text) { Ok(None) } else { Err(CUT) };
     };
     let (client, rest) = field(&text[source + 1..], b"SRC=").ok_or(CUT)?;
     let (server, rest) = field(rest, b"DST=").ok_or(CUT)?;
-    // One search for both, by what is rare in them: it is the longest.
-    let mut is_second = false;
+    // The rest is long, so one search by a rare byte finds both a second SRC= and PROTO=.
+    let mut has_second_source = false;
     let protocol = memchr::memchr_iter(b'R', rest).find(|&at| {
-        is_second |= surrounds(rest, at, b" S", b"RC=");
+        has_second_source |= surrounds(rest, at, b" S", b"RC=");
         surrounds(rest, at, b" P", b"ROTO=")
     });
     let Some(protocol) = protocol else {
-        // dump_ipv6_packet ends with these when it finds no protocol.
+        // dump_ipv6_packet ends with one of these if it finds no protocol.
         let ends = [&b"TRUNCATED"[..], b"( ESP ", b"Unknown Ext Hdr "];
         let is_whole = ends
             .iter()
             .any(|end| memchr::memmem::find(rest, end).is_some());
         return is_whole.then_some(None).ok_or(CUT);
     };
-    if is_second {
-        // Two lines ran into each other: these addresses are not those of this protocol.
+    if has_second_source {
+        // Two lines are mixed: the addresses do not belong to this protocol.
         return Err(CUT);
     }
     let (header, rest) = (&rest[..protocol], &rest[protocol + b"ROTO=".len()..]);
     let (protocol, rest) = match word(rest) {
-        // A packet in a packet is between brackets.
+        // An embedded packet is in brackets.
         None if b"TCP".starts_with(rest) && !is_fragment(header) => return Err(CUT),
         None => (rest, &b""[..]),
         Some(split) => split,
@@ -121,13 +118,13 @@ fn packet(text: &[u8]) -> Result<Option<Syn>, ParseError> {
     }))
 }
 
-/// Whether `before` is right before `at`, and `after` there.
+/// Whether `text` has `before` directly before `at`, and `after` at `at`.
 fn surrounds(text: &[u8], at: usize, before: &[u8], after: &[u8]) -> bool {
     text[..at].ends_with(before) && text[at..].starts_with(after)
 }
 
-/// Whether a packet without addresses of IP is whole: of ARP, or one of which only the header
-/// of Ethernet is written.
+/// Whether a record without IP addresses is complete: an ARP packet, or a packet of which only
+/// the Ethernet header is logged.
 fn is_not_ip(text: &[u8]) -> bool {
     if memchr::memmem::find(text, b" ARP HTYPE=").is_some() {
         return true;
@@ -136,14 +133,14 @@ fn is_not_ip(text: &[u8]) -> bool {
         return false;
     };
     let address = text[at + b" MAC=".len()..].trim_ascii_end();
-    // 14 bytes, the last two of which are the type; under a VLAN's there may be IP.
+    // 14 bytes, of which the last two are the EtherType. A VLAN tag may be followed by IP.
     let may_be_ip = [&b"08:00"[..], b"86:dd", b"81:00", b"88:a8"];
     address.len() == 14 * 3 - 1
         && !address.contains(&b' ')
         && !may_be_ip.iter().any(|kind| address.ends_with(kind))
 }
 
-/// Whether a packet is a fragment other than the first: these have no header of TCP.
+/// Whether a packet is a fragment other than the first. Those have no TCP header.
 fn is_fragment(header: &[u8]) -> bool {
     let at = memchr::memmem::find(header, b" FRAG:");
     at.is_some_and(|at| matches!(header.get(at + b" FRAG:".len()), Some(b'1'..=b'9')))
@@ -156,7 +153,7 @@ struct Tcp {
     is_syn: bool,
 }
 
-/// See `nf_log_dump_tcp_header`. The flags come last, so a cut record has none.
+/// See `nf_log_dump_tcp_header`. The flags come last, so a cut record does not have them all.
 fn tcp(text: &[u8]) -> Option<Tcp> {
     let (from, rest) = field(text, b"SPT=")?;
     let (to, rest) = field(rest, b"DPT=")?;
@@ -165,7 +162,7 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
         None => (None, rest),
     };
     let (_, rest) = field(rest, b"WINDOW=")?;
-    // ulogd does not write it.
+    // ulogd does not write RES.
     let mut rest = field(rest, b"RES=").map_or(rest, |(_, rest)| rest);
     let mut is_syn = false;
     let mut is_other = false;
@@ -176,8 +173,8 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
         let (flag, after) = word(rest)?;
         match flag {
             b"SYN" => is_syn = true,
-            // Like iptables --syn: a server ignores a SYN with these, or it is an answer.
-            // See tcp_rcv_state_process, TCP_LISTEN.
+            // As for iptables --syn: with ACK it is an answer, and a listening socket drops a
+            // SYN with the others. See tcp_rcv_state_process, TCP_LISTEN.
             b"ACK" | b"RST" | b"FIN" => is_other = true,
             b"AE" | b"CWR" | b"ECE" | b"URG" | b"PSH" => (),
             _ => return None,
@@ -193,8 +190,8 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
     })
 }
 
-/// Whether this is the number of `URGP=`, and all that follows are fields: not the text of a
-/// program around a record that somebody made it log, as in `Invalid user IN= .. from 192.0.2.1`.
+/// Whether this is the value of `URGP=`, and only fields follow it. Other text means that a
+/// program logged a forged record, as in `Invalid user IN= .. from 192.0.2.1`.
 fn is_end(text: &[u8]) -> bool {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     digits > 0
@@ -205,7 +202,7 @@ fn is_end(text: &[u8]) -> bool {
         }
 }
 
-/// The value of the field `name` if `text` begins with it, and what follows the space after it.
+/// The value of the field `name` if `text` begins with it, and the text after the next space.
 fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     word(text.strip_prefix(name)?)
 }
@@ -218,7 +215,7 @@ fn host(text: &[u8]) -> Option<Host> {
     }
 }
 
-/// The kernel's `%pI6`: eight groups of four digits. The standard library's parser is slow.
+/// Parses the kernel's `%pI6`, eight groups of four digits, faster than the standard library.
 fn full_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
     if text.len() != 8 * 5 - 1 {
         return None;
@@ -245,28 +242,28 @@ mod tests {
         "SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=4711 DF PROTO=";
     const IP6: &str = "SRC=2001:0db8:0000:0000:0000:0000:0000:0001 DST=2001:0db8:0000:0000:0000:0000:0000:0009 LEN=80 TC=0 HOPLIMIT=64 FLOWLBL=123456 ";
 
-    /// What is found in the record of a packet that came in on eth0.
-    fn found(text: &str) -> Result<Option<Syn>, ParseError> {
+    /// Parses the record of a packet that came in on eth0.
+    fn parsed(text: &str) -> Result<Option<Syn>, ParseError> {
         let message = format!("NEW: IN=eth0 OUT= {text}");
-        let found = find(message.as_bytes()).unwrap();
-        assert_eq!(found.prefix, b"NEW: ");
-        found.packet
+        let record = find(message.as_bytes()).unwrap();
+        assert_eq!(record.prefix, b"NEW: ");
+        record.syn
     }
 
-    fn ends(text: &str) -> Option<String> {
-        let syn = found(text).unwrap()?;
+    fn endpoints(text: &str) -> Option<String> {
+        let syn = parsed(text).unwrap()?;
         let ((from, from_port), (to, to_port)) = (syn.client, syn.server);
         Some(format!("{from} {from_port} {to} {to_port}"))
     }
 
     fn with_flags(flags: &str) -> Result<Option<Syn>, ParseError> {
-        found(&format!(
+        parsed(&format!(
             "{ETHER} {IP}TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 {flags}URGP=0 "
         ))
     }
 
     #[test]
-    fn a_lone_syn_is_a_connection() {
+    fn syn_without_ack_rst_and_fin_is_found() {
         for flags in ["SYN ", "CWR ECE SYN ", "AE CWR ECE SYN ", "URG PSH SYN "] {
             assert!(matches!(with_flags(flags), Ok(Some(_))), "{flags}");
         }
@@ -287,22 +284,22 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_both_families() {
+    fn addresses_of_ipv4_and_ipv6_are_parsed() {
         let header = "TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
         let ipv4 = Some("192.0.2.1 37822 192.0.2.9 80".to_owned());
-        assert_eq!(ends(&format!("{ETHER} {IP}{header}")), ipv4);
-        assert_eq!(ends(&format!("PHYSIN=p0 {ETHER} {IP}{header}")), ipv4);
+        assert_eq!(endpoints(&format!("{ETHER} {IP}{header}")), ipv4);
+        assert_eq!(endpoints(&format!("PHYSIN=p0 {ETHER} {IP}{header}")), ipv4);
         assert_eq!(
-            ends(&format!("{IP}{header}OPT (020405B4) UID=0 GID=0 MARK=0x1 ")),
+            endpoints(&format!("{IP}{header}OPT (020405B4) UID=0 GID=0 MARK=0x1 ")),
             ipv4
         );
         let options = IP.replace("PROTO", "OPT (94040000) PROTO");
-        assert_eq!(ends(&format!("{options}{header}")), ipv4);
+        assert_eq!(endpoints(&format!("{options}{header}")), ipv4);
         let ipv6 = Some("2001:db8::1 37822 2001:db8::9 80".to_owned());
-        assert_eq!(ends(&format!("{IP6}PROTO={header}")), ipv6);
-        assert_eq!(ends(&format!("{IP6}OPT ( ) PROTO={header}")), ipv6);
+        assert_eq!(endpoints(&format!("{IP6}PROTO={header}")), ipv6);
+        assert_eq!(endpoints(&format!("{IP6}OPT ( ) PROTO={header}")), ipv6);
         assert_eq!(
-            ends(&format!(
+            endpoints(&format!(
                 "{IP6}FRAG:0 INCOMPLETE ID:0000002a PROTO={header}"
             )),
             ipv6
@@ -311,14 +308,14 @@ mod tests {
             "2001:0db8:0000:0000:0000:0000:0000:0001",
             "0000:0000:0000:0000:0000:ffff:c000:0201",
         );
-        let mapped = ends(&format!("{mapped}PROTO={header}")).unwrap();
+        let mapped = endpoints(&format!("{mapped}PROTO={header}")).unwrap();
         assert!(mapped.starts_with("192.0.2.1 "), "{mapped}");
     }
 
     #[test]
-    fn a_sequence_number() {
+    fn sequence_number_is_parsed() {
         let numbered = |sequence: &str| {
-            found(&format!(
+            parsed(&format!(
                 "{IP}TCP SPT=1 DPT=80 SEQ={sequence} ACK=0 WINDOW=1 RES=0x00 SYN URGP=0 "
             ))
         };
@@ -331,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn other_packets() {
+    fn other_packets_are_ignored() {
         for text in [
             "UDP SPT=53 DPT=40000 LEN=40 ",
             "UDP",
@@ -340,7 +337,7 @@ mod tests {
             "ESP SPI=0x1 ",
             "TCP INCOMPLETE [8 bytes] ",
         ] {
-            assert_eq!(found(&format!("{IP}{text}")), Ok(None), "{text}");
+            assert_eq!(parsed(&format!("{IP}{text}")), Ok(None), "{text}");
         }
         for text in [
             format!("{}TCP ", IP.replace("DF", "FRAG:185")),
@@ -351,12 +348,12 @@ mod tests {
             "MACSRC=02:00:00:00:00:01 MACDST=02:00:00:00:00:02 MACPROTO=0806 ARP HTYPE=1 PTYPE=0x0800 OPCODE=1".to_owned(),
             ETHER.replace("08:00", "88:cc"),
         ] {
-            assert_eq!(found(&text), Ok(None), "{text}");
+            assert_eq!(parsed(&text), Ok(None), "{text}");
         }
     }
 
     #[test]
-    fn damaged_records() {
+    fn damaged_records_are_parse_errors() {
         let header = "TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
         for text in [
             String::new(),
@@ -375,20 +372,17 @@ mod tests {
             format!("{IP}{header}from 192.0.2.1 port 22"),
             format!("{IP}{header}\" 7"),
         ] {
-            assert_eq!(found(&text), Err(CUT), "{text}");
+            assert_eq!(parsed(&text), Err(CUT), "{text}");
         }
         assert_eq!(find(b"eth0: link is up"), None);
         let strange = format!("A OUT=B IN=eth0 OUT= {IP}{header}");
-        assert!(matches!(
-            find(strange.as_bytes()).unwrap().packet,
-            Ok(Some(_))
-        ));
+        assert!(matches!(find(strange.as_bytes()).unwrap().syn, Ok(Some(_))));
         let strange = format!("NEW: IN=a=b OUT= {IP}{header}");
-        assert_eq!(find(strange.as_bytes()).unwrap().packet, Err(CUT));
+        assert_eq!(find(strange.as_bytes()).unwrap().syn, Err(CUT));
         assert_eq!(find(b"x OUT=y SRC=1"), None);
         assert_eq!(find(b" OUT=y"), None);
-        assert_eq!(find(b"IN=a x OUT=y").unwrap().packet, Err(CUT));
-        assert_eq!(find(b"IN=a=b OUT=y").unwrap().packet, Err(CUT));
+        assert_eq!(find(b"IN=a x OUT=y").unwrap().syn, Err(CUT));
+        assert_eq!(find(b"IN=a=b OUT=y").unwrap().syn, Err(CUT));
         assert_eq!(find(b"a=IN=b OUT=y").unwrap().prefix, b"a=");
         assert!(find(b"DROP: IN=et").is_some());
     }

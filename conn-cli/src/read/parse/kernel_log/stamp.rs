@@ -1,4 +1,4 @@
-//! The times that dmesg, syslog daemons and journalctl print.
+//! The timestamps that dmesg, syslog daemons and journalctl print.
 
 use crate::{
     connection::{Lacks, When},
@@ -7,24 +7,24 @@ use crate::{
     },
 };
 
-/// A time, not yet parsed: it is often not wanted.
+/// A timestamp, not yet parsed because it is often not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp<'a> {
-    /// There is none.
+    /// The line has none.
     None,
     /// `2026-11-22T14:25:37.123456+00:00`, with or without fraction and zone.
     Iso(&'a [u8]),
     /// `Sun 2026-11-22 14:25:37 UTC`
     Full(&'a [u8]),
-    /// `12345.678901`: since boot, or since 1970 if there are so many.
+    /// `12345.678901`: since boot, or since 1970 if the number is large enough.
     Seconds(&'a [u8]),
-    /// Likewise.
+    /// The same in microseconds.
     Microseconds(&'a [u8]),
-    /// No moment.
+    /// A timestamp that lacks something.
     Recorded(&'a [u8], Lacks),
 }
 
-/// A stamp and what follows it.
+/// A timestamp and the text after it.
 pub type Stamped<'a> = (Stamp<'a>, &'a [u8]);
 
 const MONTHS: &[&[u8; 3]] = &[
@@ -33,23 +33,23 @@ const MONTHS: &[&[u8; 3]] = &[
 const DAYS: &[&[u8; 3]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 impl Stamp<'_> {
-    /// Parses it.
+    /// Parses the timestamp.
     pub fn when(self) -> When {
         match self {
             Self::None => When::Unknown,
-            Self::Iso(text) => match moment(text) {
+            Self::Iso(text) => match timestamp(text) {
                 Some(when) => when,
                 None if text.get(11..).is_some_and(is_time_of_day) => recorded(text, Lacks::Zone),
                 None => When::Unknown,
             },
             Self::Full(text) => {
-                // After the day of the week. A zone by its name is not sure to be one zone.
+                // Skips the day of the week. The abbreviation of a time zone can be ambiguous.
                 let (time, zone) = text[4..].split_at(19);
                 let zone = match zone.trim_ascii() {
                     b"UTC" => b"Z",
                     zone => zone,
                 };
-                moment(&[time, zone].concat()).unwrap_or_else(|| recorded(text, Lacks::Zone))
+                timestamp(&[time, zone].concat()).unwrap_or_else(|| recorded(text, Lacks::Zone))
             }
             Self::Seconds(text) => seconds(text, Lacks::Boot).unwrap_or(When::Unknown),
             Self::Microseconds(text) => number::<u64>(text)
@@ -61,18 +61,18 @@ impl Stamp<'_> {
     }
 }
 
-fn moment(text: &[u8]) -> Option<When> {
+fn timestamp(text: &[u8]) -> Option<When> {
     str::from_utf8(text).ok()?.parse().ok().map(When::At)
 }
 
-/// Whether one of the names begins the text.
+/// Whether the text begins with one of the names.
 fn begins_with(text: &[u8], names: &[&[u8; 3]]) -> bool {
     text.first_chunk()
         .is_some_and(|start| names.contains(&start))
 }
 
 /// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `
-pub fn year_less(text: &[u8]) -> Option<Stamped<'_>> {
+pub fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
     let [_, _, _, b' ', tens, units, b' ', ..] = text else {
         return None;
     };
@@ -89,9 +89,9 @@ pub fn year_less(text: &[u8]) -> Option<Stamped<'_>> {
     })
 }
 
-/// OpenWrt's logread: `Sun Nov 22 14:25:37 2026 `
+/// `logread` of OpenWrt: `Sun Nov 22 14:25:37 2026 `
 pub fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
-    let (_, after) = year_less(text.get(4..)?)?;
+    let (_, after) = without_year(text.get(4..)?)?;
     let (year, rest) = split_at_byte(after, b' ').unwrap_or((after, b""));
     let is_time = begins_with(text, DAYS) && text[3] == b' ' && number::<u16>(year).is_some();
     let stamp = &text[..text.len() - after.len() + year.len()];
@@ -107,9 +107,12 @@ pub fn iso(text: &[u8]) -> Option<Stamped<'_>> {
     Some((Stamp::Iso(stamp), rest))
 }
 
-/// Whether this begins with `2026-11-22T14:25:37`, with `between` instead of the `T`.
-fn is_date_and_time(text: &[u8], between: u8) -> bool {
-    text.len() >= 19 && is_date(&text[..10]) && text[10] == between && is_time_of_day(&text[11..19])
+/// Whether this begins with `2026-11-22T14:25:37`, with `separator` instead of the `T`.
+fn is_date_and_time(text: &[u8], separator: u8) -> bool {
+    text.len() >= 19
+        && is_date(&text[..10])
+        && text[10] == separator
+        && is_time_of_day(&text[11..19])
 }
 
 /// `journalctl -o short-full`: `Sun 2026-11-22 14:25:37 UTC `
@@ -130,9 +133,9 @@ pub fn unix(text: &[u8]) -> Option<Stamped<'_>> {
     is_seconds(stamp).then_some((Stamp::Seconds(stamp), rest))
 }
 
-/// dmesg, with any of its formats: `[12345.678901] `, `[Sun Nov 22 14:25:37 2026] `,
+/// dmesg, in any of its formats: `[12345.678901] `, `[Sun Nov 22 14:25:37 2026] `,
 /// `[Nov22 14:25] `, `[  +0.000123] `, `[<    0.000123>] `, `[12345.678901 <    0.000123>] `;
-/// perhaps with the thread that printed: `[   T12] `.
+/// optionally followed by the thread that printed: `[   T12] `.
 pub fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
     let (inside, rest) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
     let inside = inside.trim_ascii_start();
@@ -180,7 +183,7 @@ fn is_caller(text: &[u8]) -> bool {
     matches!(text, [b'T' | b'C', number @ ..] if !number.is_empty() && digits(number).1.is_empty())
 }
 
-/// `/dev/kmsg`: `4,1234,5678901,-;`
+/// `/dev/kmsg`: `4,1234,5678901,-;`. The first value is whether the facility is the kernel's.
 pub fn kmsg(text: &[u8]) -> Option<(bool, Stamp<'_>, &[u8])> {
     let (priority, rest) = digits(text);
     let priority: u32 = number(priority)?;

@@ -1,6 +1,6 @@
-//! What dmesg, syslog daemons and journalctl print before a message of the kernel.
+//! The prefixes that dmesg, syslog daemons and journalctl print before a kernel message.
 
-use super::stamp::{Stamp, bracketed, ctime, full, iso, kmsg, unix, year_less};
+use super::stamp::{Stamp, bracketed, ctime, full, iso, kmsg, unix, without_year};
 use crate::read::parse::scan::{digits, number, split_at_byte};
 
 /// A line of a log.
@@ -8,22 +8,22 @@ use crate::read::parse::scan::{digits, number, split_at_byte};
 pub struct Entry<'a> {
     /// When it was written.
     pub stamp: Stamp<'a>,
-    /// GroupKey wrote it.
+    /// Who wrote it.
     pub writer: Writer,
-    /// What it says.
+    /// The text after the prefix.
     pub message: &'a [u8],
-    /// Whether there is anything before the message.
+    /// Whether a known prefix precedes the message.
     pub is_known: bool,
 }
 
-/// GroupKey wrote a message.
+/// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// The kernel, or ulogd for it.
     Kernel,
     /// The line does not say.
     Unnamed,
-    /// It seems another program, but this may be the prefix of a rule too.
+    /// Apparently another program, but its name may also be the prefix of a rule.
     Named,
     /// Another program.
     Process,
@@ -33,7 +33,7 @@ const LEVELS: &[&[u8]] = &[
     b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug",
 ];
 
-/// The lines with which journalctl separates others. A line like these begins no message.
+/// How the separator lines of journalctl begin. They contain no message.
 const SEPARATORS: &[&[u8]] = &[
     b"-- Boot ",
     b"-- Reboot --",
@@ -44,7 +44,7 @@ const SEPARATORS: &[&[u8]] = &[
 ];
 
 impl<'a> Entry<'a> {
-    /// Takes a line apart, whatever it is.
+    /// Splits any line into its parts.
     pub fn parse(line: &'a [u8]) -> Self {
         let entry = |writer, stamp, message| Self {
             stamp,
@@ -53,10 +53,10 @@ impl<'a> Entry<'a> {
             is_known: true,
         };
         if line.first().is_none_or(u8::is_ascii_whitespace) {
-            // The message of the line before goes on: it may be any program's.
+            // The message of the previous line continues, and any program may have written it.
             return entry(Writer::Named, Stamp::None, line);
         }
-        if let Some((stamp, rest)) = year_less(line) {
+        if let Some((stamp, rest)) = without_year(line) {
             return Self::with_host(stamp, rest);
         }
         if SEPARATORS.iter().any(|start| line.starts_with(start)) {
@@ -72,9 +72,10 @@ impl<'a> Entry<'a> {
             return entry(writer, inner.stamp, inner.message);
         }
         if let Some((is_kernel, stamp, message)) = kmsg(line) {
-            let writer = match is_kernel {
-                true => Writer::Kernel,
-                false => Writer::Process,
+            let writer = if is_kernel {
+                Writer::Kernel
+            } else {
+                Writer::Process
             };
             return entry(writer, stamp, message);
         }
@@ -85,19 +86,19 @@ impl<'a> Entry<'a> {
         if let Some(entry) = text.strip_prefix(b"1 ").and_then(Self::rfc5424) {
             return entry;
         }
-        match year_less(text) {
+        match without_year(text) {
             Some((stamp, rest)) => Self::with_host(stamp, rest),
             None => Self::stamped(text),
         }
     }
 
-    /// A line that begins with a time, other than [`year_less`].
+    /// Parses a line that begins with a timestamp other than [`without_year`].
     fn stamped(text: &'a [u8]) -> Self {
         if let Some((stamp, rest)) = bracketed(text) {
             return Self::from_kernel(stamp, rest);
         }
         if let Some((stamp, rest)) = iso(text) {
-            // Only dmesg has a comma there, and no host.
+            // Only dmesg has a comma there, and it prints no host.
             return match text.get(19) {
                 Some(b',') => Self::from_kernel(stamp, rest),
                 _ => Self::with_host(stamp, rest),
@@ -120,7 +121,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// `HOST TAG: MESSAGE`, where both may be missing.
+    /// Parses `HOST TAG: MESSAGE`, where the host and the tag are optional.
     fn with_host(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
         let (writer, message) = match after_host_and_kernel(rest) {
             Some(message) => (Writer::Kernel, message),
@@ -129,7 +130,7 @@ impl<'a> Entry<'a> {
         Self::from_writer(writer, stamp, message)
     }
 
-    /// The kernel's own time may be before the message, too: less sure than the other.
+    /// The kernel's own timestamp may also precede the message. It is less reliable than `stamp`.
     fn from_writer(writer: Writer, stamp: Stamp<'a>, message: &'a [u8]) -> Self {
         let inner = bracketed(message);
         Self {
@@ -143,9 +144,9 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// After the time of dmesg, which is also that of `journalctl -o short-monotonic`. Only
-    /// there is a tag; what is like one may be the prefix of a rule, unless it has the number
-    /// of a process.
+    /// Parses the text after a timestamp of dmesg or `journalctl -o short-monotonic`. Only
+    /// journalctl prints a tag, so what looks like a tag may be the prefix of a rule, unless
+    /// it has a host and a process id.
     fn from_kernel(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
         let (writer, message) = match (tag(rest), tag(without_host(rest))) {
             (Some((Writer::Process, message)), _) => (Writer::Named, message),
@@ -162,7 +163,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// `TIME HOST APP PROCESS ID [DATA] MESSAGE`, each of which may be `-`.
+    /// Parses `TIME HOST APP PROCESS ID [DATA] MESSAGE`, where `-` stands for a missing part.
     fn rfc5424(text: &'a [u8]) -> Option<Self> {
         let (time, rest) = split_at_byte(text, b' ')?;
         let stamp = match time {
@@ -184,10 +185,10 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// `<4>`: whether the kernel's, whose facility is 0, and what follows.
+/// `<4>`: whether its facility is 0, which is the kernel's, and the text after it.
 fn priority(text: &[u8]) -> Option<(bool, &[u8])> {
-    let (number_, rest) = digits(text.strip_prefix(b"<")?);
-    let priority: u8 = number(number_)?;
+    let (value, rest) = digits(text.strip_prefix(b"<")?);
+    let priority: u8 = number(value)?;
     Some((priority < 8, rest.strip_prefix(b">")?))
 }
 
@@ -202,7 +203,7 @@ fn facility(text: &[u8]) -> Option<(bool, &[u8])> {
     Some((is_kernel, rest.strip_prefix(b" ")?))
 }
 
-/// `kernel: ` or `sshd[1234]: `, and what follows.
+/// `kernel: ` or `sshd[1234]: `, and the text after it.
 fn tag(text: &[u8]) -> Option<(Writer, &[u8])> {
     if let Some(message) = text.strip_prefix(b"kernel: ") {
         return Some((Writer::Kernel, message));
@@ -216,13 +217,13 @@ fn tag(text: &[u8]) -> Option<(Writer, &[u8])> {
     let message = match rest.strip_prefix(b":")? {
         [b' ', message @ ..] => message,
         message @ ([] | [b'[', ..]) => message,
-        // An address.
+        // An IPv6 address.
         _ => return None,
     };
     (!name.is_empty()).then(|| (writer(name, has_process), message))
 }
 
-/// ulogd writes what the kernel hands it, in the same form.
+/// The writer with this name. ulogd writes kernel records in the same format.
 pub fn writer(name: &[u8], has_process: bool) -> Writer {
     match (name, has_process) {
         (b"kernel", false) | (b"ulogd", _) => Writer::Kernel,
@@ -231,7 +232,7 @@ pub fn writer(name: &[u8], has_process: bool) -> Writer {
     }
 }
 
-/// GroupKey wrote `HOST TAG: MESSAGE`, and the message.
+/// Who wrote `HOST TAG: MESSAGE`, and the message.
 fn after_host_and_tag(text: &[u8]) -> (Writer, &[u8]) {
     if let Some(tagged) = tag(text) {
         return tagged;
@@ -245,8 +246,8 @@ fn after_host_and_tag(text: &[u8]) -> (Writer, &[u8]) {
     tag(inner).unwrap_or((Writer::Unnamed, rest))
 }
 
-/// What follows `HOST kernel: `, as nearly all lines of the kernel begin: the same as
-/// [`after_host_and_tag`], to which such a host is no tag, with less searching.
+/// The text after `HOST kernel: `, with which nearly all kernel lines begin. This is a fast path
+/// with the same result as [`after_host_and_tag`], which takes no such host for a tag.
 fn after_host_and_kernel(text: &[u8]) -> Option<&[u8]> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let host = text.iter().take_while(|byte| is_part(byte)).count();
@@ -267,7 +268,7 @@ fn is_facility_and_level(text: &[u8]) -> bool {
     split_at_byte(text, b'.').is_some_and(|(_, level)| LEVELS.contains(&level))
 }
 
-/// How long the data of RFC 5424 is: `-` or `[id name="value"][id ..]`.
+/// The length of the structured data of RFC 5424: `-` or `[id name="value"][id ..]`.
 fn structured_data(text: &[u8]) -> Option<usize> {
     if text.starts_with(b"-") {
         return Some(1);
@@ -294,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_kernel_is_the_same_without_searching() {
+    fn fast_path_for_kernel_lines_matches_general_parser() {
         for host in [
             "web1",
             "a-b_c.example.org",
@@ -304,10 +305,10 @@ mod tests {
         ] {
             let text = format!("{host} kernel: [1.5] IN=");
             let message = after_host_and_kernel(text.as_bytes()).unwrap();
-            let both = (Writer::Kernel, message);
-            assert_eq!(after_host_and_tag(text.as_bytes()), both, "{text}");
+            let expected = (Writer::Kernel, message);
+            assert_eq!(after_host_and_tag(text.as_bytes()), expected, "{text}");
         }
-        // These need a closer look.
+        // The fast path does not handle these.
         for text in [
             "",
             "kernel: IN=",

@@ -1,4 +1,4 @@
-//! Lines as they are found in logs.
+//! Parses lines as they occur in logs.
 
 use super::*;
 use crate::{connection::Lacks, read::parse::scan};
@@ -28,7 +28,7 @@ fn time(line: &str) -> When {
 }
 
 #[test]
-fn whatever_it_was_printed_with() {
+fn records_in_every_log_format_are_parsed() {
     for (before, text, lacks) in [
         ("[12345.678901] ", "12345.678901", Lacks::Boot),
         ("[    0.678901] ", "0.678901", Lacks::Boot),
@@ -116,7 +116,7 @@ fn whatever_it_was_printed_with() {
 }
 
 #[test]
-fn moments() {
+fn complete_timestamps_are_parsed() {
     for before in [
         "2026-11-22T14:25:37,123456+00:00 ",
         "kern  :warn  : 2026-11-22T15:25:37,123456+01:00 ",
@@ -155,17 +155,17 @@ fn moments() {
 }
 
 #[test]
-fn the_journal_as_json() {
+fn journal_json_is_parsed() {
     let at = When::At("2026-11-22T14:25:37.123456Z".parse().unwrap());
     let bytes: Vec<String> = RECORD.bytes().map(|byte| byte.to_string()).collect();
-    let time_ = r#""__REALTIME_TIMESTAMP":"1795357537123456""#;
+    let timestamp = r#""__REALTIME_TIMESTAMP":"1795357537123456""#;
     for rest in [
         format!(r#""MESSAGE":"NEW: {RECORD}","_TRANSPORT":"kernel","SYSLOG_IDENTIFIER":"kernel""#),
         format!(r#""MESSAGE":[{}],"_TRANSPORT":"kernel""#, bytes.join(",")),
         format!(r#""MESSAGE":"{RECORD}""#),
         format!(r#""_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"ulogd","MESSAGE":"{RECORD}""#),
     ] {
-        assert_eq!(time(&format!("{{{time_},{rest}}}")), at, "{rest}");
+        assert_eq!(time(&format!("{{{timestamp},{rest}}}")), at, "{rest}");
     }
     for rest in [
         format!(r#""MESSAGE":"{RECORD}","_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"kernel""#),
@@ -174,7 +174,7 @@ fn the_journal_as_json() {
         r#""MESSAGE":[[1],"a"]"#.to_owned(),
     ] {
         assert_eq!(
-            parsed(format!("{{{time_},{rest}}}").as_bytes()),
+            parsed(format!("{{{timestamp},{rest}}}").as_bytes()),
             Ok(None),
             "{rest}"
         );
@@ -186,7 +186,7 @@ fn the_journal_as_json() {
 }
 
 #[test]
-fn lines_about_something_else() {
+fn lines_without_packet_records_are_ignored() {
     for line in [
         "[12345.678901] eth0: link is up",
         "Nov 22 14:25:37 host kernel: [12.3] Command line: PLUGIN=a LOGIN=b",
@@ -205,7 +205,7 @@ fn lines_about_something_else() {
 }
 
 #[test]
-fn lines_of_other_formats() {
+fn lines_of_other_formats_are_not_recognised() {
     for line in [
         "2026-11-22 14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1, win 1, length 0",
         "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1, win 1, length 0",
@@ -224,8 +224,8 @@ fn lines_of_other_formats() {
 }
 
 #[test]
-fn what_another_program_wrote_is_no_record() {
-    for (before, after, is_surely_other) in [
+fn records_written_by_other_programs_are_rejected() {
+    for (before, after, is_ignored) in [
         ("Nov 22 14:25:37 host sshd[1234]: Invalid user ", "", true),
         (
             "Nov 22 14:25:37 host sshd[1234]: Invalid user ",
@@ -256,17 +256,18 @@ fn what_another_program_wrote_is_no_record() {
     ] {
         let line = format!("{before}{RECORD}{after}");
         assert_ne!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
-        match is_surely_other {
-            true => assert_eq!(parsed(line.as_bytes()), Ok(None), "{line}"),
-            false => assert!(parsed(line.as_bytes()).is_err(), "{line}"),
+        if is_ignored {
+            assert_eq!(parsed(line.as_bytes()), Ok(None), "{line}");
+        } else {
+            assert!(parsed(line.as_bytes()).is_err(), "{line}");
         }
     }
-    let long = format!("[12.345678] {} {RECORD}", "x".repeat(LONGEST_PREFIX));
+    let long = format!("[12.345678] {} {RECORD}", "x".repeat(MAX_PREFIX_LEN));
     assert_eq!(parsed(long.as_bytes()), Err(FOREIGN));
 }
 
 #[test]
-fn a_cut_line_is_no_other_connection() {
+fn cut_line_gives_no_wrong_connection() {
     for before in [
         "",
         "<4>1 2026-11-22T14:25:37Z host kernel - - - ",
@@ -276,16 +277,16 @@ fn a_cut_line_is_no_other_connection() {
         let line = format!("{before}{RECORD}OPT (020405B4) UID=0 GID=0 MARK=0x1 ");
         let whole = parsed(line.as_bytes());
         assert!(matches!(whole, Ok(Some(_))));
-        let flags = line.find("URGP=0").unwrap() + "URGP=0".len();
-        let marks = before.len() + "IN=".len();
+        let flags_end = line.find("URGP=0").unwrap() + "URGP=0".len();
+        let record_start = before.len() + "IN=".len();
         for end in 0..line.len() {
             let cut = parsed(&line.as_bytes()[..end]);
             match end {
-                _ if end >= flags => assert_eq!(cut, whole),
-                _ if end >= marks => assert!(cut.is_err(), "{}", &line[..end]),
+                _ if end >= flags_end => assert_eq!(cut, whole),
+                _ if end >= record_start => assert!(cut.is_err(), "{}", &line[..end]),
                 _ => assert!(!matches!(cut, Ok(Some(_)))),
             }
-            // The beginning may be lost as well, or any byte damaged.
+            // The beginning may also be lost, or any byte damaged.
             assert!(
                 !matches!(parsed(&line.as_bytes()[end..]), Ok(Some(found)) if found.local.to_string() != "192.0.2.9")
             );
@@ -295,7 +296,7 @@ fn a_cut_line_is_no_other_connection() {
                 drop(parsed(&damaged));
                 let _ = confidence(&damaged);
                 damaged.truncate(end + 1);
-                assert!(end >= flags || !matches!(parsed(&damaged), Ok(Some(_))));
+                assert!(end >= flags_end || !matches!(parsed(&damaged), Ok(Some(_))));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! From the bytes of a packet to a SYN, or the answer to one.
+//! Parses packets and finds SYNs and the answers to them.
 
 use std::net::IpAddr;
 
@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// How captures begin, as bytes: pcapng; pcap with micro- and with nanoseconds, of machines of
-/// either order; and what a version of libpcap for Linux once wrote.
+/// The first bytes of captures: pcapng; pcap with microseconds and with nanoseconds, in either
+/// byte order; and the magic number of a modified libpcap for Linux.
 const MAGICS: [[u8; 4]; 6] = [
     [0x0a, 0x0d, 0x0d, 0x0a],
     [0xa1, 0xb2, 0xc3, 0xd4],
@@ -25,12 +25,12 @@ const MAGICS: [[u8; 4]; 6] = [
     [0x34, 0xcd, 0xb2, 0xa1],
 ];
 
-/// What packets begin with: <https://www.tcpdump.org/linktypes.html>.
+/// The link-layer header types: <https://www.tcpdump.org/linktypes.html>.
 mod link_type {
     pub(super) const NULL: u16 = 0;
     pub(super) const ETHERNET: u16 = 1;
     pub(super) const RAW: u16 = 101;
-    /// What RAW is for programs on some systems, and in files that these wrote by mistake.
+    /// The value of `DLT_RAW` on some systems, which programs wrote to files by mistake.
     pub(super) const DLT_RAW: u16 = 12;
     pub(super) const DLT_RAW_OPENBSD: u16 = 14;
     pub(super) const LOOP: u16 = 108;
@@ -40,19 +40,20 @@ mod link_type {
     pub(super) const LINUX_SLL2: u16 = 276;
 }
 
-/// What [`link_type::NULL`] and [`link_type::LOOP`] say of the protocol: the systems' `AF_INET6`.
+/// The address families in [`link_type::NULL`] and [`link_type::LOOP`] headers. `AF_INET6`
+/// differs between systems.
 const AF_INET: u32 = 2;
 const AF_INET6: [u32; 4] = [10, 24, 28, 30];
 
-/// What a frame carries: <https://www.iana.org/assignments/ieee-802-numbers>.
+/// The EtherTypes: <https://www.iana.org/assignments/ieee-802-numbers>.
 mod ether_type {
     pub(super) const IPV4: u16 = 0x0800;
     pub(super) const IPV6: u16 = 0x86dd;
-    /// Tags that other protocols follow: of 802.1Q, of 802.1ad, and two older ones.
+    /// VLAN tags, which another EtherType follows: 802.1Q, 802.1ad, and two older ones.
     pub(super) const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
 }
 
-/// What a packet carries: <https://www.iana.org/assignments/protocol-numbers>.
+/// The IP protocol numbers: <https://www.iana.org/assignments/protocol-numbers>.
 mod protocol {
     pub(super) const HOP_BY_HOP: u8 = 0;
     pub(super) const IPV4: u8 = 4;
@@ -65,24 +66,24 @@ mod protocol {
 }
 
 const CUT: ParseError = "the packet was cut before the end of its TCP header";
-const LINK_TYPE: ParseError = "packets of this link type are not known";
-const NOT_IP: ParseError = "this is no IP header";
+const UNKNOWN_LINK_TYPE: ParseError = "packets of this link type are not supported";
+const NOT_IP: ParseError = "this is not an IP header";
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
-/// The first bytes of a TCP header, up to its flags.
-const TCP: usize = 14;
+/// The length of a TCP header up to and including its flags.
+const TCP_PREFIX_LEN: usize = 14;
 
-/// Whether an input that begins like this is a pcap or pcapng file.
+/// Whether an input that begins with `head` is a pcap or pcapng file.
 #[must_use]
 pub fn is_capture(head: &[u8]) -> bool {
     head.first_chunk().is_some_and(|head| MAGICS.contains(head))
 }
 
-/// Parses packets.
+/// Parses the packets of a piece.
 #[must_use]
 pub fn parse(packets: &Packets, wanted: Wanted) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
@@ -98,22 +99,22 @@ pub fn parse(packets: &Packets, wanted: Wanted) -> Batch {
     batch
 }
 
-/// A segment that begins a connection.
+/// A TCP segment with the SYN flag.
 struct Segment {
     source: IpAddr,
     source_port: u16,
     destination: IpAddr,
     destination_port: u16,
     sequence: u32,
-    /// What an answer acknowledges.
+    /// The acknowledgment number, which only an answer has.
     acknowledged: Option<u32>,
 }
 
-/// The segment, if the packet has such a one.
+/// The SYN segment in a packet, if it has one.
 fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let (mut protocol, mut rest) = network(link_type, packet)?;
     while ether_type::VLAN.contains(&protocol) {
-        (protocol, rest) = behind(rest, 2, 4)?;
+        (protocol, rest) = split_header(rest, 2, 4)?;
     }
     match protocol {
         ether_type::IPV4 => ipv4(rest),
@@ -122,13 +123,13 @@ fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, ParseErro
     }
 }
 
-/// The protocol that a packet is of, and the packet of that protocol.
+/// The EtherType of the network-layer packet, and that packet.
 fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), ParseError> {
     use link_type::*;
     match link_type {
-        ETHERNET => behind(packet, 12, 14),
-        LINUX_SLL => behind(packet, 14, 16),
-        LINUX_SLL2 => behind(packet, 0, 20),
+        ETHERNET => split_header(packet, 12, 14),
+        LINUX_SLL => split_header(packet, 14, 16),
+        LINUX_SLL2 => split_header(packet, 0, 20),
         RAW | DLT_RAW | DLT_RAW_OPENBSD | IPV4 | IPV6 => match packet.first().ok_or(CUT)? >> 4 {
             4 => Ok((ether_type::IPV4, packet)),
             6 => Ok((ether_type::IPV6, packet)),
@@ -136,7 +137,7 @@ fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), ParseError> {
         },
         NULL | LOOP => {
             let (&family, rest) = packet.split_first_chunk().ok_or(CUT)?;
-            // The order is that of the machine that wrote it, which need not be the file's.
+            // In the byte order of the capturing machine, which may differ from that of the file.
             let family = u32::from_le_bytes(family).min(u32::from_be_bytes(family));
             match family {
                 AF_INET => Ok((ether_type::IPV4, rest)),
@@ -144,12 +145,12 @@ fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), ParseError> {
                 _ => Ok((0, rest)),
             }
         }
-        _ => Err(LINK_TYPE),
+        _ => Err(UNKNOWN_LINK_TYPE),
     }
 }
 
-/// The protocol that a header of `length` bytes has at `at`, and what is behind the header.
-fn behind(bytes: &[u8], at: usize, length: usize) -> Result<(u16, &[u8]), ParseError> {
+/// The EtherType at `at` in a header of `length` bytes, and the bytes after the header.
+fn split_header(bytes: &[u8], at: usize, length: usize) -> Result<(u16, &[u8]), ParseError> {
     let (header, rest) = bytes.split_at_checked(length).ok_or(CUT)?;
     let protocol = u16::from_be_bytes([header[at], header[at + 1]]);
     Ok((protocol, rest))
@@ -167,10 +168,10 @@ fn ipv4(packet: &[u8]) -> Result<Option<Segment>, ParseError> {
         return Ok(None);
     }
     let [.., a, b, c, d, e, f, g, h] = *header;
-    let ends = ([a, b, c, d].into(), [e, f, g, h].into());
-    // The total length is not asked: it is 0 if the network card is to cut it into pieces.
+    let addresses = ([a, b, c, d].into(), [e, f, g, h].into());
+    // The total length is ignored: it is 0 if the network card does the segmentation (TSO).
     let payload = packet.get(length..).ok_or(CUT)?;
-    transport(header[9], ends, payload)
+    transport(header[9], addresses, payload)
 }
 
 /// RFC 8200, section 3.
@@ -184,20 +185,19 @@ fn ipv6(packet: &[u8]) -> Result<Option<Segment>, ParseError> {
         address.copy_from_slice(&header[at..at + 16]);
         IpAddr::from(address)
     };
-    let ends = (address(8), address(24));
+    let addresses = (address(8), address(24));
     let mut protocol = header[6];
-    // Each takes eight bytes or more, so that there is an end to it.
+    // This terminates because each header takes at least eight bytes.
     while let Some(length) = extension(protocol, payload)? {
         let (header, rest) = payload.split_at_checked(length).ok_or(CUT)?;
         protocol = header[0];
         payload = rest;
     }
-    transport(protocol, ends, payload)
+    transport(protocol, addresses, payload)
 }
 
-/// How long the extension header is that the payload begins with, if `protocol` is one of a
-/// packet's: RFC 8200, section 4. None if it is none, or if what follows is not of the first
-/// fragment.
+/// The length of the extension header at the start of the payload: RFC 8200, section 4. None if
+/// `protocol` is not an extension header, or is that of a fragment other than the first.
 fn extension(protocol: u8, payload: &[u8]) -> Result<Option<usize>, ParseError> {
     let byte = |at: usize| payload.get(at).copied().ok_or(CUT);
     Ok(match protocol {
@@ -213,28 +213,28 @@ fn extension(protocol: u8, payload: &[u8]) -> Result<Option<usize>, ParseError> 
     })
 }
 
-/// The segment in what a packet carries from one end to the other: in a tunnel, that of the
-/// packet in it. Each takes some bytes, so that there is an end to it.
+/// The segment in the payload of an IP packet; in a tunnel, that of the inner packet. The
+/// recursion terminates because each header takes some bytes.
 fn transport(
     protocol: u8,
-    ends: (IpAddr, IpAddr),
+    addresses: (IpAddr, IpAddr),
     payload: &[u8],
 ) -> Result<Option<Segment>, ParseError> {
     match protocol {
-        protocol::TCP => tcp(ends, payload),
+        protocol::TCP => tcp(addresses, payload),
         protocol::IPV4 => ipv4(payload),
         protocol::IPV6 => ipv6(payload),
         _ => Ok(None),
     }
 }
 
-/// Of the header no more is needed; tcpdump -s may have kept less.
+/// Parses the start of the TCP header only, because tcpdump -s may have cut the rest.
 fn tcp(
     (source, destination): (IpAddr, IpAddr),
     segment: &[u8],
 ) -> Result<Option<Segment>, ParseError> {
-    let header: &[u8; TCP] = segment.first_chunk().ok_or(CUT)?;
-    // One that resets or ends a connection too asks for none: Linux throws it away.
+    let header: &[u8; TCP_PREFIX_LEN] = segment.first_chunk().ok_or(CUT)?;
+    // Linux drops a SYN that also has RST or FIN.
     if header[13] & (SYN | FIN | RST) != SYN {
         return Ok(None);
     }
@@ -259,7 +259,7 @@ impl Segment {
             Some(_) => (destination, source),
         };
         let connection = Connection {
-            time: time.and_then(moment).map_or(When::Unknown, When::At),
+            time: time.and_then(timestamp).map_or(When::Unknown, When::At),
             remote: Host::at(client.0),
             remote_port: Some(client.1),
             local: Host::at(server.0),
@@ -277,8 +277,8 @@ impl Segment {
     }
 }
 
-/// None if a damaged file has a time that is none.
-fn moment((second, nanosecond): (i64, u32)) -> Option<Timestamp> {
+/// The timestamp, or None if a damaged file has an invalid one.
+fn timestamp((second, nanosecond): (i64, u32)) -> Option<Timestamp> {
     if nanosecond >= 1_000_000_000 {
         return None;
     }

@@ -17,7 +17,7 @@ fn over_ipv4(protocol: u8, fragment: u16, options: usize, segment: &[u8]) -> Vec
     packet
 }
 
-/// `extensions` is all between the header and the segment.
+/// `extensions` is everything between the IPv6 header and the segment.
 fn over_ipv6(next: u8, extensions: &[u8], segment: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
     for last in [1, 9] {
@@ -28,12 +28,12 @@ fn over_ipv6(next: u8, extensions: &[u8], segment: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn behind_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
+fn with_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
     [header, packet].concat()
 }
 
-/// What a packet says, in short.
-fn said(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
+/// Parses a packet and describes its event in one line.
+fn parsed(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
     let mut packets = Packets::default();
     packets.push(Some((1_700_000_000, 5)), link_type, packet);
     let mut batch = parse(&packets, Wanted { times: true });
@@ -56,10 +56,10 @@ fn said(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
     )))
 }
 
-const SAID: &str = "syn 100: 192.0.2.1 40000 > 192.0.2.9 80";
-const SAID_6: &str = "syn 100: 2001:db8::1 40000 > 2001:db8::9 80";
+const SYN_IPV4: &str = "syn 100: 192.0.2.1 40000 > 192.0.2.9 80";
+const SYN_IPV6: &str = "syn 100: 2001:db8::1 40000 > 2001:db8::9 80";
 
-/// Whatever a packet begins with, and what it says if it is one of IPv4 or IPv6.
+/// The link types, with a header of each that precedes an IPv4 or IPv6 packet.
 fn headers(is_ipv6: bool) -> Vec<(u16, Vec<u8>)> {
     let protocol: [u8; 2] = if is_ipv6 { [0x86, 0xdd] } else { [8, 0] };
     let ethernet = |tags: &[u8]| [&[2; 12], tags, &protocol].concat();
@@ -69,7 +69,7 @@ fn headers(is_ipv6: bool) -> Vec<(u16, Vec<u8>)> {
         (1, ethernet(&[0x81, 0, 0, 5])),
         (1, ethernet(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6])),
         (1, ethernet(&[0x91, 0, 0, 5, 0x92, 0, 0, 6, 0x81, 0, 0, 7])),
-        // An interface without Ethernet: ARPHRD_NONE
+        // An interface without Ethernet: ARPHRD_NONE.
         (113, [&[0, 0, 0xff, 0xfe], &[0; 10][..], &protocol].concat()),
         (276, sll2),
         (101, vec![]),
@@ -87,24 +87,24 @@ fn headers(is_ipv6: bool) -> Vec<(u16, Vec<u8>)> {
 }
 
 #[test]
-fn a_syn_is_found_behind_each_header_unless_it_is_cut() {
+fn syn_is_found_after_each_header_unless_it_is_cut() {
     for (is_ipv6, packet, expected) in [
-        (false, over_ipv4(6, 0x4000, 0, &tcp_segment(2)), SAID),
-        (false, over_ipv4(6, 0x2000, 40, &tcp_segment(2)), SAID),
-        (true, over_ipv6(6, &[], &tcp_segment(2)), SAID_6),
+        (false, over_ipv4(6, 0x4000, 0, &tcp_segment(2)), SYN_IPV4),
+        (false, over_ipv4(6, 0x2000, 40, &tcp_segment(2)), SYN_IPV4),
+        (true, over_ipv6(6, &[], &tcp_segment(2)), SYN_IPV6),
     ] {
         for (link_type, header) in headers(is_ipv6) {
-            let mut packet = behind_header(&header, &packet);
+            let mut packet = with_header(&header, &packet);
             packet.extend([0; 9]);
-            assert_eq!(said(link_type, &packet), Ok(Some(expected.to_owned())));
-            let end = packet.len() - 9 - (20 - TCP);
+            assert_eq!(parsed(link_type, &packet), Ok(Some(expected.to_owned())));
+            let end = packet.len() - 9 - (20 - TCP_PREFIX_LEN);
             assert_eq!(
-                said(link_type, &packet[..end]),
+                parsed(link_type, &packet[..end]),
                 Ok(Some(expected.to_owned()))
             );
             for end in 0..end {
                 assert_eq!(
-                    said(link_type, &packet[..end]),
+                    parsed(link_type, &packet[..end]),
                     Err(CUT),
                     "{link_type} {end}"
                 );
@@ -114,55 +114,55 @@ fn a_syn_is_found_behind_each_header_unless_it_is_cut() {
 }
 
 #[test]
-fn an_answer_has_its_ends_turned_around() {
+fn answer_has_its_addresses_swapped() {
     let answer = over_ipv4(6, 0, 0, &tcp_segment(0x12));
     let expected = "answer 6: 192.0.2.9 80 > 192.0.2.1 40000";
-    assert_eq!(said(101, &answer), Ok(Some(expected.to_owned())));
+    assert_eq!(parsed(101, &answer), Ok(Some(expected.to_owned())));
 }
 
 #[test]
-fn other_packets_are_nothing() {
+fn other_packets_are_ignored() {
     for flags in [0x10, 0x11, 0x14, 0x18] {
         assert_eq!(
-            said(101, &over_ipv4(6, 0, 0, &tcp_segment(flags))),
+            parsed(101, &over_ipv4(6, 0, 0, &tcp_segment(flags))),
             Ok(None)
         );
     }
     let syn = tcp_segment(2);
-    assert_eq!(said(101, &over_ipv4(17, 0, 0, &syn)), Ok(None));
-    assert_eq!(said(101, &over_ipv4(6, 1, 0, &syn)), Ok(None));
-    assert_eq!(said(101, &over_ipv6(58, &[], &syn)), Ok(None));
-    assert_eq!(said(1, &[&[2; 12][..], &[8, 6], &syn].concat()), Ok(None));
-    assert_eq!(said(0, &[7, 0, 0, 0, 1]), Ok(None));
+    assert_eq!(parsed(101, &over_ipv4(17, 0, 0, &syn)), Ok(None));
+    assert_eq!(parsed(101, &over_ipv4(6, 1, 0, &syn)), Ok(None));
+    assert_eq!(parsed(101, &over_ipv6(58, &[], &syn)), Ok(None));
+    assert_eq!(parsed(1, &[&[2; 12][..], &[8, 6], &syn].concat()), Ok(None));
+    assert_eq!(parsed(0, &[7, 0, 0, 0, 1]), Ok(None));
 }
 
 #[test]
-fn extensions_of_ipv6_are_passed() {
+fn ipv6_extension_headers_are_skipped() {
     let options = |next: u8| [next, 0, 1, 4, 0, 0, 0, 0];
     let route = |next: u8| [&[next, 2, 4, 0, 0, 0, 0, 0], &[0; 16][..]].concat();
-    let fragment = |next: u8, place: u8| [next, 0, 0, place, 0, 0, 0, 9];
+    let fragment = |next: u8, offset: u8| [next, 0, 0, offset, 0, 0, 0, 9];
     let all = [&options(43)[..], &route(60), &options(44), &fragment(6, 1)].concat();
     let packet = over_ipv6(0, &all, &tcp_segment(2));
-    assert_eq!(said(101, &packet), Ok(Some(SAID_6.to_owned())));
-    assert_eq!(said(101, &packet[..100]), Err(CUT));
+    assert_eq!(parsed(101, &packet), Ok(Some(SYN_IPV6.to_owned())));
+    assert_eq!(parsed(101, &packet[..100]), Err(CUT));
     let later = over_ipv6(44, &fragment(6, 8), &tcp_segment(2));
-    assert_eq!(said(101, &later), Ok(None));
-    // What is there is no header.
+    assert_eq!(parsed(101, &later), Ok(None));
+    // A later fragment does not begin with a header.
     let later = over_ipv6(44, &fragment(60, 8), &[1, 0xff]);
-    assert_eq!(said(101, &later), Ok(None));
+    assert_eq!(parsed(101, &later), Ok(None));
 }
 
 #[test]
-fn what_is_not_understood_is_no_event() {
+fn unknown_packets_are_parse_errors() {
     let syn = over_ipv4(6, 0, 0, &tcp_segment(2));
-    assert_eq!(said(147, &syn), Err(LINK_TYPE));
-    assert_eq!(said(101, &[0; 60]), Err(NOT_IP));
+    assert_eq!(parsed(147, &syn), Err(UNKNOWN_LINK_TYPE));
+    assert_eq!(parsed(101, &[0; 60]), Err(NOT_IP));
     let ethernet = [&[2; 12][..], &[0x86, 0xdd], &syn].concat();
-    assert_eq!(said(1, &ethernet), Err(NOT_IP));
+    assert_eq!(parsed(1, &ethernet), Err(NOT_IP));
 }
 
 #[test]
-fn no_bytes_are_too_odd() {
+fn damaged_packets_do_not_panic() {
     for (is_ipv6, packet) in [
         (false, over_ipv4(6, 0, 4, &tcp_segment(2))),
         (
@@ -171,13 +171,13 @@ fn no_bytes_are_too_odd() {
         ),
     ] {
         for (link_type, header) in headers(is_ipv6) {
-            let packet = behind_header(&header, &packet);
+            let packet = with_header(&header, &packet);
             for at in 0..packet.len() {
                 for byte in [0, 1, 0x7f, 0x80, 0xff] {
                     let mut packet = packet.clone();
                     packet[at] = byte;
-                    let _ = said(link_type, &packet);
-                    let _ = said(link_type, &packet[..at]);
+                    let _ = parsed(link_type, &packet);
+                    let _ = parsed(link_type, &packet[..at]);
                 }
             }
         }
@@ -185,7 +185,7 @@ fn no_bytes_are_too_odd() {
 }
 
 #[test]
-fn captures_are_told_by_four_bytes() {
+fn captures_are_recognised_by_four_bytes() {
     for magic in MAGICS {
         assert!(is_capture(&magic));
         assert!(!is_capture(&magic[..3]));
@@ -195,9 +195,9 @@ fn captures_are_told_by_four_bytes() {
 }
 
 #[test]
-fn a_time_is_a_moment_if_it_can_be() {
-    assert!(moment((1_700_000_000, 999_999_999)).is_some());
-    assert_eq!(moment((1_700_000_000, 1_000_000_000)), None);
-    assert_eq!(moment((i64::MAX, 0)), None);
-    assert_eq!(moment((0, u32::MAX)), None);
+fn invalid_timestamps_are_none() {
+    assert!(timestamp((1_700_000_000, 999_999_999)).is_some());
+    assert_eq!(timestamp((1_700_000_000, 1_000_000_000)), None);
+    assert_eq!(timestamp((i64::MAX, 0)), None);
+    assert_eq!(timestamp((0, u32::MAX)), None);
 }

@@ -1,42 +1,42 @@
-//! What a line is about: thread, time, and what part of which call.
+//! Parses the prefix of a line, and which part of which system call it shows.
 
 use crate::read::{
     batch::ParseError,
     parse::scan::{digits, find, number, word},
 };
 
-pub(super) const NOT_STRACE: ParseError = "this is no line of strace's";
+pub(super) const NOT_STRACE: ParseError = "not an strace line";
 
-/// What a line is about.
+/// What a line shows.
 pub(super) enum Call<'a> {
-    /// A call of accept or accept4; what follows the opening parenthesis.
+    /// A call of accept or accept4, with the text after the opening parenthesis.
     Accept(&'a [u8]),
-    /// The rest of such a call that had begun in another line.
+    /// The rest of such a call that began on another line.
     Resumed(&'a [u8]),
-    /// Something else that strace says.
+    /// Something else that strace prints.
     Other,
 }
 
-/// What stands for the rest of a call that did not end at once.
+/// Replaces the rest of a call that has not returned yet.
 pub(super) const UNFINISHED: &[u8] = b"<unfinished ...>";
 
-/// Whether of a call's arguments, without the file descriptor, there is no more than that, the
-/// rest being in another line.
-pub(super) fn is_begun(arguments: &[u8]) -> bool {
+/// Whether other output interrupts a call after its file descriptor, so that the rest is on
+/// another line. `arguments` begins after the file descriptor.
+pub(super) fn is_interrupted(arguments: &[u8]) -> bool {
     match arguments.strip_prefix(b", ") {
         Some(rest) => !rest.ends_with(UNFINISHED) && !is_address(rest),
         None => false,
     }
 }
 
-/// Whether this begins with the second argument, as strace shows it at the end of the call.
+/// Whether this begins with the second argument, which strace prints when the call returns.
 pub(super) fn is_address(text: &[u8]) -> bool {
     [&b"{sa_family="[..], b"NULL", b"0x"]
         .iter()
         .any(|start| text.starts_with(start))
 }
 
-/// The thread, the time, and what follows them.
+/// Splits a line into the thread, the time, and the text after them.
 pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
     let (tid, rest) = thread(line);
     let rest = rest.trim_ascii_start();
@@ -46,7 +46,7 @@ pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
         }
         _ => (&b""[..], rest),
     };
-    // With -r and -t both: `(+     0.000044) `; with -n and -i `[ 288] [00007fd9b3b19b9f] `.
+    // -r with -t prints `(+     0.000044) `; -n and -i print `[ 288] [00007fd9b3b19b9f] `.
     while let Some(b'(' | b'[') = rest.first()
         && let Some(end) = memchr::memchr2(b')', b']', rest)
     {
@@ -55,14 +55,14 @@ pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
     (tid, time, rest)
 }
 
-/// `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning; not the seconds of -ttt,
-/// which have a point.
+/// Splits off `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning, but not the
+/// seconds of -ttt, which have a decimal point.
 fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
     if let Some(rest) = line.strip_prefix(b"[pid ") {
         let (tid, after) = digits(rest.trim_ascii_start());
         let after = match after {
             [b']', after @ ..] => after,
-            // The name may hold anything.
+            // The name may contain any byte.
             [b'<', ..] => match find(after, b">] ") {
                 Some(at) => &after[at + 2..],
                 None => after,
@@ -82,7 +82,7 @@ fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
     }
 }
 
-/// What the line is about, without its prefix.
+/// Parses a line without its prefix.
 pub(super) fn call(text: &[u8]) -> Result<Call<'_>, ParseError> {
     if let Some(rest) = text.strip_prefix(b"accept") {
         let rest = rest.strip_prefix(b"4").unwrap_or(rest);
@@ -106,13 +106,14 @@ pub(super) fn call(text: &[u8]) -> Result<Call<'_>, ParseError> {
         || ["--- ", "+++ ", "> ", "strace: ", "???("]
             .iter()
             .any(|start| text.starts_with(start.as_bytes()));
-    match is_other {
-        true => Ok(Call::Other),
-        false => Err(NOT_STRACE),
+    if is_other {
+        Ok(Call::Other)
+    } else {
+        Err(NOT_STRACE)
     }
 }
 
-/// The arguments and the result of a call: `..)   = RESULT`.
+/// Splits `ARGUMENTS)   = RESULT`.
 pub(super) fn result(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut end = text.len();
     loop {

@@ -1,4 +1,4 @@
-//! GroupKey is at both ends of what a call of accept gave.
+//! Parses the endpoints of a connection that accept returned.
 
 use std::net::Ipv4Addr;
 
@@ -11,19 +11,19 @@ use crate::{
 };
 
 const CUT: ParseError = "the line is cut";
-const NO_ADDRESS: ParseError = "the address is cut or written in another way";
+const NO_ADDRESS: ParseError = "the address is cut or has an unknown format";
 
-/// An end of a connection, as far as it is known.
-type End = (Host, Option<u16>);
+/// An endpoint of a connection, as far as it is known.
+type Endpoint = (Host, Option<u16>);
 
-/// Both ends of a connection that was accepted.
-pub(super) struct Ends {
-    remote: End,
-    local: End,
+/// Both endpoints of an accepted connection.
+pub(super) struct Endpoints {
+    remote: Endpoint,
+    local: Endpoint,
     family: Option<Family>,
 }
 
-impl Ends {
+impl Endpoints {
     #[inline]
     pub(super) fn connection(self, tid: Option<u32>, time: When) -> Connection {
         Connection {
@@ -47,16 +47,16 @@ impl Ends {
     }
 }
 
-/// What a call of accept gave; None if nothing, or a connection of another kind than TCP.
+/// The connection that a call of accept returned; None if the call failed or it is not TCP.
 ///
-/// Inlined, since to hand on what it returns takes longer than to find it.
+/// Inlined, because returning the large result takes longer than parsing it.
 #[inline(always)]
 pub(super) fn accepted(
     listener: &Descriptor,
     arguments: &[u8],
     result: &[u8],
-) -> Result<Option<Ends>, ParseError> {
-    // Otherwise the call failed: `-1 EAGAIN`, `? ERESTARTSYS`.
+) -> Result<Option<Endpoints>, ParseError> {
+    // A failed call has `-1 EAGAIN` or `? ERESTARTSYS`.
     if !result.first().is_some_and(u8::is_ascii_digit) {
         return Ok(None);
     }
@@ -77,32 +77,32 @@ pub(super) fn accepted(
             }
             local
         }
-        // The kernel did not say, perhaps as the connection was reset: then it is the one that
-        // was listened to.
+        // The kernel did not report the new socket's addresses, perhaps because the connection
+        // was reset. Use the listener's.
         (_, Descriptor::Tcp(local, _)) => local.clone(),
         _ => (Host::Unknown, None),
     };
-    Ok(Some(Ends {
+    Ok(Some(Endpoints {
         remote,
         local,
         family,
     }))
 }
 
-/// What a file descriptor is shown with.
+/// What strace prints in `<>` after a file descriptor.
 pub(super) enum Descriptor {
-    /// Nothing, or nothing of use.
+    /// Nothing, or nothing useful.
     Plain,
-    /// With -yy: the local end, and the remote one of a connection.
-    Tcp(End, Option<End>),
-    /// With -yy: a socket that is not of TCP.
+    /// With -yy: the local endpoint, and the remote one if it is a connection.
+    Tcp(Endpoint, Option<Endpoint>),
+    /// With -yy: a socket that is not TCP.
     Other,
-    /// Something that does not end.
+    /// The closing `>` is missing.
     Cut,
 }
 
 /// `3`, `3<socket:[1234]>`, `3<TCP:[192.0.2.9:80->192.0.2.1:37822]>`,
-/// `3<TCPv6:[[2001:db8::9]:80]>`, `3<UNIX-STREAM:[1234]>`; and what follows.
+/// `3<TCPv6:[[2001:db8::9]:80]>` or `3<UNIX-STREAM:[1234]>`, and the text after it.
 pub(super) fn descriptor(text: &[u8]) -> (Descriptor, &[u8]) {
     let (_, after) = digits(text);
     let Some(shown) = after.strip_prefix(b"<") else {
@@ -114,7 +114,7 @@ pub(super) fn descriptor(text: &[u8]) -> (Descriptor, &[u8]) {
             Some(at) => at,
             None => return (Descriptor::Cut, shown),
         };
-        // Not that of `->`.
+        // Skips the `>` of `->`.
         if !shown[..end].ends_with(b"-") {
             return (decoded(&shown[..end]), &shown[end + 1..]);
         }
@@ -122,18 +122,19 @@ pub(super) fn descriptor(text: &[u8]) -> (Descriptor, &[u8]) {
     }
 }
 
-/// What is between `<` and `>`.
+/// Parses the text between `<` and `>`.
 fn decoded(shown: &[u8]) -> Descriptor {
     let tcp = ["TCP:[", "TCPv6:["]
         .iter()
         .find_map(|label| shown.strip_prefix(label.as_bytes()));
     let Some(ends) = tcp else {
-        return match [&b"UNIX"[..], b"SCTP", b"NETLINK"]
+        return if [&b"UNIX"[..], b"SCTP", b"NETLINK"]
             .iter()
             .any(|label| shown.starts_with(label))
         {
-            true => Descriptor::Other,
-            false => Descriptor::Plain,
+            Descriptor::Other
+        } else {
+            Descriptor::Plain
         };
     };
     let Some(ends) = ends.strip_suffix(b"]") else {
@@ -143,15 +144,15 @@ fn decoded(shown: &[u8]) -> Descriptor {
         Some((local, remote)) => (local.strip_suffix(b"-").unwrap_or(local), Some(remote)),
         None => (ends, None),
     };
-    match end(local) {
-        // Else it is the number of an inode.
-        Some(local) => Descriptor::Tcp(local, remote.and_then(end)),
+    match endpoint(local) {
+        Some(local) => Descriptor::Tcp(local, remote.and_then(endpoint)),
+        // An inode number.
         None => Descriptor::Plain,
     }
 }
 
 /// `192.0.2.9:80` or `[2001:db8::9]:80`
-fn end(text: &[u8]) -> Option<End> {
+fn endpoint(text: &[u8]) -> Option<Endpoint> {
     let colon = memchr::memrchr(b':', text)?;
     let host = &text[..colon];
     let host = match host.strip_prefix(b"[") {
@@ -161,21 +162,21 @@ fn end(text: &[u8]) -> Option<End> {
     Some((address(host)?, Some(number(&text[colon + 1..])?)))
 }
 
-/// The client that the kernel wrote into the second argument, with which this begins, and the family of the socket;
-/// None if it is of another family.
+/// The client in the second argument, with which `arguments` begins, and the family of the
+/// socket; None if the family is not IPv4 or IPv6.
 #[inline]
-fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, ParseError> {
+fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseError> {
     let Some(sockaddr) = arguments.strip_prefix(b"{sa_family=") else {
-        // NULL, or there was no room.
+        // NULL, or an empty buffer.
         return Ok(Some(((Host::Unknown, None), None)));
     };
     if let Some((address, port)) = ipv4_peer(sockaddr) {
-        let end = (Host::Address(address.into()), Some(port));
-        return Ok(Some((end, Some(Family::Ipv4))));
+        let client = (Host::Address(address.into()), Some(port));
+        return Ok(Some((client, Some(Family::Ipv4))));
     }
     let (family, rest) = split_at_byte(sockaddr, b',').unwrap_or((sockaddr, b""));
     let (family, host) = match family {
-        // With -X verbose names are in comments.
+        // -X verbose prints names as comments.
         b"AF_INET" | b"0x2 /* AF_INET */" => (Family::Ipv4, quoted(rest, b"inet_addr(\"")),
         b"AF_INET6" | b"0xa /* AF_INET6 */" => {
             (Family::Ipv6, quoted(rest, b"inet_pton(AF_INET6, \""))
@@ -192,7 +193,7 @@ fn peer(arguments: &[u8]) -> Result<Option<(End, Option<Family>)>, ParseError> {
     Ok(Some(((host, Some(port)), Some(family))))
 }
 
-/// The same of IPv4 as strace nearly always writes it, without looking for anything.
+/// A fast path for the usual form of an IPv4 address, without any searching.
 fn ipv4_peer(sockaddr: &[u8]) -> Option<(Ipv4Addr, u16)> {
     let rest = sockaddr.strip_prefix(b"AF_INET, sin_port=htons(")?;
     let (port, rest) = digits(rest);
@@ -201,12 +202,13 @@ fn ipv4_peer(sockaddr: &[u8]) -> Option<(Ipv4Addr, u16)> {
     Some((ipv4(host)?, number(port)?))
 }
 
-/// What is in quotation marks after `open`, which ends with the first of them. With
-/// -X verbose there are others before it.
+/// The quoted text after `open`, which ends with the opening quotation mark. With -X verbose
+/// other quoted text precedes it.
 fn quoted<'a>(text: &'a [u8], open: &[u8]) -> Option<&'a [u8]> {
     let at = memchr::memchr(b'"', text)? + 1;
-    match text[..at].ends_with(open) {
-        true => split_at_byte(&text[at..], b'"').map(|(quoted, _)| quoted),
-        false => between(text, open, b'"'),
+    if text[..at].ends_with(open) {
+        split_at_byte(&text[at..], b'"').map(|(quoted, _)| quoted)
+    } else {
+        between(text, open, b'"')
     }
 }

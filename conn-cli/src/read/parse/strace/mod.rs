@@ -1,4 +1,4 @@
-//! The calls of accept that strace shows, with any of its options:
+//! Parses the calls of accept that strace prints, with any of its options:
 //!
 //! ```text
 //! [pid    12] 14:25:37.1 accept4(3<TCP:[0.0.0.0:80]>, {sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], 0) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]> <0.000012>
@@ -13,7 +13,7 @@ mod ends;
 mod tests;
 
 use self::{
-    call::{Call, UNFINISHED, call, is_address, is_begun, prefix, result},
+    call::{Call, UNFINISHED, call, is_address, is_interrupted, prefix, result},
     ends::{Descriptor, accepted, descriptor},
 };
 use super::{
@@ -32,8 +32,8 @@ const NO_RESULT: ParseError = "the call has no result";
 
 /// The lines of strace.
 ///
-/// It writes the beginning of a call when that begins, so what the traced program itself writes
-/// to the same terminal or pipe, and messages of strace's, may be in the middle of a line:
+/// strace prints the start of a call when it is entered. So output of the traced program to the
+/// same terminal or pipe, and messages of strace, may be in the middle of a line:
 ///
 /// ```text
 /// [pid    12] accept4(3, strace: Process 13 attached
@@ -42,29 +42,30 @@ const NO_RESULT: ParseError = "the call has no result";
 #[derive(Debug)]
 pub struct Lines {
     wanted: Wanted,
-    /// The thread and the time of a call whose beginning was the line before.
-    begun: Option<(Option<u32>, When)>,
+    /// The thread and the time of a call that began on the previous line and was interrupted.
+    interrupted: Option<(Option<u32>, When)>,
 }
 
 impl Lines {
-    /// Parses what is wanted.
+    /// Creates a parser for the `wanted` fields.
     #[must_use]
     pub fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
-            begun: None,
+            interrupted: None,
         }
     }
 
     fn when(&self, time: &[u8]) -> When {
-        match self.wanted.times {
-            true => when(time),
-            false => When::Unknown,
+        if self.wanted.times {
+            when(time)
+        } else {
+            When::Unknown
         }
     }
 }
 
-/// Whether a line is one of strace's.
+/// Whether a line is from strace.
 #[must_use]
 pub fn confidence(line: &[u8]) -> Confidence {
     match call(prefix(line).2) {
@@ -74,39 +75,39 @@ pub fn confidence(line: &[u8]) -> Confidence {
     }
 }
 
-/// From where on `lines`, which are whole, belong together with lines that are still to come.
+/// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
 #[must_use]
 pub fn hold_back(lines: &[u8]) -> usize {
     let without_end = lines.strip_suffix(b"\n").unwrap_or(lines);
     let without_end = without_end.strip_suffix(b"\r").unwrap_or(without_end);
     let last = memchr::memrchr(b'\n', without_end).map_or(0, |at| at + 1);
     match call(prefix(&without_end[last..]).2) {
-        Ok(Call::Accept(arguments)) if is_begun(descriptor(arguments).1) => last,
+        Ok(Call::Accept(arguments)) if is_interrupted(descriptor(arguments).1) => last,
         _ => lines.len(),
     }
 }
 
 impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
-        if let Some((tid, time)) = self.begun.take() {
+        if let Some((tid, time)) = self.interrupted.take() {
             if line.ends_with(UNFINISHED) && line.trim_ascii_start() == UNFINISHED {
                 return Ok(());
             }
             if is_address(line) {
                 let (arguments, result) = result(line).ok_or(NO_RESULT)?;
                 let accepted = accepted(&Descriptor::Plain, arguments, result)?;
-                events.extend(accepted.map(|end| Event::Connection(end.connection(tid, time))));
+                events.extend(accepted.map(|ends| Event::Connection(ends.connection(tid, time))));
                 return Ok(());
             }
-            // Its rest, if there is any, is in a line that begins with something else: that one
-            // is not understood.
+            // The rest of the call, if any, follows other output on its line, which is a parse
+            // error.
         }
-        self.whole_line(line, events)
+        self.complete_line(line, events)
     }
 }
 
 impl Lines {
-    fn whole_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn complete_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
         let (tid, time, rest) = prefix(line);
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),
@@ -125,15 +126,16 @@ impl Lines {
             }));
             return Ok(());
         }
-        if !resumed && is_begun(arguments) {
-            self.begun = Some((tid, self.when(time)));
+        if !resumed && is_interrupted(arguments) {
+            self.interrupted = Some((tid, self.when(time)));
             return Ok(());
         }
         let (arguments, result) = result(arguments).ok_or(NO_RESULT)?;
-        let arguments = match resumed {
-            // Older versions of strace have a space here.
-            true => arguments.trim_ascii_start(),
-            false => arguments.strip_prefix(b", ").ok_or(NO_RESULT)?,
+        let arguments = if resumed {
+            // Older versions of strace print a space here.
+            arguments.trim_ascii_start()
+        } else {
+            arguments.strip_prefix(b", ").ok_or(NO_RESULT)?
         };
         let connection = accepted(&listener, arguments, result)?
             .map(|ends| ends.connection(tid, self.when(time)));
@@ -146,10 +148,12 @@ impl Lines {
     }
 }
 
-/// `14:25:37`, `14:25:37.123456`, `1732285537.123456` or, since the line before, `0.000123`
+/// Parses `14:25:37`, `14:25:37.123456`, `1732285537.123456` or, since the previous line,
+/// `0.000123`.
 fn when(text: &[u8]) -> When {
-    match is_time_of_day(text) {
-        true => recorded(text, Lacks::Date),
-        false => seconds(text, Lacks::Before).unwrap_or(When::Unknown),
+    if is_time_of_day(text) {
+        recorded(text, Lacks::Date)
+    } else {
+        seconds(text, Lacks::Before).unwrap_or(When::Unknown)
     }
 }

@@ -13,7 +13,7 @@ fn parse(text: &str) -> (Vec<Event>, Vec<ParseError>) {
     (events, parse_errors)
 }
 
-fn one(line: &str) -> Connection {
+fn parse_connection(line: &str) -> Connection {
     let (mut events, parse_errors) = parse(line);
     assert_eq!(parse_errors, [] as [&str; 0], "{line}");
     assert_eq!(events.len(), 1, "{line}");
@@ -23,7 +23,7 @@ fn one(line: &str) -> Connection {
     }
 }
 
-fn nothing(line: &str) {
+fn assert_ignored(line: &str) {
     let (mut events, parse_errors) = parse(line);
     events.retain(|event| !matches!(event, Event::Failed(_)));
     assert!(
@@ -33,7 +33,7 @@ fn nothing(line: &str) {
 }
 
 #[test]
-fn every_prefix() {
+fn every_prefix_is_parsed() {
     for (prefix, tid, time) in [
         ("", None, When::Unknown),
         ("[pid    12] ", Some(12), When::Unknown),
@@ -62,7 +62,7 @@ fn every_prefix() {
             When::At("2014-03-17T04:13:03.5Z".parse().unwrap()),
         ),
     ] {
-        let connection = one(&format!("{prefix}accept4(3, {V4}) = 4 <0.000012>"));
+        let connection = parse_connection(&format!("{prefix}accept4(3, {V4}) = 4 <0.000012>"));
         assert_eq!(
             connection.process.map(|process| process.tid),
             tid,
@@ -80,41 +80,42 @@ fn every_prefix() {
 }
 
 #[test]
-fn the_file_descriptors_tell_the_local_end() {
+fn local_address_comes_from_file_descriptors() {
     let line = format!(
         "accept(3<TCPv6:[[::]:80]>, {V6}) = 4<TCPv6:[[2001:db8::9]:80->[2001:db8::1]:37822]>"
     );
-    let connection = one(&line);
+    let connection = parse_connection(&line);
     assert_eq!(connection.local.to_string(), "2001:db8::9");
     assert_eq!(connection.local_port, Some(80));
     assert_eq!(connection.remote.to_string(), "2001:db8::1");
-    // The kernel no longer knew the ends of the new one.
-    let connection = one(&format!(
+    // The kernel no longer reports the addresses of the new socket.
+    let connection = parse_connection(&format!(
         "accept(3<TCP:[0.0.0.0:80]>, {V4}) = 4<TCP:[12345]>"
     ));
     assert_eq!(connection.local_port, Some(80));
-    let connection = one(&format!(
+    let connection = parse_connection(&format!(
         "accept(3<socket:[12344]>, {V4}) = 4<socket:[12345]>"
     ));
     assert_eq!(connection.local_port, None);
-    // Where no address was asked for, it is still shown.
-    let connection =
-        one("accept(3<TCP:[0.0.0.0:80]>, NULL, NULL) = 4<TCP:[192.0.2.9:80->192.0.2.1:5]>");
+    // If the program passes NULL, the descriptor still has the address.
+    let connection = parse_connection(
+        "accept(3<TCP:[0.0.0.0:80]>, NULL, NULL) = 4<TCP:[192.0.2.9:80->192.0.2.1:5]>",
+    );
     assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
     assert_eq!(connection.remote_port, Some(5));
 }
 
 #[test]
-fn no_address_is_unknown() {
+fn missing_address_is_unknown() {
     assert_eq!(
-        one("accept(3, NULL, NULL)             = 4").remote,
+        parse_connection("accept(3, NULL, NULL)             = 4").remote,
         Host::Unknown
     );
 }
 
 #[test]
-fn a_mapped_address_is_ipv4_of_an_ipv6_socket() {
-    let connection = one(&format!(
+fn mapped_address_is_ipv4_on_an_ipv6_socket() {
+    let connection = parse_connection(&format!(
         "accept(3, {}) = 4",
         V6.replace("2001:db8::1", "::ffff:192.0.2.1")
     ));
@@ -123,8 +124,8 @@ fn a_mapped_address_is_ipv4_of_an_ipv6_socket() {
 }
 
 #[test]
-fn names_in_comments() {
-    let connection = one(
+fn verbose_names_in_comments_are_parsed() {
+    let connection = parse_connection(
         r#"accept4(3, {sa_family=0x2 /* AF_INET */, sin_port="\x93\xbe" /* htons(37822) */, sin_addr="\xc0\x00\x02\x01" /* inet_addr("192.0.2.1") */}, [16], 0) = 4"#,
     );
     assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
@@ -132,7 +133,7 @@ fn names_in_comments() {
 }
 
 #[test]
-fn what_is_no_connection() {
+fn other_lines_are_ignored() {
     for line in [
         "",
         "accept(3, 0x7ffc1, [16])                 = -1 EAGAIN (Resource temporarily unavailable)",
@@ -149,19 +150,19 @@ fn what_is_no_connection() {
         " > /usr/lib/libc.so.6(accept+0x4d) [0x11e55d]",
         "accept(3, ",
     ] {
-        nothing(line);
+        assert_ignored(line);
     }
 }
 
 #[test]
-fn a_call_in_two_lines() {
+fn call_on_two_lines_is_unfinished_and_resumed() {
     let (events, parse_errors) = parse(&format!(
         "12 accept4(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n12 <... accept4 resumed>{V4}) = 4\n"
     ));
     assert_eq!(parse_errors, [] as [&str; 0]);
     match &events[..] {
-        [Event::Unfinished(begin), Event::Resumed(end)] => {
-            assert_eq!((begin.tid, begin.local_port), (12, Some(80)));
+        [Event::Unfinished(start), Event::Resumed(end)] => {
+            assert_eq!((start.tid, start.local_port), (12, Some(80)));
             assert_eq!(end.remote, Host::at([192, 0, 2, 1]));
             assert_eq!(end.process.unwrap().tid, 12);
         }
@@ -170,8 +171,8 @@ fn a_call_in_two_lines() {
 }
 
 #[test]
-fn another_output_in_the_middle_of_a_line() {
-    nothing("[pid 12] accept4(3, strace: Process 13 attached\n <unfinished ...>\n");
+fn other_output_in_the_middle_of_a_line_is_skipped() {
+    assert_ignored("[pid 12] accept4(3, strace: Process 13 attached\n <unfinished ...>\n");
     let (events, parse_errors) = parse(&format!("accept4(3, server ready\n{V4}) = 4\n"));
     assert_eq!((events.len(), parse_errors.len()), (1, 0));
     let (events, parse_errors) = parse(&format!("accept4(3, server ready\naccept4(3, {V4}) = 4\n"));
@@ -179,20 +180,25 @@ fn another_output_in_the_middle_of_a_line() {
     let (events, parse_errors) = parse(&format!("accept4(3, server ready\nagain{V4}) = 4\n"));
     assert_eq!((events.len(), parse_errors), (0, vec![NOT_STRACE]));
     // The two lines stay together.
-    let begun = b"accept4(3, NULL, NULL) = 4\naccept4(3, server ready\n";
-    assert_eq!(hold_back(begun), 27);
-    assert_eq!(hold_back(&begun[..27]), 27);
+    let interrupted = b"accept4(3, NULL, NULL) = 4\naccept4(3, server ready\n";
+    assert_eq!(hold_back(interrupted), 27);
+    assert_eq!(hold_back(&interrupted[..27]), 27);
 }
 
 #[test]
-fn a_line_that_is_cut_is_nothing_or_a_misfit() {
+fn cut_line_gives_no_wrong_event() {
     let line = format!(
         "12 14:25:37.1 accept4(3<TCP:[0.0.0.0:80]>, {V4}) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]>"
     );
-    let result = line.find(" = 4").unwrap() + 4;
+    let result_end = line.find(" = 4").unwrap() + 4;
     for end in 0..line.len() {
         let (events, _) = parse(&line[..end]);
-        assert_eq!(events.len(), usize::from(end >= result), "{}", &line[..end]);
+        assert_eq!(
+            events.len(),
+            usize::from(end >= result_end),
+            "{}",
+            &line[..end]
+        );
         for event in events {
             let Event::Connection(connection) = event else {
                 panic!("{event:?}");
@@ -204,7 +210,7 @@ fn a_line_that_is_cut_is_nothing_or_a_misfit() {
 }
 
 #[test]
-fn what_strace_does_not_write_is_a_misfit() {
+fn lines_not_from_strace_are_parse_errors() {
     for line in [
         "hello",
         "GET / HTTP/1.1",
@@ -220,7 +226,7 @@ fn what_strace_does_not_write_is_a_misfit() {
 }
 
 #[test]
-fn is_told_from_other_lines() {
+fn lines_of_strace_are_recognised() {
     assert_eq!(
         confidence(format!("12 accept(3, {V4}) = 4").as_bytes()),
         Confidence::Certain

@@ -1,22 +1,22 @@
-//! What a line of tcpdump's is, as far as its shape tells.
+//! Recognises the kind of a tcpdump line by its shape.
 
 use memchr::{memchr, memmem, memrchr};
 
-use super::{end, prefix};
+use super::{endpoint, prefix};
 use crate::read::format::Confidence;
 
-/// GroupKey sends to whom, and what follows it in the line.
+/// The sender and the receiver in a line, and the text after them.
 pub(super) struct Pair<'a> {
     pub(super) from: &'a [u8],
     pub(super) to: &'a [u8],
-    /// The ports of both, if they are not with the addresses: see [`Self::is_extended`].
+    /// The ports, if they are separate from the addresses. See [`Self::is_extended`].
     pub(super) ports: Option<(&'a [u8], &'a [u8])>,
     pub(super) after: &'a [u8],
 }
 
 impl<'a> Pair<'a> {
-    /// Finds `FROM > TO: ` in a line: the first, since after it the line may have what somebody
-    /// sent; but of a tunnel, that of the packet in it.
+    /// Finds the first `FROM > TO: ` in a line, because payload may follow it. For a tunnel, finds
+    /// that of the inner packet.
     pub(super) fn find(line: &'a [u8]) -> Option<Self> {
         let mut found = None;
         let mut start = 0;
@@ -30,7 +30,7 @@ impl<'a> Pair<'a> {
             let Some(space) = memchr(b' ', to) else {
                 break;
             };
-            // The link-level header has no colon here.
+            // The link-layer header has no colon here.
             let Some(address) = to[..space].strip_suffix(b":") else {
                 continue;
             };
@@ -54,8 +54,8 @@ impl<'a> Pair<'a> {
         found
     }
 
-    /// Whether IPv6 has something between its own header and that of TCP. Of TCP there are then
-    /// only the ports: `IP6 2001:db8::1 > 2001:db8::9: HBH 37822 > 80: Flags [S]`.
+    /// Whether an extension header is between the IPv6 and the TCP header. Then the pair after it
+    /// has only the ports: `IP6 2001:db8::1 > 2001:db8::9: HBH 37822 > 80: Flags [S]`.
     fn is_extended(&self) -> bool {
         self.ports.is_none()
             && [&b"HBH"[..], b"DSTOPT", b"RT6", b"srcrt", b"frag"]
@@ -63,7 +63,7 @@ impl<'a> Pair<'a> {
                 .any(|header| self.after.starts_with(header))
     }
 
-    /// Whether another packet is in this one: `IP ..`, `GREv0, .. IP ..`, or with -e at once
+    /// Whether this packet contains another one: `IP ..`, `GREv0, .. IP ..`, or with -e directly
     /// `FROM > TO: `.
     fn is_tunnel(&self) -> bool {
         if self.after.starts_with(b"Flags") {
@@ -77,8 +77,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Whether a line belongs to the packet of the line before. The number of a packet, with -#,
-/// has as many spaces before it.
+/// Whether a line continues the packet of the previous line. With -#, a packet number may be
+/// indented as far.
 pub(super) fn is_continuation(line: &[u8]) -> bool {
     match line {
         [b'\t', ..] => true,
@@ -87,18 +87,18 @@ pub(super) fn is_continuation(line: &[u8]) -> bool {
     }
 }
 
-/// Whether this is the first of the two lines that -v makes of an IPv4 packet.
+/// Whether this is the first of the two lines that -v prints for an IPv4 packet.
 pub(super) fn is_header(line: &[u8]) -> bool {
     line.ends_with(b")") && memmem::find(line, b"(tos 0x").is_some()
 }
 
-/// Whether tcpdump took something else for an IP packet: of a packet with two VLAN tags,
-/// -i any shows the second.
+/// Whether tcpdump misread something else as an IP packet, such as the second of two VLAN tags
+/// with -i any.
 pub(super) fn is_unreadable(rest: &[u8]) -> bool {
     rest.ends_with(b"(invalid)") || memmem::find(rest, b"version error: ").is_some()
 }
 
-/// Whether this is the beginning of a line about an IP packet, which has more.
+/// Whether this is only the beginning of a line about an IP packet.
 pub(super) fn is_cut(rest: &[u8]) -> bool {
     rest.starts_with(b"IP ")
         || rest.starts_with(b"IP6 ")
@@ -107,19 +107,19 @@ pub(super) fn is_cut(rest: &[u8]) -> bool {
             .any(|label| memmem::find(rest, label).is_some())
 }
 
-/// Whether a line without its time begins as that of a packet does: with a protocol, the
-/// address of a network card, or an interface and a direction.
+/// Whether a line without its time begins like that of a packet: with a protocol, a MAC address,
+/// or an interface and a direction.
 pub(super) fn is_start(rest: &[u8]) -> bool {
     const STARTS: [&[u8]; 9] = [
         b"IP ", b"IP6 ", b"ARP, ", b"RARP, ", b"PPPoE ", b"AF ", b"ip: ", b"STP ", b"LLDP, ",
     ];
     const DIRECTIONS: [&[u8]; 5] = [b"In", b"Out", b"B", b"M", b"P"];
-    let is_card = |word: &[u8]| {
-        let is_right = |(index, byte): (usize, &u8)| match index % 3 {
+    let is_mac_address = |word: &[u8]| {
+        let is_valid = |(index, byte): (usize, &u8)| match index % 3 {
             2 => *byte == b':',
             _ => byte.is_ascii_hexdigit(),
         };
-        word.len() == 17 && word.iter().enumerate().all(is_right)
+        word.len() == 17 && word.iter().enumerate().all(is_valid)
     };
     if STARTS.iter().any(|start| rest.starts_with(start)) {
         return true;
@@ -128,12 +128,12 @@ pub(super) fn is_start(rest: &[u8]) -> bool {
         .split(|&byte| byte == b' ')
         .filter(|word| !word.is_empty());
     let first = words.next().unwrap_or_default();
-    is_card(first)
+    is_mac_address(first)
         || DIRECTIONS.contains(&first)
         || words.next().is_some_and(|word| DIRECTIONS.contains(&word))
 }
 
-/// Whether tcpdump says this of itself.
+/// Whether this is a status message of tcpdump.
 pub(super) fn is_message(line: &[u8]) -> bool {
     const STARTS: [&[u8]; 6] = [
         b"tcpdump: ",
@@ -153,18 +153,18 @@ pub(super) fn is_message(line: &[u8]) -> bool {
     STARTS.iter().any(|start| line.starts_with(start)) || ENDS.iter().any(|end| line.ends_with(end))
 }
 
-/// Whether a line is one of tcpdump.
+/// Whether a line is from tcpdump.
 #[must_use]
 pub fn confidence(line: &[u8]) -> Confidence {
-    let says_what_it_is = |start: &[u8]| {
+    let is_banner = |start: &[u8]| {
         line.strip_prefix(b"tcpdump: ")
             .unwrap_or(line)
             .starts_with(start)
     };
-    if says_what_it_is(b"verbose output suppressed")
+    if is_banner(b"verbose output suppressed")
         || [&b"listening on "[..], b"reading from "]
             .iter()
-            .any(|start| says_what_it_is(start) && memmem::find(line, b", link-type ").is_some())
+            .any(|start| is_banner(start) && memmem::find(line, b", link-type ").is_some())
     {
         return Confidence::Certain;
     }
@@ -175,7 +175,7 @@ pub fn confidence(line: &[u8]) -> Confidence {
     }
     let is_pair = |pair: &Pair<'_>| {
         let (from, to) = pair.ports.unzip();
-        end(pair.from, from).is_some() && end(pair.to, to).is_some()
+        endpoint(pair.from, from).is_some() && endpoint(pair.to, to).is_some()
     };
     match Pair::find(line) {
         Some(pair) if pair.after.starts_with(b"Flags [") && is_pair(&pair) => Confidence::Certain,
@@ -186,27 +186,28 @@ pub fn confidence(line: &[u8]) -> Confidence {
     }
 }
 
-/// From where on `lines`, which are whole, belong together with lines that are still to come:
-/// the first line that -v makes of a packet, and a packet of ICMP that quotes another.
+/// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
+/// The first line that -v prints for a packet, and an ICMP packet that quotes another, need them.
 #[must_use]
 pub fn hold_back(lines: &[u8]) -> usize {
     let Some(last) = line_before(lines, lines.len()) else {
         return lines.len();
     };
     let line = line_at(lines, last);
-    match is_header(line) || is_icmp(line) {
-        true => packet_start(lines, last),
-        false => lines.len(),
+    if is_header(line) || is_icmp(line) {
+        packet_start(lines, last)
+    } else {
+        lines.len()
     }
 }
 
-/// Whether a packet follows that this one quotes.
+/// Whether this is an ICMP packet, which a quoted packet may follow.
 fn is_icmp(line: &[u8]) -> bool {
     line.starts_with(b"    ")
         && Pair::find(line).is_some_and(|pair| pair.after.starts_with(b"ICMP"))
 }
 
-/// Where the first line of the packet begins that the line at `at` continues.
+/// The start of the packet that the line at `at` continues.
 fn packet_start(lines: &[u8], mut at: usize) -> usize {
     while is_continuation(&lines[at..]) {
         match line_before(lines, at) {
@@ -217,13 +218,13 @@ fn packet_start(lines: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Where the line begins that ends before `end`.
+/// The start of the line that ends at `end`.
 fn line_before(lines: &[u8], end: usize) -> Option<usize> {
     let end = end.checked_sub(1)?;
     Some(memrchr(b'\n', &lines[..end]).map_or(0, |at| at + 1))
 }
 
-/// The line that begins at `at`, without its end.
+/// The line that begins at `at`, without its line terminator.
 fn line_at(lines: &[u8], at: usize) -> &[u8] {
     super::super::lines(&lines[at..]).next().unwrap_or_default()
 }

@@ -5,24 +5,25 @@ const SYN: &str = "192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, wi
     options [mss 1460], length 0";
 const HEADER: &str = "IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto TCP (6), length 44)";
 
-/// What lines say: `client -> server number`, `answer: ..`, with the time, or what is wrong.
-fn all(text: impl AsRef<[u8]>) -> Vec<String> {
+/// Describes each event as `client -> server number` or `answer: ..`, with its time, and each
+/// parse error.
+fn describe_all(text: impl AsRef<[u8]>) -> Vec<String> {
     let mut parser = Lines::new(Wanted { times: true });
-    let mut said = Vec::new();
+    let mut descriptions = Vec::new();
     for line in lines(text.as_ref()) {
         let mut events = Vec::new();
         let parsed = parser.line(line, &mut events);
-        said.extend(events.iter().map(shown));
-        said.extend(parsed.err().map(str::to_owned));
+        descriptions.extend(events.iter().map(event_text));
+        descriptions.extend(parsed.err().map(str::to_owned));
     }
-    said
+    descriptions
 }
 
-fn one(text: impl AsRef<[u8]>) -> String {
-    all(text).join("; ")
+fn describe(text: impl AsRef<[u8]>) -> String {
+    describe_all(text).join("; ")
 }
 
-fn shown(event: &Event) -> String {
+fn event_text(event: &Event) -> String {
     let (label, connection, number) = match event {
         Event::Syn(connection, number) => ("", connection, number.to_string()),
         Event::Answer(connection, number) => ("answer: ", connection, number.to_string()),
@@ -49,11 +50,12 @@ fn shown(event: &Event) -> String {
     )
 }
 
-const IS_SYN: &str = "192.0.2.1 37822 -> 192.0.2.9 80 4294967290";
+/// The description of [`SYN`].
+const SYN_TEXT: &str = "192.0.2.1 37822 -> 192.0.2.9 80 4294967290";
 
 #[test]
-fn a_time_is_shown_as_far_as_it_is_one() {
-    for (time, shown) in [
+fn every_time_format_is_parsed() {
+    for (time, expected_time) in [
         ("", ""),
         ("16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
         ("16:59:36.240144123 ", " at 16:59:36.240144123 (no date)"),
@@ -68,10 +70,10 @@ fn a_time_is_shown_as_far_as_it_is_one() {
         ("   12   00:00:00.000018 ", " at 00:00:00.000018 (no date)"),
         ("123456  16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
     ] {
-        let expected = format!("{IS_SYN}{shown}");
-        assert_eq!(one(format!("{time}IP {SYN}")), expected, "{time}");
+        let expected = format!("{SYN_TEXT}{expected_time}");
+        assert_eq!(describe(format!("{time}IP {SYN}")), expected, "{time}");
         let two = format!("{time}{HEADER}\n    {SYN}\n");
-        assert_eq!(one(&two), expected, "{two}");
+        assert_eq!(describe(&two), expected, "{two}");
         assert_eq!(
             confidence(two.lines().next().unwrap().as_bytes()),
             Confidence::Certain
@@ -81,11 +83,11 @@ fn a_time_is_shown_as_far_as_it_is_one() {
     let mut events = Vec::new();
     let line = format!("16:59:36.240144 IP {SYN}");
     parser.line(line.as_bytes(), &mut events).unwrap();
-    assert_eq!(shown(&events[0]), IS_SYN);
+    assert_eq!(event_text(&events[0]), SYN_TEXT);
 }
 
 #[test]
-fn what_stands_before_the_addresses_does_not_matter() {
+fn syn_is_found_after_any_link_header_and_tunnel() {
     for start in [
         "IP ",
         "lo    In  IP ",
@@ -107,22 +109,22 @@ fn what_stands_before_the_addresses_does_not_matter() {
         "IP6 (hlim 64, next-header TCP (6) payload length: 24) ",
     ] {
         let line = format!("{start}{SYN}");
-        assert_eq!(one(&line), IS_SYN, "{line}");
+        assert_eq!(describe(&line), SYN_TEXT, "{line}");
         assert_eq!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
     }
     let tunnel = format!(
         "16:59:36.1 {HEADER}\n    10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 48\n\t{HEADER}\n    \
          {SYN}\n16:59:36.2 {HEADER}\n    10.0.0.1 > 10.0.0.2: {HEADER}\n    {SYN}\n"
     );
-    let at = |time: &str| format!("{IS_SYN} at {time} (no date)");
-    assert_eq!(all(tunnel), [at("16:59:36.1"), at("16:59:36.2")]);
+    let at = |time: &str| format!("{SYN_TEXT} at {time} (no date)");
+    assert_eq!(describe_all(tunnel), [at("16:59:36.1"), at("16:59:36.2")]);
 }
 
 #[test]
-fn flags_tell_what_a_packet_is() {
-    let with = |flags: &str| one(format!("IP {}", SYN.replace("[S]", flags)));
+fn flags_determine_kind_of_packet() {
+    let with = |flags: &str| describe(format!("IP {}", SYN.replace("[S]", flags)));
     for flags in ["[S]", "[SEW]", "[SE]", "[SW]", "[SPU]", "[SWe]"] {
-        assert_eq!(with(flags), IS_SYN, "{flags}");
+        assert_eq!(with(flags), SYN_TEXT, "{flags}");
     }
     for flags in [
         "[FS]", "[SR]", "[none]", "[.]", "[P.]", "[R.]", "[F.]", "[]",
@@ -131,44 +133,44 @@ fn flags_tell_what_a_packet_is() {
     }
     let checked = "IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], cksum 0x0000 (incorrect -> \
         0x8611), seq 5:23, win 64000, length 18: HTTP: GET / HTTP/1.0";
-    assert_eq!(one(checked), "192.0.2.1 37822 -> 192.0.2.9 80 5");
-    assert_eq!(one(&SYN[..47]), CUT);
+    assert_eq!(describe(checked), "192.0.2.1 37822 -> 192.0.2.9 80 5");
+    assert_eq!(describe(&SYN[..47]), CUT);
 }
 
 #[test]
-fn behind_other_headers_of_ipv6_the_ports_are_apart() {
+fn ports_after_ipv6_extension_headers_are_found() {
     for headers in ["HBH", "HBH (padn)", "HBH DSTOPT", "frag (0|1448)"] {
         let line = |rest: &str| format!("IP6 2001:db8::2 > ::1: {headers} {rest}, win 1");
         assert_eq!(
-            one(line("37895 > 80: Flags [S], seq 17")),
+            describe(line("37895 > 80: Flags [S], seq 17")),
             "2001:db8::2 37895 -> ::1 80 17"
         );
         assert_eq!(
-            one(line("37895 > http: Flags [S.], seq 7, ack 18")),
+            describe(line("37895 > http: Flags [S.], seq 7, ack 18")),
             "answer: ::1 80 -> 2001:db8::2 37895 17"
         );
     }
 }
 
 #[test]
-fn an_answer_has_the_ends_and_the_number_of_its_syn() {
+fn answer_has_addresses_and_number_of_its_syn() {
     for (flags, ack) in [("[S.]", "4294967291"), ("[S.E]", "4294967291")] {
         let line = format!(
             "IP 192.0.2.9.80 > 192.0.2.1.37822: Flags {flags}, seq 7, ack {ack}, win 64000, length 0"
         );
-        assert_eq!(one(line), format!("answer: {IS_SYN}"));
+        assert_eq!(describe(line), format!("answer: {SYN_TEXT}"));
     }
     let line = "IP6 ::1.18080 > ::1.53360: Flags [S.], cksum 0x0030 (correct), seq 7, ack 0, win 1";
-    assert_eq!(one(line), "answer: ::1 53360 -> ::1 18080 4294967295");
+    assert_eq!(describe(line), "answer: ::1 53360 -> ::1 18080 4294967295");
     assert_eq!(
-        one("IP 192.0.2.9.80 > 192.0.2.1.37822: Flags [S.], seq 7"),
+        describe("IP 192.0.2.9.80 > 192.0.2.1.37822: Flags [S.], seq 7"),
         CUT
     );
 }
 
 #[test]
-fn ends_have_addresses_or_names() {
-    let syn = |ends: &str| one(format!("IP {ends}: Flags [S], seq 1, win 1"));
+fn endpoints_have_addresses_or_names() {
+    let syn = |ends: &str| describe(format!("IP {ends}: Flags [S], seq 1, win 1"));
     for (ends, expected) in [
         (
             "2001:db8::1.37822 > 2001:db8::9.80",
@@ -202,12 +204,12 @@ fn ends_have_addresses_or_names() {
         ".80 > 192.0.2.9.80",
         "a > b",
     ] {
-        assert_eq!(syn(ends), NO_END, "{ends}");
+        assert_eq!(syn(ends), NO_ENDPOINT, "{ends}");
     }
 }
 
 #[test]
-fn what_is_no_new_connection_is_known() {
+fn other_lines_are_ignored_or_parse_errors() {
     for line in [
         "",
         "reading from file a.pcap, link-type EN10MB (Ethernet), snapshot length 262144",
@@ -226,81 +228,85 @@ fn what_is_no_new_connection_is_known() {
         "\t0x0000:  4500 003c 912a 4000 4006 ab8f 7f00 0001  E..<.*@.@.......",
         "    192.0.2.1.37822 > 192.0.2.9.80: Flags [.], cksum 0x1 (correct), ack 1, win 64",
     ] {
-        assert_eq!(one(line), "", "{line}");
+        assert_eq!(describe(line), "", "{line}");
     }
     for (line, parse_error) in [
-        ("IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0", QUIET),
+        ("IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0", NO_FLAGS),
         ("IP 192.0.2.1.37822 > 192.0.2.9.80:  [|tcp]", CUT),
         (
             "IP 192.0.2.1.37822 > 192.0.2.9.80: S 17:17(0) win 5840",
-            OLD,
+            OLD_FORMAT,
         ),
         ("sshd[12]: Connection from 192.0.2.1", NOT_TCPDUMP),
     ] {
-        assert_eq!(one(line), parse_error, "{line}");
+        assert_eq!(describe(line), parse_error, "{line}");
     }
 }
 
 #[test]
-fn what_others_sent_does_not_count() {
+fn quoted_packets_and_payload_do_not_count() {
     let text = format!(
         "{HEADER}\n    192.0.2.9 > 192.0.2.1: ICMP 192.0.2.9 tcp port 80 unreachable, length 52\n\
          \t{HEADER}\n    {SYN}\n\
          {HEADER}\n    192.0.2.1.7 > 192.0.2.9.80: Flags [P.], seq 6:177, length 171: HTTP\n\
          \tPOST / HTTP/1.0\n\t12:00:00.000001 IP {SYN}\n\t    {SYN}\n\t{HEADER}\n"
     );
-    assert!(all(text).is_empty());
+    assert!(describe_all(text).is_empty());
 }
 
 #[test]
-fn a_dump_in_ascii_is_not_understood() {
+fn ascii_dump_is_parse_errors() {
     let text = format!("IP {SYN}\nE..>....@....\t...P....GET / HTTP/1.0\nHost: x\n\n");
-    assert_eq!(all(&text)[0], IS_SYN);
-    assert!(all(&text)[1..].iter().all(|said| said == NOT_TCPDUMP));
+    assert_eq!(describe_all(&text)[0], SYN_TEXT);
+    assert!(
+        describe_all(&text)[1..]
+            .iter()
+            .all(|description| description == NOT_TCPDUMP)
+    );
 }
 
-fn lines_of(text: &str) -> impl Iterator<Item = usize> {
+fn line_ends(text: &str) -> impl Iterator<Item = usize> {
     memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)
 }
 
 #[test]
-fn what_belongs_together_is_never_cut() {
+fn hold_back_keeps_packets_together() {
     let text = format!(
         "16:59:36.1 {HEADER}\n    {SYN}\n    2  16:59:36.2 IP {SYN}\n\t0x0000:  4500\n\
          16:59:36.3 {HEADER}\n    192.0.2.9 > 192.0.2.1: ICMP host unreachable, length 52\n\
          \t{HEADER}\n    {SYN}\n16:59:36.4 {HEADER}\n    10.0.0.1 > 10.0.0.2: {HEADER}\n    {SYN}\n"
     );
-    let whole = all(&text);
+    let whole = describe_all(&text);
     assert_eq!(whole.len(), 3, "{whole:?}");
-    for end in lines_of(&text) {
+    for end in line_ends(&text) {
         let at = hold_back(&text.as_bytes()[..end]);
         let is_header = text[..end].ends_with(")\n");
         assert!(
             at == end || is_header || text[at..end].contains("ICMP"),
             "{end}"
         );
-        let mut parts = all(&text[..at]);
-        parts.extend(all(&text[at..]));
+        let mut parts = describe_all(&text[..at]);
+        parts.extend(describe_all(&text[at..]));
         assert_eq!(parts, whole, "cut at {at}");
     }
 }
 
 #[test]
-fn a_line_that_is_cut_or_damaged_gives_no_wrong_event() {
+fn cut_or_damaged_line_gives_no_wrong_event() {
     let line = format!("16:59:36.240144 lo    In  IP {SYN}");
-    let unknown = IS_SYN.replace("4294967290", "?");
+    let unknown = SYN_TEXT.replace("4294967290", "?");
     for end in 0..line.len() {
         for damage in ["", "\r\n", "\0", "\u{e9}"] {
-            let shown = one(format!("{}{damage}", &line[..end]));
+            let shown = describe(format!("{}{damage}", &line[..end]));
             let shown = shown.split(" at ").next().unwrap();
             assert!(
-                shown == IS_SYN || shown == unknown || !shown.contains(" -> "),
+                shown == SYN_TEXT || shown == unknown || !shown.contains(" -> "),
                 "{end}: {shown}"
             );
         }
         let mut bytes = line.clone().into_bytes();
         bytes[end] = 0xff;
-        all(&bytes);
+        describe_all(&bytes);
         for bytes in [&bytes[..], &line.as_bytes()[..end]] {
             assert!(hold_back(bytes) <= bytes.len());
             assert!(
@@ -308,11 +314,11 @@ fn a_line_that_is_cut_or_damaged_gives_no_wrong_event() {
             );
         }
     }
-    assert_eq!(one(format!("IP {SYN}\r\n")), IS_SYN);
+    assert_eq!(describe(format!("IP {SYN}\r\n")), SYN_TEXT);
 }
 
 #[test]
-fn lines_of_others_are_not_claimed() {
+fn lines_of_other_programs_are_not_recognised() {
     for line in [
         "[pid 12] 14:25:37.1 accept4(3, NULL, NULL, 0) = 4",
         "14:25:37 write(1, \"14:25:37.1 IP 192.0.2.1.3 > 192.0.2.9.80: Flags [S]\"..., 99) = 99",
@@ -326,6 +332,6 @@ fn lines_of_others_are_not_claimed() {
     }
     let possible = b"14:25:37.1 IP 192.0.2.1.5 > 192.0.2.9.53: UDP, length 4";
     assert_eq!(confidence(possible), Confidence::Possible);
-    let begins = b"tcpdump: listening on lo, link-type EN10MB (Ethernet), snapshot length 9 bytes";
-    assert_eq!(confidence(begins), Confidence::Certain);
+    let banner = b"tcpdump: listening on lo, link-type EN10MB (Ethernet), snapshot length 9 bytes";
+    assert_eq!(confidence(banner), Confidence::Certain);
 }
