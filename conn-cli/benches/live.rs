@@ -9,11 +9,13 @@ use std::{hint::black_box, net::Ipv6Addr};
 use clap::Parser as _;
 use conn_cli::{
     cli::Args,
-    connection::{Connection, Stage},
-    group::GroupBy,
-    kernel::{WallClock, decode},
-    tally::Tally,
-    view::View,
+    count::tally::Tally,
+    jobs::view::View,
+    model::{
+        connection::{Connection, Stage},
+        group::GroupBy,
+    },
+    trace::kernel::{WallClock, decode},
 };
 use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -5,11 +5,14 @@
 
 use std::{hint::black_box, sync::mpsc};
 
-use conn_cli::read::{
-    Format,
-    batch::{Batch, Piece},
-    parse::{Wanted, parse},
-    reader,
+use conn_cli::{
+    model::format::Format,
+    read::{
+        batch::Batch,
+        parse::{lines::Wanted, parse},
+        piece::Piece,
+        reader,
+    },
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 

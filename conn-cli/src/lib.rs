@@ -1,33 +1,16 @@
-//! The user-space side of conn-cli, as a library for the binary `conn-cli` only.
+//! The user side of conn-cli, as a library of the binary `conn-cli` alone.
 //!
-//! [`connection`] is the domain. [`live`] traces the connections that the [`kernel`] reports,
-//! [`read`] reads those in records of other programs, and [`filter`] selects the requested ones.
-//! [`tally`] counts them by [`group`], [`interval`] by time. [`waits`] and [`profile`] record how
-//! long they waited and when they came. [`known`] decides which clients are new, and [`listen`]
-//! finds the listeners. [`view`] tracks what has been shown, [`summary`] is the result, and
-//! [`output`] writes both. [`names`] resolves ids to names with [`cgroups`], [`container`] and
-//! [`users`]. [`stop`] ends a run.
+//! Each module may use the ones after it in this list, never one before:
+//! [`cli`] parses the arguments; [`jobs`] join a source, counting and an output; [`output`], [`trace`]
+//! and [`mod@read`] do not know each other; [`report`] is what is known at the end; [`count`] counts;
+//! [`model`] is the domain; [`system`] asks the machine.
 
-pub mod cgroups;
 pub mod cli;
-pub mod connection;
-pub mod container;
-pub mod filter;
-pub mod group;
-pub mod interval;
-pub mod kernel;
-pub mod known;
-pub mod listen;
-pub mod live;
-pub mod memory;
-pub mod names;
+pub mod count;
+pub mod jobs;
+pub mod model;
 pub mod output;
-pub mod ports;
-pub mod profile;
 pub mod read;
-pub mod stop;
-pub mod summary;
-pub mod tally;
-pub mod users;
-pub mod view;
-pub mod waits;
+pub mod report;
+pub mod system;
+pub mod trace;

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use conn_cli::{
     cli::{Args, Command},
-    live,
-    output::say,
-    read,
-    summary::Verdict,
+    jobs,
+    report::Verdict,
+    system::stderr::say,
 };
 
 fn main() -> ExitCode {
@@ -32,8 +31,8 @@ fn run(args: &Args) -> anyhow::Result<Verdict> {
         .build()?;
     let result = runtime.block_on(async {
         match &args.command {
-            Some(Command::Read(args)) => read::read(args).await,
-            None => live::trace(&args.trace).await,
+            Some(Command::Read(args)) => jobs::read::read(args).await,
+            None => jobs::trace::trace(&args.trace).await,
         }
     });
     // A write to a stopped terminal may still block tokio's thread.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use conn_cli::{
-    listen::{Listener, Survey},
-    ports::PortSet,
+    model::{listener::Listener, ports::PortSet},
+    trace::listeners::Survey,
 };
 use rustix::{
     io::Errno,

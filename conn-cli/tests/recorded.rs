@@ -11,11 +11,11 @@ use std::{
 };
 
 use conn_cli::{
-    ports::PortSet,
+    model::{filter::EndsFilter, format::Format, ports::PortSet, read_stats::ReadStats},
     read::{
-        ReadStats,
+        error::ReadError,
         merge::{Merge, MergeOptions},
-        reader::ReadError,
+        parse::lines::Wanted,
         summarise,
     },
 };
@@ -84,7 +84,7 @@ fn options(ports: &str, every_packet: bool) -> MergeOptions {
             "" => PortSet::all(),
             ports => ports.parse().unwrap(),
         },
-        filter: conn_cli::filter::EndsFilter::default(),
+        filter: EndsFilter::default(),
         strict: false,
         every_packet,
         lines_only: false,
@@ -312,12 +312,12 @@ fn two_parts_count_as_much_as_the_whole() {
             continue;
         };
         // As two consecutive files, like rotated logs.
-        let format = conn_cli::read::Format::recognise(&bytes, true);
+        let format = Format::recognise(&bytes, true);
         let mut merge = Merge::new(options("", true));
         for part in [&bytes[..=end], &bytes[end + 1..]] {
             merge.begin("part");
             conn_cli::read::reader::read(part, format, &mpsc::channel().1, &mut |piece| {
-                let wanted = conn_cli::read::parse::Wanted { times: false };
+                let wanted = Wanted { times: false };
                 let batch = conn_cli::read::parse::parse(&piece, wanted);
                 merge.take(batch, &mut |_| true).unwrap();
                 Ok(())

@@ -3,10 +3,8 @@
 use std::io::{self, Read};
 
 use conn_cli::{
-    connection::Family,
-    filter::EndsFilter,
-    ports::PortSet,
-    read::{Format, merge::MergeOptions, reader::ReadError, summarise},
+    model::{connection::Family, filter::EndsFilter, format::Format, ports::PortSet},
+    read::{error::ReadError, merge::MergeOptions, summarise},
 };
 
 /// Reads `data` at once and in small parts: neither panics, and both give the same result.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ArgAction;
 
 use super::show::ShowArgs;
-use crate::read::Format;
+use crate::model::format::Format;
 
 /// The arguments of `conn-cli read`.
 #[derive(Debug, clap::Args)]

@@ -5,13 +5,14 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use jiff::SignedDuration;
 
 use crate::{
-    connection::Family,
-    filter::{EndsFilter, Network, Networks},
-    group::GroupBy,
-    interval::MIN_INTERVAL,
-    output::TimeFormat,
-    ports::PortSet,
-    summary::Listing,
+    count::interval::MIN_INTERVAL,
+    model::{
+        connection::Family,
+        filter::{EndsFilter, Network, Networks},
+        group::GroupBy,
+        options::{Listing, TimeFormat},
+        ports::PortSet,
+    },
 };
 
 /// Which connections to show, how, and until when.

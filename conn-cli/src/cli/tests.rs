@@ -1,7 +1,10 @@
 use std::{path::PathBuf, time::Duration};
 
-use super::{show::duration, *};
-use crate::{connection::Stage, ports::PortSet};
+use super::show::duration;
+use crate::{
+    cli::*,
+    model::{connection::Stage, ports::PortSet},
+};
 
 fn parse(args: &[&str]) -> Result<Args, String> {
     let args = Args::try_parse_from([&["conn-cli"], args].concat());

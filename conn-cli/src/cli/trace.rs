@@ -6,10 +6,13 @@ use clap::ValueEnum;
 
 use super::show::{CONNECTIONS, ShowArgs};
 use crate::{
-    connection::Stage,
-    filter::{Comm, Namespace, TaskFilter},
-    kernel::{Backend, candidates},
-    users::Users,
+    model::{
+        connection::Stage,
+        filter::{Comm, Namespace, TaskFilter},
+        hook::Backend,
+    },
+    system::users::Users,
+    trace::kernel::candidates,
 };
 
 /// The arguments of live tracing.

@@ -2,25 +2,12 @@
 
 use std::fmt::Write as _;
 
-use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
+
+use crate::model::options::TimeFormat;
 
 /// Digits of the fraction of a second: microseconds.
 const DIGITS: usize = 6;
-
-/// How a timestamp is written in a line of text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum TimeFormat {
-    /// Mon Mar 17 04:13:03 2014
-    #[default]
-    Ctime,
-    /// 2014-03-17T04:13:03.123456+00:00, as RFC 3339 has it
-    Iso,
-    /// 1395029583.123456, seconds since 1970 in UTC
-    Epoch,
-    /// 0.123456, seconds since the line before
-    Delta,
-}
 
 /// Writes times in one time zone and one format. Events come in bursts, so the text that stays the
 /// same for a second is cached.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use super::brief::{brief, plural};
 use crate::{
-    connection::Stage,
-    kernel::{Backend, Exactness},
-    listen::{Listener, Queues, Survey},
-    ports::PortSet,
-    read::ReadStats,
-    summary::{Live, Origin, Summary},
+    model::{
+        connection::Stage, exactness::Exactness, hook::Backend, listener::Listener, ports::PortSet,
+        queues::Queues, read_stats::ReadStats,
+    },
+    report::{Live, Origin, Summary},
+    trace::listeners::Survey,
 };
 
 /// How many listeners are named one by one at most.
@@ -299,10 +299,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        connection::Host,
-        kernel::{Discrepancies, is_at_least},
-        tally::Tally,
-        waits::Quantiles,
+        count::{tally::Tally, waits::Quantiles},
+        model::{connection::Host, discrepancies::Discrepancies, exactness::is_at_least},
     };
 
     fn kernel(backend: Backend) -> Origin {

@@ -6,7 +6,6 @@ mod diagnostics;
 mod interval;
 mod json;
 mod quick;
-mod stderr;
 mod stdout;
 mod table;
 #[cfg(test)]
@@ -21,20 +20,20 @@ use std::{
 use jiff::tz::TimeZone;
 
 pub use self::{
-    clock::{Clock, TimeFormat},
+    clock::Clock,
     diagnostics::{diagnostics, listening},
     interval::{RowStyle, Rows},
     json::Json,
-    stderr::say,
     stdout::Stdout,
     text::{Look, Text},
 };
 use crate::{
     cli::ShowArgs,
-    connection::{Connection, Stage},
-    interval::Interval,
-    summary::Summary,
+    count::interval::Interval,
+    model::connection::{Connection, Stage},
+    report::Summary,
 };
+pub use crate::{model::options::TimeFormat, system::stderr::say};
 
 /// The format of standard output.
 #[derive(Debug)]

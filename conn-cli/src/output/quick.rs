@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::put;
-use crate::connection::Host;
+use crate::model::connection::Host;
 
 /// Appends a host as its `Display` writes it.
 pub(super) fn put_host(out: &mut Vec<u8>, host: &Host) {

@@ -2,12 +2,14 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::*;
 use crate::{
-    connection::{Family, Hook, Host, Lacks, Process, Record, Recorded, Source, When},
-    kernel::Backend,
-    summary::{Live, Origin},
-    tally::Tally,
+    count::tally::Tally,
+    model::{
+        connection::{Family, Hook, Host, Lacks, Process, Record, Recorded, Source, When},
+        hook::Backend,
+    },
+    output::*,
+    report::{Live, Origin},
 };
 
 fn connection() -> Connection {

@@ -12,10 +12,9 @@ use super::{
     table::Table,
 };
 use crate::{
-    connection::{Connection, Stage, When},
-    interval::Interval,
-    profile::Profile,
-    summary::{Row, Summary},
+    count::{interval::Interval, profile::Profile},
+    model::connection::{Connection, Stage, When},
+    report::{Row, Summary},
 };
 
 const TIME: Style = Style::new().dimmed();

@@ -1,22 +1,7 @@
-//! What passes between the threads: pieces of the inputs, and the batches parsed from them.
+//! The events parsed from one piece.
 
-use super::{Format, ReadStats, capture::Packets};
-use crate::{
-    connection::{Connection, Host},
-    kernel::Discrepancies,
-    tally::Tally,
-};
-
-/// A piece of an input that can be parsed without the rest of it.
-#[derive(Debug)]
-pub enum Piece {
-    /// Whole lines.
-    Lines(Format, Vec<u8>),
-    /// A line that is too long; its bytes were discarded.
-    LongLine(Format),
-    /// Packets.
-    Packets(Packets),
-}
+use super::event::{Event, FirstParseError, ParseError};
+use crate::model::format::Format;
 
 /// The records of a piece, parsed, in their order.
 #[derive(Debug)]
@@ -33,65 +18,6 @@ pub struct Batch {
     pub not_understood: u64,
     /// The first of them.
     pub first_not_understood: Option<FirstParseError>,
-}
-
-/// The first record of a batch that was not understood.
-#[derive(Clone, Copy, Debug)]
-pub struct FirstParseError {
-    /// Its index in the batch.
-    pub index: u64,
-    /// Why it was not understood.
-    pub parse_error: ParseError,
-    /// Number of events before it.
-    pub events_before: usize,
-}
-
-/// Why a record is not understood. Starts with a lower-case letter and ends without a full stop.
-pub type ParseError = &'static str;
-
-/// What a record can say.
-#[derive(Debug)]
-pub enum Event {
-    /// A connection.
-    Connection(Connection),
-    /// A SYN with this sequence number: a connection unless the SYN was sent before.
-    Syn(Connection, u32),
-    /// The SYN-ACK that answers a SYN with this sequence number, one less than the number that
-    /// it acknowledges. Client and server are those of the SYN, so it is the same connection;
-    /// it counts if that SYN was not captured.
-    Answer(Connection, u32),
-    /// The beginning of an accept call; its end is in another line of the same thread.
-    Unfinished(Accept),
-    /// The end of such a call.
-    Resumed(Connection),
-    /// The end of such a call in this thread, without a connection.
-    Failed(u32),
-    /// The summary at the end of one run of conn-cli.
-    Run(Box<Run>),
-}
-
-/// What the beginning of an accept call shows.
-#[derive(Clone, Debug)]
-pub struct Accept {
-    /// The thread; 0 if the records do not name one.
-    pub tid: u32,
-    /// The server's address, if strace shows it with the file descriptor.
-    pub local: Host,
-    /// The server's port, likewise.
-    pub local_port: Option<u16>,
-}
-
-/// The summary of a run of conn-cli.
-#[derive(Debug)]
-pub struct Run {
-    /// All its connections.
-    pub tally: Tally,
-    /// How many of them have a line.
-    pub lines_shown: u64,
-    /// What could make its total wrong.
-    pub discrepancies: Discrepancies,
-    /// What it did not count, if it was itself a run of `conn-cli read`.
-    pub stats: ReadStats,
 }
 
 impl Batch {

@@ -2,7 +2,8 @@
 
 use std::sync::mpsc;
 
-use super::{Format, batch::Piece, parse, reader::Stopped};
+use super::{error::Stopped, parse, piece::Piece};
+use crate::model::format::Format;
 
 /// The most bytes that are read at once: few enough to stay in the CPU cache until they are
 /// counted.

@@ -16,13 +16,15 @@ use tokio::{
 };
 
 use super::{
-    Format,
-    batch::{Batch, Piece},
+    batch::Batch,
     cut::RecycledBuffers,
+    error::{ReadError, Stopped},
     input,
-    parse::{Wanted, parse},
-    reader::{self, ReadError, Stopped},
+    parse::{lines::Wanted, parse},
+    piece::Piece,
+    reader,
 };
+use crate::model::format::Format;
 
 /// What a [`Feed`] returns for each input, in this order.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::connection::escaped;
+use crate::system::text::escaped;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";

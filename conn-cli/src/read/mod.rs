@@ -1,114 +1,40 @@
 //! Reads records of other programs (iptables, nftables, tcpdump and strace) and of conn-cli
 //! itself.
 //!
-//! A thread opens the [`input`]s, [`unpack`]s them, recognises their [`format`](mod@format) and
-//! splits them into pieces ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
+//! A thread opens the [`input`]s, [`unpack`]s them, [`recognise`]s their formats and splits them
+//! into [`piece`]s ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
 //! [`merge`] counts the [`batch`]es in their order. [`feed`] connects these stages.
 
 pub mod batch;
 pub mod capture;
+pub mod confidence;
 pub mod cut;
+pub mod error;
+pub mod event;
 pub mod feed;
-pub mod format;
 pub mod input;
+pub mod io;
 pub mod merge;
 pub mod parse;
+pub mod piece;
 pub mod progress;
 pub mod reader;
+pub mod recognise;
 pub mod unpack;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal as _, Read},
-    num::NonZeroUsize,
-    path::PathBuf,
-    sync::mpsc,
-    thread::available_parallelism,
-    time::Duration,
-};
-
-use anyhow::{Context as _, bail};
-use tokio::time::timeout;
+use std::{io::Read, sync::mpsc};
 
 use self::{
-    feed::{Feed, FeedItem},
+    error::{ReadError, Stopped},
     merge::{Merge, MergeOptions},
-    parse::Wanted,
-    progress::Progress,
-    reader::{ReadError, Stopped},
+    parse::lines::Wanted,
 };
-pub use self::{format::Format, merge::ReadStats};
 use crate::{
-    cli::ReadArgs,
-    group::GroupBy,
-    kernel::Discrepancies,
-    known::Known,
-    output::say,
-    stop::Stop,
-    summary::{Origin, Verdict},
-    tally::Tally,
-    view::{End, TICK, View},
+    count::tally::Tally,
+    model::{discrepancies::Discrepancies, format::Format, read_stats::ReadStats},
 };
 
-/// How long to wait for the rest of a pipe after Ctrl-C, which its writer receives too.
-const PIPE_END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The state of `conn-cli read`.
-struct Reading {
-    feed: Feed,
-    merge: Merge,
-    view: View,
-    by: GroupBy,
-    progress: Progress,
-    inputs: usize,
-    failed: usize,
-}
-
-/// Reads records as `args` say, until their end or until it is stopped, and prints the summary.
-/// Returns whether the count can be trusted.
-///
-/// # Errors
-/// If not all records can be read.
-pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
-    let inputs = match args.files[..] {
-        [] => vec![PathBuf::from("-")],
-        _ => args.files.clone(),
-    };
-    if inputs.iter().any(|path| input::is_terminal(path)) {
-        say("reading from the terminal; name a FILE, or pipe records in");
-    }
-    let is_live = |path: &PathBuf| input::is_stdin(path) && input::length(path).is_none();
-    let has_live_input = inputs.iter().any(is_live);
-    let mut stop = Stop::watch()?;
-    if let Some(duration) = args.show.duration {
-        stop.after(duration);
-    }
-    let mut reading = Reading::begin(args, inputs)?;
-    let ended = tokio::select! {
-        biased;
-        () = stop.wait() => None,
-        end = reading.follow() => Some(end?),
-    };
-    let end = match ended {
-        // Ctrl-C ends the rest of the pipeline, too: read what its programs still write.
-        None if has_live_input && stop.was_interrupted() => tokio::select! {
-            () = stop.insisted() => None,
-            end = timeout(PIPE_END_TIMEOUT, reading.follow()) => end.ok().transpose()?,
-        },
-        ended => ended,
-    };
-    let end = end.unwrap_or_else(|| {
-        reading.progress.end();
-        // A live input has no end of its own, but after Ctrl-C its writer should have ended it.
-        if stop.was_interrupted() || !has_live_input {
-            say("stopped before the end of the records");
-        }
-        End::Done
-    });
-    reading.conclude(&mut stop, end).await
-}
-
-/// The counts, what could make them wrong, and the statistics of the records.
+/// What was counted, what may make it wrong, and what else there was.
 pub type Findings = (Tally, Discrepancies, ReadStats);
 
 /// Reads one input to its end in this thread, without output. Returns also how reading ended.
@@ -126,105 +52,4 @@ pub fn summarise(
         result.as_ref().map_err(|_| Stopped).copied()
     });
     (result.map(|()| merge.finish()), end)
-}
-
-impl Reading {
-    fn begin(args: &ReadArgs, inputs: Vec<PathBuf>) -> anyhow::Result<Self> {
-        let ports = args.show.port_set();
-        let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
-        let jobs = args.jobs.map_or(cpus, usize::from);
-        let show = &args.show;
-        let wanted = Wanted {
-            times: show.wants_lines() || show.interval.is_some() || show.long,
-        };
-        // On a terminal, the bar would overwrite the lines.
-        let bar_fits = show.quiet || !io::stdout().is_terminal();
-        let bytes = inputs.iter().map(|path| input::length(path)).sum();
-        let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
-        Ok(Self {
-            view: View::new(show, None, Known::from_args(show)?),
-            by: show.by,
-            merge: Merge::new(MergeOptions {
-                ports,
-                filter: show.filter(),
-                strict: args.strict,
-                every_packet: args.every_packet,
-                lines_only: show.count.is_some(),
-            }),
-            inputs: inputs.len(),
-            failed: 0,
-            feed: Feed::start(inputs, args.format, jobs, wanted, progress.bar())
-                .context("cannot start a thread")?,
-            progress,
-        })
-    }
-
-    /// Counts and shows until the end of the records, until the limit is reached, or until the
-    /// reader of standard output is gone. Cancel safe.
-    async fn follow(&mut self) -> anyhow::Result<End> {
-        loop {
-            if let Err(error) = self.view.stdout.send().await {
-                return Ok(End::output(error));
-            }
-            if self.view.is_full() {
-                return Ok(End::Done);
-            }
-            self.progress.show_if_long();
-            match timeout(TICK, self.feed.next()).await {
-                Ok(None) => return Ok(End::Done),
-                Ok(Some(item)) => {
-                    if let Err(error) = self.take(item) {
-                        // Prints the lines before the error.
-                        self.progress.end();
-                        let _ = self.view.stdout.send().await;
-                        return Err(error);
-                    }
-                }
-                Err(_) if self.view.stdout.is_closed() => return Ok(End::Output(None)),
-                Err(_) => (),
-            }
-        }
-    }
-
-    fn take(&mut self, item: FeedItem) -> anyhow::Result<()> {
-        match item {
-            FeedItem::Begin(name) => self.merge.begin(&name),
-            FeedItem::Batch(batch) => {
-                let view = &mut self.view;
-                self.merge.take(batch, &mut |connection| {
-                    view.show(connection);
-                    !view.is_full()
-                })?;
-            }
-            FeedItem::Failed(why) => {
-                let message = || say(format_args!("conn-cli: {why}"));
-                self.progress.suspend(message);
-                self.failed += 1;
-            }
-        }
-        Ok(())
-    }
-
-    async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
-        self.progress.end();
-        let (tally, discrepancies, stats) = self.merge.finish();
-        let tally = match self.view.first_ones() {
-            Some(first) => first.tally,
-            None => tally,
-        };
-        let tally = match self.by {
-            GroupBy::Address => tally,
-            by => tally.regrouped(|key, port| by.group(key, port)),
-        };
-        let origin = Origin::Records(stats);
-        let summary = self
-            .view
-            .summary(tally, BTreeMap::new(), discrepancies, origin);
-        let verdict = self.view.conclude(summary, stop, end).await?;
-        match (self.failed, self.inputs) {
-            (0, _) => Ok(verdict),
-            (1, 1) => bail!("could not read the input to its end"),
-            (failed, all) => bail!("could not read {failed} of {all} inputs to their end"),
-        }
-    }
 }

@@ -4,28 +4,15 @@
 use std::io::{self, Read};
 
 use super::{
-    Format,
-    batch::Piece,
     capture,
     cut::{Cutter, RecycledBuffers},
-    format::MAX_HEAD_LEN,
+    error::{ReadError, Stopped},
+    io::{read_once, read_some},
+    piece::Piece,
+    recognise::MAX_HEAD_LEN,
     unpack,
 };
-
-/// The receiver wants no more pieces.
-#[derive(Debug)]
-pub struct Stopped;
-
-/// Why an input was not read to its end.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The receiver wants no more pieces.
-    Stopped,
-    /// Its format was not recognised.
-    UnknownFormat,
-    /// It cannot be read, is damaged or truncated.
-    Io(io::Error),
-}
+use crate::model::format::Format;
 
 /// Reads one input and emits its pieces in their order, those before an error included.
 /// `recycled`: buffers of earlier pieces.
@@ -107,38 +94,4 @@ fn cut_lines(
     };
     cutter.finish(emit)?;
     end
-}
-
-/// Appends at most `max_len` bytes; returns false at the end of the input.
-fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, max_len: usize) -> io::Result<bool> {
-    let before = buffer.len();
-    buffer.resize(before + max_len, 0);
-    let read = read_once(input, &mut buffer[before..]);
-    buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-    Ok(read? > 0)
-}
-
-/// Reads once, and again if a signal interrupts it; returns 0 at the end of the input.
-///
-/// # Errors
-/// I/O errors.
-pub fn read_once(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match input.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            read => return read,
-        }
-    }
-}
-
-impl From<Stopped> for ReadError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }

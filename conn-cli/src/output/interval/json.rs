@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::{
-    connection::Host,
-    interval::Interval,
+    count::interval::Interval,
+    model::connection::Host,
     output::{Clock, brief::rounded},
 };
 
@@ -70,7 +70,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::output::TimeFormat;
+    use crate::model::options::TimeFormat;
 
     fn interval() -> Interval {
         Interval {

@@ -6,8 +6,9 @@ use anstyle::{AnsiColor, Style};
 use jiff::{civil::Date, tz::TimeZone};
 
 use crate::{
-    interval::Interval,
-    output::{Clock, TimeFormat, brief::noun, clock::put},
+    count::interval::Interval,
+    model::options::TimeFormat,
+    output::{Clock, brief::noun, clock::put},
 };
 
 const TIME: Style = Style::new().dimmed();
@@ -178,7 +179,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::connection::Host;
+    use crate::model::connection::Host;
 
     fn style() -> RowStyle {
         RowStyle {

@@ -8,11 +8,14 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 use serde::Serialize;
 
 use self::summary::SummaryLine;
-use super::{Clock, TimeFormat, interval::IntervalLine};
+use super::{Clock, interval::IntervalLine};
 use crate::{
-    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, Stage, When},
-    interval::Interval,
-    summary::Summary,
+    count::interval::Interval,
+    model::{
+        connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, Stage, When},
+        options::TimeFormat,
+    },
+    report::Summary,
 };
 
 /// Writes one object per line.

@@ -9,15 +9,17 @@ use serde::Serialize;
 
 use super::{address, name, seconds};
 use crate::{
-    connection::Stage,
-    group::{GroupBy, GroupKey},
-    kernel::{Backend, Exactness},
-    listen::Listener,
+    count::{profile::Profile, waits::Quantiles},
+    model::{
+        connection::Stage,
+        exactness::Exactness,
+        format::Format,
+        group::{GroupBy, GroupKey},
+        hook::Backend,
+        listener::Listener,
+    },
     output::{Clock, brief::rounded},
-    profile::Profile,
-    read::Format,
-    summary::{LeftOff, Live, Origin, Row, Summary},
-    waits::Quantiles,
+    report::{LeftOff, Live, Origin, Row, Summary},
 };
 
 /// The summary as a JSON object.

@@ -16,8 +16,9 @@ use pcap_parser::{
 };
 
 use super::{
-    batch::Piece,
-    reader::{ReadError, Stopped, read_once},
+    error::{ReadError, Stopped},
+    io::read_once,
+    piece::{Packets, Piece},
 };
 
 /// The most bytes that are read at once.
@@ -29,58 +30,11 @@ const MAX_PACKET_LEN: usize = 256 * 1024;
 /// The longest record that is buffered: a packet and comments on it.
 const MAX_RECORD_LEN: usize = 1024 * 1024;
 
-/// The beginning of a packet that is parsed: 14 bytes of Ethernet, four VLAN tags, an IPv6
-/// header, 160 bytes of its extensions (a route over nine hops), and the first 14 bytes of TCP
-/// are 244.
-const PREFIX_LEN: usize = 256;
-
 /// The most packets in a piece.
 const PACKETS_PER_PIECE: usize = 2048;
 
 /// The length of the header of a pcap file.
 const HEADER_LEN: usize = 24;
-
-/// Some packets of one input.
-#[derive(Debug, Default)]
-pub struct Packets {
-    /// The beginnings of the packets, one after the other.
-    bytes: Vec<u8>,
-    index: Vec<Packet>,
-}
-
-/// What a capture says about a packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Packet {
-    /// Seconds since 1970 and nanoseconds, if the packet has a timestamp.
-    pub time: Option<(i64, u32)>,
-    /// The type of its first header: one of libpcap's `LINKTYPE_`.
-    pub link_type: u16,
-    /// The end of its bytes, where those of the next packet begin.
-    end: usize,
-}
-
-impl Packets {
-    /// Adds a packet.
-    pub fn push(&mut self, time: Option<(i64, u32)>, link_type: u16, bytes: &[u8]) {
-        let prefix = &bytes[..bytes.len().min(PREFIX_LEN)];
-        self.bytes.extend_from_slice(prefix);
-        self.index.push(Packet {
-            time,
-            link_type,
-            end: self.bytes.len(),
-        });
-    }
-
-    /// The packets, with the beginning of each.
-    pub fn iter(&self) -> impl Iterator<Item = (&Packet, &[u8])> {
-        let mut start = 0;
-        self.index.iter().map(move |packet| {
-            let bytes = &self.bytes[start..packet.end];
-            start = packet.end;
-            (packet, bytes)
-        })
-    }
-}
 
 /// Reads a capture from its beginning and emits its packets.
 ///
@@ -174,7 +128,7 @@ impl<R: Read> Capture<'_, R> {
 
     fn count_packet(&mut self) -> Result<(), Stopped> {
         self.count += 1;
-        if self.packets.index.len() < PACKETS_PER_PIECE {
+        if self.packets.len() < PACKETS_PER_PIECE {
             Ok(())
         } else {
             self.flush()
@@ -183,14 +137,10 @@ impl<R: Read> Capture<'_, R> {
 
     /// Emits the packets read so far.
     fn flush(&mut self) -> Result<(), Stopped> {
-        if self.packets.index.is_empty() {
+        if self.packets.is_empty() {
             return Ok(());
         }
-        // The next piece is likely to need as much room.
-        let next = Packets {
-            bytes: Vec::with_capacity(self.packets.bytes.len()),
-            index: Vec::with_capacity(self.packets.index.len()),
-        };
+        let next = self.packets.with_same_capacity();
         let packets = std::mem::replace(&mut self.packets, next);
         (self.emit)(Piece::Packets(packets))
     }

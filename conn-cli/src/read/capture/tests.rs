@@ -1,4 +1,4 @@
-use super::*;
+use crate::read::{capture::*, piece::PREFIX_LEN};
 
 /// The timestamp, link type and length of the prefix of each packet.
 type Found = Vec<(Option<(i64, u32)>, u16, usize)>;
@@ -12,7 +12,7 @@ fn read_capture(input: impl Read) -> (Found, Option<(io::ErrorKind, String)>) {
         let Piece::Packets(packets) = piece else {
             panic!("there are only packets");
         };
-        assert!(!packets.index.is_empty());
+        assert!(!packets.is_empty());
         let packets = packets.iter();
         found.extend(packets.map(|(packet, bytes)| (packet.time, packet.link_type, bytes.len())));
         Ok(())

@@ -1,7 +1,7 @@
 //! Counts the parsed batches in the order of the records: the result does not depend on the
 //! threads that parsed them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use anyhow::bail;
 
@@ -12,42 +12,24 @@ mod tests;
 
 use self::{repeats::Repeats, runs::Runs};
 use super::{
-    Format,
-    batch::{Accept, Batch, Event, FirstParseError, Run},
+    batch::Batch,
+    event::{Accept, Event, FirstParseError, Run},
 };
 use crate::{
-    connection::{Connection, Host},
-    filter::EndsFilter,
-    group::GroupKey,
-    kernel::Discrepancies,
-    ports::PortSet,
-    tally::Tally,
+    count::tally::Tally,
+    model::{
+        connection::{Connection, Host},
+        discrepancies::Discrepancies,
+        filter::EndsFilter,
+        format::Format,
+        group::GroupKey,
+        ports::PortSet,
+        read_stats::ReadStats,
+    },
 };
 
 /// The most unfinished accept calls that are remembered.
 const MAX_UNFINISHED: usize = 1 << 18;
-
-/// Statistics of the records that were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadStats {
-    /// The formats that were read.
-    pub formats: BTreeSet<Format>,
-    /// Number of lines.
-    pub lines: u64,
-    /// Number of packets.
-    pub packets: u64,
-    /// How many of these lines and packets were not understood.
-    pub not_understood: u64,
-    /// The first of them: `line 17 of FILE: the line is too long`.
-    pub first_not_understood: Option<String>,
-    /// SYNs that are not counted because they had been sent before.
-    pub repeated: u64,
-    /// Connections that are not counted because their port is unknown.
-    pub unknown_port: u64,
-    /// Connections that are not counted because their client is unknown and a filter selects
-    /// clients.
-    pub unknown_client: u64,
-}
 
 /// What to count.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, hash::BuildHasher as _, net::IpAddr};
 
-use crate::connection::{Connection, Host};
+use crate::model::connection::{Connection, Host};
 
 /// The size of a generation: at least this many SYNs are remembered, and at most twice as many. A
 /// client gives up two minutes after its first SYN, so this is enough for 2000 SYNs a second.

@@ -4,7 +4,7 @@
 //! killed run leaves lines without a summary, and the lines of another run may follow. With
 //! rotated files, lines and summary can be in different files.
 
-use crate::{connection::Connection, read::batch::Run, tally::Tally};
+use crate::{count::tally::Tally, model::connection::Connection, read::event::Run};
 
 /// The current run, and earlier ones without a summary.
 #[derive(Debug, Default)]
@@ -55,10 +55,10 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use crate::model::{
         connection::{Hook, Host, Source, When},
-        kernel::Discrepancies,
-        read::ReadStats,
+        discrepancies::Discrepancies,
+        read_stats::ReadStats,
     };
 
     fn connection(client: u8) -> Connection {

@@ -1,9 +1,9 @@
-use super::*;
 use crate::{
-    connection::{Host, Record, Source, When},
+    model::connection::{Host, Record, Source, When},
     read::{
-        batch::Piece,
-        parse::{Wanted, parse},
+        merge::*,
+        parse::{lines::Wanted, parse},
+        piece::Piece,
     },
 };
 
@@ -34,7 +34,7 @@ fn answer(port: u16) -> Event {
 fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, u64) {
     let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
-        filter: crate::filter::EndsFilter::default(),
+        filter: crate::model::filter::EndsFilter::default(),
         strict: true,
         every_packet,
         lines_only: false,
@@ -82,7 +82,7 @@ fn with_every_packet_answers_without_a_syn_count() {
 fn strace_ports(lines: &str) -> Vec<Option<u16>> {
     let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
-        filter: crate::filter::EndsFilter::default(),
+        filter: crate::model::filter::EndsFilter::default(),
         strict: true,
         every_packet: false,
         lines_only: false,

@@ -5,16 +5,22 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Line, Wanted, scan};
+use super::{
+    lines::{Line, Wanted},
+    scan,
+};
 use crate::{
-    connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When, is_unsafe},
-    kernel::Discrepancies,
-    read::{
-        ReadStats,
-        batch::{Event, ParseError, Run},
-        format::Confidence,
+    count::tally::Tally,
+    model::{
+        connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When},
+        discrepancies::Discrepancies,
+        read_stats::ReadStats,
     },
-    tally::Tally,
+    read::{
+        confidence::Confidence,
+        event::{Event, ParseError, Run},
+    },
+    system::text::is_unsafe,
 };
 
 const NOT_OURS: ParseError = "not a line of conn-cli's JSON";
@@ -270,7 +276,7 @@ fn is_time(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b":.,+- ".contains(&byte))
 }
 
-/// A thread's name, from the output of [`crate::connection::escaped`].
+/// A thread's name, from the output of [`crate::system::text::escaped`].
 fn unescaped_comm(text: &str) -> Option<[u8; 16]> {
     let mut bytes = Vec::with_capacity(16);
     let mut rest = text;
@@ -308,7 +314,7 @@ fn unescaped_comm(text: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::escaped;
+    use crate::system::text::escaped;
 
     #[test]
     fn escaped_comm_is_decoded() {

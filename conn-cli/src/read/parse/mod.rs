@@ -3,16 +3,16 @@
 
 pub mod json;
 pub mod kernel_log;
+pub mod lines;
 pub mod packet;
 pub mod scan;
 pub mod services;
 pub mod strace;
 pub mod tcpdump;
 
-use super::{
-    Format,
-    batch::{Batch, Event, ParseError, Piece},
-};
+use self::lines::{Line, Wanted, lines};
+use super::{batch::Batch, event::ParseError, piece::Piece};
+use crate::model::format::Format;
 
 const TOO_LONG: ParseError = "the line is too long";
 
@@ -36,13 +36,6 @@ pub fn hold_back(format: Format, lines: &[u8]) -> usize {
     }
 }
 
-/// The optional fields of a record to parse.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    /// The time of the event.
-    pub times: bool,
-}
-
 /// Parses one piece.
 #[must_use]
 pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
@@ -63,16 +56,6 @@ pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
     }
 }
 
-/// A parser for a line-based format.
-pub trait Line {
-    /// Parses one line, without its line terminator. Lines come in order, but the first one
-    /// may be in the middle of the input.
-    ///
-    /// # Errors
-    /// If the line is not understood.
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError>;
-}
-
 fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
     let mut batch = Batch::new(format);
     for line in lines(bytes) {
@@ -84,20 +67,4 @@ fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
         batch.count_line(parsed);
     }
     batch
-}
-
-/// The lines without their terminators, `\n` or `\r\n`.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (line, after) = match memchr::memchr(b'\n', rest) {
-            Some(at) => (&rest[..at], &rest[at + 1..]),
-            None => (rest, &rest[rest.len()..]),
-        };
-        rest = after;
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    })
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
 
-use crate::connection::{Host, Lacks, Recorded, When};
+use crate::model::connection::{Host, Lacks, Recorded, When};
 
 /// Fewer seconds than this are not since 1970, but since boot or since another record. They
 /// end in 1973: uptimes and gaps between records are taken to be shorter than three years.

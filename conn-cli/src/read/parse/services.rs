@@ -92,7 +92,7 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 /// counts, as it does for the C library.
 fn add(names: &mut HashMap<Box<[u8]>, u16>, text: &[u8]) {
     let mut added = HashMap::new();
-    for line in super::lines(text) {
+    for line in super::lines::lines(text) {
         let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
         let mut words = line
             .split(u8::is_ascii_whitespace)

@@ -19,7 +19,7 @@ use memchr::{memchr, memrchr};
 use self::shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable};
 pub use self::shape::{confidence, hold_back};
 use super::{
-    Line, Wanted,
+    lines::{Line, Wanted},
     scan::{
         address, digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
         socket_address, split_at_byte,
@@ -27,8 +27,8 @@ use super::{
     services,
 };
 use crate::{
-    connection::{Connection, Host, Lacks, Record, Source, When},
-    read::batch::{Event, ParseError},
+    model::connection::{Connection, Host, Lacks, Record, Source, When},
+    read::event::{Event, ParseError},
 };
 
 const NOT_TCPDUMP: ParseError = "not a tcpdump line";

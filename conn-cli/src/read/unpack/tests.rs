@@ -2,7 +2,7 @@ use std::io::Write as _;
 
 use flate2::{Compression as Level, write::GzEncoder};
 
-use super::*;
+use crate::read::unpack::*;
 
 const TEXT: &str = "one line\nanother line\n";
 

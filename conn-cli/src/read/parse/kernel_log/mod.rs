@@ -15,12 +15,12 @@ use self::{
     stamp::Stamp,
     syslog::{Entry, Writer},
 };
-use super::{Line, Wanted};
+use super::lines::{Line, Wanted};
 use crate::{
-    connection::{Connection, Record, Source, When},
+    model::connection::{Connection, Record, Source, When},
     read::{
-        batch::{Event, ParseError},
-        format::Confidence,
+        confidence::Confidence,
+        event::{Event, ParseError},
     },
 };
 

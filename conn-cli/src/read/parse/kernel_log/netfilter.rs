@@ -8,9 +8,9 @@
 use std::net::Ipv6Addr;
 
 use crate::{
-    connection::Host,
+    model::connection::Host,
     read::{
-        batch::ParseError,
+        event::ParseError,
         parse::scan::{self, address, ipv4, number, word},
     },
 };

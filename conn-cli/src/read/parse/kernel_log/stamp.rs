@@ -1,7 +1,7 @@
 //! The timestamps that dmesg, syslog daemons and journalctl print.
 
 use crate::{
-    connection::{Lacks, When},
+    model::connection::{Lacks, When},
     read::parse::scan::{
         digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds, split_at_byte, word,
     },

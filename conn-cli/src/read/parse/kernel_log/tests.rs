@@ -1,7 +1,9 @@
 //! Parses lines as they occur in logs.
 
-use super::*;
-use crate::{connection::Lacks, read::parse::scan};
+use crate::{
+    model::connection::Lacks,
+    read::parse::{kernel_log::*, scan},
+};
 
 const RECORD: &str = "IN=eth0 OUT= MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00 SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=4711 DF PROTO=TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
 

@@ -4,13 +4,16 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::Wanted;
+use super::lines::Wanted;
 use crate::{
-    connection::{Connection, Host, Record, Source, When},
+    model::{
+        connection::{Connection, Host, Record, Source, When},
+        format::Format,
+    },
     read::{
-        Format,
-        batch::{Batch, Event, ParseError},
-        capture::Packets,
+        batch::Batch,
+        event::{Event, ParseError},
+        piece::Packets,
     },
 };
 

@@ -1,4 +1,4 @@
-use super::*;
+use crate::read::parse::packet::*;
 
 /// From 192.0.2.1:40000 to 192.0.2.9:80, sequence number 100, acknowledges 7.
 fn tcp_segment(flags: u8) -> Vec<u8> {

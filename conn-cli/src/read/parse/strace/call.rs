@@ -1,7 +1,7 @@
 //! Parses the prefix of a line, and which part of which system call it shows.
 
 use crate::read::{
-    batch::ParseError,
+    event::ParseError,
     parse::scan::{digits, find, number, word},
 };
 

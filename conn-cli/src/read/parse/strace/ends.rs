@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 
 use crate::{
-    connection::{Connection, Family, Host, Process, Record, Source, When},
+    model::connection::{Connection, Family, Host, Process, Record, Source, When},
     read::{
-        batch::ParseError,
+        event::ParseError,
         parse::scan::{address, between, digits, ipv4, number, split_at_byte},
     },
 };

@@ -17,14 +17,14 @@ use self::{
     ends::{Descriptor, accepted, descriptor},
 };
 use super::{
-    Line, Wanted,
+    lines::{Line, Wanted},
     scan::{is_time_of_day, recorded, seconds},
 };
 use crate::{
-    connection::{Host, Lacks, When},
+    model::connection::{Host, Lacks, When},
     read::{
-        batch::{Accept, Event, ParseError},
-        format::Confidence,
+        confidence::Confidence,
+        event::{Accept, Event, ParseError},
     },
 };
 

@@ -1,5 +1,8 @@
-use super::{call::NOT_STRACE, *};
-use crate::connection::{Connection, Family, Host};
+use super::call::NOT_STRACE;
+use crate::{
+    model::connection::{Connection, Family, Host},
+    read::parse::strace::*,
+};
 
 const V4: &str = r#"{sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], SOCK_CLOEXEC"#;
 const V6: &str = r#"{sa_family=AF_INET6, sin6_port=htons(37822), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, [28]"#;
@@ -7,7 +10,7 @@ const V6: &str = r#"{sa_family=AF_INET6, sin6_port=htons(37822), sin6_flowinfo=h
 fn parse(text: &str) -> (Vec<Event>, Vec<ParseError>) {
     let mut lines = Lines::new(Wanted { times: true });
     let mut events = Vec::new();
-    let parse_errors = crate::read::parse::lines(text.as_bytes())
+    let parse_errors = crate::read::parse::lines::lines(text.as_bytes())
         .filter_map(|line| lines.line(line, &mut events).err())
         .collect();
     (events, parse_errors)

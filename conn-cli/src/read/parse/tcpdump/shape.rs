@@ -3,7 +3,7 @@
 use memchr::{memchr, memmem, memrchr};
 
 use super::{endpoint, prefix};
-use crate::read::format::Confidence;
+use crate::read::confidence::Confidence;
 
 /// The sender and the receiver in a line, and the text after them.
 pub(super) struct Pair<'a> {
@@ -226,5 +226,7 @@ fn line_before(lines: &[u8], end: usize) -> Option<usize> {
 
 /// The line that begins at `at`, without its line terminator.
 fn line_at(lines: &[u8], at: usize) -> &[u8] {
-    super::super::lines(&lines[at..]).next().unwrap_or_default()
+    crate::read::parse::lines::lines(&lines[at..])
+        .next()
+        .unwrap_or_default()
 }

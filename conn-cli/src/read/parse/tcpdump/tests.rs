@@ -1,5 +1,7 @@
-use super::*;
-use crate::read::{format::Confidence, parse::lines};
+use crate::read::{
+    confidence::Confidence,
+    parse::{lines::lines, tcpdump::*},
+};
 
 const SYN: &str = "192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 64000, \
     options [mss 1460], length 0";

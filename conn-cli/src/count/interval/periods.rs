@@ -1,0 +1,123 @@
+//! The intervals of a run: live ones follow the clock, those of records the records' times.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{Interval, Intervals};
+use crate::model::connection::{Connection, When};
+
+/// How late a connection may arrive and still count in its interval.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Counts connections for `--interval`.
+#[derive(Clone, Debug)]
+pub struct Periods {
+    length: Duration,
+    zone: TimeZone,
+    is_live: bool,
+    /// For records, None before the first one.
+    intervals: Option<Intervals>,
+    /// Connections that are in no interval, since they have no usable timestamp.
+    undated: u64,
+    /// Records that count in a later interval than their own, which had already ended.
+    early: u64,
+    /// Connections that could not be reported, and are already in an interval.
+    lost: u64,
+}
+
+impl Periods {
+    /// The intervals of a live run that began at this time.
+    #[must_use]
+    pub fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
+        let intervals = Intervals::begin(length, begun, zone.clone());
+        Self {
+            is_live: true,
+            intervals: Some(intervals),
+            ..Self::for_records(length, zone)
+        }
+    }
+
+    /// The intervals of records.
+    #[must_use]
+    pub fn for_records(length: Duration, zone: TimeZone) -> Self {
+        Self {
+            length,
+            zone,
+            is_live: false,
+            intervals: None,
+            undated: 0,
+            early: 0,
+            lost: 0,
+        }
+    }
+
+    /// Which connections are not in their interval, as sentences for the diagnostics.
+    pub fn discrepancies(&self) -> impl Iterator<Item = String> {
+        let undated = (self.undated > 0).then(|| {
+            format!(
+                "{} of them are in no interval because they have no usable timestamp",
+                self.undated
+            )
+        });
+        let early = (self.early > 0).then(|| {
+            format!(
+                "{} of them are in a later interval than their own because the records are not \
+                 sorted by time",
+                self.early
+            )
+        });
+        undated.into_iter().chain(early)
+    }
+
+    /// Counts a connection, and returns the intervals that have ended by its time.
+    pub fn add(&mut self, connection: &Connection) -> Vec<Interval> {
+        let When::At(time) = connection.time else {
+            self.undated += 1;
+            return Vec::new();
+        };
+        let begin = || Intervals::containing(self.length, time, self.zone.clone());
+        let intervals = self.intervals.get_or_insert_with(begin);
+        let ended = if self.is_live {
+            // Needed live too: many connections come at once after output has stalled.
+            time.checked_sub(GRACE)
+                .map_or(Vec::new(), |time| intervals.roll(time))
+        } else {
+            intervals.roll(time)
+        };
+        self.early += u64::from(!self.is_live && time < intervals.start());
+        intervals.add(time, &connection.remote);
+        ended
+    }
+
+    /// How long until the current interval of a live run can be shown.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let end = self.intervals.as_ref().filter(|_| self.is_live)?.end();
+        let left = end.duration_since(Timestamp::now());
+        Some(Duration::try_from(left).unwrap_or_default() + GRACE)
+    }
+
+    /// The intervals of a live run that have ended. `lost` is how many connections the kernel has
+    /// counted so far but could not report.
+    pub fn roll(&mut self, lost: u64) -> Vec<Interval> {
+        let Some(intervals) = &mut self.intervals else {
+            return Vec::new();
+        };
+        intervals.add_lost(lost.saturating_sub(self.lost));
+        self.lost = lost;
+        match Timestamp::now().checked_sub(GRACE) {
+            Ok(now) => intervals.roll(now),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The last intervals.
+    pub fn finish(&mut self) -> Vec<Interval> {
+        match self.intervals.take() {
+            Some(intervals) if self.is_live => intervals.finish(Timestamp::now()),
+            Some(intervals) => intervals.finish_whole().into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+}

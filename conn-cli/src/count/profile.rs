@@ -1,0 +1,120 @@
+//! Details of each client besides its count, from the connections that were reported individually.
+//! Connections without a line are missing here, and only here.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::model::{
+    connection::{Connection, When},
+    group::{GroupBy, GroupKey},
+};
+
+/// When a client connected, and how long it waited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The times of its first and its last connection, if known.
+    pub seen: Option<(Timestamp, Timestamp)>,
+    /// The most connections in one second of the clock.
+    pub peak: u64,
+    /// How many waits are known, and their sum.
+    pub waits: (u32, Duration),
+    /// The longest wait.
+    pub longest_wait: Duration,
+    /// The current second, and the connections in it.
+    second: i64,
+    in_second: u64,
+}
+
+/// The most clients with a profile: a flood can come from any number of clients.
+const MAX_CLIENTS: usize = 1 << 18;
+
+/// The profiles of all clients.
+#[derive(Clone, Debug, Default)]
+pub struct Profiles(HashMap<GroupKey, Profile>);
+
+impl Profiles {
+    /// Adds a connection. If connections are not in the order of their times, a peak may be missed.
+    pub fn add(&mut self, by: GroupBy, connection: &Connection) {
+        let key = by.key(connection);
+        if self.0.len() < MAX_CLIENTS || self.0.contains_key(&key) {
+            self.0.entry(key).or_default().add(connection);
+        }
+    }
+
+    /// The profile of one client.
+    #[must_use]
+    pub fn get(&self, key: &GroupKey) -> Profile {
+        self.0.get(key).cloned().unwrap_or_default()
+    }
+}
+
+impl Profile {
+    /// The mean of the waits.
+    #[must_use]
+    pub fn mean_wait(&self) -> Option<Duration> {
+        let (known, sum) = self.waits;
+        sum.checked_div(known)
+    }
+
+    fn add(&mut self, connection: &Connection) {
+        if let When::At(time) = connection.time {
+            let (first, last) = self.seen.unwrap_or((time, time));
+            self.seen = Some((first.min(time), last.max(time)));
+            if self.second != time.as_second() {
+                self.second = time.as_second();
+                self.in_second = 0;
+            }
+            self.in_second += 1;
+            self.peak = self.peak.max(self.in_second);
+        }
+        if let Some(wait) = connection.wait {
+            let (known, sum) = self.waits;
+            self.waits = (known.saturating_add(1), sum.saturating_add(wait));
+            self.longest_wait = self.longest_wait.max(wait);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::connection::{Hook, Host, Source};
+
+    fn connection(at_ms: i64, wait_ms: Option<u64>) -> Connection {
+        Connection {
+            time: When::At(Timestamp::from_millisecond(at_ms).unwrap()),
+            remote: Host::at([192, 0, 2, 1]),
+            remote_port: None,
+            local: Host::Unknown,
+            local_port: None,
+            family: None,
+            process: None,
+            netns: None,
+            wait: wait_ms.map(Duration::from_millis),
+            source: Source::Hook(Hook::Fentry),
+        }
+    }
+
+    #[test]
+    fn profile_has_peak_times_and_waits() {
+        let mut profiles = Profiles::default();
+        for (at, wait) in [
+            (1000, Some(10)),
+            (1900, None),
+            (1999, Some(50)),
+            (2000, None),
+            (5000, None),
+        ] {
+            profiles.add(GroupBy::Address, &connection(at, wait));
+        }
+        let profile = profiles.get(&GroupKey::Client(Host::at([192, 0, 2, 1])));
+        assert_eq!(profile.peak, 3);
+        let (first, last) = profile.seen.unwrap();
+        assert_eq!((first.as_second(), last.as_second()), (1, 5));
+        assert_eq!(profile.mean_wait(), Some(Duration::from_millis(30)));
+        assert_eq!(profile.longest_wait, Duration::from_millis(50));
+        let unknown = profiles.get(&GroupKey::Client(Host::Unknown));
+        assert_eq!((unknown.seen, unknown.mean_wait()), (None, None));
+    }
+}

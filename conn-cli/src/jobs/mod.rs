@@ -1,0 +1,5 @@
+//! The jobs of conn-cli. Each joins a source of connections, counting and an output.
+
+pub mod read;
+pub mod trace;
+pub mod view;

@@ -1,0 +1,420 @@
+//! What a run shows: the live lines, counts of them, and the summary at the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    io,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use jiff::{Timestamp, tz::TimeZone};
+use tokio::time::sleep;
+
+use crate::{
+    cli::ShowArgs,
+    count::{
+        interval::{Interval, Periods},
+        known::Known,
+        profile::Profiles,
+        tally::Tally,
+    },
+    model::{
+        connection::{Connection, Hook, Source, Stage},
+        discrepancies::Discrepancies,
+        options::{Listing, Reported},
+    },
+    output::{Printer, Stdout, diagnostics},
+    report::{Origin, Summary, Verdict},
+    system::{stderr::say, stop::Stop},
+};
+
+/// How often to check whether standard output still has a reader.
+pub const TICK: Duration = Duration::from_millis(500);
+
+/// How long the reader of standard output may take before a notice says that conn-cli waits.
+const STALL_NOTICE_AFTER: Duration = Duration::from_secs(1);
+
+/// The live lines: what to print, and what was printed.
+#[derive(Debug)]
+pub struct View {
+    /// Where lines go.
+    pub stdout: Stdout,
+    /// Connections that arrived, at each watched stage.
+    pub arrived: u64,
+    printer: Printer,
+    listing: Listing,
+    /// The stage that is counted; None if all connections are at the same one.
+    counted: Option<Stage>,
+    wants_lines: bool,
+    /// With `--new`, the clients that are not new.
+    known: Option<Known>,
+    /// Lines of connections at the stage that is counted.
+    connection_lines: u64,
+    /// Lines that `--new` left out.
+    left_out: u64,
+    periods: Option<Periods>,
+    profiles: Option<Profiles>,
+    limit: Option<u64>,
+    first: FirstConnections,
+}
+
+/// The connections up to the limit of `--count`. If the limit is reached, the summary covers only
+/// these.
+#[derive(Clone, Debug, Default)]
+pub struct FirstConnections {
+    /// Those at the stage that is counted, to which the limit applies.
+    pub tally: Tally,
+    /// Those at other stages.
+    pub earlier: BTreeMap<Stage, Tally>,
+    /// Those that only the second hook of the pair saw.
+    pub second_hook_only: u64,
+    /// How many there are in `tally`, which would otherwise have to be summed.
+    counted: u64,
+}
+
+/// Why a run ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was stopped, or there is no more to show.
+    Done,
+    /// Writing to standard output failed: with this error, or because its reader is gone.
+    Output(Option<io::Error>),
+}
+
+impl View {
+    /// A view for `args`. `live`: in a live run, the watched stages and the start. `known`: the
+    /// result of [`Known::from_args`].
+    #[must_use]
+    pub fn new(
+        args: &ShowArgs,
+        live: Option<(&BTreeSet<Stage>, Timestamp)>,
+        known: Option<Known>,
+    ) -> Self {
+        let (stages, started) = live.unzip();
+        let zone = match args.utc {
+            true => TimeZone::UTC,
+            false => TimeZone::system(),
+        };
+        let counted = stages.and_then(|stages| stages.last().copied());
+        Self {
+            printer: Printer::new(args, stages, &zone),
+            listing: args.listing(),
+            counted,
+            stdout: Stdout::new(),
+            wants_lines: args.wants_lines(),
+            known,
+            connection_lines: 0,
+            left_out: 0,
+            periods: args.interval.map(|length| match started {
+                Some(started) => Periods::live(length, started, zone),
+                None => Periods::for_records(length, zone),
+            }),
+            profiles: args.long.then(Profiles::default),
+            arrived: 0,
+            limit: args.count,
+            first: FirstConnections::new(stages),
+        }
+    }
+
+    /// Whether the limit of `--count` is reached.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.first.counted >= limit)
+    }
+
+    /// The connections up to the limit, if it is reached.
+    #[must_use]
+    pub fn first_ones(&self) -> Option<FirstConnections> {
+        self.is_full().then(|| self.first.clone())
+    }
+
+    /// Which connections the kernel must report, not only count. Those at earlier stages would take
+    /// the space of others in the ring buffer.
+    #[must_use]
+    pub fn wants(args: &ShowArgs) -> Reported {
+        if args.wants_lines() || args.count.is_some() {
+            Reported::All
+        } else if args.interval.is_some() || args.long {
+            Reported::Last
+        } else {
+            Reported::None
+        }
+    }
+
+    /// Whether it matters which task accepts a connection, and in which network namespace.
+    #[must_use]
+    pub fn wants_details(args: &ShowArgs) -> bool {
+        args.json || args.by.needs_task()
+    }
+
+    /// Whether the summary counts this connection.
+    fn counts(&self, connection: &Connection) -> bool {
+        self.counted
+            .is_none_or(|counted| counted == connection.stage())
+    }
+
+    /// Appends a connection's line, unless the limit is reached.
+    pub fn show(&mut self, connection: &Connection) {
+        let was_full = self.is_full();
+        self.arrived += 1;
+        if was_full {
+            return;
+        }
+        let counts = self.counts(connection);
+        if self.limit.is_some() {
+            self.first.add(connection, counts, self.listing);
+        }
+        if let (true, Some(profiles)) = (counts, &mut self.profiles) {
+            profiles.add(self.listing.by, connection);
+        }
+        if let (true, Some(periods)) = (counts, &mut self.periods) {
+            let finished = periods.add(connection);
+            self.append_rows(&finished);
+        }
+        if !self.wants_lines {
+            return;
+        }
+        // One line for each new client, at the stage that is counted.
+        if let Some(known) = &mut self.known
+            && !(counts && known.is_new(&connection.remote))
+        {
+            self.left_out += 1;
+            return;
+        }
+        self.connection_lines += u64::from(counts);
+        self.printer.connection(self.stdout.buffer(), connection);
+        self.stdout.count_line();
+    }
+
+    /// The time, at most `longest`, until [`Self::roll`] is due or, if standard output can close,
+    /// [`Stdout::is_closed`] must be checked.
+    #[must_use]
+    pub fn patience(&self, longest: Duration) -> Duration {
+        let left = self.periods.as_ref().and_then(Periods::left);
+        let tick = self.stdout.can_close().then_some(TICK);
+        [left, tick]
+            .into_iter()
+            .flatten()
+            .fold(longest, Duration::min)
+    }
+
+    /// Appends the rows of the intervals that are over. `lost`: how many connections the kernel has
+    /// counted but could not report so far.
+    pub fn roll(&mut self, lost: u64) {
+        if let Some(periods) = &mut self.periods {
+            let finished = periods.roll(lost);
+            self.append_rows(&finished);
+        }
+    }
+
+    fn append_rows(&mut self, rows: &[Interval]) {
+        for row in rows {
+            self.printer.interval(self.stdout.buffer(), row);
+        }
+    }
+
+    /// The summary of the counts at the last stage and at those before it.
+    #[must_use]
+    pub fn summary(
+        &self,
+        tally: Tally,
+        earlier: BTreeMap<Stage, Tally>,
+        discrepancies: Discrepancies,
+        origin: Origin,
+    ) -> Summary {
+        let profiles = self.profiles.as_ref();
+        Summary::new(
+            tally,
+            earlier,
+            profiles,
+            self.listing,
+            discrepancies,
+            origin,
+        )
+    }
+
+    /// Prints the summary and the diagnostics. Returns whether the count can be trusted.
+    ///
+    /// # Errors
+    /// Why writing to standard output failed, unless its reader is gone.
+    pub async fn conclude(
+        &mut self,
+        mut summary: Summary,
+        stop: &mut Stop,
+        end: End,
+    ) -> anyhow::Result<Verdict> {
+        let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
+        self.append_rows(&last);
+        let (forced, end) = match end {
+            End::Done => {
+                // Lines that are not yet written count as shown: if they are never written, nobody
+                // reads this summary either.
+                self.count_lines(&mut summary, self.arrived - self.left_out);
+                self.printer.summary(self.stdout.buffer(), &summary);
+                tokio::select! {
+                    biased;
+                    sent = self.stdout.send() => (false, sent.map_or_else(End::output, |()| end)),
+                    () = stop.insisted() => (true, end),
+                    never = explain_wait() => match never {},
+                }
+            }
+            End::Output(_) => (false, end),
+        };
+        self.count_lines(&mut summary, self.stdout.lines_sent());
+        for line in diagnostics(&summary, self.wants_lines) {
+            say(line);
+        }
+        for discrepancy in self.periods.iter().flat_map(Periods::discrepancies) {
+            say(format_args!("warning: {discrepancy}"));
+        }
+        match end {
+            // The pending write blocks a thread, which only this ends.
+            _ if forced => std::process::exit(130),
+            End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
+            End::Output(None) | End::Done => Ok(summary.verdict()),
+        }
+    }
+
+    /// Sets in the summary how many lines were shown, and how many requested ones were not.
+    fn count_lines(&self, summary: &mut Summary, shown: u64) {
+        if self.wants_lines {
+            let wanted = summary.events().saturating_sub(self.left_out);
+            summary.lines_shown = wanted.min(shown);
+            summary.lines_not_shown = wanted - summary.lines_shown;
+            let several = summary.earlier_stages().next().is_some();
+            summary.connection_lines = several.then_some(self.connection_lines);
+        }
+    }
+}
+
+impl FirstConnections {
+    /// No connections yet, at any of these stages.
+    fn new(stages: Option<&BTreeSet<Stage>>) -> Self {
+        let last = stages.and_then(|stages| stages.last());
+        let earlier = stages
+            .into_iter()
+            .flatten()
+            .filter(|stage| Some(*stage) != last);
+        Self {
+            earlier: earlier.map(|stage| (*stage, Tally::default())).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, connection: &Connection, counts: bool, listing: Listing) {
+        let tally = match counts {
+            true => &mut self.tally,
+            false => self.earlier.entry(connection.stage()).or_default(),
+        };
+        tally.add_key(listing.by.key(connection), connection.local_port, 1);
+        self.counted += u64::from(counts);
+        let by_second_hook = connection.source == Source::Hook(Hook::Kprobe);
+        self.second_hook_only += u64::from(by_second_hook);
+    }
+}
+
+impl End {
+    /// How a run ends after this error of standard output.
+    #[must_use]
+    pub fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Output(None),
+            _ => Self::Output(Some(error)),
+        }
+    }
+}
+
+/// Says what conn-cli waits for, if it takes long.
+async fn explain_wait() -> Infallible {
+    sleep(STALL_NOTICE_AFTER).await;
+    say(
+        "waiting for the reader of standard output; press Ctrl-C again to stop without writing the rest",
+    );
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        cli::Args,
+        model::connection::{Host, When},
+    };
+
+    fn connection(client: u8, hook: Hook) -> Connection {
+        Connection {
+            time: When::At(Timestamp::UNIX_EPOCH),
+            remote: Host::at([192, 0, 2, client]),
+            remote_port: Some(40000),
+            local: Host::at([192, 0, 2, 100]),
+            local_port: Some(80),
+            family: None,
+            process: None,
+            netns: None,
+            wait: None,
+            source: Source::Hook(hook),
+        }
+    }
+
+    fn view(args: &[&str]) -> View {
+        let args = Args::parse_from([&["conn-cli", "--utc"], args].concat());
+        let known = Known::from_args(&args.trace.show).unwrap();
+        View::new(
+            &args.trace.show,
+            Some((&[Stage::Accepted].into(), Timestamp::now())),
+            known,
+        )
+    }
+
+    fn lines(view: &mut View) -> usize {
+        let text = String::from_utf8(view.stdout.buffer().clone()).unwrap();
+        text.lines().count()
+    }
+
+    #[test]
+    fn the_limit_applies_to_lines_and_summary() {
+        let mut view = view(&["--count", "2"]);
+        view.show(&connection(1, Hook::Kretprobe));
+        assert!(view.first_ones().is_none());
+        view.show(&connection(2, Hook::Kprobe));
+        view.show(&connection(3, Hook::Kprobe));
+        assert_eq!(lines(&mut view), 2);
+        assert_eq!(view.arrived, 3);
+        let first = view.first_ones().unwrap();
+        assert_eq!(first.tally.connections(), 2);
+        assert_eq!(first.second_hook_only, 1);
+    }
+
+    #[test]
+    fn quiet_counts_without_lines() {
+        let mut view = view(&["--quiet", "--count", "2"]);
+        view.show(&connection(1, Hook::Fentry));
+        assert_eq!(lines(&mut view), 0);
+        assert_eq!(view.arrived, 1);
+    }
+
+    #[test]
+    fn details_are_wanted_if_they_are_shown() {
+        let wants = |options: &[&str]| {
+            let args = Args::parse_from([&["conn-cli"], options].concat());
+            View::wants_details(&args.trace.show)
+        };
+        assert!(wants(&["--json"]));
+        assert!(wants(&["--by", "process"]));
+        assert!(!wants(&["--long"]));
+    }
+
+    #[test]
+    fn without_a_limit_everything_is_shown() {
+        let mut view = view(&[]);
+        for client in 0..100 {
+            view.show(&connection(client, Hook::Fentry));
+        }
+        assert_eq!(lines(&mut view), 100);
+        assert!(view.first_ones().is_none());
+    }
+}

@@ -1,0 +1,328 @@
+//! A connection, independent of what reported it and of how it is shown.
+
+use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::system::text::escaped;
+
+/// The longest host name, in bytes (RFC 1035).
+const MAX_NAME_LEN: usize = 255;
+
+/// One new connection to a server, or an attempt at one, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// When it reached its stage. For a packet, when the packet was seen.
+    pub time: When,
+    /// The client. An IPv4 client of an IPv6 server has its IPv4 address here.
+    pub remote: Host,
+    /// The client's port.
+    pub remote_port: Option<u16>,
+    /// The server.
+    pub local: Host,
+    /// The server's port.
+    pub local_port: Option<u16>,
+    /// The family of the server's socket.
+    pub family: Option<Family>,
+    /// The process that accepted it.
+    pub process: Option<Process>,
+    /// The inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// How long it waited, established, until it was accepted.
+    pub wait: Option<Duration>,
+    /// What reported it.
+    pub source: Source,
+}
+
+/// How far a connection has got, in the order in which it gets there.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The client's SYN has arrived
+    Syn,
+    /// The handshake is complete
+    Established,
+    /// The server has accepted it
+    Accepted,
+}
+
+/// When something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// A complete timestamp.
+    At(Timestamp),
+    /// The time in a record, which is not a complete timestamp.
+    Recorded(Recorded),
+    /// Not known.
+    Unknown,
+}
+
+/// A time as it appears in a record, and what it lacks. It is shown unchanged, since completing
+/// it would be guessing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The unchanged text. The parser that creates it checks that it is printable.
+    pub text: Box<str>,
+    /// What is missing.
+    pub lacks: Lacks,
+}
+
+/// What a recorded time lacks to be a timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lacks {
+    /// The date, as in `14:25:37.123456`.
+    Date,
+    /// The year, as in `Nov 22 14:25:37`.
+    Year,
+    /// The time zone, as in `2026-11-22 14:25:37`.
+    Zone,
+    /// The time of boot: it is in seconds since then.
+    Boot,
+    /// The time of the previous record: it is relative to that.
+    Before,
+}
+
+/// One end of a connection. The order of the variants is the order in lists.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// Its address.
+    Address(IpAddr),
+    /// Its name, if a record has no address. See [`Host::named`].
+    Name(Box<str>),
+    /// Not known.
+    Unknown,
+}
+
+/// The address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// `AF_INET`
+    Ipv4,
+    /// `AF_INET6`, perhaps with an IPv4 client
+    Ipv6,
+}
+
+/// The process that accepted a connection, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The process id.
+    pub pid: Option<u32>,
+    /// The thread id.
+    pub tid: u32,
+    /// The user id.
+    pub uid: Option<u32>,
+    /// The cgroup v2 id.
+    pub cgroup: Option<u64>,
+    /// The thread's name, padded with NUL. It may be any bytes: the process chooses them.
+    pub comm: Option<[u8; 16]>,
+}
+
+/// What reported a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A hook in the kernel, now or when conn-cli wrote the record.
+    Hook(Hook),
+    /// A record of another program.
+    Record(Record),
+}
+
+/// A record of another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    /// A line of the kernel log, from iptables or nftables.
+    KernelLog,
+    /// A line of tcpdump's output.
+    Tcpdump,
+    /// A captured packet.
+    Pcap,
+    /// A system call in strace's output.
+    Strace,
+}
+
+/// The hook in the kernel that saw a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// The kretprobe on `inet_csk_accept`.
+    Kretprobe,
+    /// The kprobe on `security_sock_graft`, which stands in for the kretprobe.
+    Kprobe,
+    /// The LSM program on `sock_graft`.
+    Lsm,
+    /// The fentry program on `security_sock_graft`.
+    Fentry,
+    /// The tracepoint `sock:inet_sock_set_state`.
+    Tracepoint,
+    /// The filter of the packet sockets.
+    Filter,
+}
+
+impl Connection {
+    /// How far it has got.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.source {
+            Source::Hook(Hook::Filter)
+            | Source::Record(Record::KernelLog | Record::Tcpdump | Record::Pcap) => Stage::Syn,
+            Source::Hook(Hook::Tracepoint) => Stage::Established,
+            Source::Hook(Hook::Kretprobe | Hook::Kprobe | Hook::Lsm | Hook::Fentry)
+            | Source::Record(Record::Strace) => Stage::Accepted,
+        }
+    }
+}
+
+impl Stage {
+    /// As `--event` accepts it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "syn",
+            Self::Established => "established",
+            Self::Accepted => "accepted",
+        }
+    }
+}
+
+impl Host {
+    /// A host with this name. None if it has other characters than host names have: names are
+    /// shown unescaped, and a log may contain anything.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        if name.is_empty() || name.len() > MAX_NAME_LEN || !name.iter().all(is_plain) {
+            return None;
+        }
+        Some(Self::Name(str::from_utf8(name).ok()?.into()))
+    }
+
+    /// A host with this address. An IPv4-mapped address becomes IPv4.
+    #[must_use]
+    pub fn at(address: impl Into<IpAddr>) -> Self {
+        Self::Address(address.into().to_canonical())
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Date => "no date",
+            Self::Year => "no year",
+            Self::Zone => "no time zone",
+            Self::Boot => "since boot, no date",
+            Self::Before => "since the record before, no date",
+        })
+    }
+}
+
+impl Process {
+    /// The thread's name, safe to show.
+    #[must_use]
+    pub fn name(&self) -> Option<Cow<'_, str>> {
+        self.comm.as_ref().map(thread_name)
+    }
+}
+
+/// A thread's name without its padding, safe to show.
+#[must_use]
+pub fn thread_name(comm: &[u8; 16]) -> Cow<'_, str> {
+    let end = comm.iter().position(|&byte| byte == 0);
+    let name = &comm[..end.unwrap_or(comm.len())];
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    match str::from_utf8(name) {
+        // Most names are plain, and need no allocation.
+        Ok(name) if name.as_bytes().iter().all(is_plain) => Cow::Borrowed(name),
+        _ => Cow::Owned(escaped(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_are_not_escaped() {
+        assert_eq!(escaped(b"nginx: worker"), "nginx: worker");
+        assert_eq!(escaped("café".as_bytes()), "café");
+        assert_eq!(escaped(b"sixteen bytes..."), "sixteen bytes...");
+        assert_eq!(escaped(b""), "");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(escaped(b"\x1b[2Jevil"), "\\u{1b}[2Jevil");
+        assert_eq!(escaped(b"a\r\nb\x7f"), "a\\r\\nb\\u{7f}");
+        // C1 control characters, which some terminals obey
+        assert_eq!(escaped("\u{9b}31m".as_bytes()), "\\u{9b}31m");
+        assert_eq!(escaped("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+        assert_eq!(escaped(b"\xff\xfea"), "\\xff\\xfea");
+        assert_eq!(escaped(b"back\\slash"), "back\\\\slash");
+    }
+
+    #[test]
+    fn thread_name_excludes_padding() {
+        let process = |comm| Process {
+            pid: None,
+            tid: 1,
+            uid: None,
+            cgroup: None,
+            comm,
+        };
+        for (comm, name) in [
+            (*b"nginx\0\0\0\0\0\0\0\0\0\0\0", "nginx"),
+            (*b"sixteen bytes...", "sixteen bytes..."),
+            (*b"a\\b\x1b\0\0\0\0\0\0\0\0\0\0\0\0", "a\\\\b\\u{1b}"),
+        ] {
+            assert_eq!(process(Some(comm)).name().as_deref(), Some(name));
+        }
+        assert_eq!(process(None).name(), None);
+    }
+
+    #[test]
+    fn ipv4_mapped_addresses_become_ipv4() {
+        let at = |text: &str| Host::at(text.parse::<IpAddr>().unwrap()).to_string();
+        assert_eq!(at("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(at("2001:db8:0:0:1:0:0:1"), "2001:db8::1:0:0:1");
+    }
+
+    #[test]
+    fn host_names_with_other_characters_are_refused() {
+        let named = |name: &str| Host::named(name.as_bytes()).map(|host| host.to_string());
+        assert_eq!(
+            named("web-1.example.org").as_deref(),
+            Some("web-1.example.org")
+        );
+        for name in ["", "a b", "a\x1b[2J", "caf\u{e9}", "a/b", &"a".repeat(256)] {
+            assert_eq!(named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_sort_before_names() {
+        let mut hosts = [
+            Host::Unknown,
+            Host::named(b"a").unwrap(),
+            Host::at("::1".parse::<IpAddr>().unwrap()),
+            Host::at([10, 0, 0, 10]),
+            Host::at([10, 0, 0, 9]),
+        ];
+        hosts.sort();
+        let hosts: Vec<_> = hosts.iter().map(Host::to_string).collect();
+        assert_eq!(hosts, ["10.0.0.9", "10.0.0.10", "::1", "a", "unknown"]);
+    }
+}

@@ -1,0 +1,241 @@
+//! What connections are counted by: the client, or a group such as its network.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::connection::{Connection, Host, Process, thread_name};
+
+/// What connections are counted by, as `--by` accepts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupBy {
+    /// The client's address.
+    #[default]
+    Address,
+    /// The client's network, with these prefix lengths for IPv4 and IPv6.
+    Network(u8, u8),
+    /// The server's port.
+    Port,
+    /// The accepting process.
+    Process,
+    /// The accepting process's cgroup.
+    Cgroup,
+    /// The accepting process's user.
+    User,
+}
+
+/// What one count is for. Equal counts are listed in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GroupKey {
+    /// A client.
+    Client(Host),
+    /// All clients of a network.
+    Network(IpNet),
+    /// All connections to a local port; None if it is not known.
+    Port(Option<u16>),
+    /// All connections that a process accepted.
+    Process {
+        /// The process id.
+        pid: u32,
+        /// The accepting thread's name, safe to show.
+        name: Box<str>,
+    },
+    /// All connections that were accepted in a cgroup.
+    Cgroup {
+        /// Its id.
+        id: u64,
+        /// Its path, safe to show, with its container, if any.
+        name: Option<Box<str>>,
+    },
+    /// All connections that a user's processes accepted.
+    User {
+        /// The user's id.
+        uid: u32,
+        /// The user's name, safe to show.
+        name: Option<Box<str>>,
+    },
+}
+
+impl GroupBy {
+    /// Whether the key is from the accepting task, which only the kernel knows.
+    #[must_use]
+    pub fn needs_task(self) -> bool {
+        matches!(self, Self::Process | Self::Cgroup | Self::User)
+    }
+
+    /// The noun for the key, singular and plural.
+    #[must_use]
+    pub fn nouns(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Address => ("address", "addresses"),
+            Self::Network(..) => ("network", "networks"),
+            Self::Port => ("port", "ports"),
+            Self::Process => ("process", "processes"),
+            Self::Cgroup => ("cgroup", "cgroups"),
+            Self::User => ("user", "users"),
+        }
+    }
+
+    /// The key of a connection.
+    #[must_use]
+    pub fn key(self, connection: &Connection) -> GroupKey {
+        let process = connection.process.as_ref();
+        let for_task = |key: fn(&Process) -> Option<GroupKey>| {
+            process
+                .and_then(key)
+                .unwrap_or(GroupKey::Client(Host::Unknown))
+        };
+        match self {
+            Self::Address | Self::Network(..) | Self::Port => self.group(
+                GroupKey::Client(connection.remote.clone()),
+                connection.local_port,
+            ),
+            Self::Process => for_task(|process| {
+                Some(GroupKey::Process {
+                    pid: process.pid?,
+                    name: process.name()?.into(),
+                })
+            }),
+            Self::Cgroup => for_task(|process| {
+                Some(GroupKey::Cgroup {
+                    id: process.cgroup?,
+                    name: None,
+                })
+            }),
+            Self::User => for_task(|process| {
+                Some(GroupKey::User {
+                    uid: process.uid?,
+                    name: None,
+                })
+            }),
+        }
+    }
+
+    /// The key of a client's connections to a port.
+    #[must_use]
+    pub fn group(self, client: GroupKey, port: Option<u16>) -> GroupKey {
+        match (self, client) {
+            (Self::Network(length, _), GroupKey::Client(Host::Address(IpAddr::V4(address)))) => {
+                Ipv4Net::new(address, length).map_or(GroupKey::Client(Host::Unknown), |network| {
+                    GroupKey::Network(network.trunc().into())
+                })
+            }
+            (Self::Network(_, length), GroupKey::Client(Host::Address(IpAddr::V6(address)))) => {
+                Ipv6Net::new(address, length).map_or(GroupKey::Client(Host::Unknown), |network| {
+                    GroupKey::Network(network.trunc().into())
+                })
+            }
+            (Self::Port, GroupKey::Client(_)) => GroupKey::Port(port),
+            (_, key) => key,
+        }
+    }
+}
+
+impl std::str::FromStr for GroupBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, lengths) = match text.split_once('/') {
+            Some((name, lengths)) => (name, Some(lengths)),
+            None => (text, None),
+        };
+        match (name, lengths) {
+            ("address", None) => Ok(Self::Address),
+            ("network", lengths) => network(lengths.unwrap_or("24,/64")).ok_or_else(|| {
+                "give prefix lengths, such as network/24 or network/24,/64".to_owned()
+            }),
+            ("port", None) => Ok(Self::Port),
+            ("process", None) => Ok(Self::Process),
+            ("cgroup", None) => Ok(Self::Cgroup),
+            ("user", None) => Ok(Self::User),
+            _ => Err("give address, network[/24,/64], port, process, cgroup or user".to_owned()),
+        }
+    }
+}
+
+/// Parses `24,/64`, or `24` alone, which implies /64 for IPv6.
+fn network(lengths: &str) -> Option<GroupBy> {
+    let (ipv4, ipv6) = lengths.split_once(",/").unwrap_or((lengths, "64"));
+    let length = |text: &str, max| text.parse().ok().filter(|length| *length <= max);
+    Some(GroupBy::Network(length(ipv4, 32)?, length(ipv6, 128)?))
+}
+
+impl GroupKey {
+    /// The key of a process. `comm` is padded with NUL, as in the kernel.
+    #[must_use]
+    pub fn process(pid: u32, comm: &[u8; 16]) -> Self {
+        Self::Process {
+            pid,
+            name: thread_name(comm).into(),
+        }
+    }
+}
+
+impl fmt::Display for GroupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(host) => host.fmt(f),
+            Self::Network(network) => network.fmt(f),
+            Self::Port(Some(port)) => write!(f, "port {port}"),
+            Self::Port(None) => f.write_str("unknown port"),
+            Self::Process { pid, name } => write!(f, "{name} (pid {pid})"),
+            Self::Cgroup {
+                name: Some(name), ..
+            } => f.write_str(name),
+            Self::Cgroup { id, name: None } => write!(f, "cgroup {id}"),
+            Self::User {
+                name: Some(name), ..
+            } => f.write_str(name),
+            Self::User { uid, name: None } => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_names_parse_and_others_are_refused() {
+        for (text, by) in [
+            ("address", GroupBy::Address),
+            ("network", GroupBy::Network(24, 64)),
+            ("network/16", GroupBy::Network(16, 64)),
+            ("network/8,/48", GroupBy::Network(8, 48)),
+            ("cgroup", GroupBy::Cgroup),
+        ] {
+            assert_eq!(text.parse(), Ok(by), "{text}");
+        }
+        for text in [
+            "",
+            "network/",
+            "network/33",
+            "network/24,64",
+            "network/24,/129",
+            "port/1",
+            "pid",
+        ] {
+            assert!(text.parse::<GroupBy>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn clients_are_grouped_by_network_or_port() {
+        let group = |by: &str, client: &str| {
+            let host = Host::at(client.parse::<IpAddr>().unwrap());
+            let by: GroupBy = by.parse().unwrap();
+            by.group(GroupKey::Client(host), Some(80)).to_string()
+        };
+        assert_eq!(group("network", "192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(group("network/0", "192.0.2.77"), "0.0.0.0/0");
+        assert_eq!(group("network", "2001:db8::7:7"), "2001:db8::/64");
+        assert_eq!(group("port", "192.0.2.77"), "port 80");
+        assert_eq!(group("address", "192.0.2.77"), "192.0.2.77");
+    }
+
+    #[test]
+    fn control_characters_in_names_are_escaped() {
+        let key = GroupKey::process(7, b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(key.to_string(), "a\\u{1b}[2Jb (pid 7)");
+    }
+}

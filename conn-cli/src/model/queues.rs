@@ -1,0 +1,28 @@
+//! The accept queues of the listeners at the end of a run.
+
+use super::listener::Listener;
+
+/// The accept queues of the listeners when watching ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queues {
+    /// Each listener with what it has dropped meanwhile, if the kernel reports it.
+    pub listeners: Vec<(Listener, Option<u32>)>,
+    /// Listeners that have been closed. What they dropped is in the count of their namespace.
+    pub closed: Vec<Listener>,
+    /// What all listeners of a namespace have dropped, on any port.
+    pub namespaces: Vec<NamespaceDrops>,
+}
+
+/// What was dropped in a network namespace, on any port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceDrops {
+    /// The inode number of the network namespace.
+    pub netns: u32,
+    /// Whether that is the namespace of conn-cli itself.
+    pub is_own_netns: bool,
+    /// How often the queue of a listener was full (`ListenOverflows`).
+    pub overflows: u64,
+    /// How often a listener could not take a connection, for this or another reason
+    /// (`ListenDrops`).
+    pub drops: u64,
+}

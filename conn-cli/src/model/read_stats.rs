@@ -1,0 +1,27 @@
+//! What is known of the records that were read.
+
+use std::collections::BTreeSet;
+
+use super::format::Format;
+
+/// Statistics of the records that were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadStats {
+    /// The formats that were read.
+    pub formats: BTreeSet<Format>,
+    /// Number of lines.
+    pub lines: u64,
+    /// Number of packets.
+    pub packets: u64,
+    /// How many of these lines and packets were not understood.
+    pub not_understood: u64,
+    /// The first of them: `line 17 of FILE: the line is too long`.
+    pub first_not_understood: Option<String>,
+    /// SYNs that are not counted because they had been sent before.
+    pub repeated: u64,
+    /// Connections that are not counted because their port is unknown.
+    pub unknown_port: u64,
+    /// Connections that are not counted because their client is unknown and a filter selects
+    /// clients.
+    pub unknown_client: u64,
+}

@@ -1,0 +1,30 @@
+//! Why reading ends early.
+
+use std::io;
+
+/// The receiver wants no more pieces.
+#[derive(Debug)]
+pub struct Stopped;
+
+/// Why an input was not read to its end.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The receiver wants no more pieces.
+    Stopped,
+    /// Its format was not recognised.
+    UnknownFormat,
+    /// It cannot be read, is damaged or truncated.
+    Io(io::Error),
+}
+
+impl From<Stopped> for ReadError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

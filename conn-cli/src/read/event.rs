@@ -1,0 +1,69 @@
+//! What a record can say.
+
+use crate::{
+    count::tally::Tally,
+    model::{
+        connection::{Connection, Host},
+        discrepancies::Discrepancies,
+        read_stats::ReadStats,
+    },
+};
+
+/// The first record of a batch that was not understood.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstParseError {
+    /// Its index in the batch.
+    pub index: u64,
+    /// Why it was not understood.
+    pub parse_error: ParseError,
+    /// Number of events before it.
+    pub events_before: usize,
+}
+
+/// Why a record is not understood. Starts with a lower-case letter and ends without a full stop.
+pub type ParseError = &'static str;
+
+/// What a record can say.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection.
+    Connection(Connection),
+    /// A SYN with this sequence number: a connection unless the SYN was sent before.
+    Syn(Connection, u32),
+    /// The SYN-ACK that answers a SYN with this sequence number, one less than the number that
+    /// it acknowledges. Client and server are those of the SYN, so it is the same connection;
+    /// it counts if that SYN was not captured.
+    Answer(Connection, u32),
+    /// The beginning of an accept call; its end is in another line of the same thread.
+    Unfinished(Accept),
+    /// The end of such a call.
+    Resumed(Connection),
+    /// The end of such a call in this thread, without a connection.
+    Failed(u32),
+    /// The summary at the end of one run of conn-cli.
+    Run(Box<Run>),
+}
+
+/// What the beginning of an accept call shows.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// The thread; 0 if the records do not name one.
+    pub tid: u32,
+    /// The server's address, if strace shows it with the file descriptor.
+    pub local: Host,
+    /// The server's port, likewise.
+    pub local_port: Option<u16>,
+}
+
+/// The summary of a run of conn-cli.
+#[derive(Debug)]
+pub struct Run {
+    /// All its connections.
+    pub tally: Tally,
+    /// How many of them have a line.
+    pub lines_shown: u64,
+    /// What could make its total wrong.
+    pub discrepancies: Discrepancies,
+    /// What it did not count, if it was itself a run of `conn-cli read`.
+    pub stats: ReadStats,
+}

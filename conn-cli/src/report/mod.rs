@@ -1,0 +1,404 @@
+//! The result of a run.
+
+pub mod names;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::{
+    count::{
+        profile::{Profile, Profiles},
+        tally::{Client, Tally},
+        waits::Quantiles,
+    },
+    model::{
+        connection::{Host, Stage},
+        discrepancies::Discrepancies,
+        exactness::Exactness,
+        group::{GroupBy, GroupKey},
+        hook::Backend,
+        options::Listing,
+        queues::Queues,
+        read_stats::ReadStats,
+    },
+};
+
+/// The result of a run.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// What connections are grouped by.
+    pub by: GroupBy,
+    /// All connections that reached the last stage: the sum of all rows, of `left_off`, of
+    /// `unknown_clients` and of `other_clients`.
+    pub connections: u64,
+    /// How many groups have a connection.
+    pub groups: usize,
+    /// The rows, most connections first.
+    pub rows: Vec<Row>,
+    /// The sum of the rows that `--top` leaves off.
+    pub left_off: Option<LeftOff>,
+    /// Connections whose client is unknown.
+    pub unknown_clients: u64,
+    /// Connections of clients for which there was no room.
+    pub other_clients: u64,
+    /// Connections that have a line of their own.
+    pub lines_shown: u64,
+    /// If connections have lines at several stages, the lines at the last one.
+    pub connection_lines: Option<u64>,
+    /// Connections that have no line of their own though one was requested.
+    pub lines_not_shown: u64,
+    /// What could make the total wrong.
+    pub discrepancies: Discrepancies,
+    /// Where connections were counted.
+    pub origin: Origin,
+}
+
+/// A client, or another group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The group.
+    pub key: GroupKey,
+    /// Its connections.
+    pub connections: u64,
+    /// Its connections to each known local port, ascending.
+    pub ports: BTreeMap<u16, u64>,
+    /// How many reached each earlier watched stage.
+    pub earlier: BTreeMap<Stage, u64>,
+    /// Further details, if they were requested.
+    pub profile: Option<Profile>,
+}
+
+/// Rows that are not listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOff {
+    /// How many.
+    pub rows: usize,
+    /// Their connections.
+    pub connections: u64,
+    /// How many reached each earlier watched stage.
+    pub earlier: BTreeMap<Stage, u64>,
+}
+
+/// Where connections were counted, and further results from there.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// In the kernel.
+    Kernel(Live),
+    /// In the records of other programs.
+    Records(ReadStats),
+}
+
+/// Further results of a live run.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The hook that counted the last stage.
+    pub backend: Backend,
+    /// Whether that hook is exact on this machine.
+    pub exactness: Exactness,
+    /// How long the probes were attached.
+    pub elapsed: Duration,
+    /// Of all connections, those that only the second hook of the pair saw.
+    pub second_hook_only: u64,
+    /// Connections that are counted under "other" because the kernel had no memory for their
+    /// client, whose row may lack them.
+    pub out_of_memory: u64,
+    /// Connections that came after the limit of `--count`, before the probes were detached.
+    pub beyond_limit: u64,
+    /// How many reached each watched stage, all clients together.
+    pub stages: BTreeMap<Stage, u64>,
+    /// How many of these came from clients for which there was no room.
+    pub others: BTreeMap<Stage, u64>,
+    /// How often the kernel did not run the program that sees completed handshakes, if that is an
+    /// earlier stage and the kernel counts it.
+    pub missed_established: Option<u64>,
+    /// Retransmitted SYNs.
+    pub repeated: u64,
+    /// How long accepted connections had waited, if that is known.
+    pub waits: Option<Quantiles>,
+    /// The accept queues of the listeners; None if they are unknown.
+    pub queues: Option<Queues>,
+}
+
+#[cfg(test)]
+impl Live {
+    /// A live run with only these values.
+    pub(crate) fn sample(backend: Backend, elapsed: Duration) -> Self {
+        Self {
+            backend,
+            exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
+            elapsed,
+            second_hook_only: 0,
+            out_of_memory: 0,
+            beyond_limit: 0,
+            stages: BTreeMap::new(),
+            others: BTreeMap::new(),
+            missed_established: None,
+            repeated: 0,
+            waits: None,
+            queues: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Summary {
+    /// A summary of only a tally.
+    pub(crate) fn sample(tally: Tally, origin: Origin) -> Self {
+        let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
+        Self::new(tally, BTreeMap::new(), None, listing, discrepancies, origin)
+    }
+}
+
+/// Whether the count of a run can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can, as far as is known.
+    Trusted,
+    /// It is a lower bound, see [`crate::model::exactness::is_at_least`].
+    AtLeast,
+}
+
+impl Summary {
+    /// A summary of the counts at the last stage and at those before it. The tallies must be
+    /// grouped by `listing.by`.
+    #[must_use]
+    pub fn new(
+        tally: Tally,
+        earlier: BTreeMap<Stage, Tally>,
+        profiles: Option<&Profiles>,
+        listing: Listing,
+        discrepancies: Discrepancies,
+        origin: Origin,
+    ) -> Self {
+        let connections = tally.connections();
+        let other_clients = tally.other();
+        let stages: Vec<Stage> = earlier.keys().copied().collect();
+        let mut rows: Vec<Row> = tally.ranked().into_iter().map(Row::new).collect();
+        add_earlier(&mut rows, earlier);
+        rows.sort_by_cached_key(|row| {
+            let earlier: Vec<_> = row.earlier.values().rev().copied().map(Reverse).collect();
+            (Reverse(row.connections), earlier, row.key.clone())
+        });
+        let unknown_clients = match rows.iter().position(|row| row.key == UNKNOWN) {
+            Some(index) => rows.remove(index).connections,
+            None => 0,
+        };
+        let groups = rows.iter().filter(|row| row.connections > 0).count();
+        let left_off = listing.top.map(|top| {
+            let rest = rows.split_off(top.min(rows.len()));
+            LeftOff::sum(&rest, &stages)
+        });
+        for row in &mut rows {
+            row.profile = profiles.map(|profiles| profiles.get(&row.key));
+        }
+        Self {
+            by: listing.by,
+            connections,
+            groups,
+            rows,
+            left_off: left_off.filter(|left_off| left_off.rows > 0),
+            unknown_clients,
+            other_clients,
+            lines_shown: 0,
+            connection_lines: None,
+            lines_not_shown: 0,
+            discrepancies,
+            origin,
+        }
+    }
+
+    /// How many lines there could be: one for each connection at each watched stage.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        match self.live() {
+            Some(live) if live.stages.len() > 1 => live.stages.values().sum(),
+            _ => self.connections,
+        }
+    }
+
+    /// The further results of a live run.
+    #[must_use]
+    pub fn live(&self) -> Option<&Live> {
+        match &self.origin {
+            Origin::Kernel(live) => Some(live),
+            Origin::Records(_) => None,
+        }
+    }
+
+    /// Whether the count can be trusted.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if self.discrepancies.at_least {
+            Verdict::AtLeast
+        } else {
+            Verdict::Trusted
+        }
+    }
+
+    /// The stages at which connections are missing.
+    #[must_use]
+    pub fn stages_at_least(&self) -> BTreeSet<Stage> {
+        let Some(live) = self.live() else {
+            return BTreeSet::new();
+        };
+        let last = self.discrepancies.at_least.then(|| live.backend.stage());
+        let established =
+            matches!(live.missed_established, Some(1..)).then_some(Stage::Established);
+        last.into_iter().chain(established).collect()
+    }
+
+    /// The watched stages before the last one.
+    pub fn earlier_stages(&self) -> impl Iterator<Item = Stage> {
+        let stages = self.live().map(|live| &live.stages);
+        let last = stages.and_then(|stages| stages.keys().last().copied());
+        let all = stages.into_iter().flat_map(|stages| stages.keys().copied());
+        all.filter(move |stage| Some(*stage) != last)
+    }
+}
+
+const UNKNOWN: GroupKey = GroupKey::Client(Host::Unknown);
+
+/// Adds the counts at earlier stages, also of clients that got no further.
+fn add_earlier(rows: &mut Vec<Row>, earlier: BTreeMap<Stage, Tally>) {
+    if earlier.is_empty() {
+        return;
+    }
+    let entry = |(index, row): (usize, &Row)| (row.key.clone(), index);
+    let mut indices: HashMap<GroupKey, usize> = rows.iter().enumerate().map(entry).collect();
+    let zeros: BTreeMap<Stage, u64> = earlier.keys().map(|stage| (*stage, 0)).collect();
+    for row in rows.iter_mut() {
+        row.earlier.clone_from(&zeros);
+    }
+    for (stage, tally) in earlier {
+        for client in tally.ranked() {
+            let index = *indices.entry(client.key.clone()).or_insert_with(|| {
+                rows.push(Row {
+                    key: client.key,
+                    connections: 0,
+                    ports: BTreeMap::new(),
+                    earlier: zeros.clone(),
+                    profile: None,
+                });
+                rows.len() - 1
+            });
+            rows[index].earlier.insert(stage, client.connections);
+        }
+    }
+}
+
+impl Row {
+    fn new(client: Client) -> Self {
+        Self {
+            key: client.key,
+            connections: client.connections,
+            ports: client.ports,
+            earlier: BTreeMap::new(),
+            profile: None,
+        }
+    }
+}
+
+impl LeftOff {
+    fn sum(rows: &[Row], stages: &[Stage]) -> Self {
+        let total = |stage: &Stage| {
+            let counts = rows.iter().filter_map(|row| row.earlier.get(stage));
+            (*stage, counts.sum())
+        };
+        Self {
+            rows: rows.len(),
+            connections: rows.iter().map(|row| row.connections).sum(),
+            earlier: stages.iter().map(total).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(clients: &[(u8, u64)]) -> Tally {
+        let mut tally = Tally::default();
+        for &(client, connections) in clients {
+            tally.add(&Host::at([192, 0, 2, client]), Some(80), connections);
+        }
+        tally
+    }
+
+    fn summary(tally: Tally, earlier: BTreeMap<Stage, Tally>, top: Option<usize>) -> Summary {
+        Summary::new(
+            tally,
+            earlier,
+            None,
+            Listing {
+                top,
+                ..Listing::default()
+            },
+            Discrepancies::default(),
+            Origin::Records(ReadStats::default()),
+        )
+    }
+
+    #[test]
+    fn syn_only_clients_have_a_row() {
+        let earlier = [
+            (Stage::Syn, tally(&[(1, 3), (2, 9), (3, 5)])),
+            (Stage::Established, tally(&[(1, 3), (2, 1)])),
+        ];
+        let summary = summary(tally(&[(1, 2)]), earlier.into(), None);
+        let rows: Vec<_> = summary
+            .rows
+            .iter()
+            .map(|row| {
+                let earlier: Vec<u64> = row.earlier.values().copied().collect();
+                (row.key.to_string(), earlier, row.connections)
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("192.0.2.1".to_owned(), vec![3, 3], 2),
+                ("192.0.2.2".to_owned(), vec![9, 1], 0),
+                ("192.0.2.3".to_owned(), vec![5, 0], 0),
+            ]
+        );
+        assert_eq!((summary.connections, summary.groups), (2, 1));
+    }
+
+    #[test]
+    fn left_off_rows_are_summed() {
+        let mut counted = tally(&[(1, 5), (2, 3), (3, 2)]);
+        counted.add(&Host::Unknown, None, 7);
+        counted.add_other(1);
+        let summary = summary(counted, BTreeMap::new(), Some(1));
+        assert_eq!(summary.connections, 18);
+        assert_eq!((summary.unknown_clients, summary.other_clients), (7, 1));
+        assert_eq!((summary.rows.len(), summary.groups), (1, 3));
+        let left_off = summary.left_off.unwrap();
+        assert_eq!((left_off.rows, left_off.connections), (2, 5));
+    }
+
+    #[test]
+    fn stages_with_missing_connections_are_listed() {
+        let stages = |at_least, missed_established| {
+            let live = Live {
+                missed_established,
+                ..Live::sample(Backend::Kretprobe, Duration::from_secs(1))
+            };
+            let mut summary = Summary::sample(tally(&[(1, 5)]), Origin::Kernel(live));
+            summary.discrepancies.at_least = at_least;
+            summary.stages_at_least()
+        };
+        assert_eq!(stages(false, Some(0)), [].into());
+        assert_eq!(stages(true, None), [Stage::Accepted].into());
+        assert_eq!(stages(false, Some(2)), [Stage::Established].into());
+    }
+
+    #[test]
+    fn nothing_is_left_off_if_all_rows_fit() {
+        let summary = summary(tally(&[(1, 5)]), BTreeMap::new(), Some(1));
+        assert_eq!(summary.left_off, None);
+    }
+}

@@ -1,0 +1,243 @@
+//! Decodes the records of the ring buffer into connections.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use conn_common::{
+    AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
+    HOOK_LSM, HOOK_TRACEPOINT, UNKNOWN_WAIT, to_v4,
+};
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::model::connection::{Connection, Family, Hook, Host, Process, Source, When};
+
+/// How far the wall clock is ahead of `CLOCK_BOOTTIME`, the clock of the events' timestamps.
+/// It changes when the wall clock is set, so it is read again for every batch.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    ahead_ns: i64,
+}
+
+impl WallClock {
+    /// The current difference.
+    #[must_use]
+    pub fn now() -> Self {
+        let read = |clock| {
+            let time = clock_gettime(clock);
+            time.tv_sec * NANOS_PER_SECOND + time.tv_nsec
+        };
+        // The mean of two readings: an interruption between readings shifts the times less.
+        let before = read(ClockId::Boottime);
+        let wall = read(ClockId::Realtime);
+        let after = read(ClockId::Boottime);
+        Self {
+            ahead_ns: wall - (before + (after - before) / 2),
+        }
+    }
+
+    fn at(self, boot_ns: u64) -> Option<Timestamp> {
+        let wall = self.ahead_ns.checked_add(i64::try_from(boot_ns).ok()?)?;
+        let (second, nanosecond) = (
+            wall.div_euclid(NANOS_PER_SECOND),
+            wall.rem_euclid(NANOS_PER_SECOND),
+        );
+        Timestamp::new(second, nanosecond as i32).ok()
+    }
+}
+
+/// Nanoseconds per second. Nanoseconds in an i64 last until the year 2262.
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Decodes one record. None if it is not a complete and valid event.
+#[must_use]
+#[inline]
+pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
+    let event: Event = bytemuck::try_pod_read_unaligned(record).ok()?;
+    let hook = match event.hook {
+        HOOK_KRETPROBE => Hook::Kretprobe,
+        HOOK_KPROBE => Hook::Kprobe,
+        HOOK_LSM => Hook::Lsm,
+        HOOK_FENTRY => Hook::Fentry,
+        HOOK_TRACEPOINT => Hook::Tracepoint,
+        HOOK_FILTER => Hook::Filter,
+        _ => return None,
+    };
+    let process = Process {
+        pid: Some(event.tgid),
+        tid: event.pid,
+        uid: Some(event.uid),
+        cgroup: Some(event.cgroup),
+        comm: Some(event.comm),
+    };
+    Some(Connection {
+        time: When::At(clock.at(event.time_ns)?),
+        remote: host(event.remote_address),
+        remote_port: Some(event.remote_port),
+        local: host(event.local_address),
+        local_port: Some(event.local_port),
+        family: Some(match event.family {
+            AF_INET => Family::Ipv4,
+            AF_INET6 => Family::Ipv6,
+            _ => return None,
+        }),
+        // Process id 0 means unknown: the idle task never accepts.
+        process: (event.tgid != 0).then_some(process),
+        netns: (event.netns != 0).then_some(event.netns),
+        wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
+        source: Source::Hook(hook),
+    })
+}
+
+/// Converts an address from the programs' representation.
+#[must_use]
+pub(super) fn host(words: Address) -> Host {
+    Host::Address(match to_v4(words) {
+        Some(address) => Ipv4Addr::from(u32::from_be(address)).into(),
+        None => Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(words)).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const CLOCK: WallClock = WallClock {
+        ahead_ns: 1_395_029_583 * NANOS_PER_SECOND,
+    };
+
+    fn event() -> Event {
+        Event {
+            time_ns: 2_000_000_003,
+            cgroup: 77,
+            wait_ns: 51_000_000,
+            remote_address: bytemuck::cast(
+                "::ffff:192.0.2.1"
+                    .parse::<std::net::Ipv6Addr>()
+                    .unwrap()
+                    .octets(),
+            ),
+            local_address: bytemuck::cast(
+                "2001:db8::5"
+                    .parse::<std::net::Ipv6Addr>()
+                    .unwrap()
+                    .octets(),
+            ),
+            comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
+            pid: 12,
+            tgid: 11,
+            uid: 33,
+            netns: 4_026_531_840,
+            remote_port: 40000,
+            local_port: 80,
+            family: AF_INET6,
+            hook: HOOK_KRETPROBE,
+        }
+    }
+
+    #[test]
+    fn a_record_becomes_a_connection() {
+        let connection = decode(bytemuck::bytes_of(&event()), CLOCK).unwrap();
+        let time = "2014-03-17T04:13:05.000000003Z".parse().unwrap();
+        assert_eq!(connection.time, When::At(time));
+        assert_eq!(connection.remote.to_string(), "192.0.2.1");
+        assert_eq!(connection.remote_port, Some(40000));
+        assert_eq!(connection.local.to_string(), "2001:db8::5");
+        assert_eq!(connection.local_port, Some(80));
+        assert_eq!(connection.family, Some(Family::Ipv6));
+        assert_eq!(connection.netns, Some(4_026_531_840));
+        assert_eq!(connection.wait, Some(Duration::from_millis(51)));
+        let process = connection.process.unwrap();
+        assert_eq!((process.pid, process.tid), (Some(11), 12));
+        assert_eq!((process.uid, process.cgroup), (Some(33), Some(77)));
+        assert_eq!(process.name().as_deref(), Some("nginx"));
+    }
+
+    #[test]
+    fn tracepoint_events_have_no_process() {
+        let event = Event {
+            hook: HOOK_TRACEPOINT,
+            tgid: 0,
+            netns: 0,
+            wait_ns: UNKNOWN_WAIT,
+            ..event()
+        };
+        let connection = decode(bytemuck::bytes_of(&event), CLOCK).unwrap();
+        assert_eq!((connection.process, connection.netns), (None, None));
+        assert_eq!(connection.wait, None);
+    }
+
+    #[test]
+    fn events_without_details_have_no_process() {
+        let event = Event {
+            pid: 0,
+            tgid: 0,
+            uid: 0,
+            cgroup: 0,
+            comm: [0; 16],
+            netns: 0,
+            ..event()
+        };
+        let connection = decode(bytemuck::bytes_of(&event), CLOCK).unwrap();
+        assert_eq!((connection.process, connection.netns), (None, None));
+        assert_eq!(connection.source, Source::Hook(Hook::Kretprobe));
+    }
+
+    #[test]
+    fn invalid_records_give_none() {
+        let good = event();
+        let bytes = bytemuck::bytes_of(&good);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length], CLOCK), None, "{length} bytes");
+        }
+        assert_eq!(decode(&[bytes, &[0]].concat(), CLOCK), None);
+        for bad in [
+            Event { hook: 0, ..good },
+            Event { hook: 9, ..good },
+            Event { family: 1, ..good },
+            Event {
+                time_ns: u64::MAX,
+                ..good
+            },
+        ] {
+            assert_eq!(decode(bytemuck::bytes_of(&bad), CLOCK), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_decode_without_panic() {
+        // A small xorshift generator: every byte value at every offset.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut record = [0_u8; size_of::<Event>()];
+        for _ in 0..20_000 {
+            for byte in &mut record {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                *byte = state as u8;
+            }
+            // A valid hook and family, so that decoding gets past them.
+            record[94..96].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
+            record[92..94].copy_from_slice(&AF_INET6.to_ne_bytes());
+            if let Some(connection) = decode(&record, CLOCK) {
+                let process = connection.process.unwrap();
+                let name = process.name().unwrap();
+                assert!(!name.chars().any(char::is_control), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn converted_times_match_the_system_clock() {
+        let boot = clock_gettime(ClockId::Boottime);
+        let boot_ns = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
+        let before = Timestamp::now();
+        let time = WallClock::now().at(boot_ns).unwrap();
+        let difference = time.duration_since(before).abs();
+        assert!(difference < SignedDuration::from_secs(1), "{difference:?}");
+    }
+}

@@ -1,0 +1,189 @@
+//! Traces connections in the running kernel: chooses a hook, loads and attaches its eBPF programs,
+//! reads their events, and at the end their totals.
+
+mod allocation;
+mod attach;
+mod btf;
+mod cgroup;
+mod counters;
+mod event;
+
+mod facts;
+mod object;
+mod preemption;
+
+mod refusal;
+mod requirements;
+mod ring;
+mod select;
+mod sockets;
+mod symbols;
+mod totals;
+mod tracer;
+mod types;
+
+use std::collections::BTreeSet;
+
+use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+
+pub use self::{
+    event::{WallClock, decode},
+    object::Settings,
+    preemption::PreemptionMode,
+    refusal::Refusal,
+    requirements::require,
+    select::{Choice, Refused, candidates, choose},
+    sockets::SynScope,
+    totals::{Totals, counts_misses},
+    tracer::{Batch, Tracer},
+    types::{KernelTypes, read_types},
+};
+use crate::model::{connection::Stage, exactness::Exactness, hook::Backend, ports::PortSet};
+
+/// The line printed when tracing begins: the hooks, what they cannot see, why they are not exact if
+/// they are not, and why no better hook is used.
+#[must_use]
+pub fn announcement(
+    ports: &PortSet,
+    backend: Backend,
+    requested: &BTreeSet<Stage>,
+    offsets: &SocketOffsets,
+    exactness: &Exactness,
+    passed_over: &[(Backend, String)],
+) -> String {
+    let stages = backend.stages(requested);
+    let mut line = format!("Tracing TCP connections to {ports} with {backend}");
+    for stage in stages.into_iter().rev().skip(1) {
+        let earlier = Backend::for_earlier_stage(stage);
+        line += &format!(", {earlier}");
+        if earlier == Backend::Tracepoint {
+            line += " (may miss some)";
+        }
+    }
+    if backend == Backend::Tracepoint && requested.contains(&Stage::Accepted) {
+        line += " (counts completed handshakes, not accepts; no process information)";
+    }
+    if !exactness.is_exact() {
+        line += &format!("; not exact: {}", exactness.reason());
+    }
+    if offsets.protocol == UNKNOWN_OFFSET && backend.stage() == Stage::Accepted {
+        line += "; without BTF, SCTP on the same port numbers is counted too, and waits are not \
+                 known";
+    }
+    for (other, reason) in passed_over {
+        line += &format!("; not {}: {reason}", other.name());
+    }
+    line
+}
+
+/// Why no hook can be used: one line for each that was tried. It includes the remedy if only one
+/// hook was tried, or if the remedy is not to use another hook.
+#[must_use]
+pub fn complaint(refused: &[(Backend, Refusal)]) -> String {
+    let line = |(backend, refusal): &(Backend, Refusal)| match refused {
+        // Its text already names the hook.
+        [(_, Refusal::Earlier(..))] => refusal.to_string(),
+        [_, _, ..] if refusal.advises_another_hook() => {
+            format!("cannot use {backend}: {}", refusal.reason())
+        }
+        _ => format!("cannot use {backend}: {refusal}"),
+    };
+    let lines: Vec<_> = refused.iter().map(line).collect();
+    lines.join("\nconn-cli: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: SocketOffsets = SocketOffsets {
+        protocol: 516,
+        ..SocketOffsets::STABLE
+    };
+
+    fn exact() -> Exactness {
+        Exactness::Exact("no preemption".to_owned())
+    }
+
+    #[test]
+    fn the_announcement_names_the_hook_and_those_passed_over() {
+        let ports = "80".parse().unwrap();
+        let accepted = [Stage::Accepted].into();
+        assert_eq!(
+            announcement(&ports, Backend::Kretprobe, &accepted, &KNOWN, &exact(), &[]),
+            "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
+             security_sock_graft"
+        );
+        let line = announcement(
+            &ports,
+            Backend::Kretprobe,
+            &accepted,
+            &SocketOffsets::STABLE,
+            &exact(),
+            &[],
+        );
+        assert!(line.contains("without BTF"), "{line}");
+        let passed_over = [(Backend::Kretprobe, "it is preemptible".to_owned())];
+        assert_eq!(
+            announcement(
+                &ports,
+                Backend::Lsm,
+                &accepted,
+                &KNOWN,
+                &exact(),
+                &passed_over
+            ),
+            "Tracing TCP connections to port 80 with LSM sock_graft; not kretprobe: it is preemptible"
+        );
+        let inexact = Exactness::Inexact("it may be skipped".to_owned());
+        let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes.reason())];
+        assert_eq!(
+            announcement(
+                &ports,
+                Backend::Tracepoint,
+                &accepted,
+                &KNOWN,
+                &inexact,
+                &passed_over
+            ),
+            "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
+             completed handshakes, not accepts; no process information); not exact: it may be \
+             skipped; not kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
+        );
+    }
+
+    #[test]
+    fn the_tracepoint_replaces_the_accepted_stage() {
+        let all = [Stage::Syn, Stage::Established, Stage::Accepted].into();
+        assert_eq!(Backend::Kretprobe.stages(&all), all);
+        let handshakes = [Stage::Syn, Stage::Established].into();
+        assert_eq!(Backend::Tracepoint.stages(&all), handshakes);
+        let accepted = [Stage::Accepted].into();
+        assert_eq!(
+            Backend::Tracepoint.stages(&accepted),
+            [Stage::Established].into()
+        );
+        assert_eq!(Backend::Fentry.stages(&accepted), accepted);
+        let ports = "80".parse().unwrap();
+        assert_eq!(
+            announcement(&ports, Backend::Fentry, &all, &KNOWN, &exact(), &[]),
+            "Tracing TCP connections to port 80 with fentry security_sock_graft, tracepoint \
+             sock:inet_sock_set_state (may miss some), a socket filter"
+        );
+    }
+
+    #[test]
+    fn a_complaint_about_several_hooks_does_not_advise_another_hook() {
+        let one = [(Backend::Kretprobe, Refusal::NoKprobes)];
+        assert!(complaint(&one).ends_with("use --probe tracepoint"));
+        let all = [
+            (Backend::Kretprobe, Refusal::NoKprobes),
+            (Backend::Fentry, Refusal::NoBtf),
+            (Backend::Tracepoint, Refusal::NoTracepoint),
+        ];
+        let lines = complaint(&all);
+        assert_eq!(lines.lines().count(), 3);
+        assert!(!lines.contains("use --probe"), "{lines}");
+        assert!(lines.contains("mount -t tracefs"), "{lines}");
+    }
+}

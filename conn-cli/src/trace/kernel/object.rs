@@ -1,0 +1,308 @@
+//! The compiled eBPF programs and their configuration before loading.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{LpmTrie, lpm_trie::Key},
+};
+use conn_common::{
+    AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
+    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN,
+};
+use ipnet::{IpNet, Ipv4Net};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{KernelTypes, SynScope, allocation};
+use crate::model::{
+    connection::{Family, Stage},
+    filter::{EndsFilter, Networks, TaskFilter},
+    group::GroupBy,
+    options::Reported,
+};
+
+#[cfg(target_arch = "x86_64")]
+mod bytes {
+    use super::include_bytes_aligned;
+    pub(super) static KPROBE: &[u8] = include_bytes_aligned!("../../../ebpf/x86_64/kprobe.o");
+    pub(super) static BTF: &[u8] = include_bytes_aligned!("../../../ebpf/x86_64/btf.o");
+}
+#[cfg(target_arch = "aarch64")]
+mod bytes {
+    use super::include_bytes_aligned;
+    pub(super) static KPROBE: &[u8] = include_bytes_aligned!("../../../ebpf/aarch64/kprobe.o");
+    pub(super) static BTF: &[u8] = include_bytes_aligned!("../../../ebpf/aarch64/btf.o");
+}
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
+
+/// One of the two eBPF objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Object {
+    /// The kretprobe pair, the tracepoint and the filter.
+    Kprobe,
+    /// The programs that need BTF, and again the tracepoint and the filter. It is separate because
+    /// aya loads no program of an object whose BTF the kernel rejects.
+    Btf,
+}
+
+impl Object {
+    pub(super) fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Kprobe => bytes::KPROBE,
+            Self::Btf => bytes::BTF,
+        }
+    }
+}
+
+/// The configuration of the programs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The local ports to watch.
+    pub ports: Box<PortBits>,
+    /// What is known about the kernel's types.
+    pub types: KernelTypes,
+    /// The requested stages.
+    pub stages: BTreeSet<Stage>,
+    /// Where to look for SYNs.
+    pub syn_scope: SynScope,
+    /// The filter on addresses.
+    pub ends: EndsFilter,
+    /// The filter on accepting tasks.
+    pub task: TaskFilter,
+    /// The inode number of the network namespace, if only one is traced.
+    pub netns: Option<u32>,
+    /// What to count by.
+    pub by: GroupBy,
+    /// At which stages connections are reported, not only counted.
+    pub reported: Reported,
+    /// Whether events include the accepting task and the network namespace.
+    pub details: bool,
+    /// The maximum number of entries of each map of totals.
+    pub max_clients: u32,
+    /// The size of the ring buffer in bytes.
+    pub buffer_size: u32,
+    /// Whether the programs log diagnostics.
+    pub verbose: bool,
+}
+
+impl Settings {
+    /// Whether a filter excludes some connections of the traced namespaces.
+    #[must_use]
+    pub fn leaves_out(&self) -> bool {
+        self.ends != EndsFilter::default() || !self.task.is_empty()
+    }
+}
+
+/// Creates the maps and prepares the programs without loading them. `last`: the last watched stage.
+///
+/// # Errors
+/// An error of the kernel, such as a memory lock limit that is too low.
+pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::Result<Ebpf> {
+    let config = config(settings, last);
+    let log_level = if settings.verbose {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    };
+    let mut loader = loader();
+    loader
+        .override_global("OFFSETS", bytemuck::bytes_of(&settings.types.offsets), true)
+        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .override_global("PORTS", &settings.ports[..], true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("CLIENTS", settings.max_clients)
+        .map_max_entries("EVENTS", settings.buffer_size)
+        .map_max_entries("NETWORKS", settings.ends.networks.rules().len() as u32 + 1);
+    if settings.stages.contains(&Stage::Syn) {
+        loader
+            .map_max_entries("SYN_CLIENTS", settings.max_clients)
+            .map_max_entries("SYNS", settings.max_clients.max(MIN_SYNS));
+    }
+    if !settings.verbose {
+        loader.map_max_entries("AYA_LOGS", 4096);
+    }
+    let loaded = if allocation::is_on_demand_safe() {
+        loader.load(object.bytes())
+    } else {
+        let object = allocation::preallocated(object.bytes());
+        let object = object.context("the eBPF object has no map of clients")?;
+        loader.load(bytemuck::cast_slice(&object))
+    };
+    let mut ebpf = loaded.context("cannot create the eBPF maps")?;
+    set_networks(&mut ebpf, &settings.ends.networks).context("cannot set the networks")?;
+    Ok(ebpf)
+}
+
+/// A loader without the kernel's BTF. [`EbpfLoader::new`] parses all of it, which takes longer than
+/// the rest of the startup and is not needed: the offsets are passed as a constant, so nothing is
+/// relocated. aya does without the BTF if it cannot open the file.
+///
+/// The limit applies to the process, in which no other thread opens files yet. aya probes the
+/// kernel's features when it loads something, not here.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    // A failure only costs time. Raising a limit up to its maximum never fails.
+    let _ = setrlimit(Resource::Nofile, none);
+    let loader = EbpfLoader::new();
+    let _ = setrlimit(Resource::Nofile, limit);
+    loader
+}
+
+/// The minimum size of the map of SYNs, in which retransmitted SYNs are recognised.
+const MIN_SYNS: u32 = 4096;
+
+impl Reported {
+    /// The value of [`Config::emit`], a bit for each stage, if `last` is the last watched stage.
+    fn bits(self, last: Stage) -> u32 {
+        match (self, last) {
+            (Self::None, _) => 0,
+            (Self::Last, Stage::Syn) => 1 << STAGE_SYN,
+            (Self::Last, Stage::Established) => 1 << STAGE_ESTABLISHED,
+            (Self::Last, Stage::Accepted) => 1 << STAGE_ACCEPTED,
+            (Self::All, _) => u32::MAX,
+        }
+    }
+}
+
+fn config(settings: &Settings, last: Stage) -> Config {
+    let Settings { ends, task, .. } = settings;
+    Config {
+        emit: settings.reported.bits(last),
+        details: settings.details.into(),
+        count_by: match settings.by {
+            GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => BY_ADDRESS,
+            GroupBy::Process => BY_PROCESS,
+            GroupBy::Cgroup => BY_CGROUP,
+            GroupBy::User => BY_USER,
+        },
+        filters: (settings.leaves_out() || settings.netns.is_some()).into(),
+        family: match ends.family {
+            None => 0,
+            Some(Family::Ipv4) => AF_INET.into(),
+            Some(Family::Ipv6) => AF_INET6.into(),
+        },
+        by_network: (!ends.networks.is_empty()).into(),
+        pass_others: ends.networks.wants_others().into(),
+        by_local_address: ends.local.is_some().into(),
+        local_address: ends.local.map_or([0; 2], words),
+        netns: settings.netns.unwrap_or(0),
+        tgid: task.pid.unwrap_or(0),
+        by_uid: task.uid.is_some().into(),
+        uid: task.uid.unwrap_or(0),
+        by_comm: task.comm.is_some().into(),
+        comm: task.comm.map_or([0; 2], |comm| bytemuck::cast(comm.0)),
+        by_cgroup: task.cgroup.is_some().into(),
+    }
+}
+
+/// Converts an address to the programs' representation.
+fn words(address: IpAddr) -> Address {
+    let mapped = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    bytemuck::cast(mapped.octets())
+}
+
+fn set_networks(ebpf: &mut Ebpf, networks: &Networks) -> anyhow::Result<()> {
+    if networks.is_empty() {
+        return Ok(());
+    }
+    let map = ebpf.map_mut("NETWORKS").context("no such map")?;
+    let mut map = LpmTrie::<_, [u8; 16], u32>::try_from(map)?;
+    for (prefix, address, wanted) in prefixes(networks) {
+        map.insert(&Key::new(prefix, address), u32::from(wanted), 0)?;
+    }
+    Ok(())
+}
+
+/// The entries of the trie of networks: prefix length, prefix, and whether its clients are wanted.
+/// Of equal prefixes, the last one applies.
+fn prefixes(networks: &Networks) -> impl Iterator<Item = (u32, [u8; 16], bool)> {
+    // IPv4 clients have mapped addresses, which a rule for ::/0 would match without this entry.
+    let all_of_ipv4 = Ipv4Net::default().into();
+    let rest = (all_of_ipv4, networks.wants_others());
+    let rules = std::iter::once(rest).chain(networks.rules().iter().copied());
+    rules.map(|(network, wanted): (IpNet, bool)| {
+        let mapped_prefix = match network {
+            IpNet::V4(_) => 96,
+            IpNet::V6(_) => 0,
+        };
+        let prefix = mapped_prefix + u32::from(network.prefix_len());
+        (prefix, bytemuck::cast(words(network.network())), wanted)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::model::{connection::Host, filter::Network};
+
+    /// The result of the kernel's longest-prefix match.
+    fn kernel_wants(networks: &Networks, client: IpAddr) -> bool {
+        let client = u128::from_be_bytes(bytemuck::cast(words(client)));
+        let trie: HashMap<(u32, u128), bool> = prefixes(networks)
+            .map(|(prefix, address, wanted)| ((prefix, u128::from_be_bytes(address)), wanted))
+            .collect();
+        let longest = (0..=128).rev().find_map(|prefix| {
+            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            trie.get(&(prefix, client & mask)).copied()
+        });
+        longest.unwrap_or_else(|| networks.wants_others())
+    }
+
+    #[test]
+    fn the_kernel_and_user_space_filter_alike() {
+        let networks: [Network; 8] = [
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.3",
+            "::/0",
+            "2001:db8::/32",
+            "2001:db8::1",
+            "::ffff:10.1.0.0/112",
+        ]
+        .map(|text| text.parse().unwrap());
+        let clients: [IpAddr; 7] = [
+            "10.1.2.3",
+            "10.1.9.9",
+            "10.9.9.9",
+            "192.0.2.1",
+            "2001:db8::1",
+            "2001:db8::2",
+            "::1",
+        ]
+        .map(|text| text.parse().unwrap());
+        // Every combination of wanted, unwanted and unnamed networks.
+        for choice in 0..3_u32.pow(networks.len() as u32) {
+            let with_state = |state: u32| -> Vec<Network> {
+                let chosen = |at: &usize| choice / 3_u32.pow(*at as u32) % 3 == state;
+                (0..networks.len())
+                    .filter(chosen)
+                    .map(|at| networks[at])
+                    .collect()
+            };
+            let networks = Networks::new(&with_state(1), &with_state(2));
+            let filter = EndsFilter {
+                networks: networks.clone(),
+                ..EndsFilter::default()
+            };
+            for client in clients {
+                assert_eq!(
+                    networks.is_empty() || kernel_wants(&networks, client),
+                    filter.wants_client(&Host::at(client)),
+                    "{client}: {networks:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Why a hook cannot be used here and what to do about it, in one line.
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io};
+
+use aya::{maps::MapError, programs::ProgramError};
+
+use crate::model::hook::Backend;
+
+/// Why a hook cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The process may not load eBPF programs.
+    NotPermitted,
+    /// Before Linux 5.8 there is no ring buffer. Holds the running release.
+    OldKernel(String),
+    /// Before Linux 5.11 maps are charged to the memory lock limit, in bytes.
+    MemoryLock(u64),
+    /// `kernel.perf_event_paranoid` has this value, with which Debian's kernels restrict
+    /// `perf_event_open`, and so kprobes and tracepoints, to `CAP_SYS_ADMIN`.
+    PerfParanoid(i32),
+    /// The kernel is locked down for confidentiality.
+    Lockdown,
+    /// There is no sysfs, in which the kernel shows its features.
+    NoSysfs,
+    /// The kernel was built without kprobes.
+    NoKprobes,
+    /// The kernel has no such function to hook.
+    NoSymbol(&'static str),
+    /// The kernel does not publish its types.
+    NoBtf,
+    /// The kernel cannot attach a trampoline.
+    NoTrampolines,
+    /// `bpf` is not among the active security modules.
+    NoBpfLsm,
+    /// The active security modules are unknown because securityfs is not readable.
+    NoSecurityfs,
+    /// The tracepoint, or tracefs, does not exist.
+    NoTracepoint,
+    /// Only root may read tracefs.
+    TracefsDenied,
+    /// There is not enough memory for maps of the requested sizes.
+    NoMemory,
+    /// The tracepoint's record does not have the format that the program reads.
+    ChangedTracepoint,
+    /// The kernel's verifier rejects the program.
+    Rejected,
+    /// The process may not open packet sockets.
+    NoPacketSockets,
+    /// There is no interface of this name.
+    NoInterface(String),
+    /// The hook of an earlier stage cannot be used, for this reason.
+    Earlier(Backend, Box<Self>),
+    /// Any other error, with the system's text.
+    Other(String),
+}
+
+/// What this machine supports, looked up after a hook could not be attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// The kernel is locked down for confidentiality.
+    pub(super) confidential: bool,
+    /// sysfs is mounted.
+    pub(super) sysfs: bool,
+    /// The kernel has kprobes.
+    pub(super) kprobes: bool,
+    /// A function to hook that is not among the kernel's symbols.
+    pub(super) missing_symbol: Option<&'static str>,
+    /// The kernel publishes its types.
+    pub(super) btf: bool,
+    /// The memory lock limit in bytes, if maps are charged to it and it is not unlimited.
+    pub(super) memory_lock: Option<u64>,
+    /// `kernel.perf_event_paranoid`, if it is above 2, the highest level of the mainline kernel.
+    pub(super) perf_paranoid: Option<i32>,
+}
+
+impl Refusal {
+    /// Derives the refusal from the error and the facts about the machine.
+    pub(super) fn explain(backend: Backend, error: &anyhow::Error, facts: &Facts) -> Self {
+        if let Some(refusal) = error.downcast_ref::<Self>() {
+            return refusal.clone();
+        }
+        let errno = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .find_map(io::Error::raw_os_error);
+        match (backend, facts.missing_symbol) {
+            _ if !facts.sysfs => Self::NoSysfs,
+            _ if facts.confidential => Self::Lockdown,
+            (Backend::Kretprobe, _) if !facts.kprobes => Self::NoKprobes,
+            (Backend::Lsm | Backend::Fentry, _) if !facts.btf => Self::NoBtf,
+            (Backend::Kretprobe | Backend::Fentry, Some(symbol)) => Self::NoSymbol(symbol),
+            // The verifier uses the same error numbers as a lack of privileges.
+            _ if is_rejected(error) => Self::Rejected,
+            _ if let (Some(libc::EPERM), Some(limit)) = (errno, facts.memory_lock) => {
+                Self::MemoryLock(limit)
+            }
+            _ if error.chain().any(|cause| cause.is::<MapError>()) => match errno {
+                Some(libc::EPERM) => Self::NotPermitted,
+                Some(libc::ENOMEM | libc::E2BIG) => Self::NoMemory,
+                _ => Self::Other(format!("{error:#}")),
+            },
+            _ => match (backend, errno) {
+                (Backend::Tracepoint, Some(libc::ENOENT)) => Self::NoTracepoint,
+                // The privileges were checked before, so these errors mean that the kernel has
+                // no trampolines for this function.
+                (
+                    Backend::Lsm | Backend::Fentry,
+                    Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
+                ) => Self::NoTrampolines,
+                (Backend::Kretprobe | Backend::Tracepoint, Some(libc::EPERM | libc::EACCES))
+                    if let Some(level) = facts.perf_paranoid =>
+                {
+                    Self::PerfParanoid(level)
+                }
+                (_, Some(libc::EPERM | libc::EACCES)) => Self::NotPermitted,
+                _ => Self::Other(format!("{error:#}")),
+            },
+        }
+    }
+
+    /// Whether the remedy is to use another hook.
+    #[must_use]
+    pub fn advises_another_hook(&self) -> bool {
+        self.remedy()
+            .is_some_and(|remedy| remedy.starts_with("use "))
+    }
+
+    /// Whether every other hook would fail, too.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NotPermitted
+                | Self::OldKernel(_)
+                | Self::MemoryLock(_)
+                | Self::NoMemory
+                | Self::NoPacketSockets
+                | Self::NoInterface(_)
+                | Self::Earlier(..)
+                | Self::NoSysfs
+                | Self::Lockdown
+        )
+    }
+}
+
+/// Whether the verifier has checked the program and rejected it.
+fn is_rejected(error: &anyhow::Error) -> bool {
+    let log = error.chain().find_map(|cause| match cause.downcast_ref()? {
+        ProgramError::LoadError { verifier_log, .. } => Some(verifier_log.to_string()),
+        _ => None,
+    });
+    log.is_some_and(|log| log.contains("processed "))
+}
+
+/// Internal to the kernel and in no C library: `include/linux/errno.h`.
+const ENOTSUPP: i32 = 524;
+
+impl Refusal {
+    /// What is missing, or what prevents the use of the hook.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::NotPermitted => "not permitted to load eBPF programs".to_owned(),
+            Self::OldKernel(release) => {
+                format!("Linux {release} is too old: conn-cli needs 5.8 or newer")
+            }
+            Self::MemoryLock(limit) => format!(
+                "the memory lock limit of {} KiB is too low for this kernel",
+                limit / 1024
+            ),
+            Self::PerfParanoid(level) => format!(
+                "kernel.perf_event_paranoid is {level}, which leaves kprobes and tracepoints to \
+                 CAP_SYS_ADMIN"
+            ),
+            Self::Lockdown => {
+                "the kernel is locked down (confidentiality mode), which forbids tracing".to_owned()
+            }
+            Self::NoSysfs => "sysfs is not mounted on /sys".to_owned(),
+            Self::NoKprobes => "this kernel has no kprobes (CONFIG_KPROBES is off)".to_owned(),
+            Self::NoSymbol(symbol) => format!("this kernel has no function {symbol} to hook"),
+            Self::NoBtf => "this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned(),
+            Self::NoTrampolines => {
+                "this kernel cannot attach trampolines (no ftrace with direct calls)".to_owned()
+            }
+            Self::NoBpfLsm => {
+                "bpf is not among the active security modules (/sys/kernel/security/lsm)".to_owned()
+            }
+            Self::NoSecurityfs => "cannot read which security modules are active \
+                                   (/sys/kernel/security/lsm)"
+                .to_owned(),
+            Self::NoTracepoint => {
+                "cannot find the tracepoint sock:inet_sock_set_state in tracefs".to_owned()
+            }
+            Self::TracefsDenied => "only root may read tracefs".to_owned(),
+            Self::NoMemory => "not enough kernel memory for maps of these sizes".to_owned(),
+            Self::ChangedTracepoint => {
+                "the tracepoint sock:inet_sock_set_state has an unknown format on this kernel"
+                    .to_owned()
+            }
+            Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
+            Self::NoPacketSockets => "not permitted to open packet sockets".to_owned(),
+            Self::NoInterface(name) => format!("there is no interface {name}"),
+            Self::Earlier(backend, why) => format!("cannot use {backend}: {}", why.reason()),
+            Self::Other(text) => text.clone(),
+        }
+    }
+
+    /// What to do about it. None for errors with the system's text.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotPermitted => {
+                "run it with sudo, or give it CAP_BPF and CAP_PERFMON (setcap \
+                 cap_bpf,cap_perfmon+ep)"
+            }
+            Self::NoPacketSockets => "run it with sudo, or give it CAP_NET_RAW, too",
+            Self::NoInterface(_) => "'ip link' lists them",
+            Self::OldKernel(_) => "boot a newer kernel",
+            Self::MemoryLock(_) => "raise it with 'ulimit -l unlimited', or run it with sudo",
+            Self::PerfParanoid(_) => {
+                "run it with sudo, use --probe fentry, or set it with 'sysctl \
+                 kernel.perf_event_paranoid=2'"
+            }
+            Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
+            Self::NoSysfs => "mount it with 'mount -t sysfs sysfs /sys'",
+            Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
+            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
+                "use another --probe, or leave it out"
+            }
+            Self::NoBpfLsm => {
+                "use another --probe, or leave it out, or boot with bpf in the kernel's lsm="
+            }
+            Self::NoSecurityfs => {
+                "use another --probe, or leave it out, or mount it with 'mount -t securityfs \
+                 securityfs /sys/kernel/security'"
+            }
+            Self::NoTracepoint => {
+                "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \
+                 --probe"
+            }
+            Self::TracefsDenied => "run it with sudo",
+            Self::NoMemory => "choose a smaller --max-clients or --buffer-size",
+            Self::Rejected => "use another --probe, and please report what -v shows",
+            Self::Earlier(_, why) => return why.remedy(),
+            Self::Other(_) => return None,
+        })
+    }
+}
+
+/// The reason and the remedy, on one line.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        match self.remedy() {
+            Some(remedy) => write!(f, ": {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,182 @@
+use anyhow::Context as _;
+
+use crate::trace::kernel::refusal::*;
+
+fn explain(backend: Backend, errno: i32, facts: &Facts) -> Refusal {
+    let error = Err::<(), _>(io::Error::from_raw_os_error(errno)).context("cannot attach");
+    Refusal::explain(backend, &error.unwrap_err(), facts)
+}
+
+fn supported() -> Facts {
+    Facts {
+        sysfs: true,
+        kprobes: true,
+        btf: true,
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn missing_features_are_named() {
+    let no_kprobes = Facts {
+        kprobes: false,
+        ..supported()
+    };
+    let no_btf = Facts {
+        btf: false,
+        ..supported()
+    };
+    let no_symbol = Facts {
+        missing_symbol: Some("security_sock_graft"),
+        ..supported()
+    };
+    let confidential = Facts {
+        confidential: true,
+        ..no_kprobes
+    };
+    let paranoid = Facts {
+        perf_paranoid: Some(3),
+        ..supported()
+    };
+    let limited = Facts {
+        memory_lock: Some(65536),
+        ..supported()
+    };
+    for (backend, errno, facts, refusal) in [
+        (
+            Backend::Kretprobe,
+            libc::ENOENT,
+            &no_kprobes,
+            Refusal::NoKprobes,
+        ),
+        (Backend::Fentry, libc::ENOENT, &no_btf, Refusal::NoBtf),
+        (
+            Backend::Kretprobe,
+            libc::ENOENT,
+            &no_symbol,
+            Refusal::NoSymbol("security_sock_graft"),
+        ),
+        (
+            Backend::Kretprobe,
+            libc::EINVAL,
+            &confidential,
+            Refusal::Lockdown,
+        ),
+        (
+            Backend::Tracepoint,
+            libc::EPERM,
+            &confidential,
+            Refusal::Lockdown,
+        ),
+        (
+            Backend::Kretprobe,
+            libc::EPERM,
+            &limited,
+            Refusal::MemoryLock(65536),
+        ),
+        (
+            Backend::Fentry,
+            libc::EPERM,
+            &supported(),
+            Refusal::NoTrampolines,
+        ),
+        (
+            Backend::Fentry,
+            ENOTSUPP,
+            &supported(),
+            Refusal::NoTrampolines,
+        ),
+        (
+            Backend::Lsm,
+            libc::EINVAL,
+            &supported(),
+            Refusal::NoTrampolines,
+        ),
+        (Backend::Lsm, libc::ENOENT, &no_btf, Refusal::NoBtf),
+        (
+            Backend::Tracepoint,
+            libc::ENOENT,
+            &supported(),
+            Refusal::NoTracepoint,
+        ),
+        (
+            Backend::Tracepoint,
+            libc::EACCES,
+            &supported(),
+            Refusal::NotPermitted,
+        ),
+        (
+            Backend::Kretprobe,
+            libc::EACCES,
+            &paranoid,
+            Refusal::PerfParanoid(3),
+        ),
+        // The tracepoint does not need the missing symbol.
+        (
+            Backend::Tracepoint,
+            libc::EPERM,
+            &no_symbol,
+            Refusal::NotPermitted,
+        ),
+    ] {
+        assert_eq!(explain(backend, errno, facts), refusal);
+    }
+}
+
+#[test]
+fn other_errors_keep_the_systems_text() {
+    let refusal = explain(Backend::Kretprobe, libc::ENOMEM, &supported());
+    let text = refusal.to_string();
+    assert!(text.starts_with("cannot attach: Cannot allocate"), "{text}");
+    assert!(!refusal.is_final());
+}
+
+#[test]
+fn map_creation_errors_are_explained() {
+    let explain = |errno| {
+        let error = MapError::CreateError {
+            name: "CLIENTS".to_owned(),
+            io_error: io::Error::from_raw_os_error(errno),
+        };
+        let error = anyhow::Error::new(error).context("cannot create the eBPF maps");
+        Refusal::explain(Backend::Fentry, &error, &supported())
+    };
+    assert_eq!(explain(libc::ENOMEM), Refusal::NoMemory);
+    assert_eq!(explain(libc::E2BIG), Refusal::NoMemory);
+    // As in a user namespace, or where seccomp forbids bpf(2)
+    assert_eq!(explain(libc::EPERM), Refusal::NotPermitted);
+}
+
+#[test]
+fn an_error_that_is_a_refusal_is_returned() {
+    let error = anyhow::Error::new(Refusal::ChangedTracepoint);
+    let refusal = Refusal::explain(Backend::Tracepoint, &error, &Facts::default());
+    assert_eq!(refusal, Refusal::ChangedTracepoint);
+}
+
+#[test]
+fn every_message_is_one_line_with_a_remedy() {
+    for (refusal, remedy) in [
+        (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
+        (Refusal::OldKernel("5.4.0".to_owned()), "5.8"),
+        (Refusal::MemoryLock(65536), "64 KiB"),
+        (Refusal::PerfParanoid(3), "--probe fentry"),
+        (Refusal::Lockdown, "lockdown=integrity"),
+        (Refusal::NoSysfs, "mount -t sysfs"),
+        (Refusal::NoKprobes, "--probe tracepoint"),
+        (Refusal::NoSymbol("x"), "--probe tracepoint"),
+        (Refusal::NoBtf, "--probe"),
+        (Refusal::NoTrampolines, "--probe"),
+        (Refusal::NoBpfLsm, "lsm="),
+        (Refusal::NoSecurityfs, "mount -t securityfs"),
+        (Refusal::TracefsDenied, "sudo"),
+        (Refusal::NoMemory, "--max-clients"),
+        (Refusal::NoTracepoint, "mount -t tracefs"),
+        (Refusal::ChangedTracepoint, "--probe"),
+        (Refusal::Rejected, "report"),
+    ] {
+        let text = refusal.to_string();
+        assert!(text.contains(remedy), "{text}");
+        assert!(!text.contains('\n') && !text.contains("  "), "{text}");
+    }
+}

@@ -1,0 +1,213 @@
+//! What the programs counted, read after they are detached.
+//!
+//! Not earlier: while a process reads a map, the kernel may skip programs on that CPU
+//! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+};
+use conn_common::{Counters, Key, Stages, WAIT_STEPS};
+
+use super::event::host;
+use crate::{
+    count::{tally::Tally, waits::Waits},
+    model::{
+        connection::Stage,
+        discrepancies::Discrepancies,
+        group::{GroupBy, GroupKey},
+        hook::Backend,
+        options::Reported,
+    },
+    system::kernel_version::kernel_version,
+};
+
+/// The counts that the programs made in the kernel.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// Connections by client at each watched stage. Exact except for `out_of_memory`.
+    pub stages: BTreeMap<Stage, Tally>,
+    /// Retransmitted SYNs, which are in no tally.
+    pub repeated: u64,
+    /// How long accepted connections had waited.
+    pub waits: Waits,
+    /// Connections at each stage that did not fit into the ring buffer.
+    pub lost: BTreeMap<Stage, u64>,
+    /// Connections that only the second hook of the pair saw.
+    pub second_hook_only: u64,
+    /// Connections counted under the other clients, because the kernel had no memory for their
+    /// client's entry.
+    pub out_of_memory: u64,
+    /// What may make these counts wrong.
+    pub discrepancies: Discrepancies,
+    /// How often the kernel did not run the tracepoint, if that counts an earlier stage and the
+    /// kernel counts it. Few of these runs are handshakes.
+    pub missed_established: Option<u64>,
+}
+
+impl Totals {
+    /// How many connections were reported one by one.
+    #[must_use]
+    pub fn reported(&self, which: Reported) -> u64 {
+        let stages = self.stages.iter().zip(self.lost.values());
+        let mut counts = stages.map(|((_, tally), lost)| tally.connections().saturating_sub(*lost));
+        match which {
+            Reported::None => 0,
+            Reported::Last => counts.next_back().unwrap_or(0),
+            Reported::All => counts.sum(),
+        }
+    }
+}
+
+/// Reads the maps.
+///
+/// # Errors
+/// An error of the kernel.
+pub(super) fn read(
+    ebpf: &Ebpf,
+    backend: Backend,
+    stages: &BTreeSet<Stage>,
+    by: GroupBy,
+    counters: Counters,
+) -> anyhow::Result<Totals> {
+    let mut totals = Totals {
+        stages: stages
+            .iter()
+            .map(|stage| (*stage, Tally::default()))
+            .collect(),
+        repeated: counters.other.repeated + counters.out_of_memory.repeated,
+        waits: read_waits(ebpf).context("cannot read the waits")?,
+        lost: stages
+            .iter()
+            .map(|stage| (*stage, count_at(&counters.lost, *stage)))
+            .collect(),
+        second_hook_only: counters.second_hook_only,
+        out_of_memory: stages
+            .iter()
+            .map(|stage| count_at(&counters.out_of_memory, *stage))
+            .sum(),
+        discrepancies: Discrepancies {
+            at_least: false,
+            unreadable: counters.unreadable,
+            missed_runs: missed_runs(ebpf, backend),
+            unaccounted: 0,
+        },
+        missed_established: (backend.stage() > Stage::Established
+            && stages.contains(&Stage::Established))
+        .then(|| missed_runs(ebpf, Backend::Tracepoint))
+        .flatten(),
+    };
+    for (stage, tally) in &mut totals.stages {
+        tally.add_other(
+            count_at(&counters.other, *stage) + count_at(&counters.out_of_memory, *stage),
+        );
+    }
+    for map in ["CLIENTS", "SYN_CLIENTS"] {
+        add_map(&mut totals, ebpf, map, by)
+            .with_context(|| format!("cannot read the totals, {map}"))?;
+    }
+    Ok(totals)
+}
+
+fn add_map(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: GroupBy) -> anyhow::Result<()> {
+    let map = ebpf.map(map).context("no such map")?;
+    let map =
+        HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
+    for entry in map.iter() {
+        let (key, counts) = entry?;
+        let (key, counts): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counts));
+        let port = key.local_port as u16;
+        totals.repeated += counts.repeated;
+        for (stage, tally) in &mut totals.stages {
+            let connections = count_at(&counts, *stage);
+            if connections > 0 {
+                tally.add_key(
+                    by.group(group_key(&key, by), Some(port)),
+                    Some(port),
+                    connections,
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {
+    match stage {
+        Stage::Syn => stages.syn,
+        Stage::Established => stages.established,
+        Stage::Accepted => stages.accepted,
+    }
+}
+
+/// The group that a map key stands for.
+fn group_key(key: &Key, by: GroupBy) -> GroupKey {
+    match by {
+        GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => {
+            GroupKey::Client(host(key.group))
+        }
+        GroupBy::Process => GroupKey::process(key.pid, &bytemuck::cast(key.group)),
+        GroupBy::Cgroup => GroupKey::Cgroup {
+            id: key.group[0],
+            name: None,
+        },
+        GroupBy::User => GroupKey::User {
+            uid: key.group[0] as u32,
+            name: None,
+        },
+    }
+}
+
+fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
+    let map = ebpf.map("WAITS").context("no such map")?;
+    let map = Array::<&MapData, u64>::try_from(map)?;
+    let steps = (0..WAIT_STEPS as u32).map(|step| map.get(&step, 0));
+    let steps = steps.collect::<Result<_, _>>()?;
+    let longest = ebpf.map("LONGEST_WAIT").context("no such map")?;
+    let longest = PerCpuArray::<&MapData, u64>::try_from(longest)?.get(&0, 0)?;
+    let longest = longest.iter().copied().max().unwrap_or(0);
+    Ok(Waits::new(steps, Duration::from_nanos(longest)))
+}
+
+/// Whether the kernel counts how often it does not run the program that counts connections.
+///
+/// `/proc` shows these misses since Linux 5.12, but for programs without a trampoline the kernel
+/// only counts them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
+#[must_use]
+pub fn counts_misses(backend: Backend) -> bool {
+    let since = match backend {
+        Backend::Kretprobe | Backend::Tracepoint => (6, 7),
+        Backend::Lsm | Backend::Fentry => (5, 12),
+        // The kernel never skips a socket filter.
+        Backend::Filter => return true,
+    };
+    kernel_version().0.is_some_and(|version| version >= since)
+}
+
+/// How often the kernel did not run the program whose missed runs are missed connections. None if
+/// the kernel does not count it.
+fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
+    let program = match backend {
+        Backend::Kretprobe => "conn_graft",
+        Backend::Lsm => "conn_lsm",
+        Backend::Fentry => "conn_fentry",
+        Backend::Tracepoint => "conn_state",
+        Backend::Filter => return Some(0),
+    };
+    let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let misses = info
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    let misses = misses.trim().parse().ok()?;
+    // A kernel that does not count misses shows 0.
+    (misses > 0 || counts_misses(backend)).then_some(misses)
+}

@@ -1,0 +1,176 @@
+//! The hooks of one run, from attaching them to reading their totals.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use aya::maps::RingBuf;
+use aya_log::EbpfLogger;
+
+use super::{
+    Refusal, Settings,
+    attach::{self, Attached},
+    counters,
+    event::{WallClock, decode},
+    facts,
+    ring::Ring,
+    totals::{self, Totals},
+};
+use crate::model::{
+    connection::{Connection, Stage},
+    group::GroupBy,
+    hook::Backend,
+    options::Reported,
+};
+
+/// Attached hooks.
+pub struct Tracer {
+    backend: Backend,
+    stages: BTreeSet<Stage>,
+    by: GroupBy,
+    attached: Attached,
+    ring: Ring,
+    counters: counters::Live,
+    reported: Reported,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    attached_at: Instant,
+    detached_at: Option<Instant>,
+}
+
+/// The result of reading the ring buffer once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// How many records were read.
+    pub records: usize,
+    /// Whether more records may be ready.
+    pub more: bool,
+}
+
+impl Tracer {
+    /// Loads and attaches the hooks of the requested stages, the last one through `backend`. Needs
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// Why the hooks cannot be used here.
+    pub fn attach(backend: Backend, settings: &Settings) -> Result<Self, Refusal> {
+        Self::try_attach(backend, settings).map_err(|error| {
+            let facts = facts::gather();
+            log::debug!("{backend}: {error:?}; {facts:?}");
+            Refusal::explain(backend, &error, &facts)
+        })
+    }
+
+    fn try_attach(backend: Backend, settings: &Settings) -> anyhow::Result<Self> {
+        let mut attached = attach::attach(backend, settings)?;
+        let logger = settings
+            .verbose
+            .then(|| EbpfLogger::init(&mut attached.ebpf))
+            .transpose()
+            .context("cannot read the programs' diagnostics")?;
+        let ring = attached
+            .ebpf
+            .take_map("EVENTS")
+            .context("the eBPF object has no map EVENTS")?;
+        Ok(Self {
+            backend,
+            stages: backend.stages(&settings.stages),
+            by: settings.by,
+            counters: counters::Live::new(&attached.ebpf)?,
+            attached,
+            ring: Ring::new(RingBuf::try_from(ring)?),
+            reported: settings.reported,
+            logger,
+            attached_at: Instant::now(),
+            detached_at: None,
+        })
+    }
+
+    /// The hook that sees the last stage.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The watched stages.
+    #[must_use]
+    pub fn stages(&self) -> &BTreeSet<Stage> {
+        &self.stages
+    }
+
+    /// How many connections at the last stage did not fit into the ring buffer so far. Unlike the
+    /// totals, this can be read while the hooks are attached.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        totals::count_at(&self.counters.get().lost, self.backend.stage())
+    }
+
+    /// Which connections are reported one by one, not only counted.
+    #[must_use]
+    pub fn reported(&self) -> Reported {
+        self.reported
+    }
+
+    /// Returns when there may be something to read. Cancel safe.
+    ///
+    /// # Errors
+    /// An error of the system.
+    pub async fn readable(&mut self) -> anyhow::Result<()> {
+        self.ring.readable().await
+    }
+
+    /// Passes up to `limit` records to `show`, one by one.
+    pub fn read(&mut self, limit: usize, mut show: impl FnMut(&Connection)) -> Batch {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        let clock = WallClock::now();
+        for records in 0..limit {
+            let read = |record: &[u8]| {
+                if let Some(connection) = decode(record, clock) {
+                    show(&connection);
+                }
+            };
+            if !self.ring.next(read) {
+                return Batch {
+                    records,
+                    more: false,
+                };
+            }
+        }
+        Batch {
+            records: limit,
+            more: true,
+        }
+    }
+
+    /// Detaches the hooks, which then count nothing more.
+    pub fn detach(&mut self) {
+        self.attached.links.clear();
+        self.detached_at = Some(Instant::now());
+    }
+
+    /// How long the hooks have been, or were, attached.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.detached_at
+            .unwrap_or_else(Instant::now)
+            .duration_since(self.attached_at)
+    }
+
+    /// Reads the totals. Call [`Self::detach`] first.
+    ///
+    /// # Errors
+    /// An error of the kernel.
+    pub fn totals(&self) -> anyhow::Result<Totals> {
+        let counters = self.counters.get();
+        let Self {
+            backend,
+            stages,
+            by,
+            ..
+        } = self;
+        totals::read(&self.attached.ebpf, *backend, stages, *by, counters)
+    }
+}

@@ -1,0 +1,139 @@
+//! Reads what conn-cli needs to know about the running kernel's types.
+
+mod cache;
+
+use std::{fs, path::Path};
+
+use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    btf::Btf,
+    symbols::{GRAFT, LSM_GRAFT, VMLINUX},
+};
+
+/// What is known about the running kernel's types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelTypes {
+    /// The offsets of the fields of a socket.
+    pub offsets: SocketOffsets,
+    /// The id of [`GRAFT`] in the kernel's BTF, by which an fentry program is attached to it. It is
+    /// cached under the function's name.
+    #[serde(rename = "security_sock_graft")]
+    pub(super) graft_id: Option<u32>,
+    /// The id of [`LSM_GRAFT`], by which an LSM program is attached.
+    #[serde(
+        rename = "bpf_lsm_sock_graft",
+        // Must be present: the file of another build lacks it, which does not mean "no BPF LSM".
+        deserialize_with = "Option::deserialize"
+    )]
+    pub(super) lsm_graft_id: Option<u32>,
+}
+
+impl KernelTypes {
+    /// What is known without BTF.
+    const WITHOUT_BTF: Self = Self {
+        offsets: SocketOffsets::STABLE,
+        graft_id: None,
+        lsm_graft_id: None,
+    };
+}
+
+/// Reads the types from the cache or the kernel's BTF, or returns what is known without BTF.
+#[must_use]
+pub fn read_types() -> KernelTypes {
+    if !Path::new(VMLINUX).exists() {
+        return KernelTypes::WITHOUT_BTF;
+    }
+    let path = Path::new(cache::PATH);
+    if let Some(types) = cache::read(path) {
+        return types;
+    }
+    match fs::read(VMLINUX).ok().and_then(|bytes| from_btf(&bytes)) {
+        Some(types) => {
+            cache::write(path, types);
+            types
+        }
+        None => KernelTypes::WITHOUT_BTF,
+    }
+}
+
+fn from_btf(bytes: &[u8]) -> Option<KernelTypes> {
+    let btf = Btf::parse(bytes)?;
+    Some(KernelTypes {
+        offsets: offsets(&btf).unwrap_or(SocketOffsets::STABLE),
+        graft_id: btf.function(GRAFT),
+        lsm_graft_id: btf.function(LSM_GRAFT),
+    })
+}
+
+/// None if a required field is missing, or is not where the programs can read it.
+fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
+    let common = |member| btf.offset("sock_common", &[member]);
+    let protocol = btf.offset("sock", &["sk_protocol"]);
+    let offsets = SocketOffsets {
+        daddr: common("skc_daddr")?,
+        rcv_saddr: common("skc_rcv_saddr")?,
+        dport: common("skc_dport")?,
+        num: common("skc_num")?,
+        family: common("skc_family")?,
+        v6_daddr: common("skc_v6_daddr")?,
+        v6_rcv_saddr: common("skc_v6_rcv_saddr")?,
+        net: btf.offset("sock_common", &["skc_net", "net"])?,
+        protocol: protocol.unwrap_or(UNKNOWN_OFFSET),
+        netns_inum: btf.offset("net", &["ns", "inum"]).unwrap_or(UNKNOWN_OFFSET),
+        sport: btf
+            .offset("inet_sock", &["inet_sport"])
+            .unwrap_or(UNKNOWN_OFFSET),
+        // Without the protocol it is unknown whether a socket is a tcp_sock.
+        established: protocol
+            .and_then(|_| btf.offset("tcp_sock", &["rcvq_space", "time"]))
+            .unwrap_or(UNKNOWN_OFFSET),
+    };
+    offsets.fit().then_some(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Every counting test in a guest shows that the offsets are right on real kernels.
+    #[test]
+    fn invalid_btf_gives_none() {
+        assert_eq!(from_btf(b""), None);
+        assert_eq!(from_btf(&[0; 64]), None);
+    }
+
+    #[test]
+    fn offsets_beyond_the_copied_bytes_do_not_fit() {
+        assert!(SocketOffsets::STABLE.fit());
+        for bad in [
+            SocketOffsets {
+                v6_rcv_saddr: 76,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                v6_daddr: 52,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                family: 88,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                num: 13,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                net: 52,
+                ..SocketOffsets::STABLE
+            },
+            SocketOffsets {
+                daddr: UNKNOWN_OFFSET,
+                ..SocketOffsets::STABLE
+            },
+        ] {
+            assert!(!bad.fit(), "{bad:?}");
+        }
+    }
+}

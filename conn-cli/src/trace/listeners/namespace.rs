@@ -1,0 +1,211 @@
+//! Finds the network namespaces and enters them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    panic, thread,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::{
+    counters::Counters,
+    diag::{Diag, Listening},
+};
+use crate::{
+    model::ports::PortSet,
+    system::procfs::{is_denied, processes, threads},
+};
+
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
+
+/// A network namespace that was entered once, and can be queried from outside since then.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) inode: u32,
+    pub(super) is_own: bool,
+    pub(super) diag: Diag,
+    pub(super) counters: Option<Counters>,
+}
+
+/// What could not be searched. All zero if everything was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Network namespaces that exist, but whose listeners are not known.
+    pub namespaces: usize,
+    /// Processes, which may be owners of a listener or in a namespace that is not known.
+    pub processes: usize,
+}
+
+/// The namespaces that stay open, with their listeners.
+#[derive(Debug)]
+pub(super) struct Visited {
+    pub(super) namespaces: Vec<(Namespace, Vec<Listening>)>,
+    pub(super) unseen: Unseen,
+}
+
+/// Lists the listeners in each network namespace, or only in this one.
+pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
+    let own = inode(&File::open(OWN_NETNS)?)?;
+    let is_wanted = |inode| only.is_none_or(|only| only == inode);
+    let mut namespaces = Vec::new();
+    if is_wanted(own) {
+        // What fails here would fail in every other namespace, too.
+        namespaces.push(query(own, true, ports)?);
+    }
+
+    let mut unseen = Unseen::default();
+    let mut others = Vec::new();
+    for pid in processes()? {
+        match link(pid) {
+            Ok((path, netns)) if netns != own && is_wanted(netns) => others.push((path, netns)),
+            Ok(_) => (),
+            // Any other error: it has exited.
+            Err(error) => unseen.processes += usize::from(is_denied(&error)),
+        }
+    }
+    let mut entered = enter_each(others, ports, only.is_some())?;
+    namespaces.append(&mut entered.namespaces);
+    let mut failed = entered.failed;
+    unseen.namespaces = failed.len();
+    match only {
+        Some(only) if namespaces.is_empty() => Err(failed
+            .remove(&only)
+            .unwrap_or_else(|| missing(only, unseen))),
+        _ => Ok(Visited { namespaces, unseen }),
+    }
+}
+
+/// The result of entering namespaces.
+#[derive(Default)]
+struct Entered {
+    namespaces: Vec<(Namespace, Vec<Listening>)>,
+    failed: HashMap<u32, io::Error>,
+}
+
+/// Enters these namespaces, given by a link of each of their processes, and lists the listeners.
+/// A namespace without listeners is kept only if `keeps_all`.
+///
+/// A separate thread does this, if there is a namespace to enter: no other thread of conn-cli may
+/// leave its namespace.
+fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io::Result<Entered> {
+    if links.is_empty() {
+        return Ok(Entered::default());
+    }
+    let enter_all = || {
+        let mut entered = Entered::default();
+        let mut seen = HashSet::new();
+        for (path, netns) in links {
+            if seen.contains(&netns) {
+                continue;
+            }
+            // If this fails, the link of another process in the namespace may work.
+            match enter(&path, ports) {
+                Ok((namespace, listening)) => {
+                    entered.failed.remove(&namespace.inode);
+                    let is_new = seen.insert(namespace.inode);
+                    if is_new && (keeps_all || !listening.is_empty()) {
+                        entered.namespaces.push((namespace, listening));
+                    }
+                }
+                Err(error) => {
+                    entered.failed.insert(netns, error);
+                }
+            }
+        }
+        entered
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, enter_all)?;
+        Ok(thread
+            .join()
+            .unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
+}
+
+fn missing(netns: u32, unseen: Unseen) -> io::Error {
+    let mut error = format!("no process is in the network namespace {netns}");
+    if unseen.processes > 0 {
+        error += &format!(
+            "; processes whose namespace could not be read: {}",
+            unseen.processes
+        );
+    }
+    io::Error::new(io::ErrorKind::NotFound, error)
+}
+
+/// The path of the link to a process's namespace, and the namespace's inode number.
+fn link(pid: u32) -> io::Result<(String, u32)> {
+    // Not from the metadata: for processes that may not be inspected, Linux 5.10 gives a different
+    // number for each.
+    let link = |path: String| {
+        let target = fs::read_link(&path)?;
+        let inode = target.to_str().and_then(parse_inode);
+        let inode = inode.ok_or(io::ErrorKind::InvalidData)?;
+        Ok((path, inode))
+    };
+    let first = link(format!("/proc/{pid}/ns/net"));
+    if first.as_ref().is_err_and(|error| !is_denied(error)) {
+        // A thread that has exited is in no namespace, but others may still run.
+        for tid in threads(pid)?.filter(|&tid| tid != pid) {
+            if let Ok(other) = link(format!("/proc/{pid}/task/{tid}/ns/net")) {
+                return Ok(other);
+            }
+        }
+    }
+    first
+}
+
+/// The number in `net:[4026531840]`.
+fn parse_inode(link: &str) -> Option<u32> {
+    link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Moves this thread into another namespace, and queries it.
+fn enter(path: &str, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
+    let file = File::open(path)?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+    query(inode(&file)?, false, ports)
+}
+
+fn query(inode: u32, is_own: bool, ports: &PortSet) -> io::Result<(Namespace, Vec<Listening>)> {
+    let mut diag = Diag::open()?;
+    // Opened before the listeners are queried, so that drops in between are counted twice rather
+    // than not at all.
+    let counters = Counters::open();
+    let listening = diag.listening(ports)?;
+    let namespace = Namespace {
+        inode,
+        is_own,
+        diag,
+        counters,
+    };
+    Ok((namespace, listening))
+}
+
+/// Inode numbers of namespaces have 32 bits (`include/linux/ns_common.h`).
+fn inode(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.ino() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inode_is_parsed_from_the_link() {
+        assert_eq!(parse_inode("net:[4026531840]"), Some(4_026_531_840));
+        for link in [
+            "",
+            "net:[]",
+            "net:[1",
+            "mnt:[1]",
+            "net:[4294967296]",
+            "net:[-1]",
+        ] {
+            assert_eq!(parse_inode(link), None, "{link}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Finds the processes that have a listener open, and their threads that are blocked in accept
+//! (`Documentation/filesystems/proc.rst`).
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::fs::{Dir, Mode, OFlags, open, readlinkat_raw};
+
+use crate::{
+    model::listener::{Listener, Owner},
+    system::{
+        procfs::{is_denied, processes, threads},
+        text::escaped,
+    },
+};
+
+/// Longer than any `socket:[INODE]`. Longer links are truncated, and are not sockets.
+const MAX_LINK_LEN: usize = 32;
+
+/// Adds the processes that have these listeners open, and returns how many processes could not
+/// be searched.
+pub(super) fn find(listeners: &mut [Listener]) -> usize {
+    // The sockets of all namespaces get their inode numbers from one counter.
+    let mut wanted = HashMap::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        if listener.inode != 0 {
+            wanted.insert(listener.inode, index);
+        }
+    }
+    if wanted.is_empty() {
+        return 0;
+    }
+    let Ok(processes) = processes() else {
+        return 0;
+    };
+    let mut denied = 0;
+    for pid in processes {
+        match held_listeners(pid, &wanted) {
+            Ok(held) if held.is_empty() => (),
+            Ok(held) => add_owner(listeners, pid, &held),
+            // Any other error: it has just exited.
+            Err(error) => denied += usize::from(is_denied(&error)),
+        }
+    }
+    for listener in listeners {
+        listener.owners.sort_by_key(Owner::order);
+    }
+    denied
+}
+
+/// The descriptors of a process that are listeners, each with the listener's index.
+fn held_listeners(pid: u32, wanted: &HashMap<u32, usize>) -> io::Result<Vec<(u32, usize)>> {
+    let process = format!("/proc/{pid}");
+    let (held, has_any) = descriptors(&process, wanted)?;
+    if has_any {
+        return Ok(held);
+    }
+    // After the first thread has exited, only the others show the open files.
+    for tid in threads(pid)?.filter(|&tid| tid != pid) {
+        let (held, has_any) = descriptors(&format!("{process}/task/{tid}"), wanted)?;
+        if has_any {
+            return Ok(held);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The same for one thread, and whether it has any descriptors at all.
+fn descriptors(
+    thread: &str,
+    wanted: &HashMap<u32, usize>,
+) -> io::Result<(Vec<(u32, usize)>, bool)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory: OwnedFd = open(format!("{thread}/fd"), flags, Mode::empty())?;
+    let mut held = Vec::new();
+    let mut has_any = false;
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let Ok(Ok(fd)) = entry.file_name().to_str().map(str::parse) else {
+            continue;
+        };
+        has_any = true;
+        let inode = socket_inode(&directory, entry.file_name());
+        if let Some(&index) = inode.and_then(|inode| wanted.get(&inode)) {
+            held.push((fd, index));
+        }
+    }
+    Ok((held, has_any))
+}
+
+/// The inode number of the socket that an entry of `/proc/PID/fd` refers to.
+fn socket_inode(directory: impl AsFd, name: &std::ffi::CStr) -> Option<u32> {
+    let mut link = [0; MAX_LINK_LEN];
+    let length = readlinkat_raw(directory, name, &mut link).ok()?;
+    let link = str::from_utf8(&link[..length]).ok()?;
+    let inode = link.strip_prefix("socket:[")?.strip_suffix(']')?;
+    inode.parse().ok()
+}
+
+fn add_owner(listeners: &mut [Listener], pid: u32, held: &[(u32, usize)]) {
+    let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = escaped(comm.strip_suffix(b"\n").unwrap_or(&comm));
+    let accepting = accepting(pid);
+    let mut indices: Vec<_> = held.iter().map(|&(_, index)| index).collect();
+    indices.sort_unstable();
+    indices.dedup();
+    for index in indices {
+        let is_on_listener = |fd: &&u32| held.contains(&(**fd, index));
+        let in_accept = accepting
+            .as_ref()
+            .map(|fds| fds.iter().filter(is_on_listener).count() as u32);
+        listeners[index].owners.push(Owner {
+            pid,
+            name: name.clone(),
+            in_accept,
+        });
+    }
+}
+
+/// The descriptors on which the threads of a process are blocked in accept, one for each such
+/// thread. None if that cannot be read.
+fn accepting(pid: u32) -> Option<Vec<u32>> {
+    let mut fds = Vec::new();
+    let mut is_readable = false;
+    for tid in threads(pid).ok()? {
+        match fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")) {
+            Ok(call) => {
+                is_readable = true;
+                fds.extend(accept_fd(&call));
+            }
+            Err(error) if is_denied(&error) => return None,
+            // The thread has just exited, or the kernel has no such files.
+            Err(_) => (),
+        }
+    }
+    is_readable.then_some(fds)
+}
+
+/// The descriptor on which a thread is blocked in accept. `call` is the system call's number on
+/// this architecture, then its arguments (`fs/proc/base.c`, `proc_pid_syscall`). A 32-bit process
+/// on a 64-bit kernel has other numbers, so its calls are not found.
+fn accept_fd(call: &str) -> Option<u32> {
+    let mut words = call.split_ascii_whitespace();
+    let number: i64 = words.next()?.parse().ok()?;
+    if number != libc::SYS_accept && number != libc::SYS_accept4 {
+        return None;
+    }
+    // A descriptor is an int: the kernel ignores the upper bits of the register.
+    let register = words.next()?.strip_prefix("0x")?;
+    let register = u64::from_str_radix(register, 16).ok()?;
+    Some(register as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_accept_calls_have_a_descriptor() {
+        let call = |number: i64, rest: &str| accept_fd(&format!("{number} {rest}\n"));
+        let rest = "0x1f 0x7ffd 0x0 0x80000 0x0 0x0 0x7ffd7d13c2d8 0x7f9d4d2a1b37";
+        assert_eq!(call(libc::SYS_accept, rest), Some(31));
+        assert_eq!(call(libc::SYS_accept4, rest), Some(31));
+        assert_eq!(call(libc::SYS_read, rest), None);
+        assert_eq!(call(libc::SYS_accept4, "0xdeadbeef00000003 0x0"), Some(3));
+    }
+
+    #[test]
+    fn other_states_have_no_descriptor() {
+        for text in [
+            "",
+            "running\n",
+            "-1 0x7ffd7d13c2d8 0x7f9d4d2a1b37\n",
+            &format!("{}\n", libc::SYS_accept4),
+            &format!("{} 3\n", libc::SYS_accept4),
+            &format!("{} 0x\n", libc::SYS_accept4),
+        ] {
+            assert_eq!(accept_fd(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_sockets_have_a_socket_inode() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let file = fs::File::open("/proc/self/comm").unwrap();
+        let directory = fs::File::open("/proc/self/fd").unwrap();
+        let inode = |file: &dyn std::os::fd::AsRawFd| {
+            let name = std::ffi::CString::new(file.as_raw_fd().to_string()).unwrap();
+            socket_inode(&directory, &name)
+        };
+        let expected = {
+            use std::os::fd::AsRawFd as _;
+            let link = fs::read_link(format!("/proc/self/fd/{}", one.as_raw_fd())).unwrap();
+            link.to_str().unwrap().to_owned()
+        };
+        assert_eq!(format!("socket:[{}]", inode(&one).unwrap()), expected);
+        assert_eq!(inode(&file), None);
+    }
+}

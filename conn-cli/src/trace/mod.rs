@@ -1,0 +1,4 @@
+//! Connections as the running kernel sees them.
+
+pub mod kernel;
+pub mod listeners;
