@@ -6,15 +6,11 @@
 
 use std::{hint::black_box, net::Ipv6Addr};
 
-use clap::Parser as _;
 use conn_cli::{
-    cli::Args,
+    cli,
     count::tally::Tally,
     jobs::view::View,
-    model::{
-        connection::{Connection, Stage},
-        group::GroupBy,
-    },
+    model::{connection::Connection, group::GroupBy, options::Job},
     trace::kernel::{WallClock, decode},
 };
 use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE};
@@ -78,12 +74,10 @@ fn bench_show(criterion: &mut Criterion) {
         ("json", &["--json"]),
     ] {
         let args = ["conn-cli", "--port", "80", "--utc"];
-        let args = Args::parse_from([&args, options].concat());
-        let mut view = View::new(
-            &args.trace.show,
-            Some((&[Stage::Accepted].into(), Timestamp::now())),
-            None,
-        );
+        let Ok(Job::Trace(job)) = cli::parse(&[&args, options].concat()) else {
+            panic!("these are options of live tracing");
+        };
+        let mut view = View::new(&job.show, Some((&job.stages, Timestamp::now())), None);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 for_each(&events, |connection| view.show(connection));

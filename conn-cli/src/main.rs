@@ -2,21 +2,20 @@
 
 use std::process::ExitCode;
 
-use conn_cli::{
-    cli::{Args, Command},
-    jobs,
-    report::Verdict,
-    system::stderr::say,
-};
+use conn_cli::{cli, jobs, model::options::Job, report::Verdict, system::stderr::say};
 
 fn main() -> ExitCode {
-    let args = Args::from_env();
-    if args.trace.verbose {
+    let job = cli::job();
+    if let Job::Trace(options) = &job
+        && options.verbose
+    {
         show_diagnostics();
     }
-    match run(&args) {
+    match run(&job) {
         Ok(Verdict::Trusted) => ExitCode::SUCCESS,
         Ok(Verdict::AtLeast) => ExitCode::FAILURE,
+        // As a shell does for a program that SIGINT ends.
+        Ok(Verdict::Interrupted) => ExitCode::from(130),
         Err(error) => {
             say(format_args!("conn-cli: {error:#}"));
             ExitCode::FAILURE
@@ -24,18 +23,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<Verdict> {
+fn run(job: &Job) -> anyhow::Result<Verdict> {
     // One thread: it sleeps nearly all the time, and capabilities are dropped per thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        match &args.command {
-            Some(Command::Read(args)) => jobs::read::read(args).await,
-            None => jobs::trace::trace(&args.trace).await,
+        match job {
+            Job::Trace(options) => jobs::trace::trace(options).await,
+            Job::Read(options) => jobs::read::read(options).await,
         }
     });
-    // A write to a stopped terminal may still block tokio's thread.
+    // A pending write to standard output blocks a thread of tokio, which ends with the process.
     runtime.shutdown_background();
     result
 }

@@ -1,6 +1,8 @@
-//! The README shows the output of `--help`, which fits a screen.
+//! The README shows the output of `--help`, which fits a screen, and the table of hooks.
 
 use std::process::Command;
+
+use conn_cli::model::hook::Hook;
 
 const README: &str = include_str!("../../README.md");
 
@@ -48,4 +50,18 @@ fn the_help_fits_a_screen() {
 #[test]
 fn short_and_long_help_are_the_same() {
     assert_eq!(help(&["-h"]), help(&["--help"]));
+}
+
+/// The table of hooks is that of the program.
+#[test]
+fn the_readme_has_the_table_of_hooks() {
+    for hook in Hook::ALL {
+        let info = hook.info();
+        let knows_task = if info.knows_task { "yes" } else { "no" };
+        let row = format!(
+            "| `{}` | {} | {} | {} | {knows_task} | {} |",
+            info.name, info.title, info.counts, info.exact, info.needs
+        );
+        assert_eq!(README.contains(&row), info.is_option, "{row}");
+    }
 }

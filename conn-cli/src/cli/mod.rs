@@ -6,13 +6,14 @@ mod show;
 mod tests;
 mod trace;
 
-use clap::{ArgAction, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
-
-pub use self::{
-    read::ReadArgs,
-    show::ShowArgs,
-    trace::{Probe, TraceArgs},
+use clap::{
+    ArgAction, CommandFactory as _, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
 };
+
+use self::{read::ReadArgs, trace::TraceArgs};
+use crate::model::options::Job;
 
 const EXIT_STATUS: &str =
     "Exit status: 0 done, 1 failed, 2 wrong usage, 130 after a second Ctrl-C.";
@@ -28,14 +29,14 @@ const EXIT_STATUS: &str =
     disable_version_flag = true,
     after_help = EXIT_STATUS,
 )]
-pub struct Args {
+struct Args {
     /// A command other than tracing.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    command: Option<Command>,
 
     /// How to trace.
     #[command(flatten)]
-    pub trace: TraceArgs,
+    trace: TraceArgs,
 
     /// Print this help
     #[arg(short, long, action = ArgAction::HelpShort)]
@@ -48,7 +49,7 @@ pub struct Args {
 
 /// What conn-cli does besides tracing.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+enum Command {
     /// Show the connections in what iptables, nftables, tcpdump and strace wrote
     ///
     /// It needs no privileges. Options go after the word read.
@@ -56,26 +57,44 @@ pub enum Command {
     Read(ReadArgs),
 }
 
-impl Args {
-    /// Parses the arguments of this process, and exits if they are wrong.
-    #[must_use]
-    pub fn from_env() -> Self {
-        let args = Self::parse();
-        if let Err(why) = args.check() {
-            let error = Self::command().error(ErrorKind::ArgumentConflict, why);
-            error.exit()
-        }
-        args
-    }
+/// What the arguments of this process ask for. If they are wrong, it says why and ends the process.
+#[must_use]
+pub fn job() -> Job {
+    let args = Args::parse();
+    args.job().unwrap_or_else(|why| {
+        let error = Args::command().error(ErrorKind::ArgumentConflict, why);
+        error.exit()
+    })
+}
 
-    /// Checks whether the options go together.
-    ///
-    /// # Errors
-    /// Which options do not go together, and why.
-    pub fn check(&self) -> Result<(), String> {
-        match &self.command {
-            Some(Command::Read(read)) => read.check(),
-            None => self.trace.check(),
-        }
+/// What these arguments ask for; the first is the name of the program.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse(args: &[&str]) -> Result<Job, String> {
+    let args = Args::try_parse_from(args).map_err(|error| error.to_string())?;
+    args.job()
+}
+
+impl Args {
+    fn job(&self) -> Result<Job, String> {
+        Ok(match &self.command {
+            Some(Command::Read(read)) => Job::Read(read.options()?),
+            None => Job::Trace(self.trace.options()?),
+        })
     }
+}
+
+/// Accepts these names, and returns the value of the one that is given.
+fn named<T: Clone + Send + Sync + 'static>(
+    values: impl IntoIterator<Item = (&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let values: Vec<(&str, T)> = values.into_iter().collect();
+    let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
+    PossibleValuesParser::new(names).try_map(move |given| {
+        let found = values.iter().find(|(name, _)| *name == given);
+        found
+            .map(|(_, value)| value.clone())
+            .ok_or("there is no such value")
+    })
 }

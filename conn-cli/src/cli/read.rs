@@ -2,38 +2,38 @@
 
 use std::path::PathBuf;
 
-use clap::ArgAction;
+use clap::{ArgAction, builder::TypedValueParser};
 
-use super::show::ShowArgs;
-use crate::model::format::Format;
+use super::{named, show::ShowArgs};
+use crate::model::{format::Format, options::ReadOptions};
 
 /// The arguments of `conn-cli read`.
 #[derive(Debug, clap::Args)]
-pub struct ReadArgs {
+pub(super) struct ReadArgs {
     /// Files to read, compressed ones too; - or nothing: standard input
     #[arg(value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
 
     /// What to show.
     #[command(flatten)]
-    pub show: ShowArgs,
+    show: ShowArgs,
 
     /// What they are: kernel-log, tcpdump, pcap, strace or json; else told by content
-    #[arg(long, value_enum, hide_possible_values = true, help_heading = RECORDS)]
-    pub format: Option<Format>,
+    #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
+    format: Option<Format>,
 
     /// A record that is not understood is an error
     #[arg(long, help_heading = RECORDS)]
-    pub strict: bool,
+    strict: bool,
 
     /// Count a retransmitted SYN as one more connection
     #[arg(long, help_heading = RECORDS)]
-    pub every_packet: bool,
+    every_packet: bool,
 
     /// Threads that parse [default: one for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
           help_heading = RECORDS)]
-    pub jobs: Option<u16>,
+    jobs: Option<u16>,
 
     /// Print this help
     #[arg(short, long, action = ArgAction::HelpShort)]
@@ -100,21 +100,40 @@ fn memory(_: &str) -> Result<String, &'static str> {
     Err("every client of the records is counted")
 }
 
+fn format() -> impl TypedValueParser<Value = Format> {
+    named(Format::ALL.map(|format| (format.name(), format)))
+}
+
 impl ReadArgs {
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// The options, if they go together.
+    ///
+    /// # Errors
+    /// Which do not, and why.
+    pub(super) fn options(&self) -> Result<ReadOptions, String> {
         if self.live_only.funnel {
             return Err(format!("--funnel: {ONE_STAGE}"));
         }
         if self.live_only.verbose {
             return Err(format!("--verbose: {NO_KERNEL}"));
         }
-        if self.show.by.needs_task() {
+        let show = self.show.options();
+        if show.listing.by.needs_task() {
             return Err(format!(
                 "--by {}: records do not tell, or only in part, who accepted; only live tracing \
                  knows",
-                self.show.by.nouns().0
+                show.listing.by.nouns().0
             ));
         }
-        Ok(())
+        Ok(ReadOptions {
+            show,
+            files: match self.files[..] {
+                [] => vec![PathBuf::from("-")],
+                _ => self.files.clone(),
+            },
+            format: self.format,
+            strict: self.strict,
+            every_packet: self.every_packet,
+            jobs: self.jobs.map(usize::from),
+        })
     }
 }

@@ -2,22 +2,24 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use clap::builder::TypedValueParser;
 use jiff::SignedDuration;
 
+use super::named;
 use crate::{
     count::interval::MIN_INTERVAL,
     model::{
         connection::Family,
         filter::{EndsFilter, Network, Networks},
         group::GroupBy,
-        options::{Listing, TimeFormat},
+        options::{Lines, Listing, ShowOptions, TimeFormat},
         ports::PortSet,
     },
 };
 
 /// Which connections to show, how, and until when.
 #[derive(Debug, clap::Args)]
-pub struct ShowArgs {
+pub(super) struct ShowArgs {
     /// Local ports: 80, 80,443 or 8000-8099; may repeat [default: every port]
     #[arg(short, long = "port", value_name = "PORTS", help_heading = CONNECTIONS)]
     ports: Vec<PortSet>,
@@ -44,55 +46,55 @@ pub struct ShowArgs {
 
     /// No line for each connection
     #[arg(short, long, help_heading = LINES)]
-    pub quiet: bool,
+    quiet: bool,
 
     /// A line only for an address that is new in this run
     #[arg(long, conflicts_with_all = ["quiet", "interval"], help_heading = LINES)]
-    pub new: bool,
+    new: bool,
 
     /// --new, and the addresses and networks in this file are not new
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quiet", "interval"],
           help_heading = LINES)]
-    pub known: Option<PathBuf>,
+    known: Option<PathBuf>,
 
     /// A line for each interval instead, such as 10s, on the clock's multiples
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = LINES)]
-    pub interval: Option<Duration>,
+    interval: Option<Duration>,
 
     /// One JSON object a line
     #[arg(long, help_heading = LINES)]
-    pub json: bool,
+    json: bool,
 
     /// Times as ctime, iso, epoch or delta [default: ctime]
-    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true,
+    #[arg(long, value_name = "FORMAT", value_parser = time_format(), hide_possible_values = true,
           conflicts_with = "json", help_heading = LINES)]
     time: Option<TimeFormat>,
 
     /// Times in UTC instead of the local time zone
     #[arg(long, help_heading = LINES)]
-    pub utc: bool,
+    utc: bool,
 
     /// Count by address, network[/24,/64] or port; live also process, cgroup or user
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
-    pub by: GroupBy,
+    by: GroupBy,
 
     /// Only the first N, and the sum of the others
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
-    pub top: Option<usize>,
+    top: Option<usize>,
 
     /// Share, first and last seen, peak and wait of each; waits in lines
     #[arg(long, help_heading = SUMMARY)]
-    pub long: bool,
+    long: bool,
 
     /// End after this time, such as 60s, 5m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = END)]
-    pub duration: Option<Duration>,
+    duration: Option<Duration>,
 
     /// End after this many connections
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
           help_heading = END)]
-    pub count: Option<u64>,
+    count: Option<u64>,
 }
 
 pub(super) const CONNECTIONS: &str = "Which connections";
@@ -100,49 +102,46 @@ const LINES: &str = "Lines";
 const SUMMARY: &str = "Summary";
 const END: &str = "End";
 
+fn time_format() -> impl TypedValueParser<Value = TimeFormat> {
+    named(TimeFormat::ALL.map(|format| (format.name(), format)))
+}
+
 impl ShowArgs {
-    /// The requested ports.
-    #[must_use]
-    pub fn port_set(&self) -> PortSet {
-        match self.ports[..] {
-            [] => PortSet::all(),
-            _ => PortSet::union(&self.ports),
-        }
-    }
-
-    /// The requested clients, local address and family.
-    #[must_use]
-    pub fn filter(&self) -> EndsFilter {
-        EndsFilter {
-            networks: Networks::new(&self.from, &self.not_from),
-            local: self.to.map(|address| address.to_canonical()),
-            family: match (self.ipv4, self.ipv6) {
-                (true, _) => Some(Family::Ipv4),
-                (_, true) => Some(Family::Ipv6),
-                _ => None,
+    /// What these arguments ask for.
+    pub(super) fn options(&self) -> ShowOptions {
+        ShowOptions {
+            ports: match self.ports[..] {
+                [] => PortSet::all(),
+                _ => PortSet::union(&self.ports),
             },
+            ends: EndsFilter {
+                networks: Networks::new(&self.from, &self.not_from),
+                local: self.to.map(|address| address.to_canonical()),
+                family: if self.ipv4 {
+                    Some(Family::Ipv4)
+                } else {
+                    self.ipv6.then_some(Family::Ipv6)
+                },
+            },
+            lines: match self.interval {
+                Some(length) => Lines::Intervals(length),
+                None if self.quiet => Lines::None,
+                None if self.new || self.known.is_some() => Lines::NewClients {
+                    known: self.known.clone(),
+                },
+                None => Lines::Connections,
+            },
+            json: self.json,
+            time: self.time.unwrap_or_default(),
+            utc: self.utc,
+            listing: Listing {
+                by: self.by,
+                top: self.top,
+            },
+            long: self.long,
+            duration: self.duration,
+            count: self.count,
         }
-    }
-
-    /// How to write times.
-    #[must_use]
-    pub fn time(&self) -> TimeFormat {
-        self.time.unwrap_or_default()
-    }
-
-    /// How to list what was counted.
-    #[must_use]
-    pub fn listing(&self) -> Listing {
-        Listing {
-            by: self.by,
-            top: self.top,
-        }
-    }
-
-    /// Whether each connection gets a line, except those that `--new` leaves out.
-    #[must_use]
-    pub fn wants_lines(&self) -> bool {
-        !self.quiet && self.interval.is_none()
     }
 }
 

@@ -2,15 +2,32 @@ use std::{path::PathBuf, time::Duration};
 
 use super::show::duration;
 use crate::{
-    cli::*,
-    model::{connection::Stage, ports::PortSet},
+    cli::{self, *},
+    model::{
+        format::Format,
+        hook::Hook,
+        options::{Lines, ReadOptions, TimeFormat, TraceOptions},
+        ports::PortSet,
+        stage::{Stage, WatchedStages},
+    },
 };
 
-fn parse(args: &[&str]) -> Result<Args, String> {
-    let args = Args::try_parse_from([&["conn-cli"], args].concat());
-    let args = args.map_err(|error| error.to_string())?;
-    args.check()?;
-    Ok(args)
+fn parse(args: &[&str]) -> Result<Job, String> {
+    cli::parse(&[&["conn-cli"], args].concat())
+}
+
+fn trace(args: &[&str]) -> TraceOptions {
+    match parse(args).unwrap() {
+        Job::Trace(options) => options,
+        Job::Read(_) => panic!("it reads"),
+    }
+}
+
+fn read(args: &[&str]) -> ReadOptions {
+    match parse(args).unwrap() {
+        Job::Read(options) => options,
+        Job::Trace(_) => panic!("it traces"),
+    }
 }
 
 #[test]
@@ -20,34 +37,64 @@ fn clap_accepts_the_definition() {
 
 #[test]
 fn ports_may_repeat_and_default_to_all() {
-    let ports = |args: &[&str]| parse(args).unwrap().trace.show.port_set();
-    assert_eq!(ports(&[]), PortSet::all());
-    let both = ports(&["--port", "80", "-p", "443,8000-8099"]);
+    assert_eq!(trace(&[]).show.ports, PortSet::all());
+    let both = trace(&["--port", "80", "-p", "443,8000-8099"]).show.ports;
     assert_eq!(both.to_string(), "ports 80,443,8000-8099");
 }
 
 #[test]
 fn read_takes_options_after_the_subcommand() {
-    let args = parse(&["read", "-q", "--port", "80", "a", "-"]).unwrap();
-    let Some(Command::Read(read)) = args.command else {
-        panic!("no command");
-    };
-    assert!(read.show.quiet);
-    assert_eq!(read.show.port_set().to_string(), "port 80");
-    assert_eq!(read.files, [PathBuf::from("a"), PathBuf::from("-")]);
+    let options = read(&["read", "-q", "--port", "80", "a", "-"]);
+    assert_eq!(options.show.lines, Lines::None);
+    assert_eq!(options.show.ports.to_string(), "port 80");
+    assert_eq!(options.files, [PathBuf::from("a"), PathBuf::from("-")]);
+    assert_eq!(read(&["read"]).files, [PathBuf::from("-")]);
     // Otherwise they would be silently ignored.
     assert!(parse(&["--port", "80", "read", "a"]).is_err());
 }
 
 #[test]
 fn event_and_funnel_choose_the_stages() {
-    let stages = |args: &[&str]| Vec::from_iter(parse(args).unwrap().trace.stages());
-    assert_eq!(stages(&[]), [Stage::Accepted]);
+    let accepted = WatchedStages::only(Stage::Accepted);
+    assert_eq!(trace(&[]).stages, accepted);
     assert_eq!(
-        stages(&["--event", "accepted,syn"]),
-        [Stage::Syn, Stage::Accepted]
+        trace(&["--event", "accepted,syn"]).stages,
+        WatchedStages::new([Stage::Syn, Stage::Accepted])
     );
-    assert_eq!(stages(&["--funnel"]).len(), 3);
+    assert_eq!(trace(&["--funnel"]).stages, WatchedStages::new(Stage::ALL));
+}
+
+#[test]
+fn lines_are_for_connections_clients_or_intervals() {
+    let lines = |args: &[&str]| trace(args).show.lines;
+    assert_eq!(lines(&[]), Lines::Connections);
+    assert_eq!(lines(&["--new"]), Lines::NewClients { known: None });
+    let known = Some(PathBuf::from("f"));
+    assert_eq!(lines(&["--known", "f"]), Lines::NewClients { known });
+    let second = Lines::Intervals(Duration::from_secs(1));
+    assert_eq!(lines(&["--interval", "1s"]), second);
+    assert_eq!(lines(&["--interval", "1s", "--quiet"]), second);
+}
+
+#[test]
+fn names_are_accepted_for_all_that_has_one() {
+    assert_eq!(trace(&["--probe", "auto"]).hook, None);
+    for hook in Hook::ALL {
+        let parsed = parse(&["--probe", hook.name()]);
+        assert_eq!(parsed.is_ok(), hook.info().is_option, "{hook}");
+    }
+    for format in Format::ALL {
+        let parsed = read(&["read", "--format", format.name()]);
+        assert_eq!(parsed.format, Some(format));
+    }
+    for time in TimeFormat::ALL {
+        assert_eq!(trace(&["--time", time.name()]).show.time, time);
+    }
+    let error = parse(&["--probe", "uprobe"]).unwrap_err();
+    assert!(
+        error.contains("possible values: auto, kretprobe"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,25 +1,28 @@
 //! The options of live tracing.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::builder::TypedValueParser;
 
-use super::show::{CONNECTIONS, ShowArgs};
+use super::{
+    named,
+    show::{CONNECTIONS, ShowArgs},
+};
 use crate::{
     model::{
-        connection::Stage,
         filter::{Comm, Namespace, TaskFilter},
-        hook::Backend,
+        hook::{Hook, counting_candidates},
+        options::TraceOptions,
+        stage::{Stage, WatchedStages},
     },
     system::users::Users,
-    trace::kernel::candidates,
 };
 
 /// The arguments of live tracing.
 #[derive(Debug, clap::Args)]
-pub struct TraceArgs {
+pub(super) struct TraceArgs {
     /// Stages to watch: syn, established, accepted [default: accepted]
-    #[arg(long, value_name = "STAGES", value_enum, value_delimiter = ',',
+    #[arg(long, value_name = "STAGES", value_parser = stage(), value_delimiter = ',',
           hide_possible_values = true, help_heading = STAGES)]
     event: Vec<Stage>,
 
@@ -29,16 +32,16 @@ pub struct TraceArgs {
 
     /// Look for SYNs on this interface only
     #[arg(short, long, value_name = "IFACE", help_heading = STAGES)]
-    pub interface: Option<String>,
+    interface: Option<String>,
 
     /// How to see accepts: auto, kretprobe, lsm, fentry or tracepoint
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true,
+    #[arg(long, value_parser = hook(), default_value = AUTO, hide_possible_values = true,
           hide_default_value = true, help_heading = STAGES)]
-    pub probe: Probe,
+    probe: Choice,
 
     /// What to show.
     #[command(flatten)]
-    pub show: ShowArgs,
+    show: ShowArgs,
 
     /// Only what this process accepts
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = CONNECTIONS)]
@@ -58,105 +61,102 @@ pub struct TraceArgs {
 
     /// Only in the network namespace of this process, or file
     #[arg(long, value_name = "PID|PATH", help_heading = CONNECTIONS)]
-    pub netns: Option<Namespace>,
+    netns: Option<Namespace>,
 
     /// Pairs of client and port counted one by one [default: 65536]
     #[arg(long, value_name = "N", default_value_t = 65536, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = LIMITS)]
-    pub max_clients: u32,
+    max_clients: u32,
 
     /// Buffer between kernel and conn-cli [default: 524288]
     #[arg(long, value_name = "BYTES", default_value_t = 524_288, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(4096..=1_073_741_824),
           help_heading = LIMITS)]
-    pub buffer_size: u32,
+    buffer_size: u32,
 
     /// Show diagnostics of the eBPF programs and of their loading
     #[arg(short, long, help_heading = LIMITS)]
-    pub verbose: bool,
+    verbose: bool,
 }
 
 const STAGES: &str = "Stages of a connection";
 const LIMITS: &str = "Limits and diagnostics";
 
-/// The hook that the user chose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Probe {
-    /// The first of the following that is exact here, else the first that works
-    #[default]
-    Auto,
-    /// A kretprobe on inet_csk_accept, paired with a kprobe on security_sock_graft
-    Kretprobe,
-    /// An LSM program on sock_graft; needs bpf among the security modules, BTF and trampolines
-    Lsm,
-    /// An fentry program on security_sock_graft; needs BTF and trampolines
-    Fentry,
-    /// The tracepoint sock:inet_sock_set_state: counts completed handshakes, not accepts
-    Tracepoint,
+/// What `--probe` takes besides the names of hooks.
+const AUTO: &str = "auto";
+
+fn stage() -> impl TypedValueParser<Value = Stage> {
+    named(Stage::ALL.map(|stage| (stage.name(), stage)))
 }
 
+/// None for the first hook that is exact here, else the first that works.
+fn hook() -> impl TypedValueParser<Value = Choice> {
+    let hooks = Hook::ALL.into_iter().filter(|hook| hook.info().is_option);
+    let hooks = hooks.map(|hook| (hook.name(), Choice(Some(hook))));
+    named([(AUTO, Choice(None))].into_iter().chain(hooks))
+}
+
+/// The hook to use, if not the best one. Not an `Option`, which clap would take for an option that
+/// may be missing.
+#[derive(Clone, Copy, Debug)]
+struct Choice(Option<Hook>);
+
 impl TraceArgs {
-    /// The requested stages.
-    #[must_use]
-    pub fn stages(&self) -> BTreeSet<Stage> {
-        match (self.funnel, &self.event[..]) {
-            (true, _) => [Stage::Syn, Stage::Established, Stage::Accepted].into(),
-            (false, []) => [Stage::Accepted].into(),
-            (false, stages) => stages.iter().copied().collect(),
-        }
-    }
-
-    /// The requested filter on the accepting task.
-    #[must_use]
-    pub fn task(&self) -> TaskFilter {
-        TaskFilter {
-            pid: self.pid,
-            comm: self.comm,
-            uid: self.uid,
-            cgroup: self.cgroup.clone(),
-        }
-    }
-
-    /// The hooks that can see the requested connections, best first.
+    /// The options, if they go together.
     ///
     /// # Errors
-    /// Which options do not go together.
-    pub fn candidates(&self) -> Result<Vec<Backend>, String> {
-        candidates(self.probe, &self.stages(), self.needs_task())
+    /// Which do not, and why.
+    pub(super) fn options(&self) -> Result<TraceOptions, String> {
+        let options = TraceOptions {
+            show: self.show.options(),
+            stages: if self.funnel {
+                WatchedStages::new(Stage::ALL)
+            } else {
+                WatchedStages::new(self.event.iter().copied())
+            },
+            interface: self.interface.clone(),
+            hook: self.probe.0,
+            task: TaskFilter {
+                pid: self.pid,
+                comm: self.comm,
+                uid: self.uid,
+                cgroup: self.cgroup.clone(),
+            },
+            netns: self.netns.clone(),
+            max_clients: self.max_clients,
+            buffer_size: self.buffer_size,
+            verbose: self.verbose,
+        };
+        check(&options)?;
+        Ok(options)
     }
+}
 
-    /// Whether it matters who accepts.
-    #[must_use]
-    pub fn needs_task(&self) -> bool {
-        self.show.by.needs_task() || !self.task().is_empty()
+fn check(options: &TraceOptions) -> Result<(), String> {
+    let only_accepted = options.stages == WatchedStages::only(Stage::Accepted);
+    if !only_accepted && !options.task.is_empty() {
+        return Err(
+            "--pid, --comm, --uid and --cgroup are about who accepts, which is not known at \
+             the other stages: leave out --event and --funnel"
+                .to_owned(),
+        );
     }
-
-    pub(super) fn check(&self) -> Result<(), String> {
-        let stages = self.stages();
-        let only_accepted = stages == [Stage::Accepted].into();
-        if !only_accepted && !self.task().is_empty() {
-            return Err(
-                "--pid, --comm, --uid and --cgroup are about who accepts, which is not known at \
-                 the other stages: leave out --event and --funnel"
-                    .to_owned(),
-            );
-        }
-        if !only_accepted && self.show.by.needs_task() {
-            return Err(format!(
-                "--by {} is about who accepts, which is not known at the other stages: leave \
-                 out --event and --funnel",
-                self.show.by.nouns().0
-            ));
-        }
-        if self.interface.is_some() && !stages.contains(&Stage::Syn) {
-            return Err(
-                "--interface is about SYNs: add --event syn, or --funnel; where a connection \
-                 was accepted is chosen with --to"
-                    .to_owned(),
-            );
-        }
-        self.candidates().map(|_| ())
+    let by = options.show.listing.by;
+    if !only_accepted && by.needs_task() {
+        return Err(format!(
+            "--by {} is about who accepts, which is not known at the other stages: leave \
+             out --event and --funnel",
+            by.nouns().0
+        ));
     }
+    if options.interface.is_some() && !options.stages.contains(Stage::Syn) {
+        return Err(
+            "--interface is about SYNs: add --event syn, or --funnel; where a connection \
+             was accepted is chosen with --to"
+                .to_owned(),
+        );
+    }
+    counting_candidates(options.hook, &options.stages, options.needs_task()).map(|_| ())
 }
 
 fn uid(user: &str) -> Result<u32, String> {

@@ -79,7 +79,8 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::connection::{Hook, Host, Source};
+    use crate::model::connection::{Host, Source};
+    use crate::model::hook::Hook;
 
     fn connection(at_ms: i64, wait_ms: Option<u64>) -> Connection {
         Connection {

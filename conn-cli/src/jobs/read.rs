@@ -14,9 +14,11 @@ use tokio::time::timeout;
 
 use super::view::{End, TICK, View};
 use crate::{
-    cli::ReadArgs,
     count::known::Known,
-    model::group::GroupBy,
+    model::{
+        group::GroupBy,
+        options::{Lines, ReadOptions},
+    },
     read::{
         feed::{Feed, FeedItem},
         input,
@@ -42,26 +44,23 @@ struct Reading {
     failed: usize,
 }
 
-/// Reads records as `args` say, until their end or until it is stopped, and prints the summary.
+/// Reads records as `options` say, until their end or until it is stopped, and prints the summary.
 /// Returns whether the count can be trusted.
 ///
 /// # Errors
 /// If not all records can be read.
-pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
-    let inputs = match args.files[..] {
-        [] => vec![PathBuf::from("-")],
-        _ => args.files.clone(),
-    };
+pub async fn read(options: &ReadOptions) -> anyhow::Result<Verdict> {
+    let inputs = options.files.clone();
     if inputs.iter().any(|path| input::is_terminal(path)) {
         say("reading from the terminal; name a FILE, or pipe records in");
     }
     let is_live = |path: &PathBuf| input::is_stdin(path) && input::length(path).is_none();
     let has_live_input = inputs.iter().any(is_live);
     let mut stop = Stop::watch()?;
-    if let Some(duration) = args.show.duration {
+    if let Some(duration) = options.show.duration {
         stop.after(duration);
     }
-    let mut reading = Reading::begin(args, inputs)?;
+    let mut reading = Reading::begin(options, inputs)?;
     let ended = tokio::select! {
         biased;
         () = stop.wait() => None,
@@ -87,31 +86,30 @@ pub async fn read(args: &ReadArgs) -> anyhow::Result<Verdict> {
 }
 
 impl Reading {
-    fn begin(args: &ReadArgs, inputs: Vec<PathBuf>) -> anyhow::Result<Self> {
-        let ports = args.show.port_set();
+    fn begin(options: &ReadOptions, inputs: Vec<PathBuf>) -> anyhow::Result<Self> {
         let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
-        let jobs = args.jobs.map_or(cpus, usize::from);
-        let show = &args.show;
+        let jobs = options.jobs.unwrap_or(cpus);
+        let show = &options.show;
         let wanted = Wanted {
-            times: show.wants_lines() || show.interval.is_some() || show.long,
+            times: show.lines != Lines::None || show.long,
         };
         // On a terminal, the bar would overwrite the lines.
-        let bar_fits = show.quiet || !io::stdout().is_terminal();
+        let bar_fits = show.lines == Lines::None || !io::stdout().is_terminal();
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
         Ok(Self {
-            view: View::new(show, None, Known::from_args(show)?),
-            by: show.by,
+            view: View::new(show, None, Known::for_lines(&show.lines)?),
+            by: show.listing.by,
             merge: Merge::new(MergeOptions {
-                ports,
-                filter: show.filter(),
-                strict: args.strict,
-                every_packet: args.every_packet,
+                ports: show.ports.clone(),
+                filter: show.ends.clone(),
+                strict: options.strict,
+                every_packet: options.every_packet,
                 lines_only: show.count.is_some(),
             }),
             inputs: inputs.len(),
             failed: 0,
-            feed: Feed::start(inputs, args.format, jobs, wanted, progress.bar())
+            feed: Feed::start(inputs, options.format, jobs, wanted, progress.bar())
                 .context("cannot start a thread")?,
             progress,
         })
@@ -175,10 +173,10 @@ impl Reading {
             by => tally.regrouped(|key, port| by.group(key, port)),
         };
         let origin = Origin::Records(stats);
-        let summary = self
+        let report = self
             .view
-            .summary(tally, BTreeMap::new(), discrepancies, origin);
-        let verdict = self.view.conclude(summary, stop, end).await?;
+            .report(tally, BTreeMap::new(), discrepancies, origin);
+        let verdict = self.view.conclude(&report, stop, end).await?;
         match (self.failed, self.inputs) {
             (0, _) => Ok(verdict),
             (1, 1) => bail!("could not read the input to its end"),

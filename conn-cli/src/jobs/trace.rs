@@ -14,18 +14,19 @@ use tokio::time::{Instant, sleep};
 
 use super::view::{End, View};
 use crate::{
-    cli::TraceArgs,
     count::{known::Known, tally::Tally},
     model::{
-        connection::Stage,
+        demand::{Demand, Reported},
         discrepancies::Discrepancies,
         exactness::{is_at_least, judge, judge_run},
         filter::TaskFilter,
-        options::Reported,
+        hook::counting_candidates,
+        options::TraceOptions,
         ports::PortSet,
+        stage::{Stage, WatchedStages},
     },
     output::listening,
-    report::{Live, Origin, Verdict, names},
+    report::{Live, Origin, Report, Verdict},
     system::{cgroups, memory, privileges, stderr::say, stop::Stop},
     trace::{
         kernel::{self, Choice, PreemptionMode, Refused, Settings, SynScope, Totals, Tracer},
@@ -65,43 +66,42 @@ struct Tracing {
     check_at: Instant,
 }
 
-/// Traces as `args` say until the run is stopped, and prints the summary. Returns whether the count
+/// Traces as `options` say until the run is stopped, and prints the summary. Returns whether the count
 /// can be trusted.
 ///
 /// # Errors
 /// Why tracing cannot begin, or why it failed later.
-pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
+pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     kernel::require()?;
     memory::save();
-    let ports = args.show.port_set();
-    let settings = settings(args, &ports)?;
-    let known = Known::from_args(&args.show)?;
-    let candidates = args.candidates().map_err(|why| anyhow!(why))?;
+    let show = &options.show;
+    let settings = settings(options)?;
+    let known = Known::for_lines(&show.lines)?;
+    let candidates = counting_candidates(options.hook, &options.stages, options.needs_task());
+    let candidates = candidates.map_err(|why| anyhow!(why))?;
     // Before attaching: a signal must not end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
     // Before attaching: what is dropped from now on may belong to counted connections. The owners
     // of the listeners are found later, since that takes longest.
-    let mut survey = survey(&ports, settings.netns);
+    let mut survey = survey(&show.ports, settings.netns);
     let preemption = PreemptionMode::read();
-    let judge = |backend| {
-        let counts_misses = kernel::counts_misses(backend);
-        judge(backend, preemption.at_start(), counts_misses)
+    let judge = |hook| {
+        let counts_misses = kernel::counts_misses(hook);
+        judge(hook, preemption.at_start(), counts_misses)
     };
     let Choice {
         attached: tracer,
         exactness,
         passed_over,
-    } = kernel::choose(&candidates, judge, |backend| {
-        Tracer::attach(backend, &settings)
-    })
-    .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(args, &refused)))?;
+    } = kernel::choose(&candidates, judge, |hook| Tracer::attach(hook, &settings))
+        .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(options, &refused)))?;
     let started = Timestamp::now();
-    if let Some(duration) = args.show.duration {
+    if let Some(duration) = show.duration {
         stop.after(duration);
     }
     say(kernel::announcement(
-        &ports,
-        tracer.backend(),
+        &show.ports,
+        (tracer.hook(), tracer.earlier_hooks()),
         &settings.stages,
         &settings.types.offsets,
         &exactness,
@@ -113,13 +113,16 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
     }
     privileges::drop_privileges()?;
     memory::release();
-    for line in survey.iter().flat_map(|survey| listening(&ports, survey)) {
-        say(line);
+    if let Some(survey) = &survey {
+        let hidden_namespaces = survey.unseen().namespaces;
+        for line in listening(&show.ports, survey.at_start(), hidden_namespaces) {
+            say(line);
+        }
     }
 
     let now = Instant::now();
     let mut tracing = Tracing {
-        view: View::new(&args.show, Some((tracer.stages(), started)), known),
+        view: View::new(show, Some((tracer.stages(), started)), known),
         tracer,
         preemption,
         survey,
@@ -138,42 +141,41 @@ pub async fn trace(args: &TraceArgs) -> anyhow::Result<Verdict> {
 }
 
 /// What to do if the tracepoint was not tried because it does not know who accepts.
-fn remedy(args: &TraceArgs, refused: &Refused) -> &'static str {
+fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
     let would_be_tried = refused.iter().all(|(_, why)| !why.is_final());
-    match args.needs_task() && would_be_tried {
-        true => {
-            "\nconn-cli: no usable hook knows the accepting process: leave out --pid, --comm, --uid, \
+    if options.needs_task() && would_be_tried {
+        "\nconn-cli: no usable hook knows the accepting process: leave out --pid, --comm, --uid, \
              --cgroup, and --by process, cgroup or user"
-        }
-        false => "",
+    } else {
+        ""
     }
 }
 
-fn settings(args: &TraceArgs, ports: &PortSet) -> anyhow::Result<Settings> {
+fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
     let types = kernel::read_types();
+    let show = &options.show;
     Ok(Settings {
-        ports: ports.bits(),
+        ports: show.ports.bits(),
         types,
-        stages: args.stages(),
+        stages: options.stages.clone(),
         syn_scope: SynScope {
-            interface: args.interface.clone(),
-            netns: args.netns.as_ref().map(|netns| netns.path().to_owned()),
+            interface: options.interface.clone(),
+            netns: options.netns.as_ref().map(|netns| netns.path().to_owned()),
         },
-        ends: args.show.filter(),
-        task: task(args)?,
-        netns: netns(args, &types.offsets)?,
-        by: args.show.by,
-        reported: View::wants(&args.show),
-        details: View::wants_details(&args.show),
-        max_clients: args.max_clients,
-        buffer_size: args.buffer_size,
-        verbose: args.verbose,
+        ends: show.ends.clone(),
+        task: task(options)?,
+        netns: netns(options, &types.offsets)?,
+        by: show.listing.by,
+        demand: Demand::new(show),
+        max_clients: options.max_clients,
+        buffer_size: options.buffer_size,
+        verbose: options.verbose,
     })
 }
 
 /// The filter on the accepting task, with a cgroup as the path of its directory.
-fn task(args: &TraceArgs) -> anyhow::Result<TaskFilter> {
-    let mut task = args.task();
+fn task(options: &TraceOptions) -> anyhow::Result<TaskFilter> {
+    let mut task = options.task.clone();
     if let Some(path) = &mut task.cgroup {
         *path = cgroups::directory(path)?;
     }
@@ -181,11 +183,11 @@ fn task(args: &TraceArgs) -> anyhow::Result<TaskFilter> {
 }
 
 /// The inode number of the requested network namespace.
-fn netns(args: &TraceArgs, offsets: &SocketOffsets) -> anyhow::Result<Option<u32>> {
-    let Some(netns) = &args.netns else {
+fn netns(options: &TraceOptions, offsets: &SocketOffsets) -> anyhow::Result<Option<u32>> {
+    let Some(netns) = &options.netns else {
         return Ok(None);
     };
-    let only_syns = args.stages() == [Stage::Syn].into();
+    let only_syns = options.stages == WatchedStages::only(Stage::Syn);
     if offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
         bail!("--netns needs the kernel's BTF (/sys/kernel/btf/vmlinux), which is not there");
     }
@@ -273,16 +275,22 @@ impl Tracing {
         }
     }
 
-    /// Reads the remaining records, then the totals, and prints the summary and the diagnostics.
+    /// Prints the report on the totals, and returns whether the count can be trusted.
     async fn finish(&mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
-        let backend = self.tracer.backend();
-        let mut totals = self.settle().await?;
-        let preemption = (self.preemption.at_start(), self.preemption.now());
-        let exactness = judge_run(backend, preemption, kernel::counts_misses(backend));
-        totals.discrepancies.at_least = is_at_least(&exactness, totals.discrepancies.missed_runs);
+        let totals = self.settle().await?;
         self.view.roll(self.tracer.lost());
-        let counted = totals.stages.pop_last();
-        let tally = counted.map_or_else(Tally::default, |(_, tally)| tally);
+        let report = self.report(totals);
+        self.view.conclude(&report, stop, end).await
+    }
+
+    /// The report on these totals, or on the connections up to the limit of `--count`.
+    fn report(&mut self, mut totals: Totals) -> Report {
+        let hook = self.tracer.hook();
+        let preemption = (self.preemption.at_start(), self.preemption.now());
+        let exactness = judge_run(hook, preemption, kernel::counts_misses(hook));
+        totals.discrepancies.at_least = is_at_least(&exactness, totals.discrepancies.missed_runs);
+        let counted = self.tracer.stages().counted();
+        let tally = totals.stages.remove(&counted).unwrap_or_default();
         let all = tally.connections();
         let waits = totals.waits.quantiles();
         let (tally, earlier, second_hook_only, waits) = match self.view.first_ones() {
@@ -290,20 +298,12 @@ impl Tracing {
             Some(first) => (first.tally, first.earlier, first.second_hook_only, None),
             None => (tally, totals.stages, totals.second_hook_only, waits),
         };
-        let last = (backend.stage(), &tally);
-        let stages = || {
-            earlier
-                .iter()
-                .map(|(stage, tally)| (*stage, tally))
-                .chain([last])
-        };
         let per_stage = |count: fn(&Tally) -> u64| -> BTreeMap<_, _> {
-            stages()
-                .map(|(stage, tally)| (stage, count(tally)))
-                .collect()
+            let earlier = earlier.iter().map(|(stage, tally)| (*stage, count(tally)));
+            earlier.chain([(counted, count(&tally))]).collect()
         };
         let live = Live {
-            backend,
+            hook,
             exactness,
             elapsed: self.tracer.elapsed(),
             second_hook_only,
@@ -316,11 +316,8 @@ impl Tracing {
             waits,
             queues: self.survey.as_mut().and_then(|survey| survey.queues().ok()),
         };
-        let mut summary =
-            self.view
-                .summary(tally, earlier, totals.discrepancies, Origin::Kernel(live));
-        names::add(&mut summary);
-        self.view.conclude(summary, stop, end).await
+        self.view
+            .report(tally, earlier, totals.discrepancies, Origin::Kernel(live))
     }
 
     /// Reads the ring buffer until every counted connection has arrived or is known to be lost. A
@@ -337,7 +334,7 @@ impl Tracing {
                 tokio::task::yield_now().await;
             }
             let totals = self.tracer.totals()?;
-            let reported = totals.reported(self.tracer.reported());
+            let reported = totals.reported(self.tracer.reported(), self.tracer.stages());
             let unaccounted = reported.saturating_sub(self.view.arrived);
             if unaccounted == 0 || start.elapsed() > DRAIN_TIMEOUT {
                 let discrepancies = Discrepancies {

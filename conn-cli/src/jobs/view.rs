@@ -1,18 +1,12 @@
 //! What a run shows: the live lines, counts of them, and the summary at the end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
-    io,
-    time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, io, time::Duration};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::sleep;
 
 use crate::{
-    cli::ShowArgs,
     count::{
         interval::{Interval, Periods},
         known::Known,
@@ -20,12 +14,13 @@ use crate::{
         tally::Tally,
     },
     model::{
-        connection::{Connection, Hook, Source, Stage},
+        connection::{Connection, Source},
         discrepancies::Discrepancies,
-        options::{Listing, Reported},
+        options::{Listing, ShowOptions},
+        stage::{Stage, WatchedStages},
     },
     output::{Printer, Stdout, diagnostics},
-    report::{Origin, Summary, Verdict},
+    report::{LineCounts, Origin, Report, Verdict},
     system::{stderr::say, stop::Stop},
 };
 
@@ -83,36 +78,36 @@ pub enum End {
 }
 
 impl View {
-    /// A view for `args`. `live`: in a live run, the watched stages and the start. `known`: the
-    /// result of [`Known::from_args`].
+    /// A view for these options. `live`: in a live run, the watched stages and the start. `known`: the
+    /// result of [`Known::for_lines`].
     #[must_use]
     pub fn new(
-        args: &ShowArgs,
-        live: Option<(&BTreeSet<Stage>, Timestamp)>,
+        options: &ShowOptions,
+        live: Option<(&WatchedStages, Timestamp)>,
         known: Option<Known>,
     ) -> Self {
         let (stages, started) = live.unzip();
-        let zone = match args.utc {
-            true => TimeZone::UTC,
-            false => TimeZone::system(),
+        let zone = if options.utc {
+            TimeZone::UTC
+        } else {
+            TimeZone::system()
         };
-        let counted = stages.and_then(|stages| stages.last().copied());
         Self {
-            printer: Printer::new(args, stages, &zone),
-            listing: args.listing(),
-            counted,
+            printer: Printer::new(options, stages, &zone),
+            listing: options.listing,
+            counted: stages.map(WatchedStages::counted),
             stdout: Stdout::new(),
-            wants_lines: args.wants_lines(),
+            wants_lines: options.wants_lines(),
             known,
             connection_lines: 0,
             left_out: 0,
-            periods: args.interval.map(|length| match started {
+            periods: options.interval().map(|length| match started {
                 Some(started) => Periods::live(length, started, zone),
                 None => Periods::for_records(length, zone),
             }),
-            profiles: args.long.then(Profiles::default),
+            profiles: options.long.then(Profiles::default),
             arrived: 0,
-            limit: args.count,
+            limit: options.count,
             first: FirstConnections::new(stages),
         }
     }
@@ -127,25 +122,6 @@ impl View {
     #[must_use]
     pub fn first_ones(&self) -> Option<FirstConnections> {
         self.is_full().then(|| self.first.clone())
-    }
-
-    /// Which connections the kernel must report, not only count. Those at earlier stages would take
-    /// the space of others in the ring buffer.
-    #[must_use]
-    pub fn wants(args: &ShowArgs) -> Reported {
-        if args.wants_lines() || args.count.is_some() {
-            Reported::All
-        } else if args.interval.is_some() || args.long {
-            Reported::Last
-        } else {
-            Reported::None
-        }
-    }
-
-    /// Whether it matters which task accepts a connection, and in which network namespace.
-    #[must_use]
-    pub fn wants_details(args: &ShowArgs) -> bool {
-        args.json || args.by.needs_task()
     }
 
     /// Whether the summary counts this connection.
@@ -214,17 +190,17 @@ impl View {
         }
     }
 
-    /// The summary of the counts at the last stage and at those before it.
+    /// The report on the counts at the last stage and at those before it.
     #[must_use]
-    pub fn summary(
+    pub fn report(
         &self,
         tally: Tally,
         earlier: BTreeMap<Stage, Tally>,
         discrepancies: Discrepancies,
         origin: Origin,
-    ) -> Summary {
+    ) -> Report {
         let profiles = self.profiles.as_ref();
-        Summary::new(
+        Report::new(
             tally,
             earlier,
             profiles,
@@ -234,24 +210,24 @@ impl View {
         )
     }
 
-    /// Prints the summary and the diagnostics. Returns whether the count can be trusted.
+    /// Prints the report and the diagnostics. Returns whether the count can be trusted.
     ///
     /// # Errors
     /// Why writing to standard output failed, unless its reader is gone.
     pub async fn conclude(
         &mut self,
-        mut summary: Summary,
+        report: &Report,
         stop: &mut Stop,
         end: End,
     ) -> anyhow::Result<Verdict> {
         let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
         self.append_rows(&last);
-        let (forced, end) = match end {
+        let (interrupted, end) = match end {
             End::Done => {
                 // Lines that are not yet written count as shown: if they are never written, nobody
-                // reads this summary either.
-                self.count_lines(&mut summary, self.arrived - self.left_out);
-                self.printer.summary(self.stdout.buffer(), &summary);
+                // reads this report either.
+                let lines = self.line_counts(report, self.arrived - self.left_out);
+                self.printer.report(self.stdout.buffer(), report, lines);
                 tokio::select! {
                     biased;
                     sent = self.stdout.send() => (false, sent.map_or_else(End::output, |()| end)),
@@ -261,55 +237,55 @@ impl View {
             }
             End::Output(_) => (false, end),
         };
-        self.count_lines(&mut summary, self.stdout.lines_sent());
-        for line in diagnostics(&summary, self.wants_lines) {
+        let lines = self.line_counts(report, self.stdout.lines_sent());
+        for line in diagnostics(report, self.wants_lines.then_some(lines)) {
             say(line);
         }
         for discrepancy in self.periods.iter().flat_map(Periods::discrepancies) {
             say(format_args!("warning: {discrepancy}"));
         }
         match end {
-            // The pending write blocks a thread, which only this ends.
-            _ if forced => std::process::exit(130),
+            _ if interrupted => Ok(Verdict::Interrupted),
             End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
-            End::Output(None) | End::Done => Ok(summary.verdict()),
+            End::Output(None) | End::Done => Ok(report.verdict()),
         }
     }
 
-    /// Sets in the summary how many lines were shown, and how many requested ones were not.
-    fn count_lines(&self, summary: &mut Summary, shown: u64) {
-        if self.wants_lines {
-            let wanted = summary.events().saturating_sub(self.left_out);
-            summary.lines_shown = wanted.min(shown);
-            summary.lines_not_shown = wanted - summary.lines_shown;
-            let several = summary.earlier_stages().next().is_some();
-            summary.connection_lines = several.then_some(self.connection_lines);
+    /// How many lines were shown, and how many requested ones were not.
+    fn line_counts(&self, report: &Report, shown: u64) -> LineCounts {
+        if !self.wants_lines {
+            return LineCounts::default();
+        }
+        let wanted = report.events().saturating_sub(self.left_out);
+        let shown = wanted.min(shown);
+        let several = report.earlier_stages().next().is_some();
+        LineCounts {
+            shown,
+            not_shown: wanted - shown,
+            connections: several.then_some(self.connection_lines),
         }
     }
 }
 
 impl FirstConnections {
     /// No connections yet, at any of these stages.
-    fn new(stages: Option<&BTreeSet<Stage>>) -> Self {
-        let last = stages.and_then(|stages| stages.last());
-        let earlier = stages
-            .into_iter()
-            .flatten()
-            .filter(|stage| Some(*stage) != last);
+    fn new(stages: Option<&WatchedStages>) -> Self {
+        let earlier = stages.into_iter().flat_map(WatchedStages::earlier);
         Self {
-            earlier: earlier.map(|stage| (*stage, Tally::default())).collect(),
+            earlier: earlier.map(|stage| (stage, Tally::default())).collect(),
             ..Self::default()
         }
     }
 
     fn add(&mut self, connection: &Connection, counts: bool, listing: Listing) {
-        let tally = match counts {
-            true => &mut self.tally,
-            false => self.earlier.entry(connection.stage()).or_default(),
+        let tally = if counts {
+            &mut self.tally
+        } else {
+            self.earlier.entry(connection.stage()).or_default()
         };
         tally.add_key(listing.by.key(connection), connection.local_port, 1);
         self.counted += u64::from(counts);
-        let by_second_hook = connection.source == Source::Hook(Hook::Kprobe);
+        let by_second_hook = connection.source == Source::SecondHook;
         self.second_hook_only += u64::from(by_second_hook);
     }
 }
@@ -336,16 +312,16 @@ async fn explain_wait() -> Infallible {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{
-        cli::Args,
-        model::connection::{Host, When},
+    use crate::model::{
+        connection::{Host, When},
+        hook::Hook,
+        options::Lines,
     };
 
-    fn connection(client: u8, hook: Hook) -> Connection {
+    fn connection(client: u8, source: Source) -> Connection {
         Connection {
             time: When::At(Timestamp::UNIX_EPOCH),
             remote: Host::at([192, 0, 2, client]),
@@ -356,18 +332,23 @@ mod tests {
             process: None,
             netns: None,
             wait: None,
-            source: Source::Hook(hook),
+            source,
         }
     }
 
-    fn view(args: &[&str]) -> View {
-        let args = Args::parse_from([&["conn-cli", "--utc"], args].concat());
-        let known = Known::from_args(&args.trace.show).unwrap();
-        View::new(
-            &args.trace.show,
-            Some((&[Stage::Accepted].into(), Timestamp::now())),
-            known,
-        )
+    const FENTRY: Source = Source::Hook(Hook::Fentry);
+
+    fn view(options: &ShowOptions) -> View {
+        let known = Known::for_lines(&options.lines).unwrap();
+        let stages = WatchedStages::only(Stage::Accepted);
+        View::new(options, Some((&stages, Timestamp::now())), known)
+    }
+
+    fn first_two() -> ShowOptions {
+        ShowOptions {
+            count: Some(2),
+            ..ShowOptions::default()
+        }
     }
 
     fn lines(view: &mut View) -> usize {
@@ -377,11 +358,11 @@ mod tests {
 
     #[test]
     fn the_limit_applies_to_lines_and_summary() {
-        let mut view = view(&["--count", "2"]);
-        view.show(&connection(1, Hook::Kretprobe));
+        let mut view = view(&first_two());
+        view.show(&connection(1, Source::Hook(Hook::Kretprobe)));
         assert!(view.first_ones().is_none());
-        view.show(&connection(2, Hook::Kprobe));
-        view.show(&connection(3, Hook::Kprobe));
+        view.show(&connection(2, Source::SecondHook));
+        view.show(&connection(3, Source::SecondHook));
         assert_eq!(lines(&mut view), 2);
         assert_eq!(view.arrived, 3);
         let first = view.first_ones().unwrap();
@@ -391,28 +372,20 @@ mod tests {
 
     #[test]
     fn quiet_counts_without_lines() {
-        let mut view = view(&["--quiet", "--count", "2"]);
-        view.show(&connection(1, Hook::Fentry));
+        let mut view = view(&ShowOptions {
+            lines: Lines::None,
+            ..first_two()
+        });
+        view.show(&connection(1, FENTRY));
         assert_eq!(lines(&mut view), 0);
         assert_eq!(view.arrived, 1);
     }
 
     #[test]
-    fn details_are_wanted_if_they_are_shown() {
-        let wants = |options: &[&str]| {
-            let args = Args::parse_from([&["conn-cli"], options].concat());
-            View::wants_details(&args.trace.show)
-        };
-        assert!(wants(&["--json"]));
-        assert!(wants(&["--by", "process"]));
-        assert!(!wants(&["--long"]));
-    }
-
-    #[test]
     fn without_a_limit_everything_is_shown() {
-        let mut view = view(&[]);
+        let mut view = view(&ShowOptions::default());
         for client in 0..100 {
-            view.show(&connection(client, Hook::Fentry));
+            view.show(&connection(client, FENTRY));
         }
         assert_eq!(lines(&mut view), 100);
         assert!(view.first_ones().is_none());

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{hook::Hook, stage::Stage};
 use crate::system::text::escaped;
 
 /// The longest host name, in bytes (RFC 1035).
@@ -33,20 +34,6 @@ pub struct Connection {
     pub wait: Option<Duration>,
     /// What reported it.
     pub source: Source,
-}
-
-/// How far a connection has got, in the order in which it gets there.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// The client's SYN has arrived
-    Syn,
-    /// The handshake is complete
-    Established,
-    /// The server has accepted it
-    Accepted,
 }
 
 /// When something happened.
@@ -127,6 +114,8 @@ pub struct Process {
 pub enum Source {
     /// A hook in the kernel, now or when conn-cli wrote the record.
     Hook(Hook),
+    /// The second hook of the kretprobe pair alone: the kretprobe could not see this connection.
+    SecondHook,
     /// A record of another program.
     Record(Record),
 }
@@ -145,46 +134,49 @@ pub enum Record {
     Strace,
 }
 
-/// The hook in the kernel that saw a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hook {
-    /// The kretprobe on `inet_csk_accept`.
-    Kretprobe,
-    /// The kprobe on `security_sock_graft`, which stands in for the kretprobe.
-    Kprobe,
-    /// The LSM program on `sock_graft`.
-    Lsm,
-    /// The fentry program on `security_sock_graft`.
-    Fentry,
-    /// The tracepoint `sock:inet_sock_set_state`.
-    Tracepoint,
-    /// The filter of the packet sockets.
-    Filter,
-}
-
 impl Connection {
     /// How far it has got.
     #[must_use]
     pub fn stage(&self) -> Stage {
         match self.source {
-            Source::Hook(Hook::Filter)
-            | Source::Record(Record::KernelLog | Record::Tcpdump | Record::Pcap) => Stage::Syn,
-            Source::Hook(Hook::Tracepoint) => Stage::Established,
-            Source::Hook(Hook::Kretprobe | Hook::Kprobe | Hook::Lsm | Hook::Fentry)
-            | Source::Record(Record::Strace) => Stage::Accepted,
+            Source::Hook(hook) => hook.stage(),
+            Source::SecondHook => Hook::Kretprobe.stage(),
+            Source::Record(record) => record.stage(),
         }
     }
 }
 
-impl Stage {
-    /// As `--event` accepts it.
+/// The name of [`Source::SecondHook`] in JSON.
+const SECOND_HOOK: &str = "kprobe";
+
+impl Source {
+    /// The name of the hook in JSON, if a hook saw the connection.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn hook_name(self) -> Option<&'static str> {
         match self {
-            Self::Syn => "syn",
-            Self::Established => "established",
-            Self::Accepted => "accepted",
+            Self::Hook(hook) => Some(hook.name()),
+            Self::SecondHook => Some(SECOND_HOOK),
+            Self::Record(_) => None,
+        }
+    }
+
+    /// The source with this name of a hook.
+    #[must_use]
+    pub fn from_hook_name(name: &str) -> Option<Self> {
+        match name {
+            SECOND_HOOK => Some(Self::SecondHook),
+            name => Hook::from_name(name).map(Self::Hook),
+        }
+    }
+}
+
+impl Record {
+    /// The stage that such records are of.
+    #[must_use]
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::KernelLog | Self::Tcpdump | Self::Pcap => Stage::Syn,
+            Self::Strace => Stage::Accepted,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a hook counts every connection on this machine, and why.
 
-use super::{hook::Backend, preemption::Preemption};
+use super::{hook::Hook, preemption::Preemption};
 
 /// Whether a hook counts every connection here. Each variant holds the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,35 +34,35 @@ impl Exactness {
 /// On a preemptible kernel before Linux 5.11, calling the pair inexact is cautious: there
 /// `migrate_disable` was `preempt_disable`, so the reader of a map is not preempted.
 #[must_use]
-pub fn judge(backend: Backend, preemption: Preemption, counts_misses: bool) -> Exactness {
+pub fn judge(hook: Hook, preemption: Preemption, counts_misses: bool) -> Exactness {
     let exact = |reason: &str| Exactness::Exact(reason.to_owned());
     let inexact = |reason: &str| {
         Exactness::Inexact(reason.to_owned() + if counts_misses { "" } else { UNCOUNTED })
     };
-    match backend {
-        Backend::Kretprobe if preemption.is_preemptible() => {
+    match hook {
+        Hook::Kretprobe if preemption.is_preemptible() => {
             inexact(&format!("{}, so {MISSED}", preemptible(preemption)))
         }
-        Backend::Kretprobe => exact(&format!("this kernel is not preemptible ({preemption})")),
-        Backend::Lsm => exact("no other program makes the kernel skip an LSM program"),
-        Backend::Fentry => exact("no other program makes the kernel skip an fentry program"),
-        Backend::Tracepoint => inexact(
+        Hook::Kretprobe => exact(&format!("this kernel is not preemptible ({preemption})")),
+        Hook::Lsm => exact("no other program makes the kernel skip an LSM program"),
+        Hook::Fentry => exact("no other program makes the kernel skip an fentry program"),
+        Hook::Tracepoint => inexact(
             "the kernel skips the tracepoint where it interrupts or preempts another eBPF program \
              or one that reads BPF maps",
         ),
-        Backend::Filter => exact("nothing makes the kernel skip a socket filter"),
+        Hook::Filter => exact("nothing makes the kernel skip a socket filter"),
     }
 }
 
 /// Judges a hook over a run that began with the preemption `before` and ended with `after`.
 #[must_use]
 pub fn judge_run(
-    backend: Backend,
+    hook: Hook,
     (before, after): (Preemption, Preemption),
     counts_misses: bool,
 ) -> Exactness {
-    let at_start = judge(backend, before, counts_misses);
-    if !at_start.is_exact() || judge(backend, after, counts_misses).is_exact() {
+    let at_start = judge(hook, before, counts_misses);
+    if !at_start.is_exact() || judge(hook, after, counts_misses).is_exact() {
         return at_start;
     }
     let reason = format!(
@@ -98,24 +98,24 @@ fn preemptible(preemption: Preemption) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Backend; 5] = [
-        Backend::Kretprobe,
-        Backend::Lsm,
-        Backend::Fentry,
-        Backend::Tracepoint,
-        Backend::Filter,
+    const ALL: [Hook; 5] = [
+        Hook::Kretprobe,
+        Hook::Lsm,
+        Hook::Fentry,
+        Hook::Tracepoint,
+        Hook::Filter,
     ];
 
-    fn exact_backends(preemption: Preemption) -> Vec<Backend> {
-        let is_exact = |backend: &Backend| judge(*backend, preemption, true).is_exact();
+    fn exact_hooks(preemption: Preemption) -> Vec<Hook> {
+        let is_exact = |hook: &Hook| judge(*hook, preemption, true).is_exact();
         ALL.into_iter().filter(is_exact).collect()
     }
 
     #[test]
     fn the_pair_is_exact_if_the_kernel_is_not_preemptible() {
-        use Backend::{Fentry, Filter, Kretprobe, Lsm};
+        use Hook::{Fentry, Filter, Kretprobe, Lsm};
         for preemption in [Preemption::None, Preemption::Voluntary] {
-            assert_eq!(exact_backends(preemption), [Kretprobe, Lsm, Fentry, Filter]);
+            assert_eq!(exact_hooks(preemption), [Kretprobe, Lsm, Fentry, Filter]);
         }
         for preemption in [
             Preemption::Full,
@@ -123,14 +123,14 @@ mod tests {
             Preemption::Realtime,
             Preemption::Unknown,
         ] {
-            assert_eq!(exact_backends(preemption), [Lsm, Fentry, Filter]);
+            assert_eq!(exact_hooks(preemption), [Lsm, Fentry, Filter]);
         }
     }
 
     #[test]
     fn the_reason_names_the_preemption_and_uncounted_misses() {
         let reason = |counts_misses| {
-            let exactness = judge(Backend::Kretprobe, Preemption::Lazy, counts_misses);
+            let exactness = judge(Hook::Kretprobe, Preemption::Lazy, counts_misses);
             exactness.reason().to_owned()
         };
         assert_eq!(
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_switch_to_full_preemption_loses_exactness() {
         use Preemption::{Full, None, Voluntary};
-        let judge_pair = |before, after| judge_run(Backend::Kretprobe, (before, after), true);
+        let judge_pair = |before, after| judge_run(Hook::Kretprobe, (before, after), true);
         assert!(judge_pair(Voluntary, None).is_exact());
         let switched = judge_pair(Voluntary, Full);
         assert!(
@@ -167,8 +167,8 @@ mod tests {
         // Connections may be missing from before the switch.
         assert_eq!(
             judge_pair(Full, Voluntary),
-            judge(Backend::Kretprobe, Full, true)
+            judge(Hook::Kretprobe, Full, true)
         );
-        assert!(judge_run(Backend::Fentry, (Voluntary, Full), true).is_exact());
+        assert!(judge_run(Hook::Fentry, (Voluntary, Full), true).is_exact());
     }
 }

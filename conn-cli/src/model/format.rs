@@ -1,10 +1,9 @@
 //! The formats of records.
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 /// The format of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// The kernel's log with the lines of iptables or nftables: dmesg, syslog or journalctl
@@ -17,4 +16,40 @@ pub enum Format {
     Strace,
     /// JSON Lines of conn-cli
     Json,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 5] = [
+        Self::KernelLog,
+        Self::Tcpdump,
+        Self::Pcap,
+        Self::Strace,
+        Self::Json,
+    ];
+
+    /// The name that `--format` takes, and JSON has.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KernelLog => "kernel-log",
+            Self::Tcpdump => "tcpdump",
+            Self::Pcap => "pcap",
+            Self::Strace => "strace",
+            Self::Json => "json",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_has_its_name_in_json() {
+        for format in Format::ALL {
+            let json = serde_json::to_string(&format).unwrap();
+            assert_eq!(json, format!("\"{}\"", format.name()));
+        }
+    }
 }

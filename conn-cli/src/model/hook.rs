@@ -1,15 +1,19 @@
-//! The ways to see connections in the kernel.
+//! The hooks: what each is attached to, what it sees and knows, and what it needs.
+//!
+//! Selection, the announcement, refusals, JSON and the table in the documentation use this table. A
+//! new hook is a variant, its [`HookInfo`], and its place in [`candidates`].
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
-use serde::Serialize;
+use conn_common::{HOOK_FENTRY, HOOK_FILTER, HOOK_KRETPROBE, HOOK_LSM, HOOK_TRACEPOINT};
+use serde::{Deserialize, Serialize};
 
-use super::connection::Stage;
+use super::stage::{Stage, WatchedStages};
 
-/// A way to see connections at the last requested stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// A way to see connections at one stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub enum Hook {
     /// The kretprobe on `inet_csk_accept` with the kprobe on `security_sock_graft`.
     Kretprobe,
     /// The LSM program on `sock_graft`.
@@ -22,57 +26,359 @@ pub enum Backend {
     Filter,
 }
 
-impl Backend {
-    /// The name that `--probe` takes.
+/// What is known of a hook.
+#[derive(Debug)]
+pub struct HookInfo {
+    /// Its name in JSON, and for `--probe` if [`Self::is_option`].
+    pub name: &'static str,
+    /// Whether `--probe` accepts it.
+    pub is_option: bool,
+    /// What is hooked.
+    pub title: &'static str,
+    /// The stage that it sees.
+    pub stage: Stage,
+    /// What its events have as [`conn_common::Event::hook`].
+    pub code: u16,
+    /// Whether it knows the accepting task, and how long a connection waited.
+    pub knows_task: bool,
+    /// Whether it needs the kernel's BTF.
+    pub needs_btf: bool,
+    /// Its programs, in the order in which they are detached.
+    pub programs: &'static [Program],
+    /// The program that counts: connections are missing if the kernel skips it.
+    pub counting: &'static str,
+    /// What it counts, for the documentation.
+    pub counts: &'static str,
+    /// When it is exact, for the documentation.
+    pub exact: &'static str,
+    /// What it needs, for the documentation.
+    pub needs: &'static str,
+}
+
+/// An eBPF program and what it is attached to.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// What it is attached to.
+    pub point: AttachPoint,
+}
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachPoint {
+    /// The entry of a kernel function.
+    Kprobe(&'static str),
+    /// The return of a kernel function.
+    Kretprobe(&'static str),
+    /// The entry of a kernel function, through a trampoline.
+    Fentry(&'static str),
+    /// An LSM hook, which calls the kernel function `bpf_lsm_` and its name (`kernel/bpf/bpf_lsm.c`).
+    Lsm {
+        /// The name of the hook.
+        hook: &'static str,
+        /// That function.
+        function: &'static str,
+    },
+    /// A tracepoint.
+    Tracepoint {
+        /// The subsystem.
+        category: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
+    /// Packet sockets.
+    PacketSockets,
+}
+
+/// The kernel function whose return the kretprobe sees.
+const ACCEPT: &str = "inet_csk_accept";
+/// The kernel function that every accept calls once it has a connection.
+pub const GRAFT: &str = "security_sock_graft";
+/// The kernel function that an LSM program on `sock_graft` is attached to.
+pub const LSM_GRAFT: &str = "bpf_lsm_sock_graft";
+
+const KRETPROBE: HookInfo = HookInfo {
+    name: "kretprobe",
+    is_option: true,
+    title: "kretprobe inet_csk_accept and kprobe security_sock_graft",
+    stage: Stage::Accepted,
+    code: HOOK_KRETPROBE,
+    knows_task: true,
+    needs_btf: false,
+    // The kprobe is attached first and detached last: it sees what the kretprobe cannot.
+    programs: &[
+        Program {
+            name: "conn_accept",
+            point: AttachPoint::Kretprobe(ACCEPT),
+        },
+        Program {
+            name: "conn_graft",
+            point: AttachPoint::Kprobe(GRAFT),
+        },
+    ],
+    // An empty pool of kretprobe instances loses nothing.
+    counting: "conn_graft",
+    counts: "every accepted connection",
+    exact: "where the kernel is not preemptible",
+    needs: "kprobes",
+};
+
+const LSM: HookInfo = HookInfo {
+    name: "lsm",
+    is_option: true,
+    title: "LSM sock_graft",
+    stage: Stage::Accepted,
+    code: HOOK_LSM,
+    knows_task: true,
+    needs_btf: true,
+    programs: &[Program {
+        name: "conn_lsm",
+        point: AttachPoint::Lsm {
+            hook: "sock_graft",
+            function: LSM_GRAFT,
+        },
+    }],
+    counting: "conn_lsm",
+    counts: "every accepted connection",
+    exact: "yes; before Linux 6.2 (6.1 in its stable releases) like fentry",
+    needs: "BTF, trampolines, and `bpf` in `/sys/kernel/security/lsm`",
+};
+
+const FENTRY: HookInfo = HookInfo {
+    name: "fentry",
+    is_option: true,
+    title: "fentry security_sock_graft",
+    stage: Stage::Accepted,
+    code: HOOK_FENTRY,
+    knows_task: true,
+    needs_btf: true,
+    programs: &[Program {
+        name: "conn_fentry",
+        point: AttachPoint::Fentry(GRAFT),
+    }],
+    counting: "conn_fentry",
+    counts: "every accepted connection",
+    exact: "yes, or the end says how many may be missing",
+    needs: "BTF and trampolines (x86_64: Linux 5.8; arm64: 6.4)",
+};
+
+const TRACEPOINT: HookInfo = HookInfo {
+    name: "tracepoint",
+    is_option: true,
+    title: "tracepoint sock:inet_sock_set_state",
+    stage: Stage::Established,
+    code: HOOK_TRACEPOINT,
+    knows_task: false,
+    needs_btf: false,
+    programs: &[Program {
+        name: "conn_state",
+        point: AttachPoint::Tracepoint {
+            category: "sock",
+            name: "inet_sock_set_state",
+        },
+    }],
+    counting: "conn_state",
+    counts: "completed handshakes, whether accepted or not",
+    exact: "no, see Limitations",
+    needs: "tracefs, which only root may read",
+};
+
+const FILTER: HookInfo = HookInfo {
+    name: "filter",
+    is_option: false,
+    title: "a socket filter",
+    stage: Stage::Syn,
+    code: HOOK_FILTER,
+    knows_task: false,
+    needs_btf: false,
+    programs: &[Program {
+        name: "conn_syn",
+        point: AttachPoint::PacketSockets,
+    }],
+    counting: "conn_syn",
+    counts: "SYNs",
+    exact: "yes",
+    needs: "`CAP_NET_RAW`",
+};
+
+impl Hook {
+    /// All hooks.
+    pub const ALL: [Self; 5] = [
+        Self::Kretprobe,
+        Self::Lsm,
+        Self::Fentry,
+        Self::Tracepoint,
+        Self::Filter,
+    ];
+
+    /// What is known of it.
+    #[must_use]
+    pub fn info(self) -> &'static HookInfo {
+        match self {
+            Self::Kretprobe => &KRETPROBE,
+            Self::Lsm => &LSM,
+            Self::Fentry => &FENTRY,
+            Self::Tracepoint => &TRACEPOINT,
+            Self::Filter => &FILTER,
+        }
+    }
+
+    /// Its name in JSON and for `--probe`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Kretprobe => "kretprobe",
-            Self::Lsm => "lsm",
-            Self::Fentry => "fentry",
-            Self::Tracepoint => "tracepoint",
-            Self::Filter => "filter",
-        }
+        self.info().name
     }
 
     /// The stage that it sees.
     #[must_use]
     pub fn stage(self) -> Stage {
-        match self {
-            Self::Kretprobe | Self::Lsm | Self::Fentry => Stage::Accepted,
-            Self::Tracepoint => Stage::Established,
-            Self::Filter => Stage::Syn,
-        }
+        self.info().stage
     }
 
-    /// The hook that sees a stage before the last one.
+    /// The hook with this name.
     #[must_use]
-    pub fn for_earlier_stage(stage: Stage) -> Self {
-        match stage {
-            Stage::Syn => Self::Filter,
-            Stage::Established | Stage::Accepted => Self::Tracepoint,
-        }
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
     }
 
-    /// The stages that this backend watches when these are requested: without a hook that sees
-    /// accepts, it counts completed handshakes instead.
+    /// The hook with this code in events.
     #[must_use]
-    pub fn stages(self, requested: &BTreeSet<Stage>) -> BTreeSet<Stage> {
-        let is_earlier = |stage: &Stage| *stage < self.stage();
-        let earlier = requested.iter().copied().filter(is_earlier);
-        earlier.chain([self.stage()]).collect()
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.info().code == code)
+    }
+
+    /// The functions that its programs are attached to through kprobes or trampolines.
+    pub fn functions(self) -> impl Iterator<Item = &'static str> {
+        self.info()
+            .programs
+            .iter()
+            .filter_map(|program| match program.point {
+                AttachPoint::Kprobe(function)
+                | AttachPoint::Kretprobe(function)
+                | AttachPoint::Fentry(function)
+                | AttachPoint::Lsm { function, .. } => Some(function),
+                AttachPoint::Tracepoint { .. } | AttachPoint::PacketSockets => None,
+            })
+    }
+
+    /// Whether it needs kprobes.
+    #[must_use]
+    pub fn needs_kprobes(self) -> bool {
+        let is_kprobe = |program: &Program| {
+            matches!(
+                program.point,
+                AttachPoint::Kprobe(_) | AttachPoint::Kretprobe(_)
+            )
+        };
+        self.info().programs.iter().any(is_kprobe)
+    }
+
+    /// Whether it is attached through perf events, which `kernel.perf_event_paranoid` restricts.
+    #[must_use]
+    pub fn needs_perf_events(self) -> bool {
+        let is_tracepoint =
+            |program: &Program| matches!(program.point, AttachPoint::Tracepoint { .. });
+        self.needs_kprobes() || self.info().programs.iter().any(is_tracepoint)
     }
 }
 
-/// What the backend hooks.
-impl fmt::Display for Backend {
+/// What is hooked.
+impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kretprobe => "kretprobe inet_csk_accept and kprobe security_sock_graft",
-            Self::Lsm => "LSM sock_graft",
-            Self::Fentry => "fentry security_sock_graft",
-            Self::Tracepoint => "tracepoint sock:inet_sock_set_state",
-            Self::Filter => "a socket filter",
-        })
+        f.write_str(self.info().title)
+    }
+}
+
+/// The hooks that see a stage, in the order in which those that are exact are tried. Where none sees
+/// accepts, completed handshakes are counted instead.
+#[must_use]
+pub fn candidates(stage: Stage) -> &'static [Hook] {
+    match stage {
+        Stage::Accepted => &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint],
+        Stage::Established => &[Hook::Tracepoint],
+        Stage::Syn => &[Hook::Filter],
+    }
+}
+
+/// The hooks for the stage that is counted: the `chosen` one, or all candidates. `needs_task`:
+/// whether it matters who accepts.
+///
+/// # Errors
+/// Why the chosen hook cannot be used with these options.
+pub fn counting_candidates(
+    chosen: Option<Hook>,
+    stages: &WatchedStages,
+    needs_task: bool,
+) -> Result<Vec<Hook>, String> {
+    let candidates = candidates(stages.counted());
+    let Some(hook) = chosen else {
+        let usable = |hook: &Hook| hook.info().knows_task || !needs_task;
+        return Ok(candidates.iter().copied().filter(usable).collect());
+    };
+    if !candidates.contains(&hook) {
+        return Err(format!(
+            "--probe {} sees accepted connections, which --event does not include",
+            hook.name()
+        ));
+    }
+    if needs_task && !hook.info().knows_task {
+        return Err(format!(
+            "--probe {} does not know the accepting process: it cannot be used with --pid, --comm, \
+             --uid, --cgroup, nor with --by process, cgroup or user",
+            hook.name()
+        ));
+    }
+    Ok(vec![hook])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_codes_are_distinct() {
+        for hook in Hook::ALL {
+            assert_eq!(Hook::from_name(hook.name()), Some(hook));
+            assert_eq!(Hook::from_code(hook.info().code), Some(hook));
+            // Serde writes the same name.
+            let json = serde_json::to_string(&hook).unwrap();
+            assert_eq!(json, format!("\"{}\"", hook.name()));
+        }
+    }
+
+    #[test]
+    fn each_hook_is_a_candidate_for_its_stage_and_has_its_counting_program() {
+        for hook in Hook::ALL {
+            assert!(candidates(hook.stage()).contains(&hook), "{hook}");
+            let info = hook.info();
+            let counting = |program: &Program| program.name == info.counting;
+            assert!(info.programs.iter().any(counting), "{hook}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_hook_must_see_what_is_asked_for() {
+        let established = WatchedStages::new([Stage::Syn, Stage::Established]);
+        let chosen = |hook, stages: &WatchedStages, task| counting_candidates(hook, stages, task);
+        for hook in [None, Some(Hook::Tracepoint)] {
+            assert_eq!(
+                chosen(hook, &established, false),
+                Ok(vec![Hook::Tracepoint])
+            );
+        }
+        assert!(chosen(Some(Hook::Kretprobe), &established, false).is_err());
+        let syn = WatchedStages::only(Stage::Syn);
+        assert_eq!(chosen(None, &syn, false), Ok(vec![Hook::Filter]));
+        assert!(chosen(Some(Hook::Fentry), &syn, false).is_err());
+        let accepted = WatchedStages::only(Stage::Accepted);
+        let all = candidates(Stage::Accepted);
+        assert_eq!(chosen(None, &accepted, false), Ok(all.to_vec()));
+        assert_eq!(chosen(None, &accepted, true), Ok(all[..3].to_vec()));
+        assert!(chosen(Some(Hook::Tracepoint), &accepted, true).is_err());
+        assert_eq!(
+            chosen(Some(Hook::Lsm), &accepted, true),
+            Ok(vec![Hook::Lsm])
+        );
     }
 }

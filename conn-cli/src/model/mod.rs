@@ -1,6 +1,7 @@
 //! The domain: connections, what is asked about them, and what is known of them. No I/O.
 
 pub mod connection;
+pub mod demand;
 pub mod discrepancies;
 pub mod exactness;
 pub mod filter;
@@ -13,3 +14,4 @@ pub mod ports;
 pub mod preemption;
 pub mod queues;
 pub mod read_stats;
+pub mod stage;

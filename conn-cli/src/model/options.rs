@@ -1,18 +1,105 @@
-//! What the user asked for.
+//! What the user asked for, however it was written on the command line.
 
-use clap::ValueEnum;
+use std::{path::PathBuf, time::Duration};
 
-use super::group::GroupBy;
+use super::{
+    filter::{EndsFilter, Namespace, TaskFilter},
+    format::Format,
+    group::GroupBy,
+    hook::Hook,
+    ports::PortSet,
+    stage::WatchedStages,
+};
 
-/// Which connections are reported one by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reported {
-    /// None.
+/// What conn-cli does.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Trace connections in the running kernel.
+    Trace(TraceOptions),
+    /// Read records.
+    Read(ReadOptions),
+}
+
+/// The options of live tracing.
+#[derive(Clone, Debug)]
+pub struct TraceOptions {
+    /// What to show, and until when.
+    pub show: ShowOptions,
+    /// The stages to watch.
+    pub stages: WatchedStages,
+    /// The interface to look for SYNs on; None for all.
+    pub interface: Option<String>,
+    /// The hook to use; None for the best one.
+    pub hook: Option<Hook>,
+    /// The tasks whose accepts are wanted.
+    pub task: TaskFilter,
+    /// The network namespace to watch; None for all.
+    pub netns: Option<Namespace>,
+    /// The entries of each map of totals.
+    pub max_clients: u32,
+    /// The bytes of the ring buffer.
+    pub buffer_size: u32,
+    /// Whether to show diagnostics of the programs and of their loading.
+    pub verbose: bool,
+}
+
+/// The options of reading records.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// What to show, and until when.
+    pub show: ShowOptions,
+    /// The inputs; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// The format of the inputs; None to recognise it.
+    pub format: Option<Format>,
+    /// Whether a record that cannot be parsed is an error.
+    pub strict: bool,
+    /// Whether a retransmitted SYN counts as one more connection.
+    pub every_packet: bool,
+    /// The number of threads that parse; None for one for each CPU.
+    pub jobs: Option<usize>,
+}
+
+/// Which connections to show, how, and until when.
+#[derive(Clone, Debug, Default)]
+pub struct ShowOptions {
+    /// The local ports.
+    pub ports: PortSet,
+    /// The addresses at both ends.
+    pub ends: EndsFilter,
+    /// What there is a line for.
+    pub lines: Lines,
+    /// Whether to write JSON instead of text.
+    pub json: bool,
+    /// How to write times in text.
+    pub time: TimeFormat,
+    /// Whether times are in UTC.
+    pub utc: bool,
+    /// How to list what was counted.
+    pub listing: Listing,
+    /// Whether to show all that is known of each client and connection.
+    pub long: bool,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// End after this many connections.
+    pub count: Option<u64>,
+}
+
+/// What there is a line for, besides the summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Lines {
+    /// Each connection.
+    #[default]
+    Connections,
+    /// Each client that is new in this run, except those listed in a file.
+    NewClients {
+        /// The file of known clients.
+        known: Option<PathBuf>,
+    },
+    /// Each interval of this length.
+    Intervals(Duration),
+    /// Nothing.
     None,
-    /// Those at the last watched stage.
-    Last,
-    /// Those at every watched stage.
-    All,
 }
 
 /// How to list what was counted.
@@ -25,15 +112,59 @@ pub struct Listing {
 }
 
 /// How a timestamp is written in a line of text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimeFormat {
-    /// Mon Mar 17 04:13:03 2014
+    /// `Mon Mar 17 04:13:03 2014`
     #[default]
     Ctime,
-    /// 2014-03-17T04:13:03.123456+00:00, as RFC 3339 has it
+    /// `2014-03-17T04:13:03.123456+00:00`, as RFC 3339 has it
     Iso,
-    /// 1395029583.123456, seconds since 1970 in UTC
+    /// `1395029583.123456`, seconds since 1970 in UTC
     Epoch,
-    /// 0.123456, seconds since the line before
+    /// `0.123456`, seconds since the line before
     Delta,
+}
+
+impl TimeFormat {
+    /// All formats.
+    pub const ALL: [Self; 4] = [Self::Ctime, Self::Iso, Self::Epoch, Self::Delta];
+
+    /// The name that `--time` takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ctime => "ctime",
+            Self::Iso => "iso",
+            Self::Epoch => "epoch",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+impl ShowOptions {
+    /// Whether connections, if not all, have a line of their own.
+    #[must_use]
+    pub fn wants_lines(&self) -> bool {
+        match self.lines {
+            Lines::Connections | Lines::NewClients { .. } => true,
+            Lines::Intervals(_) | Lines::None => false,
+        }
+    }
+
+    /// The length of the intervals that have a line.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        match self.lines {
+            Lines::Intervals(length) => Some(length),
+            Lines::Connections | Lines::NewClients { .. } | Lines::None => None,
+        }
+    }
+}
+
+impl TraceOptions {
+    /// Whether it matters who accepts.
+    #[must_use]
+    pub fn needs_task(&self) -> bool {
+        self.show.listing.by.needs_task() || !self.task.is_empty()
+    }
 }

@@ -11,6 +11,13 @@ pub struct PortSet {
     ranges: Vec<(u16, u16)>,
 }
 
+/// All ports.
+impl Default for PortSet {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
 impl PortSet {
     /// Every port.
     #[must_use]

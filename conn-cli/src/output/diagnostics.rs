@@ -6,38 +6,38 @@ use std::collections::BTreeSet;
 use super::brief::{brief, plural};
 use crate::{
     model::{
-        connection::Stage, exactness::Exactness, hook::Backend, listener::Listener, ports::PortSet,
-        queues::Queues, read_stats::ReadStats,
+        exactness::Exactness, hook::Hook, listener::Listener, ports::PortSet, queues::Queues,
+        read_stats::ReadStats, stage::Stage,
     },
-    report::{Live, Origin, Summary},
-    trace::listeners::Survey,
+    report::{LineCounts, Live, Origin, Report},
 };
 
 /// How many listeners are named one by one at most.
 const MAX_NAMED_LISTENERS: usize = 8;
 
-/// The lines of the diagnostics: the counts first, the warnings last.
+/// The lines of the diagnostics: the counts first, the warnings last. `lines`: how many lines there
+/// were, if any were requested.
 #[must_use]
-pub fn diagnostics(summary: &Summary, wants_lines: bool) -> Vec<String> {
-    let (one, many) = summary.by.nouns();
+pub fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<String> {
+    let (one, many) = report.by.nouns();
     let mut line = format!(
         "{} from {} in {}",
-        plural(summary.connections, "connection", "connections"),
-        plural(summary.groups as u64, one, many),
-        extent(&summary.origin),
+        plural(report.connections, "connection", "connections"),
+        plural(report.groups as u64, one, many),
+        extent(&report.origin),
     );
-    if wants_lines {
-        let lines = plural(summary.lines_not_shown, "line", "lines");
+    if let Some(lines) = lines {
+        let lines = plural(lines.not_shown, "line", "lines");
         line += &format!("; {lines} not shown");
     }
     let mut notes = Vec::new();
-    match &summary.origin {
-        Origin::Kernel(live) => live_details(live, summary, &mut line, &mut notes),
+    match &report.origin {
+        Origin::Kernel(live) => live_details(live, report, &mut line, &mut notes),
         Origin::Records(stats) => records(stats, &mut line, &mut notes),
     }
-    if summary.other_clients > 0 {
-        let others = plural(summary.other_clients, "connection", "connections");
-        line += &match summary.origin {
+    if report.other_clients > 0 {
+        let others = plural(report.other_clients, "connection", "connections");
+        line += &match report.origin {
             Origin::Kernel(_) => {
                 format!("; {others} of clients beyond --max-clients under \"other\"")
             }
@@ -48,7 +48,7 @@ pub fn diagnostics(summary: &Summary, wants_lines: bool) -> Vec<String> {
     }
     let mut lines = vec![line];
     lines.append(&mut notes);
-    lines.extend(warnings(summary));
+    lines.extend(warnings(report));
     lines
 }
 
@@ -68,8 +68,8 @@ fn extent(origin: &Origin) -> String {
     }
 }
 
-fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut Vec<String>) {
-    if live.backend == Backend::Kretprobe {
+fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec<String>) {
+    if live.hook == Hook::Kretprobe {
         *line += &format!(
             "; {} seen only by security_sock_graft",
             live.second_hook_only
@@ -83,7 +83,7 @@ fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut V
         ));
     }
     if live.beyond_limit > 0 {
-        let what = match live.backend.stage() {
+        let what = match live.hook.stage() {
             Stage::Accepted => "accepted",
             Stage::Established => "established",
             Stage::Syn => "requested",
@@ -94,7 +94,7 @@ fn live_details(live: &Live, summary: &Summary, line: &mut String, notes: &mut V
         ));
     }
     if let Some(syns) = live.stages.get(&Stage::Syn) {
-        notes.push(stage_losses(live, *syns, &summary.stages_at_least()));
+        notes.push(stage_losses(live, *syns, &report.stages_at_least()));
     }
     if let Some(missed @ 1..) = live.missed_established {
         let times = plural(missed, "time", "times");
@@ -148,10 +148,10 @@ fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     text
 }
 
-/// The listeners at the start.
+/// The listeners at the start. `hidden_namespaces`: how many network namespaces could not be
+/// inspected.
 #[must_use]
-pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
-    let listeners = survey.at_start();
+pub fn listening(ports: &PortSet, listeners: &[Listener], hidden_namespaces: usize) -> Vec<String> {
     let mut lines = Vec::new();
     if !ports.is_all() {
         let named = listeners.iter().take(MAX_NAMED_LISTENERS);
@@ -162,15 +162,15 @@ pub fn listening(ports: &PortSet, survey: &Survey) -> Vec<String> {
         }
     }
     if listeners.is_empty() {
-        lines.push(match ports.is_all() {
-            true => "no listeners".to_owned(),
-            false => format!("no listener on {ports}"),
+        lines.push(if ports.is_all() {
+            "no listeners".to_owned()
+        } else {
+            format!("no listener on {ports}")
         });
     }
-    let unseen = survey.unseen();
-    if unseen.namespaces > 0 {
+    if hidden_namespaces > 0 {
         let namespaces = plural(
-            unseen.namespaces as u64,
+            hidden_namespaces as u64,
             "network namespace",
             "network namespaces",
         );
@@ -250,10 +250,10 @@ fn records(stats: &ReadStats, line: &mut String, notes: &mut Vec<String>) {
     }
 }
 
-fn warnings(summary: &Summary) -> Vec<String> {
-    let discrepancies = &summary.discrepancies;
+fn warnings(report: &Report) -> Vec<String> {
+    let discrepancies = &report.discrepancies;
     let mut lines = Vec::new();
-    lines.extend(inexact(summary));
+    lines.extend(inexact(report));
     if discrepancies.unreadable > 0 {
         let sockets = plural(discrepancies.unreadable, "socket", "sockets");
         lines.push(format!(
@@ -270,17 +270,17 @@ fn warnings(summary: &Summary) -> Vec<String> {
 }
 
 /// How wrong the count can be, if the kernel skipped the probe or may have.
-fn inexact(summary: &Summary) -> Option<String> {
-    let why = summary.live().map(|live| &live.exactness);
+fn inexact(report: &Report) -> Option<String> {
+    let why = report.live().map(|live| &live.exactness);
     let why = why.filter(|exactness| !exactness.is_exact());
-    let missed = summary.discrepancies.missed_runs;
-    let mut line = match (missed, summary.discrepancies.at_least) {
+    let missed = report.discrepancies.missed_runs;
+    let mut line = match (missed, report.discrepancies.at_least) {
         (Some(times @ 1..), _) => format!(
             "warning: the count is at least {}: the kernel skipped the probe {}",
-            summary.connections,
+            report.connections,
             plural(times, "time", "times")
         ),
-        (_, true) => format!("warning: the count is at least {}", summary.connections),
+        (_, true) => format!("warning: the count is at least {}", report.connections),
         (None, _) => {
             let reason = why?.reason();
             return Some(format!("warning: connections may be missing: {reason}"));
@@ -303,31 +303,34 @@ mod tests {
         model::{connection::Host, discrepancies::Discrepancies, exactness::is_at_least},
     };
 
-    fn kernel(backend: Backend) -> Origin {
-        Origin::Kernel(Live::sample(backend, Duration::from_millis(1500)))
+    fn kernel(hook: Hook) -> Origin {
+        Origin::Kernel(Live::sample(hook, Duration::from_millis(1500)))
     }
 
-    fn summary(origin: Origin) -> Summary {
+    fn report(origin: Origin) -> Report {
         let mut tally = Tally::default();
         tally.add(&Host::at([192, 0, 2, 1]), Some(80), 1);
-        Summary::sample(tally, origin)
+        Report::sample(tally, origin)
     }
 
     #[test]
     fn one_line_if_there_is_nothing_to_warn_of() {
         assert_eq!(
-            diagnostics(&summary(kernel(Backend::Kretprobe)), true),
+            diagnostics(
+                &report(kernel(Hook::Kretprobe)),
+                Some(LineCounts::default())
+            ),
             [
                 "1 connection from 1 address in 1.5 s; 0 lines not shown; 0 seen only by security_sock_graft"
             ]
         );
-        let fentry = Summary {
+        let fentry = Report {
             connections: 7,
             other_clients: 6,
-            ..summary(kernel(Backend::Fentry))
+            ..report(kernel(Hook::Fentry))
         };
         assert_eq!(
-            diagnostics(&fentry, false),
+            diagnostics(&fentry, None),
             [
                 "7 connections from 1 address in 1.5 s; 6 connections of clients beyond --max-clients under \"other\""
             ]
@@ -338,9 +341,9 @@ mod tests {
     fn lack_of_memory_is_a_warning() {
         let live = Live {
             out_of_memory: 3,
-            ..Live::sample(Backend::Fentry, Duration::from_millis(1500))
+            ..Live::sample(Hook::Fentry, Duration::from_millis(1500))
         };
-        let lines = diagnostics(&summary(Origin::Kernel(live)), true);
+        let lines = diagnostics(&report(Origin::Kernel(live)), Some(LineCounts::default()));
         assert_eq!(lines.len(), 2);
         assert!(
             lines[1].starts_with("warning: 3 connections under \"other\""),
@@ -358,11 +361,11 @@ mod tests {
             unaccounted: 3,
         };
         let lines = diagnostics(
-            &Summary {
+            &Report {
                 discrepancies,
-                ..summary(kernel(Backend::Fentry))
+                ..report(kernel(Hook::Fentry))
             },
-            true,
+            Some(LineCounts::default()),
         );
         assert_eq!(lines.len(), 4);
         assert_eq!(
@@ -383,13 +386,13 @@ mod tests {
             };
             let live = Live {
                 exactness,
-                ..Live::sample(Backend::Kretprobe, Duration::from_millis(1500))
+                ..Live::sample(Hook::Kretprobe, Duration::from_millis(1500))
             };
-            let summary = Summary {
+            let report = Report {
                 discrepancies,
-                ..summary(Origin::Kernel(live))
+                ..report(Origin::Kernel(live))
             };
-            diagnostics(&summary, false)[1..].join("|")
+            diagnostics(&report, None)[1..].join("|")
         };
         let reason = || "this kernel is preemptible (full)".to_owned();
         assert_eq!(
@@ -424,7 +427,7 @@ mod tests {
             ..ReadStats::default()
         };
         assert_eq!(
-            diagnostics(&summary(Origin::Records(stats)), false),
+            diagnostics(&report(Origin::Records(stats)), None),
             [
                 "1 connection from 1 address in 20 lines and 3 packets; 1 retransmitted SYN not counted",
                 "warning: 2 records could not be parsed, first line 4 of log: it is cut",
@@ -451,9 +454,9 @@ mod tests {
                 p99: ms(150),
                 longest: ms(1234),
             }),
-            ..Live::sample(Backend::Fentry, ms(1500))
+            ..Live::sample(Hook::Fentry, ms(1500))
         };
-        let lines = diagnostics(&summary(Origin::Kernel(live.clone())), false);
+        let lines = diagnostics(&report(Origin::Kernel(live.clone())), None);
         assert_eq!(
             lines[1..],
             [
@@ -467,7 +470,7 @@ mod tests {
             missed_established: Some(1),
             ..live
         };
-        let lines = diagnostics(&summary(Origin::Kernel(live)), false);
+        let lines = diagnostics(&report(Origin::Kernel(live)), None);
         assert_eq!(
             lines[1],
             "200 SYNs and 300 retransmitted; at least 120 established, at most 80 never completed; 100 \

@@ -12,10 +12,7 @@ mod table;
 mod tests;
 mod text;
 
-use std::{
-    collections::BTreeSet,
-    io::{self, IsTerminal as _, Write as _},
-};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use jiff::tz::TimeZone;
 
@@ -28,12 +25,14 @@ pub use self::{
     text::{Look, Text},
 };
 use crate::{
-    cli::ShowArgs,
     count::interval::Interval,
-    model::connection::{Connection, Stage},
-    report::Summary,
+    model::{
+        connection::Connection,
+        options::ShowOptions,
+        stage::{Stage, WatchedStages},
+    },
+    report::{LineCounts, Report},
 };
-pub use crate::{model::options::TimeFormat, system::stderr::say};
 
 /// The format of standard output.
 #[derive(Debug)]
@@ -46,37 +45,37 @@ pub enum Printer {
 }
 
 impl Printer {
-    /// A printer for `args`. `stages`: the watched ones, if each connection arrives once for each.
+    /// A printer for these options. `stages`: in a live run, those that are watched.
     #[must_use]
-    pub fn new(args: &ShowArgs, stages: Option<&BTreeSet<Stage>>, zone: &TimeZone) -> Self {
+    pub fn new(options: &ShowOptions, stages: Option<&WatchedStages>, zone: &TimeZone) -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let colour =
             is_terminal && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-        let clock = Clock::new(zone.clone(), args.time());
-        let several = stages.filter(|stages| stages.len() > 1);
-        if args.json {
+        let clock = Clock::new(zone.clone(), options.time);
+        let several = stages.filter(|stages| stages.are_several());
+        if options.json {
             let json = Json::new(clock);
-            return Self::Json(match several.and_then(|stages| stages.last()) {
-                Some(counted) => json.with_stages(*counted),
+            return Self::Json(match several {
+                Some(stages) => json.with_stages(stages.counted()),
                 None => json,
             });
         }
-        let only_syns = stages.is_some_and(|stages| stages.last() == Some(&Stage::Syn));
+        let only_syns = stages.is_some_and(|stages| stages.counted() == Stage::Syn);
         let text = Text::new(
             clock,
             Look {
-                names_port: !args.port_set().is_single(),
+                names_port: !options.ports.is_single(),
                 names_stage: several.is_some() || only_syns,
-                long: args.long,
+                long: options.long,
                 colour,
             },
         );
-        Self::Text(match args.interval {
+        Self::Text(match options.interval() {
             None => text,
             Some(length) => text.with_rows(Rows::new(RowStyle {
                 zone: zone.clone(),
-                format: args.time(),
+                format: options.time,
                 length,
                 dated: stages.is_none(),
                 bar: is_terminal,
@@ -101,11 +100,11 @@ impl Printer {
         }
     }
 
-    /// Appends the summary.
-    pub fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary) {
+    /// Appends the report.
+    pub fn report(&mut self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
         match self {
-            Self::Text(text) => text.summary(out, summary),
-            Self::Json(json) => json.summary(out, summary),
+            Self::Text(text) => text.report(out, report),
+            Self::Json(json) => json.report(out, report, lines),
         }
     }
 }

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::model::options::TimeFormat;
 use crate::{
     count::tally::Tally,
     model::{
-        connection::{Family, Hook, Host, Lacks, Process, Record, Recorded, Source, When},
-        hook::Backend,
+        connection::{Family, Host, Lacks, Process, Record, Recorded, Source, When},
+        hook::Hook,
     },
     output::*,
     report::{Live, Origin},
@@ -29,11 +30,11 @@ fn connection() -> Connection {
         }),
         netns: Some(4_026_531_840),
         wait: None,
-        source: Source::Hook(Hook::Kprobe),
+        source: Source::SecondHook,
     }
 }
 
-fn summary() -> Summary {
+fn report() -> Report {
     let mut tally = Tally::default();
     tally.add(&Host::at([192, 168, 122, 1]), Some(80), 2);
     tally.add(
@@ -44,9 +45,9 @@ fn summary() -> Summary {
     tally.add_other(4);
     let origin = Origin::Kernel(Live {
         second_hook_only: 1,
-        ..Live::sample(Backend::Kretprobe, Duration::from_micros(1_234_567))
+        ..Live::sample(Hook::Kretprobe, Duration::from_micros(1_234_567))
     });
-    Summary::sample(tally, origin)
+    Report::sample(tally, origin)
 }
 
 fn text(names_port: bool, colour: bool) -> Text {
@@ -63,7 +64,7 @@ fn text(names_port: bool, colour: bool) -> Text {
 fn lines(mut printer: Printer) -> String {
     let mut out = Vec::new();
     printer.connection(&mut out, &connection());
-    printer.summary(&mut out, &summary());
+    printer.report(&mut out, &report(), LineCounts::default());
     String::from_utf8(out).unwrap()
 }
 

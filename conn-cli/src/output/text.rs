@@ -13,8 +13,11 @@ use super::{
 };
 use crate::{
     count::{interval::Interval, profile::Profile},
-    model::connection::{Connection, Stage, When},
-    report::{Row, Summary},
+    model::{
+        connection::{Connection, When},
+        stage::Stage,
+    },
+    report::{Report, Row},
 };
 
 const TIME: Style = Style::new().dimmed();
@@ -146,39 +149,39 @@ impl Text {
     }
 
     /// An empty line, a title, and a line for each client.
-    pub fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary) {
+    pub fn report(&mut self, out: &mut Vec<u8>, report: &Report) {
         let title = self.style(TITLE);
         put(out, format_args!("\n{title}=== Summary ==={title:#}\n"));
-        if self.look.long || summary.earlier_stages().next().is_some() {
-            self.table(out, summary);
+        if self.look.long || report.earlier_stages().next().is_some() {
+            self.table(out, report);
         } else {
-            self.list(out, summary);
+            self.list(out, report);
         }
     }
 
     /// `192.168.122.1: 2`
-    fn list(&self, out: &mut Vec<u8>, summary: &Summary) {
+    fn list(&self, out: &mut Vec<u8>, report: &Report) {
         let address = self.style(ADDRESS);
-        for row in &summary.rows {
+        for row in &report.rows {
             let (key, connections) = (&row.key, row.connections);
             put(
                 out,
                 format_args!("{address}{key}{address:#}: {connections}\n"),
             );
         }
-        for (key, counts) in rest(summary, &[]) {
+        for (key, counts) in rest(report, &[]) {
             let connections: u64 = counts.iter().sum();
             put(out, format_args!("{key}: {connections}\n"));
         }
     }
 
-    fn table(&mut self, out: &mut Vec<u8>, summary: &Summary) {
-        let stages: Vec<Stage> = summary.earlier_stages().collect();
-        let last = match summary.live() {
-            Some(live) if !stages.is_empty() => live.backend.stage().name(),
+    fn table(&mut self, out: &mut Vec<u8>, report: &Report) {
+        let stages: Vec<Stage> = report.earlier_stages().collect();
+        let last = match report.live() {
+            Some(live) if !stages.is_empty() => live.hook.stage().name(),
             _ => "connections",
         };
-        let mut titles = vec![summary.by.nouns().0.to_owned()];
+        let mut titles = vec![report.by.nouns().0.to_owned()];
         titles.extend(stages.iter().map(|stage| stage.name().to_owned()));
         titles.push(last.to_owned());
         if self.look.long {
@@ -194,27 +197,27 @@ impl Text {
         }
         let columns = titles.len();
         let mut table = Table::new(titles);
-        for row in &summary.rows {
+        for row in &report.rows {
             let counts = counts(&stages, Some(&row.earlier), row.connections);
             let mut cells = vec![row.key.to_string()];
             cells.extend(counts.iter().map(u64::to_string));
             if self.look.long {
-                cells.extend(self.details(row, summary.connections));
+                cells.extend(self.details(row, report.connections));
             }
             table.row(cells);
         }
-        let total = summary.live().map(|live| &live.stages);
-        let total = counts(&stages, total, summary.connections);
+        let total = report.live().map(|live| &live.stages);
+        let total = counts(&stages, total, report.connections);
         let is_counted = total.iter().any(|count| *count > 0);
         let total = is_counted.then(|| ("total".to_owned(), total));
-        for (key, counts) in rest(summary, &stages).into_iter().chain(total) {
+        for (key, counts) in rest(report, &stages).into_iter().chain(total) {
             let mut cells = vec![key];
             cells.extend(counts.iter().map(u64::to_string));
             cells.resize(columns, String::new());
             table.row(cells);
         }
         let (title, address) = (self.style(TITLE), self.style(ADDRESS));
-        let clients = 1..=summary.rows.len();
+        let clients = 1..=report.rows.len();
         table.write(out, |number, cell| match number {
             0 => format!("{title}{cell}{title:#}"),
             number if clients.contains(&number) => format!("{address}{cell}{address:#}"),
@@ -262,16 +265,16 @@ fn waits(profile: &Profile) -> (String, String) {
 }
 
 /// What has no row of its own: its label, and its counts at the earlier stages and the last one.
-fn rest(summary: &Summary, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
+fn rest(report: &Report, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
     let mut rest = Vec::new();
-    if let Some(left_off) = &summary.left_off {
+    if let Some(left_off) = &report.left_off {
         let counts = counts(stages, Some(&left_off.earlier), left_off.connections);
         rest.push((format!("{} more", left_off.rows), counts));
     }
-    let others = summary.live().map(|live| &live.others);
+    let others = report.live().map(|live| &live.others);
     for (key, counts) in [
-        ("unknown", counts(stages, None, summary.unknown_clients)),
-        ("other", counts(stages, others, summary.other_clients)),
+        ("unknown", counts(stages, None, report.unknown_clients)),
+        ("other", counts(stages, others, report.other_clients)),
     ] {
         if counts.iter().any(|count| *count > 0) {
             rest.push((key.to_owned(), counts));

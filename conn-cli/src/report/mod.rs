@@ -1,6 +1,6 @@
 //! The result of a run.
 
-pub mod names;
+mod names;
 
 use std::{
     cmp::Reverse,
@@ -15,20 +15,21 @@ use crate::{
         waits::Quantiles,
     },
     model::{
-        connection::{Host, Stage},
+        connection::Host,
         discrepancies::Discrepancies,
         exactness::Exactness,
         group::{GroupBy, GroupKey},
-        hook::Backend,
+        hook::Hook,
         options::Listing,
         queues::Queues,
         read_stats::ReadStats,
+        stage::Stage,
     },
 };
 
 /// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct Report {
     /// What connections are grouped by.
     pub by: GroupBy,
     /// All connections that reached the last stage: the sum of all rows, of `left_off`, of
@@ -44,16 +45,21 @@ pub struct Summary {
     pub unknown_clients: u64,
     /// Connections of clients for which there was no room.
     pub other_clients: u64,
-    /// Connections that have a line of their own.
-    pub lines_shown: u64,
-    /// If connections have lines at several stages, the lines at the last one.
-    pub connection_lines: Option<u64>,
-    /// Connections that have no line of their own though one was requested.
-    pub lines_not_shown: u64,
     /// What could make the total wrong.
     pub discrepancies: Discrepancies,
     /// Where connections were counted.
     pub origin: Origin,
+}
+
+/// How many lines there were, apart from the report: it is known only once they are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Connections that have a line of their own.
+    pub shown: u64,
+    /// Connections that have no line of their own though one was requested.
+    pub not_shown: u64,
+    /// If connections have lines at several stages, the lines at the last one.
+    pub connections: Option<u64>,
 }
 
 /// A client, or another group.
@@ -95,7 +101,7 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 pub struct Live {
     /// The hook that counted the last stage.
-    pub backend: Backend,
+    pub hook: Hook,
     /// Whether that hook is exact on this machine.
     pub exactness: Exactness,
     /// How long the probes were attached.
@@ -125,9 +131,9 @@ pub struct Live {
 #[cfg(test)]
 impl Live {
     /// A live run with only these values.
-    pub(crate) fn sample(backend: Backend, elapsed: Duration) -> Self {
+    pub(crate) fn sample(hook: Hook, elapsed: Duration) -> Self {
         Self {
-            backend,
+            hook,
             exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
             elapsed,
             second_hook_only: 0,
@@ -144,7 +150,7 @@ impl Live {
 }
 
 #[cfg(test)]
-impl Summary {
+impl Report {
     /// A summary of only a tally.
     pub(crate) fn sample(tally: Tally, origin: Origin) -> Self {
         let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
@@ -159,9 +165,11 @@ pub enum Verdict {
     Trusted,
     /// It is a lower bound, see [`crate::model::exactness::is_at_least`].
     AtLeast,
+    /// The run was interrupted a second time, before everything was written.
+    Interrupted,
 }
 
-impl Summary {
+impl Report {
     /// A summary of the counts at the last stage and at those before it. The tallies must be
     /// grouped by `listing.by`.
     #[must_use]
@@ -194,6 +202,7 @@ impl Summary {
         for row in &mut rows {
             row.profile = profiles.map(|profiles| profiles.get(&row.key));
         }
+        names::add(listing.by, &mut rows);
         Self {
             by: listing.by,
             connections,
@@ -202,9 +211,6 @@ impl Summary {
             left_off: left_off.filter(|left_off| left_off.rows > 0),
             unknown_clients,
             other_clients,
-            lines_shown: 0,
-            connection_lines: None,
-            lines_not_shown: 0,
             discrepancies,
             origin,
         }
@@ -244,7 +250,7 @@ impl Summary {
         let Some(live) = self.live() else {
             return BTreeSet::new();
         };
-        let last = self.discrepancies.at_least.then(|| live.backend.stage());
+        let last = self.discrepancies.at_least.then(|| live.hook.stage());
         let established =
             matches!(live.missed_established, Some(1..)).then_some(Stage::Established);
         last.into_iter().chain(established).collect()
@@ -327,8 +333,8 @@ mod tests {
         tally
     }
 
-    fn summary(tally: Tally, earlier: BTreeMap<Stage, Tally>, top: Option<usize>) -> Summary {
-        Summary::new(
+    fn summary(tally: Tally, earlier: BTreeMap<Stage, Tally>, top: Option<usize>) -> Report {
+        Report::new(
             tally,
             earlier,
             None,
@@ -385,9 +391,9 @@ mod tests {
         let stages = |at_least, missed_established| {
             let live = Live {
                 missed_established,
-                ..Live::sample(Backend::Kretprobe, Duration::from_secs(1))
+                ..Live::sample(Hook::Kretprobe, Duration::from_secs(1))
             };
-            let mut summary = Summary::sample(tally(&[(1, 5)]), Origin::Kernel(live));
+            let mut summary = Report::sample(tally(&[(1, 5)]), Origin::Kernel(live));
             summary.discrepancies.at_least = at_least;
             summary.stages_at_least()
         };

@@ -1,17 +1,17 @@
 //! Adds names to the ids that the kernel counts by.
 
-use super::Summary;
+use super::Row;
 use crate::{
     model::group::{GroupBy, GroupKey},
     system::{cgroups, container::container, text::escaped, users::Users},
 };
 
-/// Adds the names of cgroups and users to a summary, if they have any.
-pub fn add(summary: &mut Summary) {
-    match summary.by {
+/// Adds the names of cgroups and users to rows that are grouped by them, if they have any.
+pub(super) fn add(by: GroupBy, rows: &mut [Row]) {
+    match by {
         GroupBy::Cgroup => {
             let paths = cgroups::paths();
-            for row in &mut summary.rows {
+            for row in rows {
                 if let GroupKey::Cgroup { id, name } = &mut row.key {
                     *name = paths.get(id).map(|path| cgroup(path).into());
                 }
@@ -19,7 +19,7 @@ pub fn add(summary: &mut Summary) {
         }
         GroupBy::User => {
             let users = Users::read();
-            for row in &mut summary.rows {
+            for row in rows {
                 if let GroupKey::User { uid, name } = &mut row.key {
                     *name = users.name(*uid).map(Into::into);
                 }

@@ -176,7 +176,7 @@ mod tests {
         use crate::{
             model::options::TimeFormat,
             output::{Clock, Look, Text},
-            report::{Origin, Summary},
+            report::{Origin, Report},
         };
         let hosts = [
             Host::at([192, 0, 2, 1]),
@@ -191,9 +191,9 @@ mod tests {
         tally.add_other(1);
         let origin = Origin::Records(crate::model::read_stats::ReadStats::default());
         let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
-        let summary = Summary::sample(tally, origin);
+        let report = Report::sample(tally, origin);
         let mut text = Vec::new();
-        Text::new(clock, Look::default()).summary(&mut text, &summary);
+        Text::new(clock, Look::default()).report(&mut text, &report);
         let mut known = known(text).unwrap();
         for host in &hosts {
             assert!(!known.is_new(host), "{host}");

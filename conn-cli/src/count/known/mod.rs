@@ -13,7 +13,10 @@ use std::{
 use anyhow::anyhow;
 use ipnet::IpNet;
 
-use crate::{cli::ShowArgs, model::connection::Host, system::text::escaped};
+use crate::{
+    model::{connection::Host, options::Lines},
+    system::text::escaped,
+};
 
 /// The clients that are not new. Every client that was seen is remembered, so only the number of
 /// clients bounds memory: some ten bytes for each IPv4 client and some thirty for each IPv6
@@ -40,15 +43,16 @@ struct Networks {
 }
 
 impl Known {
-    /// The known clients according to `--new` and `--known`. None if every connection gets a line.
+    /// The known clients, if lines are for new clients. None if every connection gets a line.
     /// Live, call this before dropping privileges: only its owner may be able to read the file.
     ///
     /// # Errors
     /// If the file of known clients cannot be read or has an invalid line.
-    pub fn from_args(args: &ShowArgs) -> anyhow::Result<Option<Self>> {
-        match &args.known {
-            Some(file) => Self::read(file).map(Some),
-            None => Ok(args.new.then(Self::default)),
+    pub fn for_lines(lines: &Lines) -> anyhow::Result<Option<Self>> {
+        match lines {
+            Lines::NewClients { known: Some(file) } => Self::read(file).map(Some),
+            Lines::NewClients { known: None } => Ok(Some(Self::default())),
+            Lines::Connections | Lines::Intervals(_) | Lines::None => Ok(None),
         }
     }
 

@@ -12,10 +12,11 @@ use super::{Clock, interval::IntervalLine};
 use crate::{
     count::interval::Interval,
     model::{
-        connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, Stage, When},
+        connection::{Connection, Family, Host, Lacks, Process, Record, Source, When},
         options::TimeFormat,
+        stage::Stage,
     },
-    report::Summary,
+    report::{LineCounts, Report},
 };
 
 /// Writes one object per line.
@@ -65,7 +66,7 @@ struct ConnectionLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     wait: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hook: Option<Hook>,
+    hook: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Record>,
 }
@@ -95,9 +96,9 @@ impl Json {
             When::Recorded(recorded) => (None, Some(recorded)),
             When::Unknown => (None, None),
         };
-        let (hook, source) = match connection.source {
-            Source::Hook(hook) => (Some(hook), None),
-            Source::Record(record) => (None, Some(record)),
+        let source = match connection.source {
+            Source::Hook(_) | Source::SecondHook => None,
+            Source::Record(record) => Some(record),
         };
         let stage = connection.stage();
         let process = connection.process.as_ref();
@@ -124,7 +125,7 @@ impl Json {
             cgroup: process.and_then(|process| process.cgroup),
             netns: connection.netns,
             wait: connection.wait.map(seconds),
-            hook,
+            hook: connection.source.hook_name(),
             source,
         };
         put(out, &line);
@@ -136,8 +137,8 @@ impl Json {
     }
 
     /// `{"type":"summary",...}`
-    pub fn summary(&self, out: &mut Vec<u8>, summary: &Summary) {
-        put(out, &SummaryLine::new(summary, &self.clock));
+    pub fn report(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
+        put(out, &SummaryLine::new(report, lines, &self.clock));
     }
 }
 

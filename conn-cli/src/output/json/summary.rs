@@ -11,15 +11,15 @@ use super::{address, name, seconds};
 use crate::{
     count::{profile::Profile, waits::Quantiles},
     model::{
-        connection::Stage,
         exactness::Exactness,
         format::Format,
         group::{GroupBy, GroupKey},
-        hook::Backend,
+        hook::Hook,
         listener::Listener,
+        stage::Stage,
     },
     output::{Clock, brief::rounded},
-    report::{LeftOff, Live, Origin, Row, Summary},
+    report::{LeftOff, LineCounts, Live, Origin, Report, Row},
 };
 
 /// The summary as a JSON object.
@@ -54,7 +54,7 @@ pub(super) struct SummaryLine<'a> {
 #[serde(untagged)]
 enum OriginFields<'a> {
     Kernel {
-        probe: Backend,
+        probe: Hook,
         exact: bool,
         exact_reason: &'a str,
         seconds: f64,
@@ -161,26 +161,26 @@ struct ProfileFields {
 
 impl<'a> SummaryLine<'a> {
     /// Times have the offset of the clock's time zone.
-    pub(super) fn new(summary: &'a Summary, clock: &Clock) -> Self {
-        let by_address = summary.by == GroupBy::Address;
+    pub(super) fn new(report: &'a Report, lines: LineCounts, clock: &Clock) -> Self {
+        let by_address = report.by == GroupBy::Address;
         Self {
             r#type: "summary",
-            origin: OriginFields::new(summary),
-            connections: summary.connections,
-            at_least: summary.discrepancies.at_least,
-            by: (!by_address).then_some(summary.by.nouns().0),
-            addresses: by_address.then_some(summary.groups),
-            groups: (!by_address).then_some(summary.groups),
-            lines_shown: summary.lines_shown,
-            connection_lines: summary.connection_lines,
-            lines_not_shown: summary.lines_not_shown,
-            unknown_clients: summary.unknown_clients,
-            other_clients: summary.other_clients,
-            unreadable: summary.discrepancies.unreadable,
-            missed_runs: summary.discrepancies.missed_runs,
-            unaccounted: summary.discrepancies.unaccounted,
-            left_off: summary.left_off.as_ref().map(LeftOffEntry::new),
-            clients: summary
+            origin: OriginFields::new(report),
+            connections: report.connections,
+            at_least: report.discrepancies.at_least,
+            by: (!by_address).then_some(report.by.nouns().0),
+            addresses: by_address.then_some(report.groups),
+            groups: (!by_address).then_some(report.groups),
+            lines_shown: lines.shown,
+            connection_lines: lines.connections,
+            lines_not_shown: lines.not_shown,
+            unknown_clients: report.unknown_clients,
+            other_clients: report.other_clients,
+            unreadable: report.discrepancies.unreadable,
+            missed_runs: report.discrepancies.missed_runs,
+            unaccounted: report.discrepancies.unaccounted,
+            left_off: report.left_off.as_ref().map(LeftOffEntry::new),
+            clients: report
                 .rows
                 .iter()
                 .map(|row| ClientEntry::new(row, clock))
@@ -190,9 +190,9 @@ impl<'a> SummaryLine<'a> {
 }
 
 impl<'a> OriginFields<'a> {
-    fn new(summary: &'a Summary) -> Self {
-        match &summary.origin {
-            Origin::Kernel(live) => Self::live(live, summary),
+    fn new(report: &'a Report) -> Self {
+        match &report.origin {
+            Origin::Kernel(live) => Self::live(live, report),
             Origin::Records(stats) => Self::Records {
                 formats: stats.formats.iter().copied().collect(),
                 lines: stats.lines,
@@ -206,12 +206,12 @@ impl<'a> OriginFields<'a> {
         }
     }
 
-    fn live(live: &'a Live, summary: &'a Summary) -> Self {
+    fn live(live: &'a Live, report: &'a Report) -> Self {
         let several = live.stages.len() > 1;
         Self::Kernel {
-            probe: live.backend,
-            exact: live.exactness.is_exact() && !summary.discrepancies.at_least,
-            exact_reason: match (&live.exactness, summary.discrepancies.at_least) {
+            probe: live.hook,
+            exact: live.exactness.is_exact() && !report.discrepancies.at_least,
+            exact_reason: match (&live.exactness, report.discrepancies.at_least) {
                 (Exactness::Exact(_), true) => "the kernel skipped the program that counts",
                 (exactness, _) => exactness.reason(),
             },
@@ -220,7 +220,7 @@ impl<'a> OriginFields<'a> {
             out_of_memory: live.out_of_memory,
             stages: several.then_some(&live.stages),
             other_stages: several.then_some(&live.others),
-            stages_at_least: several.then(|| summary.stages_at_least()),
+            stages_at_least: several.then(|| report.stages_at_least()),
             missed_runs_established: live.missed_established,
             repeated_syns: live
                 .stages

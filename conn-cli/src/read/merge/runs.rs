@@ -56,8 +56,9 @@ impl Runs {
 mod tests {
     use super::*;
     use crate::model::{
-        connection::{Hook, Host, Source, When},
+        connection::{Host, Source, When},
         discrepancies::Discrepancies,
+        hook::Hook,
         read_stats::ReadStats,
     };
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     count::tally::Tally,
     model::{
-        connection::{Connection, Family, Hook, Host, Lacks, Process, Record, Source, When},
+        connection::{Connection, Family, Host, Lacks, Process, Record, Source, When},
         discrepancies::Discrepancies,
         read_stats::ReadStats,
     },
@@ -66,7 +66,7 @@ struct ConnectionObject {
     cgroup: Option<u64>,
     netns: Option<u32>,
     wait: Option<f64>,
-    hook: Option<Hook>,
+    hook: Option<String>,
     source: Option<Record>,
 }
 
@@ -166,7 +166,7 @@ fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, ParseError> {
 impl ConnectionObject {
     fn connection(self) -> Option<Connection> {
         let source = match (self.hook, self.source) {
-            (Some(hook), _) => Source::Hook(hook),
+            (Some(hook), _) => Source::from_hook_name(&hook)?,
             (None, Some(record)) => Source::Record(record),
             (None, None) => return None,
         };

@@ -8,11 +8,11 @@
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
+use super::names;
 use crate::system::kernel_version::kernel_version;
 
 /// The section of the object that defines the maps, and the map of clients in it.
 const MAPS: &str = "maps";
-const CLIENTS: &str = "CLIENTS";
 
 /// The offset of the flags in a map definition: after type, key size, value size and max entries.
 const FLAGS: usize = 4 * size_of::<u32>();
@@ -31,7 +31,7 @@ pub(super) fn is_on_demand_safe() -> bool {
 pub(super) fn preallocated(object: &[u8]) -> Option<Vec<u64>> {
     let file = object::File::parse(object).ok()?;
     let (maps, _) = file.section_by_name(MAPS)?.file_range()?;
-    let definition = maps.checked_add(file.symbol_by_name(CLIENTS)?.address())?;
+    let definition = maps.checked_add(file.symbol_by_name(names::CLIENTS)?.address())?;
     let flags = usize::try_from(definition).ok()?.checked_add(FLAGS)?;
 
     let mut aligned = vec![0; object.len().div_ceil(size_of::<u64>())];

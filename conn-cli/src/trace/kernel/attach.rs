@@ -13,12 +13,14 @@ use aya::{
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
 use super::{
-    Refusal, Settings, cgroup, facts,
+    KernelTypes, Refusal, Settings, cgroup, facts,
     object::{self, Object},
     sockets,
-    symbols::{ACCEPT, GRAFT, LSM_GRAFT, LSM_HOOK},
 };
-use crate::model::{connection::Stage, hook::Backend};
+use crate::model::{
+    hook::{AttachPoint, Hook, Program, candidates},
+    stage::Stage,
+};
 
 /// An attached program. Dropping the link detaches it.
 #[derive(Debug)]
@@ -37,93 +39,131 @@ pub(super) enum Link {
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Link>,
+    /// The hooks of the earlier stages, in the order of the stages.
+    pub(super) earlier: Vec<Hook>,
 }
 
-/// Loads and attaches the hooks of the requested stages, the last one through `backend`.
+/// Loads and attaches `hook`, for the stage that is counted, and a hook for each earlier stage.
 ///
 /// The stages are attached in order and detached in reverse order, so that no connection is seen
 /// only at a later stage.
 ///
 /// # Errors
 /// An error of the system, or a [`Refusal`].
-pub(super) fn attach(backend: Backend, settings: &Settings) -> anyhow::Result<Attached> {
-    let object = match backend {
-        Backend::Lsm | Backend::Fentry => Object::Btf,
-        Backend::Kretprobe | Backend::Tracepoint | Backend::Filter => Object::Kprobe,
-    };
-    let mut ebpf = object::open(object, settings, backend.stage())?;
+pub(super) fn attach(hook: Hook, settings: &Settings) -> anyhow::Result<Attached> {
+    let stages = settings.stages.counting(hook.stage());
+    let mut ebpf = object::open(Object::with(hook), settings, &stages)?;
     if let Some(directory) = &settings.task.cgroup {
         cgroup::set(&mut ebpf, directory)?;
     }
     let mut links = Vec::new();
-    for stage in backend.stages(&settings.stages) {
-        let result = match stage {
-            Stage::Syn => filter(&mut ebpf, settings),
-            Stage::Established => tracepoint(&mut ebpf),
-            Stage::Accepted if backend == Backend::Lsm => {
-                lsm(&mut ebpf, settings.types.lsm_graft_id)
-            }
-            Stage::Accepted if backend == Backend::Fentry => {
-                fentry(&mut ebpf, settings.types.graft_id)
-            }
-            Stage::Accepted => kretprobe_pair(&mut ebpf),
-        };
-        let stage_links = match result {
-            // The backend is not the cause.
-            Err(error) if stage < backend.stage() => {
-                let cause = Backend::for_earlier_stage(stage);
-                let why = Refusal::explain(cause, &error, &facts::gather());
-                return Err(Refusal::Earlier(cause, why.into()).into());
-            }
-            result => result?,
-        };
+    let mut earlier = Vec::new();
+    for stage in stages.earlier() {
+        let (hook, stage_links) = attach_earlier(stage, &mut ebpf, settings)?;
+        earlier.push(hook);
         links.splice(0..0, stage_links);
     }
-    Ok(Attached { ebpf, links })
+    links.splice(0..0, attach_hook(hook, &mut ebpf, settings)?);
+    Ok(Attached {
+        ebpf,
+        links,
+        earlier,
+    })
 }
 
-fn filter(ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
-    let sockets = sockets::open(&settings.syn_scope)?;
-    let program: &mut SocketFilter = find(ebpf, "conn_syn")?;
-    program.load().context("cannot load the program")?;
-    let attach = |socket: sockets::Socket| {
-        program
-            .attach(&socket.fd)
-            .context("cannot attach to a packet socket")?;
-        socket.bind().context("cannot bind a packet socket")?;
-        Ok(Link::Socket(socket.fd))
-    };
-    sockets.into_iter().map(attach).collect()
+/// Attaches the first hook that can be used for an earlier stage.
+fn attach_earlier(
+    stage: Stage,
+    ebpf: &mut Ebpf,
+    settings: &Settings,
+) -> Result<(Hook, Vec<Link>), Refusal> {
+    let mut refused = None;
+    for &hook in candidates(stage) {
+        match attach_hook(hook, ebpf, settings) {
+            Ok(links) => return Ok((hook, links)),
+            Err(error) => {
+                let why = Refusal::explain(hook, &error, &facts::gather(hook));
+                log::debug!("{hook}: {error:?}");
+                refused = Some(Refusal::Earlier(hook, why.into()));
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| Refusal::Other(format!("no hook sees {}", stage.name()))))
 }
 
-fn kretprobe_pair(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
-    // Attach the second hook first and detach it last: some connections are visible to it only.
-    let graft = kprobe(ebpf, "conn_graft", GRAFT)?;
-    let accept = kprobe(ebpf, "conn_accept", ACCEPT)?;
-    Ok(vec![accept, graft])
+/// Loads and attaches the programs of a hook, the last one first.
+fn attach_hook(hook: Hook, ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
+    let mut links = Vec::new();
+    for program in hook.info().programs.iter().rev() {
+        let program_links = attach_program(program, ebpf, settings)?;
+        links.splice(0..0, program_links);
+    }
+    Ok(links)
 }
 
-fn kprobe(ebpf: &mut Ebpf, program: &'static str, function: &str) -> anyhow::Result<Link> {
-    let program: &mut KProbe = find(ebpf, program)?;
-    program.load().context("cannot load the program")?;
-    let link = program
-        .attach(function, 0)
-        .with_context(|| format!("cannot attach to {function}"))?;
-    Ok(Link::KProbe(program.take_link(link)?))
+fn attach_program(
+    program: &Program,
+    ebpf: &mut Ebpf,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Link>> {
+    let name = program.name;
+    let types = &settings.types;
+    Ok(match program.point {
+        AttachPoint::Kprobe(function) | AttachPoint::Kretprobe(function) => {
+            let program: &mut KProbe = find(ebpf, name)?;
+            program.load().context(CANNOT_LOAD)?;
+            let link = program.attach(function, 0);
+            let link = link.with_context(|| format!("cannot attach to {function}"))?;
+            vec![Link::KProbe(program.take_link(link)?)]
+        }
+        AttachPoint::Fentry(function) => {
+            let btf = btf_with_function(function, types)?;
+            let program: &mut FEntry = find(ebpf, name)?;
+            program.load(function, &btf).context(CANNOT_LOAD)?;
+            let link = program.attach();
+            let link = link.with_context(|| format!("cannot attach to {function}"))?;
+            vec![Link::FEntry(program.take_link(link)?)]
+        }
+        AttachPoint::Lsm { hook, function } => {
+            check_bpf_lsm()?;
+            let btf = btf_with_function(function, types)?;
+            let program: &mut Lsm = find(ebpf, name)?;
+            program.load(hook, &btf).context(CANNOT_LOAD)?;
+            let link = program.attach();
+            let link = link.with_context(|| format!("cannot attach to {hook}"))?;
+            vec![Link::Lsm(program.take_link(link)?)]
+        }
+        AttachPoint::Tracepoint {
+            category,
+            name: tracepoint,
+        } => {
+            check_format()?;
+            let program: &mut TracePoint = find(ebpf, name)?;
+            program.load().context(CANNOT_LOAD)?;
+            let link = program.attach(category, tracepoint);
+            let link = link.with_context(|| format!("cannot attach to {category}:{tracepoint}"))?;
+            vec![Link::TracePoint(program.take_link(link)?)]
+        }
+        AttachPoint::PacketSockets => {
+            let sockets = sockets::open(&settings.syn_scope)?;
+            let program: &mut SocketFilter = find(ebpf, name)?;
+            program.load().context(CANNOT_LOAD)?;
+            let attach = |socket: sockets::Socket| {
+                program
+                    .attach(&socket.fd)
+                    .context("cannot attach to a packet socket")?;
+                socket.bind().context("cannot bind a packet socket")?;
+                anyhow::Ok(Link::Socket(socket.fd))
+            };
+            sockets
+                .into_iter()
+                .map(attach)
+                .collect::<anyhow::Result<_>>()?
+        }
+    })
 }
 
-fn lsm(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
-    check_bpf_lsm()?;
-    let id = function_id(LSM_GRAFT, graft_id)?;
-    let program: &mut Lsm = find(ebpf, "conn_lsm")?;
-    program
-        .load(LSM_HOOK, &btf_with_function(LSM_GRAFT, id))
-        .context("cannot load the program")?;
-    let link = program
-        .attach()
-        .with_context(|| format!("cannot attach to {LSM_HOOK}"))?;
-    Ok(vec![Link::Lsm(program.take_link(link)?)])
-}
+const CANNOT_LOAD: &str = "cannot load the program";
 
 /// The comma-separated list of active security modules.
 const ACTIVE_MODULES: &str = "/sys/kernel/security/lsm";
@@ -138,25 +178,15 @@ fn check_bpf_lsm() -> Result<(), Refusal> {
     }
 }
 
-fn fentry(ebpf: &mut Ebpf, graft_id: Option<u32>) -> anyhow::Result<Vec<Link>> {
-    let id = function_id(GRAFT, graft_id)?;
-    let program: &mut FEntry = find(ebpf, "conn_fentry")?;
-    program
-        .load(GRAFT, &btf_with_function(GRAFT, id))
-        .context("cannot load the program")?;
-    let link = program
-        .attach()
-        .with_context(|| format!("cannot attach to {GRAFT}"))?;
-    Ok(vec![Link::FEntry(program.take_link(link)?)])
+/// BTF that contains only a function with this name and its id in the kernel's BTF. aya looks the
+/// id up there, but parsing that takes longer than the rest of the startup.
+fn btf_with_function(name: &str, types: &KernelTypes) -> anyhow::Result<Btf> {
+    let id = types.function_id(name);
+    let id = id.with_context(|| format!("cannot find {name} in the kernel's BTF"))?;
+    Ok(btf_with(name, id))
 }
 
-fn function_id(function: &str, id: Option<u32>) -> anyhow::Result<u32> {
-    id.with_context(|| format!("cannot find {function} in the kernel's BTF"))
-}
-
-/// BTF that contains only a function with this name and id. aya looks the id up in the kernel's
-/// BTF, but parsing that takes longer than the rest of the startup.
-fn btf_with_function(name: &str, id: u32) -> Btf {
+fn btf_with(name: &str, id: u32) -> Btf {
     let mut btf = Btf::new();
     let name = btf.add_string(name);
     // Id 0, void, already exists.
@@ -165,16 +195,6 @@ fn btf_with_function(name: &str, id: u32) -> Btf {
     }
     btf.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
     btf
-}
-
-fn tracepoint(ebpf: &mut Ebpf) -> anyhow::Result<Vec<Link>> {
-    check_format()?;
-    let program: &mut TracePoint = find(ebpf, "conn_state")?;
-    program.load().context("cannot load the program")?;
-    let link = program
-        .attach("sock", "inet_sock_set_state")
-        .context("cannot attach to sock:inet_sock_set_state")?;
-    Ok(vec![Link::TracePoint(program.take_link(link)?)])
 }
 
 fn find<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
@@ -243,6 +263,7 @@ mod tests {
     use aya_obj::btf::BtfKind;
 
     use super::*;
+    use crate::model::hook::GRAFT;
 
     /// As Linux 6.1 prints it.
     const FORMAT: &str = "name: inet_sock_set_state
@@ -267,7 +288,7 @@ format:
     #[test]
     fn aya_finds_the_function_id() {
         for id in [1, 2, 30_000] {
-            let btf = btf_with_function(GRAFT, id);
+            let btf = btf_with(GRAFT, id);
             let found = btf.id_by_type_name_kind(GRAFT, BtfKind::Func);
             assert_eq!(found.unwrap(), id);
         }

@@ -10,6 +10,8 @@ use aya::{
 use conn_common::Counters;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::names;
+
 /// The map of counters, mapped into conn-cli's memory. Reading it by a system call would make the
 /// kernel skip programs during the call (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 #[derive(Debug)]
@@ -56,7 +58,7 @@ impl Drop for Live {
 }
 
 fn map(ebpf: &Ebpf) -> anyhow::Result<&MapData> {
-    match ebpf.map("COUNTERS") {
+    match ebpf.map(names::COUNTERS) {
         Some(Map::Array(map)) => Ok(map),
         _ => anyhow::bail!("the eBPF object has no map COUNTERS"),
     }

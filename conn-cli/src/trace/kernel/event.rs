@@ -5,14 +5,12 @@ use std::{
     time::Duration,
 };
 
-use conn_common::{
-    AF_INET, AF_INET6, Address, Event, HOOK_FENTRY, HOOK_FILTER, HOOK_KPROBE, HOOK_KRETPROBE,
-    HOOK_LSM, HOOK_TRACEPOINT, UNKNOWN_WAIT, to_v4,
-};
+use conn_common::{AF_INET, AF_INET6, Address, Event, HOOK_KPROBE, UNKNOWN_WAIT, to_v4};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::model::connection::{Connection, Family, Hook, Host, Process, Source, When};
+use crate::model::connection::{Connection, Family, Host, Process, Source, When};
+use crate::model::hook::Hook;
 
 /// How far the wall clock is ahead of `CLOCK_BOOTTIME`, the clock of the events' timestamps.
 /// It changes when the wall clock is set, so it is read again for every batch.
@@ -56,14 +54,9 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 #[inline]
 pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
     let event: Event = bytemuck::try_pod_read_unaligned(record).ok()?;
-    let hook = match event.hook {
-        HOOK_KRETPROBE => Hook::Kretprobe,
-        HOOK_KPROBE => Hook::Kprobe,
-        HOOK_LSM => Hook::Lsm,
-        HOOK_FENTRY => Hook::Fentry,
-        HOOK_TRACEPOINT => Hook::Tracepoint,
-        HOOK_FILTER => Hook::Filter,
-        _ => return None,
+    let source = match event.hook {
+        HOOK_KPROBE => Source::SecondHook,
+        code => Source::Hook(Hook::from_code(code)?),
     };
     let process = Process {
         pid: Some(event.tgid),
@@ -87,7 +80,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         process: (event.tgid != 0).then_some(process),
         netns: (event.netns != 0).then_some(event.netns),
         wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
-        source: Source::Hook(hook),
+        source,
     })
 }
 
@@ -103,6 +96,8 @@ pub(super) fn host(words: Address) -> Host {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+
+    use conn_common::{HOOK_FENTRY, HOOK_KRETPROBE, HOOK_TRACEPOINT};
 
     use super::*;
 

@@ -9,20 +9,17 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{
-    refusal::Facts,
-    symbols::{ACCEPT, GRAFT, VMLINUX},
-};
-use crate::system::kernel_version::kernel_version;
+use super::{refusal::Facts, types::VMLINUX};
+use crate::{model::hook::Hook, system::kernel_version::kernel_version};
 
-/// Looks up all facts.
-pub(super) fn gather() -> Facts {
+/// Looks up all facts, for a hook.
+pub(super) fn gather(hook: Hook) -> Facts {
     Facts {
         confidential: fs::read_to_string("/sys/kernel/security/lockdown")
             .is_ok_and(|text| text.contains("[confidentiality]")),
         sysfs: Path::new("/sys/kernel").exists(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
-        missing_symbol: missing_symbol(&[ACCEPT, GRAFT]),
+        missing_symbol: missing_symbol(hook.functions().collect()),
         btf: Path::new(VMLINUX).exists(),
         memory_lock: memory_lock(),
         perf_paranoid: fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
@@ -34,9 +31,8 @@ pub(super) fn gather() -> Facts {
 
 /// The first of these functions that the kernel does not have. None also if the kernel does not
 /// list its symbols.
-fn missing_symbol(wanted: &[&'static str]) -> Option<&'static str> {
+fn missing_symbol(mut missing: Vec<&'static str>) -> Option<&'static str> {
     let symbols = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
-    let mut missing = wanted.to_vec();
     let mut has_symbols = false;
     for line in symbols.lines().map_while(Result::ok) {
         has_symbols = true;

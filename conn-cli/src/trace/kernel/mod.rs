@@ -7,22 +7,18 @@ mod btf;
 mod cgroup;
 mod counters;
 mod event;
-
 mod facts;
+mod names;
 mod object;
 mod preemption;
-
 mod refusal;
 mod requirements;
 mod ring;
 mod select;
 mod sockets;
-mod symbols;
 mod totals;
 mod tracer;
 mod types;
-
-use std::collections::BTreeSet;
 
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 
@@ -30,43 +26,46 @@ pub use self::{
     event::{WallClock, decode},
     object::Settings,
     preemption::PreemptionMode,
-    refusal::Refusal,
+    refusal::{Refusal, Remedy},
     requirements::require,
-    select::{Choice, Refused, candidates, choose},
+    select::{Choice, Refused, choose},
     sockets::SynScope,
     totals::{Totals, counts_misses},
     tracer::{Batch, Tracer},
     types::{KernelTypes, read_types},
 };
-use crate::model::{connection::Stage, exactness::Exactness, hook::Backend, ports::PortSet};
+use crate::model::{
+    exactness::Exactness,
+    hook::Hook,
+    ports::PortSet,
+    stage::{Stage, WatchedStages},
+};
 
 /// The line printed when tracing begins: the hooks, what they cannot see, why they are not exact if
-/// they are not, and why no better hook is used.
+/// they are not, and why no better hook is used. `earlier`: the hooks of the earlier stages.
 #[must_use]
 pub fn announcement(
     ports: &PortSet,
-    backend: Backend,
-    requested: &BTreeSet<Stage>,
+    (hook, earlier): (Hook, &[Hook]),
+    requested: &WatchedStages,
     offsets: &SocketOffsets,
     exactness: &Exactness,
-    passed_over: &[(Backend, String)],
+    passed_over: &[(Hook, String)],
 ) -> String {
-    let stages = backend.stages(requested);
-    let mut line = format!("Tracing TCP connections to {ports} with {backend}");
-    for stage in stages.into_iter().rev().skip(1) {
-        let earlier = Backend::for_earlier_stage(stage);
+    let mut line = format!("Tracing TCP connections to {ports} with {hook}");
+    for earlier in earlier.iter().rev() {
         line += &format!(", {earlier}");
-        if earlier == Backend::Tracepoint {
+        if *earlier == Hook::Tracepoint {
             line += " (may miss some)";
         }
     }
-    if backend == Backend::Tracepoint && requested.contains(&Stage::Accepted) {
+    if hook.stage() < requested.counted() {
         line += " (counts completed handshakes, not accepts; no process information)";
     }
     if !exactness.is_exact() {
         line += &format!("; not exact: {}", exactness.reason());
     }
-    if offsets.protocol == UNKNOWN_OFFSET && backend.stage() == Stage::Accepted {
+    if offsets.protocol == UNKNOWN_OFFSET && hook.stage() == Stage::Accepted {
         line += "; without BTF, SCTP on the same port numbers is counted too, and waits are not \
                  known";
     }
@@ -79,14 +78,14 @@ pub fn announcement(
 /// Why no hook can be used: one line for each that was tried. It includes the remedy if only one
 /// hook was tried, or if the remedy is not to use another hook.
 #[must_use]
-pub fn complaint(refused: &[(Backend, Refusal)]) -> String {
-    let line = |(backend, refusal): &(Backend, Refusal)| match refused {
+pub fn complaint(refused: &[(Hook, Refusal)]) -> String {
+    let line = |(hook, refusal): &(Hook, Refusal)| match refused {
         // Its text already names the hook.
         [(_, Refusal::Earlier(..))] => refusal.to_string(),
         [_, _, ..] if refusal.advises_another_hook() => {
-            format!("cannot use {backend}: {}", refusal.reason())
+            format!("cannot use {hook}: {}", refusal.reason())
         }
-        _ => format!("cannot use {backend}: {refusal}"),
+        _ => format!("cannot use {hook}: {refusal}"),
     };
     let lines: Vec<_> = refused.iter().map(line).collect();
     lines.join("\nconn-cli: ")
@@ -108,26 +107,33 @@ mod tests {
     #[test]
     fn the_announcement_names_the_hook_and_those_passed_over() {
         let ports = "80".parse().unwrap();
-        let accepted = [Stage::Accepted].into();
+        let accepted = WatchedStages::only(Stage::Accepted);
         assert_eq!(
-            announcement(&ports, Backend::Kretprobe, &accepted, &KNOWN, &exact(), &[]),
+            announcement(
+                &ports,
+                (Hook::Kretprobe, &[]),
+                &accepted,
+                &KNOWN,
+                &exact(),
+                &[]
+            ),
             "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
              security_sock_graft"
         );
         let line = announcement(
             &ports,
-            Backend::Kretprobe,
+            (Hook::Kretprobe, &[]),
             &accepted,
             &SocketOffsets::STABLE,
             &exact(),
             &[],
         );
         assert!(line.contains("without BTF"), "{line}");
-        let passed_over = [(Backend::Kretprobe, "it is preemptible".to_owned())];
+        let passed_over = [(Hook::Kretprobe, "it is preemptible".to_owned())];
         assert_eq!(
             announcement(
                 &ports,
-                Backend::Lsm,
+                (Hook::Lsm, &[]),
                 &accepted,
                 &KNOWN,
                 &exact(),
@@ -136,11 +142,11 @@ mod tests {
             "Tracing TCP connections to port 80 with LSM sock_graft; not kretprobe: it is preemptible"
         );
         let inexact = Exactness::Inexact("it may be skipped".to_owned());
-        let passed_over = [(Backend::Kretprobe, Refusal::NoKprobes.reason())];
+        let passed_over = [(Hook::Kretprobe, Refusal::NoKprobes.reason())];
         assert_eq!(
             announcement(
                 &ports,
-                Backend::Tracepoint,
+                (Hook::Tracepoint, &[]),
                 &accepted,
                 &KNOWN,
                 &inexact,
@@ -153,20 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn the_tracepoint_replaces_the_accepted_stage() {
-        let all = [Stage::Syn, Stage::Established, Stage::Accepted].into();
-        assert_eq!(Backend::Kretprobe.stages(&all), all);
-        let handshakes = [Stage::Syn, Stage::Established].into();
-        assert_eq!(Backend::Tracepoint.stages(&all), handshakes);
-        let accepted = [Stage::Accepted].into();
-        assert_eq!(
-            Backend::Tracepoint.stages(&accepted),
-            [Stage::Established].into()
-        );
-        assert_eq!(Backend::Fentry.stages(&accepted), accepted);
+    fn the_hooks_of_earlier_stages_are_named() {
+        let all = WatchedStages::new(Stage::ALL);
         let ports = "80".parse().unwrap();
+        let hooks = (Hook::Fentry, &[Hook::Filter, Hook::Tracepoint][..]);
         assert_eq!(
-            announcement(&ports, Backend::Fentry, &all, &KNOWN, &exact(), &[]),
+            announcement(&ports, hooks, &all, &KNOWN, &exact(), &[]),
             "Tracing TCP connections to port 80 with fentry security_sock_graft, tracepoint \
              sock:inet_sock_set_state (may miss some), a socket filter"
         );
@@ -174,12 +172,12 @@ mod tests {
 
     #[test]
     fn a_complaint_about_several_hooks_does_not_advise_another_hook() {
-        let one = [(Backend::Kretprobe, Refusal::NoKprobes)];
+        let one = [(Hook::Kretprobe, Refusal::NoKprobes)];
         assert!(complaint(&one).ends_with("use --probe tracepoint"));
         let all = [
-            (Backend::Kretprobe, Refusal::NoKprobes),
-            (Backend::Fentry, Refusal::NoBtf),
-            (Backend::Tracepoint, Refusal::NoTracepoint),
+            (Hook::Kretprobe, Refusal::NoKprobes),
+            (Hook::Fentry, Refusal::NoBtf),
+            (Hook::Tracepoint, Refusal::NoTracepoint),
         ];
         let lines = complaint(&all);
         assert_eq!(lines.lines().count(), 3);

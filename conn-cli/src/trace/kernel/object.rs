@@ -1,6 +1,6 @@
 //! The compiled eBPF programs and their configuration before loading.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use anyhow::Context as _;
 use aya::{
@@ -14,12 +14,14 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{KernelTypes, SynScope, allocation};
+use super::{KernelTypes, SynScope, allocation, names};
 use crate::model::{
-    connection::{Family, Stage},
+    connection::Family,
+    demand::{Demand, Reported},
     filter::{EndsFilter, Networks, TaskFilter},
     group::GroupBy,
-    options::Reported,
+    hook::Hook,
+    stage::{Stage, WatchedStages},
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -48,6 +50,16 @@ pub(super) enum Object {
 }
 
 impl Object {
+    /// The object with the programs of a hook. Those of the earlier stages are in both, since the
+    /// programs of a run share their maps.
+    pub(super) fn with(hook: Hook) -> Self {
+        if hook.info().needs_btf {
+            Self::Btf
+        } else {
+            Self::Kprobe
+        }
+    }
+
     pub(super) fn bytes(self) -> &'static [u8] {
         match self {
             Self::Kprobe => bytes::KPROBE,
@@ -64,7 +76,7 @@ pub struct Settings {
     /// What is known about the kernel's types.
     pub types: KernelTypes,
     /// The requested stages.
-    pub stages: BTreeSet<Stage>,
+    pub stages: WatchedStages,
     /// Where to look for SYNs.
     pub syn_scope: SynScope,
     /// The filter on addresses.
@@ -75,10 +87,8 @@ pub struct Settings {
     pub netns: Option<u32>,
     /// What to count by.
     pub by: GroupBy,
-    /// At which stages connections are reported, not only counted.
-    pub reported: Reported,
-    /// Whether events include the accepting task and the network namespace.
-    pub details: bool,
+    /// What the programs report, besides the totals.
+    pub demand: Demand,
     /// The maximum number of entries of each map of totals.
     pub max_clients: u32,
     /// The size of the ring buffer in bytes.
@@ -95,12 +105,16 @@ impl Settings {
     }
 }
 
-/// Creates the maps and prepares the programs without loading them. `last`: the last watched stage.
+/// Creates the maps and prepares the programs without loading them. `stages`: those that are watched.
 ///
 /// # Errors
 /// An error of the kernel, such as a memory lock limit that is too low.
-pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::Result<Ebpf> {
-    let config = config(settings, last);
+pub(super) fn open(
+    object: Object,
+    settings: &Settings,
+    stages: &WatchedStages,
+) -> anyhow::Result<Ebpf> {
+    let config = config(settings, stages);
     let log_level = if settings.verbose {
         aya_log::Level::Debug as u8
     } else {
@@ -108,20 +122,27 @@ pub(super) fn open(object: Object, settings: &Settings, last: Stage) -> anyhow::
     };
     let mut loader = loader();
     loader
-        .override_global("OFFSETS", bytemuck::bytes_of(&settings.types.offsets), true)
-        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
-        .override_global("PORTS", &settings.ports[..], true)
+        .override_global(
+            names::OFFSETS,
+            bytemuck::bytes_of(&settings.types.offsets),
+            true,
+        )
+        .override_global(names::CONFIG, bytemuck::bytes_of(&config), true)
+        .override_global(names::PORTS, &settings.ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .map_max_entries("CLIENTS", settings.max_clients)
-        .map_max_entries("EVENTS", settings.buffer_size)
-        .map_max_entries("NETWORKS", settings.ends.networks.rules().len() as u32 + 1);
-    if settings.stages.contains(&Stage::Syn) {
+        .map_max_entries(names::CLIENTS, settings.max_clients)
+        .map_max_entries(names::EVENTS, settings.buffer_size)
+        .map_max_entries(
+            names::NETWORKS,
+            settings.ends.networks.rules().len() as u32 + 1,
+        );
+    if stages.contains(Stage::Syn) {
         loader
-            .map_max_entries("SYN_CLIENTS", settings.max_clients)
-            .map_max_entries("SYNS", settings.max_clients.max(MIN_SYNS));
+            .map_max_entries(names::SYN_CLIENTS, settings.max_clients)
+            .map_max_entries(names::SYNS, settings.max_clients.max(MIN_SYNS));
     }
     if !settings.verbose {
-        loader.map_max_entries("AYA_LOGS", 4096);
+        loader.map_max_entries(names::LOGS, 4096);
     }
     let loaded = if allocation::is_on_demand_safe() {
         loader.load(object.bytes())
@@ -157,24 +178,21 @@ fn loader<'a>() -> EbpfLoader<'a> {
 /// The minimum size of the map of SYNs, in which retransmitted SYNs are recognised.
 const MIN_SYNS: u32 = 4096;
 
-impl Reported {
-    /// The value of [`Config::emit`], a bit for each stage, if `last` is the last watched stage.
-    fn bits(self, last: Stage) -> u32 {
-        match (self, last) {
-            (Self::None, _) => 0,
-            (Self::Last, Stage::Syn) => 1 << STAGE_SYN,
-            (Self::Last, Stage::Established) => 1 << STAGE_ESTABLISHED,
-            (Self::Last, Stage::Accepted) => 1 << STAGE_ACCEPTED,
-            (Self::All, _) => u32::MAX,
-        }
-    }
+/// The value of [`Config::emit`]: a bit for each stage whose connections are reported.
+fn emit(reported: Reported, stages: &WatchedStages) -> u32 {
+    let bit = |stage| match stage {
+        Stage::Syn => 1 << STAGE_SYN,
+        Stage::Established => 1 << STAGE_ESTABLISHED,
+        Stage::Accepted => 1 << STAGE_ACCEPTED,
+    };
+    reported.stages(stages).map(bit).sum()
 }
 
-fn config(settings: &Settings, last: Stage) -> Config {
+fn config(settings: &Settings, stages: &WatchedStages) -> Config {
     let Settings { ends, task, .. } = settings;
     Config {
-        emit: settings.reported.bits(last),
-        details: settings.details.into(),
+        emit: emit(settings.demand.reported, stages),
+        details: settings.demand.details.into(),
         count_by: match settings.by {
             GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => BY_ADDRESS,
             GroupBy::Process => BY_PROCESS,
@@ -214,7 +232,7 @@ fn set_networks(ebpf: &mut Ebpf, networks: &Networks) -> anyhow::Result<()> {
     if networks.is_empty() {
         return Ok(());
     }
-    let map = ebpf.map_mut("NETWORKS").context("no such map")?;
+    let map = ebpf.map_mut(names::NETWORKS).context("no such map")?;
     let mut map = LpmTrie::<_, [u8; 16], u32>::try_from(map)?;
     for (prefix, address, wanted) in prefixes(networks) {
         map.insert(&Key::new(prefix, address), u32::from(wanted), 0)?;

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use aya::{maps::MapError, programs::ProgramError};
 
-use crate::model::hook::Backend;
+use crate::model::hook::{AttachPoint, Hook};
 
 /// Why a hook cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub enum Refusal {
     /// There is no interface of this name.
     NoInterface(String),
     /// The hook of an earlier stage cannot be used, for this reason.
-    Earlier(Backend, Box<Self>),
+    Earlier(Hook, Box<Self>),
     /// Any other error, with the system's text.
     Other(String),
 }
@@ -78,7 +78,7 @@ pub(super) struct Facts {
 
 impl Refusal {
     /// Derives the refusal from the error and the facts about the machine.
-    pub(super) fn explain(backend: Backend, error: &anyhow::Error, facts: &Facts) -> Self {
+    pub(super) fn explain(hook: Hook, error: &anyhow::Error, facts: &Facts) -> Self {
         if let Some(refusal) = error.downcast_ref::<Self>() {
             return refusal.clone();
         }
@@ -86,12 +86,14 @@ impl Refusal {
             .chain()
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .find_map(io::Error::raw_os_error);
-        match (backend, facts.missing_symbol) {
+        match facts.missing_symbol {
             _ if !facts.sysfs => Self::NoSysfs,
             _ if facts.confidential => Self::Lockdown,
-            (Backend::Kretprobe, _) if !facts.kprobes => Self::NoKprobes,
-            (Backend::Lsm | Backend::Fentry, _) if !facts.btf => Self::NoBtf,
-            (Backend::Kretprobe | Backend::Fentry, Some(symbol)) => Self::NoSymbol(symbol),
+            _ if hook.needs_kprobes() && !facts.kprobes => Self::NoKprobes,
+            _ if hook.info().needs_btf && !facts.btf => Self::NoBtf,
+            Some(symbol) if hook.functions().any(|function| function == symbol) => {
+                Self::NoSymbol(symbol)
+            }
             // The verifier uses the same error numbers as a lack of privileges.
             _ if is_rejected(error) => Self::Rejected,
             _ if let (Some(libc::EPERM), Some(limit)) = (errno, facts.memory_lock) => {
@@ -102,30 +104,41 @@ impl Refusal {
                 Some(libc::ENOMEM | libc::E2BIG) => Self::NoMemory,
                 _ => Self::Other(format!("{error:#}")),
             },
-            _ => match (backend, errno) {
-                (Backend::Tracepoint, Some(libc::ENOENT)) => Self::NoTracepoint,
-                // The privileges were checked before, so these errors mean that the kernel has
-                // no trampolines for this function.
-                (
-                    Backend::Lsm | Backend::Fentry,
-                    Some(libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP),
-                ) => Self::NoTrampolines,
-                (Backend::Kretprobe | Backend::Tracepoint, Some(libc::EPERM | libc::EACCES))
-                    if let Some(level) = facts.perf_paranoid =>
-                {
-                    Self::PerfParanoid(level)
-                }
-                (_, Some(libc::EPERM | libc::EACCES)) => Self::NotPermitted,
-                _ => Self::Other(format!("{error:#}")),
-            },
+            _ => Self::explain_attach(hook, errno, facts)
+                .unwrap_or_else(|| Self::Other(format!("{error:#}"))),
+        }
+    }
+
+    /// Derives it from the error number of loading or attaching.
+    fn explain_attach(hook: Hook, errno: Option<i32>, facts: &Facts) -> Option<Self> {
+        let errno = errno?;
+        let is_denied = matches!(errno, libc::EPERM | libc::EACCES);
+        let has = |is_point: fn(&AttachPoint) -> bool| {
+            let mut programs = hook.info().programs.iter();
+            programs.any(|program| is_point(&program.point))
+        };
+        let is_trampoline =
+            |point: &AttachPoint| matches!(point, AttachPoint::Fentry(_) | AttachPoint::Lsm { .. });
+        let is_tracepoint = |point: &AttachPoint| matches!(point, AttachPoint::Tracepoint { .. });
+        match facts.perf_paranoid {
+            _ if has(is_tracepoint) && errno == libc::ENOENT => Some(Self::NoTracepoint),
+            // The privileges were checked before, so these errors mean that the kernel has no
+            // trampolines for this function.
+            _ if has(is_trampoline)
+                && matches!(errno, libc::EPERM | libc::EINVAL | libc::ENOENT | ENOTSUPP) =>
+            {
+                Some(Self::NoTrampolines)
+            }
+            Some(level) if is_denied && hook.needs_perf_events() => Some(Self::PerfParanoid(level)),
+            _ if is_denied => Some(Self::NotPermitted),
+            _ => None,
         }
     }
 
     /// Whether the remedy is to use another hook.
     #[must_use]
     pub fn advises_another_hook(&self) -> bool {
-        self.remedy()
-            .is_some_and(|remedy| remedy.starts_with("use "))
+        matches!(self.remedy(), Some(Remedy::AnotherHook(_)))
     }
 
     /// Whether every other hook would fail, too.
@@ -203,50 +216,69 @@ impl Refusal {
             Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
             Self::NoPacketSockets => "not permitted to open packet sockets".to_owned(),
             Self::NoInterface(name) => format!("there is no interface {name}"),
-            Self::Earlier(backend, why) => format!("cannot use {backend}: {}", why.reason()),
+            Self::Earlier(hook, why) => format!("cannot use {hook}: {}", why.reason()),
             Self::Other(text) => text.clone(),
         }
     }
 
     /// What to do about it. None for errors with the system's text.
     #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn remedy(&self) -> Option<Remedy> {
+        use Remedy::{AnotherHook, Other};
         Some(match self {
-            Self::NotPermitted => {
+            Self::NotPermitted => Other(
                 "run it with sudo, or give it CAP_BPF and CAP_PERFMON (setcap \
-                 cap_bpf,cap_perfmon+ep)"
+                 cap_bpf,cap_perfmon+ep)",
+            ),
+            Self::NoPacketSockets => Other("run it with sudo, or give it CAP_NET_RAW, too"),
+            Self::NoInterface(_) => Other("'ip link' lists them"),
+            Self::OldKernel(_) => Other("boot a newer kernel"),
+            Self::MemoryLock(_) => {
+                Other("raise it with 'ulimit -l unlimited', or run it with sudo")
             }
-            Self::NoPacketSockets => "run it with sudo, or give it CAP_NET_RAW, too",
-            Self::NoInterface(_) => "'ip link' lists them",
-            Self::OldKernel(_) => "boot a newer kernel",
-            Self::MemoryLock(_) => "raise it with 'ulimit -l unlimited', or run it with sudo",
-            Self::PerfParanoid(_) => {
+            Self::PerfParanoid(_) => Other(
                 "run it with sudo, use --probe fentry, or set it with 'sysctl \
-                 kernel.perf_event_paranoid=2'"
-            }
-            Self::Lockdown => "boot with lockdown=integrity, or turn Secure Boot off",
-            Self::NoSysfs => "mount it with 'mount -t sysfs sysfs /sys'",
-            Self::NoKprobes | Self::NoSymbol(_) => "use --probe tracepoint",
+                 kernel.perf_event_paranoid=2'",
+            ),
+            Self::Lockdown => Other("boot with lockdown=integrity, or turn Secure Boot off"),
+            Self::NoSysfs => Other("mount it with 'mount -t sysfs sysfs /sys'"),
+            Self::NoKprobes | Self::NoSymbol(_) => AnotherHook("use --probe tracepoint"),
             Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
-                "use another --probe, or leave it out"
+                AnotherHook("use another --probe, or leave it out")
             }
-            Self::NoBpfLsm => {
-                "use another --probe, or leave it out, or boot with bpf in the kernel's lsm="
-            }
-            Self::NoSecurityfs => {
+            Self::NoBpfLsm => AnotherHook(
+                "use another --probe, or leave it out, or boot with bpf in the kernel's lsm=",
+            ),
+            Self::NoSecurityfs => AnotherHook(
                 "use another --probe, or leave it out, or mount it with 'mount -t securityfs \
-                 securityfs /sys/kernel/security'"
-            }
-            Self::NoTracepoint => {
+                 securityfs /sys/kernel/security'",
+            ),
+            Self::NoTracepoint => Other(
                 "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \
-                 --probe"
-            }
-            Self::TracefsDenied => "run it with sudo",
-            Self::NoMemory => "choose a smaller --max-clients or --buffer-size",
-            Self::Rejected => "use another --probe, and please report what -v shows",
+                 --probe",
+            ),
+            Self::TracefsDenied => Other("run it with sudo"),
+            Self::NoMemory => Other("choose a smaller --max-clients or --buffer-size"),
+            Self::Rejected => AnotherHook("use another --probe, and please report what -v shows"),
             Self::Earlier(_, why) => return why.remedy(),
             Self::Other(_) => return None,
         })
+    }
+}
+
+/// What to do about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// First of all, to use another hook.
+    AnotherHook(&'static str),
+    /// Something else.
+    Other(&'static str),
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::AnotherHook(text) | Self::Other(text)) = self;
+        f.write_str(text)
     }
 }
 

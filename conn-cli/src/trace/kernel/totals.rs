@@ -4,7 +4,7 @@
 //! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
     time::Duration,
@@ -17,15 +17,15 @@ use aya::{
 };
 use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 
-use super::event::host;
+use super::{event::host, names};
 use crate::{
     count::{tally::Tally, waits::Waits},
     model::{
-        connection::Stage,
+        demand::Reported,
         discrepancies::Discrepancies,
         group::{GroupBy, GroupKey},
-        hook::Backend,
-        options::Reported,
+        hook::Hook,
+        stage::{Stage, WatchedStages},
     },
     system::kernel_version::kernel_version,
 };
@@ -56,14 +56,12 @@ pub struct Totals {
 impl Totals {
     /// How many connections were reported one by one.
     #[must_use]
-    pub fn reported(&self, which: Reported) -> u64 {
-        let stages = self.stages.iter().zip(self.lost.values());
-        let mut counts = stages.map(|((_, tally), lost)| tally.connections().saturating_sub(*lost));
-        match which {
-            Reported::None => 0,
-            Reported::Last => counts.next_back().unwrap_or(0),
-            Reported::All => counts.sum(),
-        }
+    pub fn reported(&self, which: Reported, watched: &WatchedStages) -> u64 {
+        let count = |stage| {
+            let counted = self.stages.get(&stage).map_or(0, Tally::connections);
+            counted.saturating_sub(self.lost.get(&stage).copied().unwrap_or(0))
+        };
+        which.stages(watched).map(count).sum()
     }
 }
 
@@ -73,44 +71,44 @@ impl Totals {
 /// An error of the kernel.
 pub(super) fn read(
     ebpf: &Ebpf,
-    backend: Backend,
-    stages: &BTreeSet<Stage>,
+    (hook, earlier): (Hook, &[Hook]),
+    stages: &WatchedStages,
     by: GroupBy,
     counters: Counters,
 ) -> anyhow::Result<Totals> {
     let mut totals = Totals {
         stages: stages
-            .iter()
-            .map(|stage| (*stage, Tally::default()))
+            .all()
+            .map(|stage| (stage, Tally::default()))
             .collect(),
         repeated: counters.other.repeated + counters.out_of_memory.repeated,
         waits: read_waits(ebpf).context("cannot read the waits")?,
         lost: stages
-            .iter()
-            .map(|stage| (*stage, count_at(&counters.lost, *stage)))
+            .all()
+            .map(|stage| (stage, count_at(&counters.lost, stage)))
             .collect(),
         second_hook_only: counters.second_hook_only,
         out_of_memory: stages
-            .iter()
-            .map(|stage| count_at(&counters.out_of_memory, *stage))
+            .all()
+            .map(|stage| count_at(&counters.out_of_memory, stage))
             .sum(),
         discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,
-            missed_runs: missed_runs(ebpf, backend),
+            missed_runs: missed_runs(ebpf, hook),
             unaccounted: 0,
         },
-        missed_established: (backend.stage() > Stage::Established
-            && stages.contains(&Stage::Established))
-        .then(|| missed_runs(ebpf, Backend::Tracepoint))
-        .flatten(),
+        missed_established: earlier
+            .iter()
+            .find(|hook| hook.stage() == Stage::Established)
+            .and_then(|hook| missed_runs(ebpf, *hook)),
     };
     for (stage, tally) in &mut totals.stages {
         tally.add_other(
             count_at(&counters.other, *stage) + count_at(&counters.out_of_memory, *stage),
         );
     }
-    for map in ["CLIENTS", "SYN_CLIENTS"] {
+    for map in [names::CLIENTS, names::SYN_CLIENTS] {
         add_map(&mut totals, ebpf, map, by)
             .with_context(|| format!("cannot read the totals, {map}"))?;
     }
@@ -167,11 +165,11 @@ fn group_key(key: &Key, by: GroupBy) -> GroupKey {
 }
 
 fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
-    let map = ebpf.map("WAITS").context("no such map")?;
+    let map = ebpf.map(names::WAITS).context("no such map")?;
     let map = Array::<&MapData, u64>::try_from(map)?;
     let steps = (0..WAIT_STEPS as u32).map(|step| map.get(&step, 0));
     let steps = steps.collect::<Result<_, _>>()?;
-    let longest = ebpf.map("LONGEST_WAIT").context("no such map")?;
+    let longest = ebpf.map(names::LONGEST_WAIT).context("no such map")?;
     let longest = PerCpuArray::<&MapData, u64>::try_from(longest)?.get(&0, 0)?;
     let longest = longest.iter().copied().max().unwrap_or(0);
     Ok(Waits::new(steps, Duration::from_nanos(longest)))
@@ -182,26 +180,25 @@ fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
 /// `/proc` shows these misses since Linux 5.12, but for programs without a trampoline the kernel
 /// only counts them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
 #[must_use]
-pub fn counts_misses(backend: Backend) -> bool {
-    let since = match backend {
-        Backend::Kretprobe | Backend::Tracepoint => (6, 7),
-        Backend::Lsm | Backend::Fentry => (5, 12),
+pub fn counts_misses(hook: Hook) -> bool {
+    let since = if hook == Hook::Filter {
         // The kernel never skips a socket filter.
-        Backend::Filter => return true,
+        return true;
+    } else if hook.needs_perf_events() {
+        (6, 7)
+    } else {
+        (5, 12)
     };
     kernel_version().0.is_some_and(|version| version >= since)
 }
 
 /// How often the kernel did not run the program whose missed runs are missed connections. None if
 /// the kernel does not count it.
-fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
-    let program = match backend {
-        Backend::Kretprobe => "conn_graft",
-        Backend::Lsm => "conn_lsm",
-        Backend::Fentry => "conn_fentry",
-        Backend::Tracepoint => "conn_state",
-        Backend::Filter => return Some(0),
-    };
+fn missed_runs(ebpf: &Ebpf, hook: Hook) -> Option<u64> {
+    if hook == Hook::Filter {
+        return Some(0);
+    }
+    let program = hook.info().counting;
     let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let misses = info
@@ -209,5 +206,5 @@ fn missed_runs(ebpf: &Ebpf, backend: Backend) -> Option<u64> {
         .find_map(|line| line.strip_prefix("recursion_misses:"))?;
     let misses = misses.trim().parse().ok()?;
     // A kernel that does not count misses shows 0.
-    (misses > 0 || counts_misses(backend)).then_some(misses)
+    (misses > 0 || counts_misses(hook)).then_some(misses)
 }

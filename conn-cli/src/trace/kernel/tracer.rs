@@ -1,9 +1,6 @@
 //! The hooks of one run, from attaching them to reading their totals.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aya::maps::RingBuf;
@@ -14,21 +11,18 @@ use super::{
     attach::{self, Attached},
     counters,
     event::{WallClock, decode},
-    facts,
+    facts, names,
     ring::Ring,
     totals::{self, Totals},
 };
 use crate::model::{
-    connection::{Connection, Stage},
-    group::GroupBy,
-    hook::Backend,
-    options::Reported,
+    connection::Connection, demand::Reported, group::GroupBy, hook::Hook, stage::WatchedStages,
 };
 
 /// Attached hooks.
 pub struct Tracer {
-    backend: Backend,
-    stages: BTreeSet<Stage>,
+    hook: Hook,
+    stages: WatchedStages,
     by: GroupBy,
     attached: Attached,
     ring: Ring,
@@ -49,21 +43,21 @@ pub struct Batch {
 }
 
 impl Tracer {
-    /// Loads and attaches the hooks of the requested stages, the last one through `backend`. Needs
+    /// Loads and attaches the hooks of the requested stages, the last one through `hook`. Needs
     /// a tokio runtime.
     ///
     /// # Errors
     /// Why the hooks cannot be used here.
-    pub fn attach(backend: Backend, settings: &Settings) -> Result<Self, Refusal> {
-        Self::try_attach(backend, settings).map_err(|error| {
-            let facts = facts::gather();
-            log::debug!("{backend}: {error:?}; {facts:?}");
-            Refusal::explain(backend, &error, &facts)
+    pub fn attach(hook: Hook, settings: &Settings) -> Result<Self, Refusal> {
+        Self::try_attach(hook, settings).map_err(|error| {
+            let facts = facts::gather(hook);
+            log::debug!("{hook}: {error:?}; {facts:?}");
+            Refusal::explain(hook, &error, &facts)
         })
     }
 
-    fn try_attach(backend: Backend, settings: &Settings) -> anyhow::Result<Self> {
-        let mut attached = attach::attach(backend, settings)?;
+    fn try_attach(hook: Hook, settings: &Settings) -> anyhow::Result<Self> {
+        let mut attached = attach::attach(hook, settings)?;
         let logger = settings
             .verbose
             .then(|| EbpfLogger::init(&mut attached.ebpf))
@@ -71,16 +65,16 @@ impl Tracer {
             .context("cannot read the programs' diagnostics")?;
         let ring = attached
             .ebpf
-            .take_map("EVENTS")
+            .take_map(names::EVENTS)
             .context("the eBPF object has no map EVENTS")?;
         Ok(Self {
-            backend,
-            stages: backend.stages(&settings.stages),
+            hook,
+            stages: settings.stages.counting(hook.stage()),
             by: settings.by,
             counters: counters::Live::new(&attached.ebpf)?,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?),
-            reported: settings.reported,
+            reported: settings.demand.reported,
             logger,
             attached_at: Instant::now(),
             detached_at: None,
@@ -89,13 +83,19 @@ impl Tracer {
 
     /// The hook that sees the last stage.
     #[must_use]
-    pub fn backend(&self) -> Backend {
-        self.backend
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// The hooks that see the earlier stages, in the order of the stages.
+    #[must_use]
+    pub fn earlier_hooks(&self) -> &[Hook] {
+        &self.attached.earlier
     }
 
     /// The watched stages.
     #[must_use]
-    pub fn stages(&self) -> &BTreeSet<Stage> {
+    pub fn stages(&self) -> &WatchedStages {
         &self.stages
     }
 
@@ -103,7 +103,7 @@ impl Tracer {
     /// totals, this can be read while the hooks are attached.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        totals::count_at(&self.counters.get().lost, self.backend.stage())
+        totals::count_at(&self.counters.get().lost, self.stages.counted())
     }
 
     /// Which connections are reported one by one, not only counted.
@@ -166,11 +166,14 @@ impl Tracer {
     pub fn totals(&self) -> anyhow::Result<Totals> {
         let counters = self.counters.get();
         let Self {
-            backend,
-            stages,
-            by,
-            ..
+            hook, stages, by, ..
         } = self;
-        totals::read(&self.attached.ebpf, *backend, stages, *by, counters)
+        totals::read(
+            &self.attached.ebpf,
+            (*hook, self.earlier_hooks()),
+            stages,
+            *by,
+            counters,
+        )
     }
 }

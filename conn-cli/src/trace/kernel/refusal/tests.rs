@@ -2,9 +2,9 @@ use anyhow::Context as _;
 
 use crate::trace::kernel::refusal::*;
 
-fn explain(backend: Backend, errno: i32, facts: &Facts) -> Refusal {
+fn explain(hook: Hook, errno: i32, facts: &Facts) -> Refusal {
     let error = Err::<(), _>(io::Error::from_raw_os_error(errno)).context("cannot attach");
-    Refusal::explain(backend, &error.unwrap_err(), facts)
+    Refusal::explain(hook, &error.unwrap_err(), facts)
 }
 
 fn supported() -> Facts {
@@ -42,90 +42,85 @@ fn missing_features_are_named() {
         memory_lock: Some(65536),
         ..supported()
     };
-    for (backend, errno, facts, refusal) in [
+    for (hook, errno, facts, refusal) in [
         (
-            Backend::Kretprobe,
+            Hook::Kretprobe,
             libc::ENOENT,
             &no_kprobes,
             Refusal::NoKprobes,
         ),
-        (Backend::Fentry, libc::ENOENT, &no_btf, Refusal::NoBtf),
+        (Hook::Fentry, libc::ENOENT, &no_btf, Refusal::NoBtf),
         (
-            Backend::Kretprobe,
+            Hook::Kretprobe,
             libc::ENOENT,
             &no_symbol,
             Refusal::NoSymbol("security_sock_graft"),
         ),
         (
-            Backend::Kretprobe,
+            Hook::Kretprobe,
             libc::EINVAL,
             &confidential,
             Refusal::Lockdown,
         ),
         (
-            Backend::Tracepoint,
+            Hook::Tracepoint,
             libc::EPERM,
             &confidential,
             Refusal::Lockdown,
         ),
         (
-            Backend::Kretprobe,
+            Hook::Kretprobe,
             libc::EPERM,
             &limited,
             Refusal::MemoryLock(65536),
         ),
         (
-            Backend::Fentry,
+            Hook::Fentry,
             libc::EPERM,
             &supported(),
             Refusal::NoTrampolines,
         ),
+        (Hook::Fentry, ENOTSUPP, &supported(), Refusal::NoTrampolines),
         (
-            Backend::Fentry,
-            ENOTSUPP,
-            &supported(),
-            Refusal::NoTrampolines,
-        ),
-        (
-            Backend::Lsm,
+            Hook::Lsm,
             libc::EINVAL,
             &supported(),
             Refusal::NoTrampolines,
         ),
-        (Backend::Lsm, libc::ENOENT, &no_btf, Refusal::NoBtf),
+        (Hook::Lsm, libc::ENOENT, &no_btf, Refusal::NoBtf),
         (
-            Backend::Tracepoint,
+            Hook::Tracepoint,
             libc::ENOENT,
             &supported(),
             Refusal::NoTracepoint,
         ),
         (
-            Backend::Tracepoint,
+            Hook::Tracepoint,
             libc::EACCES,
             &supported(),
             Refusal::NotPermitted,
         ),
         (
-            Backend::Kretprobe,
+            Hook::Kretprobe,
             libc::EACCES,
             &paranoid,
             Refusal::PerfParanoid(3),
         ),
         // The tracepoint does not need the missing symbol.
         (
-            Backend::Tracepoint,
+            Hook::Tracepoint,
             libc::EPERM,
             &no_symbol,
             Refusal::NotPermitted,
         ),
     ] {
-        assert_eq!(explain(backend, errno, facts), refusal);
+        assert_eq!(explain(hook, errno, facts), refusal);
     }
 }
 
 #[test]
 fn other_errors_keep_the_systems_text() {
-    let refusal = explain(Backend::Kretprobe, libc::ENOMEM, &supported());
+    let refusal = explain(Hook::Kretprobe, libc::ENOMEM, &supported());
     let text = refusal.to_string();
     assert!(text.starts_with("cannot attach: Cannot allocate"), "{text}");
     assert!(!refusal.is_final());
@@ -139,7 +134,7 @@ fn map_creation_errors_are_explained() {
             io_error: io::Error::from_raw_os_error(errno),
         };
         let error = anyhow::Error::new(error).context("cannot create the eBPF maps");
-        Refusal::explain(Backend::Fentry, &error, &supported())
+        Refusal::explain(Hook::Fentry, &error, &supported())
     };
     assert_eq!(explain(libc::ENOMEM), Refusal::NoMemory);
     assert_eq!(explain(libc::E2BIG), Refusal::NoMemory);
@@ -150,7 +145,7 @@ fn map_creation_errors_are_explained() {
 #[test]
 fn an_error_that_is_a_refusal_is_returned() {
     let error = anyhow::Error::new(Refusal::ChangedTracepoint);
-    let refusal = Refusal::explain(Backend::Tracepoint, &error, &Facts::default());
+    let refusal = Refusal::explain(Hook::Tracepoint, &error, &Facts::default());
     assert_eq!(refusal, Refusal::ChangedTracepoint);
 }
 

@@ -7,10 +7,11 @@ use std::{fs, path::Path};
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    btf::Btf,
-    symbols::{GRAFT, LSM_GRAFT, VMLINUX},
-};
+use super::btf::Btf;
+use crate::model::hook::{GRAFT, LSM_GRAFT};
+
+/// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// What is known about the running kernel's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,15 @@ pub struct KernelTypes {
 }
 
 impl KernelTypes {
+    /// The id of a function in the kernel's BTF, if it is one of those that programs are attached to.
+    pub(super) fn function_id(&self, function: &str) -> Option<u32> {
+        match function {
+            GRAFT => self.graft_id,
+            LSM_GRAFT => self.lsm_graft_id,
+            _ => None,
+        }
+    }
+
     /// What is known without BTF.
     const WITHOUT_BTF: Self = Self {
         offsets: SocketOffsets::STABLE,

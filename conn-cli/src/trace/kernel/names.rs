@@ -1,0 +1,29 @@
+//! The names of the maps and settings in the eBPF objects (`conn-ebpf`).
+
+/// The totals of clients that have got further than a SYN.
+pub(super) const CLIENTS: &str = "CLIENTS";
+/// The totals of clients that have only sent SYNs.
+pub(super) const SYN_CLIENTS: &str = "SYN_CLIENTS";
+/// The SYNs that are remembered, to recognise retransmitted ones.
+pub(super) const SYNS: &str = "SYNS";
+/// The ring buffer of events.
+pub(super) const EVENTS: &str = "EVENTS";
+/// The counters that are mapped into memory.
+pub(super) const COUNTERS: &str = "COUNTERS";
+/// The histogram of waits.
+pub(super) const WAITS: &str = "WAITS";
+/// The longest wait.
+pub(super) const LONGEST_WAIT: &str = "LONGEST_WAIT";
+/// The networks of wanted clients.
+pub(super) const NETWORKS: &str = "NETWORKS";
+/// The cgroup that must accept.
+pub(super) const CGROUPS: &str = "CGROUPS";
+/// aya's ring buffer of diagnostics.
+pub(super) const LOGS: &str = "AYA_LOGS";
+
+/// The setting with the configuration.
+pub(super) const CONFIG: &str = "CONFIG";
+/// The setting with the offsets of a socket's fields.
+pub(super) const OFFSETS: &str = "OFFSETS";
+/// The setting with the watched ports.
+pub(super) const PORTS: &str = "PORTS";
