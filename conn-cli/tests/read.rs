@@ -368,6 +368,33 @@ fn a_run_that_missed_connections_fails() {
 }
 
 #[test]
+fn json_of_an_unknown_type_is_skipped_and_told() {
+    let connection = r#"{"type":"connection","time":null,"remote_address":"192.0.2.1","local_port":80,"hook":"fentry"}"#;
+    let input = format!("{connection}\n{{\"type\":\"close\",\"bytes\":1}}\n{connection}\n");
+    let output = read_from(input.as_bytes(), &["-q"]);
+    assert_output(
+        &output,
+        0,
+        "\n=== Summary ===\n192.0.2.1: 2\n",
+        &[
+            "2 connections from 1 address in 3 lines",
+            "1 JSON object of a type that this conn-cli does not know, skipped",
+        ],
+    );
+    let output = read_from(input.as_bytes(), &["-q", "--json"]);
+    assert!(
+        text(&output.stdout)
+            .contains(r#""not_understood":0,"first_not_understood":null,"unknown_type":1,"#)
+    );
+    let again = read_from(&output.stdout, &["-q"]);
+    assert!(text(&again.stderr).contains("1 JSON object of a type"));
+    // An object without a type is not of conn-cli.
+    let input = format!("{connection}\n{{\"bytes\":1}}\n");
+    let output = read_from(input.as_bytes(), &["-q"]);
+    assert!(text(&output.stderr).contains("1 record could not be parsed"));
+}
+
+#[test]
 fn lines_of_a_killed_run_are_counted() {
     let line = |client: &str| {
         format!(

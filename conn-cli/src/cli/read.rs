@@ -47,7 +47,7 @@ pub(super) struct ReadArgs {
 const RECORDS: &str = "Records";
 
 /// Options of live tracing that `read` refuses with a reason: those with a value when it is
-/// parsed, the others by [`ReadArgs::check`].
+/// parsed, the others by [`ReadArgs::options`].
 #[derive(Debug, clap::Args)]
 struct LiveOnly {
     #[arg(long, hide = true, value_parser = stage)]

@@ -86,14 +86,8 @@ mod tests {
         Connection {
             time: When::At(Timestamp::from_millisecond(at_ms).unwrap()),
             remote: Host::at([192, 0, 2, 1]),
-            remote_port: None,
-            local: Host::Unknown,
-            local_port: None,
-            family: None,
-            process: None,
-            netns: None,
             wait: wait_ms.map(Duration::from_millis),
-            source: Source::Hook(Hook::Fentry),
+            ..Connection::unknown(Source::Hook(Hook::Fentry))
         }
     }
 

@@ -3,3 +3,6 @@
 pub mod read;
 pub mod trace;
 pub mod view;
+
+#[cfg(test)]
+mod json_tests;

@@ -328,11 +328,7 @@ mod tests {
             remote_port: Some(40000),
             local: Host::at([192, 0, 2, 100]),
             local_port: Some(80),
-            family: None,
-            process: None,
-            netns: None,
-            wait: None,
-            source,
+            ..Connection::unknown(source)
         }
     }
 

@@ -59,6 +59,7 @@ pub struct Recorded {
 
 /// What a recorded time lacks to be a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Lacks {
     /// The date, as in `14:25:37.123456`.
@@ -86,6 +87,7 @@ pub enum Host {
 
 /// The address family of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// `AF_INET`
@@ -122,6 +124,7 @@ pub enum Source {
 
 /// A record of another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Record {
     /// A line of the kernel log, from iptables or nftables.
@@ -135,6 +138,23 @@ pub enum Record {
 }
 
 impl Connection {
+    /// A connection of which only this is known.
+    #[must_use]
+    pub fn unknown(source: Source) -> Self {
+        Self {
+            time: When::Unknown,
+            remote: Host::Unknown,
+            remote_port: None,
+            local: Host::Unknown,
+            local_port: None,
+            family: None,
+            process: None,
+            netns: None,
+            wait: None,
+            source,
+        }
+    }
+
     /// How far it has got.
     #[must_use]
     pub fn stage(&self) -> Stage {

@@ -14,4 +14,5 @@ pub mod ports;
 pub mod preemption;
 pub mod queues;
 pub mod read_stats;
+pub mod schema;
 pub mod stage;

@@ -17,6 +17,8 @@ pub struct ReadStats {
     pub not_understood: u64,
     /// The first of them: `line 17 of FILE: the line is too long`.
     pub first_not_understood: Option<String>,
+    /// JSON objects of a type that this conn-cli does not know, which were skipped.
+    pub unknown_type: u64,
     /// SYNs that are not counted because they had been sent before.
     pub repeated: u64,
     /// Connections that are not counted because their port is unknown.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How far a connection has got, in the order in which it gets there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// The client's SYN has arrived

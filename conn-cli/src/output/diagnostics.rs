@@ -236,6 +236,12 @@ fn records(stats: &ReadStats, line: &mut String, notes: &mut Vec<String>) {
         let first = first.map_or(String::new(), |first| format!(", first {first}"));
         notes.push(format!("warning: {records} could not be parsed{first}"));
     }
+    if stats.unknown_type > 0 {
+        let objects = plural(stats.unknown_type, "JSON object", "JSON objects");
+        notes.push(format!(
+            "{objects} of a type that this conn-cli does not know, skipped"
+        ));
+    }
     if stats.unknown_client > 0 {
         let records = plural(stats.unknown_client, "connection", "connections");
         notes.push(format!(
@@ -424,6 +430,7 @@ mod tests {
             not_understood: 2,
             first_not_understood: Some("line 4 of log: it is cut".to_owned()),
             unknown_port: 5,
+            unknown_type: 3,
             ..ReadStats::default()
         };
         assert_eq!(
@@ -431,6 +438,7 @@ mod tests {
             [
                 "1 connection from 1 address in 20 lines and 3 packets; 1 retransmitted SYN not counted",
                 "warning: 2 records could not be parsed, first line 4 of log: it is cut",
+                "3 JSON objects of a type that this conn-cli does not know, skipped",
                 "warning: 5 connections not counted: the record has no local port",
             ]
         );

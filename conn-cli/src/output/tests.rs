@@ -150,11 +150,7 @@ fn incomplete_times_are_shown_as_recorded() {
         remote_port: None,
         local: Host::Unknown,
         local_port: None,
-        family: None,
-        process: None,
-        netns: None,
-        wait: None,
-        source: Source::Record(Record::Tcpdump),
+        ..Connection::unknown(Source::Record(Record::Tcpdump))
     };
     let mut out = Vec::new();
     text(true, false).connection(&mut out, &unknown);

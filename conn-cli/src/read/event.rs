@@ -42,6 +42,8 @@ pub enum Event {
     Failed(u32),
     /// The summary at the end of one run of conn-cli.
     Run(Box<Run>),
+    /// A JSON object of a type that this conn-cli does not know.
+    UnknownType,
 }
 
 /// What the beginning of an accept call shows.

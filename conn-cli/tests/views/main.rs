@@ -94,13 +94,20 @@ fn stdout(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The JSON output: the lines, and the summary.
+/// The JSON output: the lines, and the summary. All of them must match the documented schema.
 #[track_caller]
 fn json(options: &str, files: &[&Path], input: &str) -> (Vec<Value>, Value) {
     let stdout = stdout(run(&format!("--json --utc {options}"), files, input));
-    let lines = stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let lines = stdout.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if let Err(error) = schema.validate(&line) {
+            panic!("{error}: {line}");
+        }
+        line
+    });
     let mut lines: Vec<Value> = lines.collect();
     let summary = lines.pop().unwrap();
     assert_eq!(summary["type"], "summary");

@@ -1,65 +1,41 @@
 //! The JSON of an interval. The names of the fields are documented in the README and do not
 //! change.
 
-use std::net::IpAddr;
-
-use serde::Serialize;
-
+use super::super::{Clock, brief::rounded};
 use crate::{
     count::interval::Interval,
-    model::connection::Host,
-    output::{Clock, brief::rounded},
+    model::{
+        connection::Host,
+        schema::{IntervalLine, Type},
+    },
 };
 
-/// An interval as a JSON object.
-#[derive(Debug, Serialize)]
-pub(crate) struct IntervalLine<'a> {
-    r#type: &'a str,
-    start: String,
-    seconds: f64,
-    connections: u64,
-    lost: u64,
-    addresses: usize,
-    rate: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    busiest_address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    busiest_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    busiest_connections: Option<u64>,
-    partial: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skipped_empty: Option<u64>,
-}
-
-impl<'a> IntervalLine<'a> {
-    /// `{"type":"interval",...}`; the time has the offset of the clock's time zone.
-    #[must_use]
-    pub(crate) fn new(interval: &'a Interval, clock: &Clock) -> Self {
-        let (host, most) = match &interval.busiest {
-            Some((host, most)) => (Some(host), Some(*most)),
-            None => (None, None),
-        };
-        Self {
-            r#type: "interval",
-            start: clock.rfc3339(interval.start),
-            seconds: rounded(interval.length.as_secs_f64()),
-            connections: interval.connections,
-            lost: interval.lost,
-            addresses: interval.addresses,
-            rate: rounded(interval.rate()),
-            busiest_address: match host {
-                Some(Host::Address(address)) => Some(*address),
-                _ => None,
-            },
-            busiest_name: match host {
-                Some(Host::Name(name)) => Some(name),
-                _ => None,
-            },
-            busiest_connections: most,
-            partial: interval.partial,
-            skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0),
-        }
+/// `{"type":"interval",...}`; the time has the offset of the clock's time zone.
+#[must_use]
+pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> IntervalLine<'a> {
+    let (host, most) = match &interval.busiest {
+        Some((host, most)) => (Some(host), Some(*most)),
+        None => (None, None),
+    };
+    IntervalLine {
+        r#type: Type::Interval,
+        start: clock.rfc3339(interval.start).into(),
+        seconds: rounded(interval.length.as_secs_f64()),
+        connections: interval.connections,
+        lost: interval.lost,
+        addresses: interval.addresses,
+        rate: rounded(interval.rate()),
+        busiest_address: match host {
+            Some(Host::Address(address)) => Some(*address),
+            _ => None,
+        },
+        busiest_name: match host {
+            Some(Host::Name(name)) => Some((&**name).into()),
+            _ => None,
+        },
+        busiest_connections: most,
+        partial: interval.partial,
+        skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0),
     }
 }
 
@@ -88,9 +64,8 @@ mod tests {
     #[test]
     fn json_has_the_documented_fields() {
         let clock = Clock::new(TimeZone::UTC, TimeFormat::Delta);
-        let json = |interval: &Interval| {
-            serde_json::to_string(&IntervalLine::new(interval, &clock)).unwrap()
-        };
+        let json =
+            |interval: &Interval| serde_json::to_string(&interval_line(interval, &clock)).unwrap();
         assert_eq!(
             json(&Interval {
                 lost: 12,

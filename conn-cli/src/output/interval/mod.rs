@@ -3,5 +3,5 @@
 mod json;
 mod rows;
 
-pub(super) use self::json::IntervalLine;
+pub(super) use self::json::interval_line;
 pub use self::rows::{RowStyle, Rows};

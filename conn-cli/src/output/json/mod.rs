@@ -7,13 +7,14 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
-use self::summary::SummaryLine;
-use super::{Clock, interval::IntervalLine};
+use self::summary::summary_line;
+use super::{Clock, interval::interval_line};
 use crate::{
     count::interval::Interval,
     model::{
-        connection::{Connection, Family, Host, Lacks, Process, Record, Source, When},
+        connection::{Connection, Host, Process, Source, When},
         options::TimeFormat,
+        schema::{ConnectionLine, Type},
         stage::Stage,
     },
     report::{LineCounts, Report},
@@ -25,50 +26,6 @@ pub struct Json {
     clock: Clock,
     /// The stage that the summary counts, if there are several.
     counted: Option<Stage>,
-}
-
-#[derive(Serialize)]
-struct ConnectionLine<'a> {
-    r#type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<Stage>,
-    time: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recorded_time: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lacks: Option<Lacks>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remote_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local_address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    local_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    family: Option<Family>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comm: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cgroup: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    netns: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wait: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hook: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Record>,
 }
 
 impl Json {
@@ -92,24 +49,20 @@ impl Json {
     /// summary counts. Unknown fields are left out.
     pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let (time, recorded) = match &connection.time {
-            When::At(timestamp) => (Some(self.clock.text(*timestamp)), None),
+            When::At(timestamp) => (Some(self.clock.text(*timestamp).into()), None),
             When::Recorded(recorded) => (None, Some(recorded)),
             When::Unknown => (None, None),
-        };
-        let source = match connection.source {
-            Source::Hook(_) | Source::SecondHook => None,
-            Source::Record(record) => Some(record),
         };
         let stage = connection.stage();
         let process = connection.process.as_ref();
         let line = ConnectionLine {
             r#type: match self.counted {
-                Some(counted) if counted != stage => "stage",
-                _ => "connection",
+                Some(counted) if counted != stage => Type::Stage,
+                _ => Type::Connection,
             },
             stage: self.counted.map(|_| stage),
             time,
-            recorded_time: recorded.map(|recorded| &*recorded.text),
+            recorded_time: recorded.map(|recorded| (&*recorded.text).into()),
             lacks: recorded.map(|recorded| recorded.lacks),
             remote_address: address(&connection.remote),
             remote_name: name(&connection.remote),
@@ -125,20 +78,23 @@ impl Json {
             cgroup: process.and_then(|process| process.cgroup),
             netns: connection.netns,
             wait: connection.wait.map(seconds),
-            hook: connection.source.hook_name(),
-            source,
+            hook: connection.source.hook_name().map(Into::into),
+            source: match connection.source {
+                Source::Hook(_) | Source::SecondHook => None,
+                Source::Record(record) => Some(record),
+            },
         };
         put(out, &line);
     }
 
     /// `{"type":"interval",...}`
     pub fn interval(&self, out: &mut Vec<u8>, interval: &Interval) {
-        put(out, &IntervalLine::new(interval, &self.clock));
+        put(out, &interval_line(interval, &self.clock));
     }
 
     /// `{"type":"summary",...}`
     pub fn report(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
-        put(out, &SummaryLine::new(report, lines, &self.clock));
+        put(out, &summary_line(report, lines, &self.clock));
     }
 }
 
@@ -154,9 +110,9 @@ fn address(host: &Host) -> Option<IpAddr> {
     }
 }
 
-fn name(host: &Host) -> Option<&str> {
+fn name(host: &Host) -> Option<Cow<'_, str>> {
     match host {
-        Host::Name(name) => Some(name),
+        Host::Name(name) => Some((&**name).into()),
         Host::Address(_) | Host::Unknown => None,
     }
 }

@@ -138,6 +138,10 @@ impl Merge {
                     self.begin_call(accept);
                     continue;
                 }
+                Event::UnknownType => {
+                    self.stats.unknown_type += 1;
+                    continue;
+                }
                 Event::Run(run) => {
                     self.take_run(run)?;
                     continue;
@@ -286,6 +290,7 @@ impl Merge {
         self.add_run(tally);
         self.discrepancies.add(&run.discrepancies);
         add(&mut self.stats.repeated, run.stats.repeated);
+        add(&mut self.stats.unknown_type, run.stats.unknown_type);
         add(&mut self.stats.unknown_port, run.stats.unknown_port);
         add(&mut self.stats.unknown_client, run.stats.unknown_client);
         let (parse_errors, first) = (run.stats.not_understood, &run.stats.first_not_understood);

@@ -69,11 +69,7 @@ mod tests {
             remote_port: None,
             local: Host::Unknown,
             local_port: Some(80),
-            family: None,
-            process: None,
-            netns: None,
-            wait: None,
-            source: Source::Hook(Hook::Fentry),
+            ..Connection::unknown(Source::Hook(Hook::Fentry))
         }
     }
 

@@ -14,11 +14,7 @@ fn connection(client_port: u16) -> Connection {
         remote_port: Some(client_port),
         local: Host::at([192, 0, 2, 9]),
         local_port: Some(80),
-        family: None,
-        process: None,
-        netns: None,
-        wait: None,
-        source: Source::Record(Record::Pcap),
+        ..Connection::unknown(Source::Record(Record::Pcap))
     }
 }
 

@@ -1,8 +1,7 @@
 //! JSON Lines that conn-cli itself wrote, to merge several runs or machines.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
@@ -12,9 +11,10 @@ use super::{
 use crate::{
     count::tally::Tally,
     model::{
-        connection::{Connection, Family, Host, Lacks, Process, Record, Source, When},
+        connection::{Connection, Host, Process, Source, When},
         discrepancies::Discrepancies,
         read_stats::ReadStats,
+        schema::{ConnectionLine, SummaryLine, Type, Typed},
     },
     read::{
         confidence::Confidence,
@@ -28,94 +28,6 @@ const NOT_OURS: ParseError = "not a line of conn-cli's JSON";
 /// The lines of `conn-cli --json`.
 #[derive(Debug)]
 pub struct Lines;
-
-/// The type of a line, which is read first: serde's internally tagged enums do not support maps
-/// with integer keys.
-#[derive(Deserialize)]
-struct Object {
-    r#type: Type,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Type {
-    Connection,
-    Summary,
-    /// An earlier stage of a connection, which gets its own line if it reaches the counted stage.
-    Stage,
-    /// A count printed instead of one line for each connection.
-    Interval,
-}
-
-#[derive(Deserialize)]
-struct ConnectionObject {
-    time: Option<Timestamp>,
-    recorded_time: Option<String>,
-    lacks: Option<Lacks>,
-    remote_address: Option<IpAddr>,
-    remote_name: Option<String>,
-    remote_port: Option<u16>,
-    local_address: Option<IpAddr>,
-    local_name: Option<String>,
-    local_port: Option<u16>,
-    family: Option<Family>,
-    pid: Option<u32>,
-    tid: Option<u32>,
-    comm: Option<String>,
-    uid: Option<u32>,
-    cgroup: Option<u64>,
-    netns: Option<u32>,
-    wait: Option<f64>,
-    hook: Option<String>,
-    source: Option<Record>,
-}
-
-#[derive(Deserialize)]
-struct SummaryObject {
-    #[serde(default)]
-    lines_shown: u64,
-    #[serde(default)]
-    unknown_clients: u64,
-    #[serde(default)]
-    other_clients: u64,
-    #[serde(default)]
-    unreadable: u64,
-    missed_runs: Option<u64>,
-    #[serde(default)]
-    at_least: bool,
-    #[serde(default)]
-    unaccounted: u64,
-    #[serde(default)]
-    not_understood: u64,
-    first_not_understood: Option<String>,
-    #[serde(default)]
-    repeated: u64,
-    #[serde(default)]
-    unknown_port: u64,
-    #[serde(default)]
-    unknown_client: u64,
-    /// Those of `lines_shown` whose connections the summary counts.
-    connection_lines: Option<u64>,
-    left_off: Option<LeftOffObject>,
-    clients: Vec<ClientObject>,
-}
-
-#[derive(Deserialize)]
-struct LeftOffObject {
-    connections: u64,
-}
-
-#[derive(Deserialize)]
-struct ClientObject {
-    address: Option<IpAddr>,
-    /// The host's name; with `uid` or `cgroup`, the name of that user or cgroup.
-    name: Option<String>,
-    uid: Option<u32>,
-    cgroup: Option<u64>,
-    connections: u64,
-    #[serde(default)]
-    ports: BTreeMap<u16, u64>,
-}
 
 impl Lines {
     /// Creates the parser. It parses every field: skipping one costs as much.
@@ -132,10 +44,10 @@ pub fn confidence(line: &[u8]) -> Confidence {
     let is_ours = [&br#"{"type":"connection","#[..], br#"{"type":"summary","#]
         .iter()
         .any(|start| line.starts_with(start));
-    match object::<Object>(line) {
+    match object::<Typed>(line) {
         _ if is_ours => Confidence::Certain,
-        Ok(_) => Confidence::Certain,
-        Err(_) => Confidence::None,
+        Ok(typed) if typed.r#type != Type::Unknown => Confidence::Certain,
+        Ok(_) | Err(_) => Confidence::None,
     }
 }
 
@@ -144,15 +56,18 @@ impl Line for Lines {
         if line.is_empty() {
             return Ok(());
         }
-        events.push(match object::<Object>(line)?.r#type {
+        // The type is read first: serde's internally tagged enums do not support maps with
+        // integer keys.
+        events.push(match object::<Typed>(line)?.r#type {
             Type::Stage | Type::Interval => return Ok(()),
+            Type::Unknown => Event::UnknownType,
             Type::Connection => {
-                let object: ConnectionObject = object(line)?;
-                Event::Connection(object.connection().ok_or(NOT_OURS)?)
+                let line: ConnectionLine = object(line)?;
+                Event::Connection(connection(line).ok_or(NOT_OURS)?)
             }
             Type::Summary => {
-                let object: SummaryObject = object(line)?;
-                Event::Run(Box::new(object.run().ok_or(NOT_OURS)?))
+                let line: SummaryLine = object(line)?;
+                Event::Run(Box::new(run(line).ok_or(NOT_OURS)?))
             }
         });
         Ok(())
@@ -163,92 +78,88 @@ fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, ParseError> {
     serde_json::from_slice(line).map_err(|_| NOT_OURS)
 }
 
-impl ConnectionObject {
-    fn connection(self) -> Option<Connection> {
-        let source = match (self.hook, self.source) {
-            (Some(hook), _) => Source::from_hook_name(&hook)?,
-            (None, Some(record)) => Source::Record(record),
-            (None, None) => return None,
-        };
-        let process = match self.tid {
-            Some(tid) => Some(Process {
-                pid: self.pid,
-                tid,
-                uid: self.uid,
-                cgroup: self.cgroup,
-                comm: match self.comm {
-                    Some(comm) => Some(unescaped_comm(&comm)?),
-                    None => None,
-                },
-            }),
-            None => None,
-        };
-        let time = match (self.time, self.recorded_time, self.lacks) {
-            (Some(time), _, _) => When::At(time),
-            (None, Some(text), Some(lacks)) if is_time(&text) => {
-                scan::recorded(text.as_bytes(), lacks)
-            }
-            (None, Some(_), _) => return None,
-            (None, None, _) => When::Unknown,
-        };
-        Some(Connection {
-            time,
-            remote: host(self.remote_address, self.remote_name)?,
-            remote_port: self.remote_port,
-            local: host(self.local_address, self.local_name)?,
-            local_port: self.local_port,
-            family: self.family,
-            process,
-            netns: self.netns,
-            wait: self
-                .wait
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            source,
-        })
-    }
+fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
+    let source = match (line.hook, line.source) {
+        (Some(hook), _) => Source::from_hook_name(&hook)?,
+        (None, Some(record)) => Source::Record(record),
+        (None, None) => return None,
+    };
+    let process = match line.tid {
+        Some(tid) => Some(Process {
+            pid: line.pid,
+            tid,
+            uid: line.uid,
+            cgroup: line.cgroup,
+            comm: match line.comm {
+                Some(comm) => Some(unescaped_comm(&comm)?),
+                None => None,
+            },
+        }),
+        None => None,
+    };
+    let time = match (line.time, line.recorded_time, line.lacks) {
+        (Some(time), _, _) => When::At(time.parse().ok()?),
+        (None, Some(text), Some(lacks)) if is_time(&text) => scan::recorded(text.as_bytes(), lacks),
+        (None, Some(_), _) => return None,
+        (None, None, _) => When::Unknown,
+    };
+    let wait = line.wait;
+    Some(Connection {
+        time,
+        remote: host(line.remote_address, line.remote_name.as_deref())?,
+        remote_port: line.remote_port,
+        local: host(line.local_address, line.local_name.as_deref())?,
+        local_port: line.local_port,
+        family: line.family,
+        process,
+        netns: line.netns,
+        wait: wait.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        source,
+    })
 }
 
-impl SummaryObject {
-    fn run(self) -> Option<Run> {
-        let mut tally = Tally::default();
-        for client in self.clients {
-            let names_host = client.uid.is_none() && client.cgroup.is_none();
-            let host = host(client.address, client.name.filter(|_| names_host))?;
-            let mut unknown = client.connections;
-            for (port, connections) in client.ports {
-                unknown = unknown.checked_sub(connections)?;
-                tally.add(&host, Some(port), connections);
-            }
-            if unknown > 0 {
-                tally.add(&host, None, unknown);
-            }
+fn run(line: SummaryLine<'_>) -> Option<Run> {
+    let mut tally = Tally::default();
+    for client in line.clients {
+        let names_host = client.uid.is_none() && client.cgroup.is_none();
+        let name = client.name.filter(|_| names_host);
+        let host = host(client.address, name.as_deref())?;
+        let mut unknown = client.connections;
+        for (port, connections) in &*client.ports {
+            unknown = unknown.checked_sub(*connections)?;
+            tally.add(&host, Some(*port), *connections);
         }
-        if self.unknown_clients > 0 {
-            tally.add(&Host::Unknown, None, self.unknown_clients);
+        if unknown > 0 {
+            tally.add(&host, None, unknown);
         }
-        tally.add_other(self.other_clients);
-        if let Some(left_off) = self.left_off {
-            tally.add_other(left_off.connections);
-        }
-        Some(Run {
-            tally,
-            lines_shown: self.connection_lines.unwrap_or(self.lines_shown),
-            discrepancies: Discrepancies {
-                at_least: self.at_least || self.missed_runs > Some(0),
-                unreadable: self.unreadable,
-                missed_runs: self.missed_runs,
-                unaccounted: self.unaccounted,
-            },
-            stats: ReadStats {
-                not_understood: self.not_understood,
-                first_not_understood: self.first_not_understood.as_deref().map(sanitized),
-                repeated: self.repeated,
-                unknown_port: self.unknown_port,
-                unknown_client: self.unknown_client,
-                ..ReadStats::default()
-            },
-        })
     }
+    if line.unknown_clients > 0 {
+        tally.add(&Host::Unknown, None, line.unknown_clients);
+    }
+    tally.add_other(line.other_clients);
+    if let Some(left_off) = line.left_off {
+        tally.add_other(left_off.connections);
+    }
+    let first_not_understood = line.first_not_understood.flatten();
+    Some(Run {
+        tally,
+        lines_shown: line.connection_lines.unwrap_or(line.lines_shown),
+        discrepancies: Discrepancies {
+            at_least: line.at_least || line.missed_runs > Some(0),
+            unreadable: line.unreadable,
+            missed_runs: line.missed_runs,
+            unaccounted: line.unaccounted,
+        },
+        stats: ReadStats {
+            not_understood: line.not_understood.unwrap_or(0),
+            first_not_understood: first_not_understood.as_deref().map(sanitized),
+            unknown_type: line.unknown_type.unwrap_or(0),
+            repeated: line.repeated.unwrap_or(0),
+            unknown_port: line.unknown_port.unwrap_or(0),
+            unknown_client: line.unknown_client.unwrap_or(0),
+            ..ReadStats::default()
+        },
+    })
 }
 
 /// The text without unsafe characters, truncated: somebody else may have written the input.
@@ -260,7 +171,7 @@ fn sanitized(text: &str) -> String {
 /// The longest message about a record that was not understood, in characters.
 const MAX_MESSAGE_LEN: usize = 500;
 
-fn host(address: Option<IpAddr>, name: Option<String>) -> Option<Host> {
+fn host(address: Option<IpAddr>, name: Option<&str>) -> Option<Host> {
     match (address, name) {
         (Some(address), _) => Some(Host::at(address)),
         (None, Some(name)) => Host::named(name.as_bytes()),

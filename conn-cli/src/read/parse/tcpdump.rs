@@ -120,12 +120,7 @@ impl Line for Lines {
             remote_port,
             local,
             local_port,
-            // An IPv6 socket may also receive IPv4 packets.
-            family: None,
-            process: None,
-            netns: None,
-            wait: None,
-            source: Source::Record(Record::Tcpdump),
+            ..Connection::unknown(Source::Record(Record::Tcpdump))
         };
         // Both numbers are absolute, with and without -S.
         events.push(if is_answer {

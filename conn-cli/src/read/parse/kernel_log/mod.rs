@@ -60,11 +60,7 @@ impl Lines {
             remote_port: Some(syn.client.1),
             local: syn.server.0,
             local_port: Some(syn.server.1),
-            family: None,
-            process: None,
-            netns: None,
-            wait: None,
-            source: Source::Record(Record::KernelLog),
+            ..Connection::unknown(Source::Record(Record::KernelLog))
         };
         events.push(match syn.sequence {
             Some(sequence) => Event::Syn(connection, sequence),

@@ -267,11 +267,7 @@ impl Segment {
             remote_port: Some(client.1),
             local: Host::at(server.0),
             local_port: Some(server.1),
-            family: None,
-            process: None,
-            netns: None,
-            wait: None,
-            source: Source::Record(Record::Pcap),
+            ..Connection::unknown(Source::Record(Record::Pcap))
         };
         match self.acknowledged {
             None => Event::Syn(connection, self.sequence),

@@ -40,9 +40,7 @@ impl Endpoints {
                 cgroup: None,
                 comm: None,
             }),
-            netns: None,
-            wait: None,
-            source: Source::Record(Record::Strace),
+            ..Connection::unknown(Source::Record(Record::Strace))
         }
     }
 }

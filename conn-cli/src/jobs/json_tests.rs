@@ -1,0 +1,135 @@
+//! The JSON that is printed is that which is read back, and that which `docs/json.schema.json`
+//! describes.
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    model::{
+        connection::{Connection, Family, Host, Lacks, Process, Record, Recorded, Source, When},
+        hook::Hook,
+        options::TimeFormat,
+        schema::{ConnectionLine, IntervalLine, SummaryLine},
+    },
+    output::{Clock, Json},
+    read::{
+        event::Event,
+        parse::{
+            json::Lines,
+            lines::{Line as _, Wanted},
+        },
+    },
+};
+
+/// A connection of which everything is known.
+fn seen() -> Connection {
+    Connection {
+        time: When::At(Timestamp::constant(1_395_029_583, 5_000)),
+        remote: Host::at([192, 0, 2, 1]),
+        remote_port: Some(40000),
+        local: Host::at([192, 0, 2, 9]),
+        local_port: Some(443),
+        family: Some(Family::Ipv6),
+        process: Some(Process {
+            pid: Some(7),
+            tid: 8,
+            uid: Some(33),
+            cgroup: Some(99),
+            comm: Some(*b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0"),
+        }),
+        netns: Some(4_026_531_840),
+        wait: Some(Duration::from_micros(1500)),
+        source: Source::Hook(Hook::Fentry),
+    }
+}
+
+/// A connection from a record that has names in place of addresses and a time without a date.
+fn recorded() -> Connection {
+    Connection {
+        time: When::Recorded(Recorded {
+            text: "14:25:37.5".into(),
+            lacks: Lacks::Date,
+        }),
+        remote: Host::named(b"client.example").unwrap(),
+        local: Host::named(b"server.example").unwrap(),
+        ..Connection::unknown(Source::Record(Record::Tcpdump))
+    }
+}
+
+fn printed(connection: &Connection) -> Map<String, Value> {
+    let mut out = Vec::new();
+    Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, connection);
+    serde_json::from_slice(&out).unwrap()
+}
+
+fn read_back(line: &Map<String, Value>) -> Option<Connection> {
+    let mut events = Vec::new();
+    let line = serde_json::to_vec(line).unwrap();
+    let times = Wanted { times: true };
+    Lines::new(times).line(&line, &mut events).ok()?;
+    match events.pop()? {
+        Event::Connection(connection) => Some(connection),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Schemas of what is printed.
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+}
+
+#[test]
+fn every_field_of_a_connection_is_read_back() {
+    let mut keys = BTreeSet::new();
+    for connection in [seen(), recorded()] {
+        let line = printed(&connection);
+        assert_eq!(read_back(&line).as_ref(), Some(&connection));
+        for key in line.keys() {
+            let mut without = line.clone();
+            without.remove(key);
+            let null = line[key].is_null();
+            assert!(
+                null || read_back(&without) != Some(connection.clone()),
+                "{key}"
+            );
+        }
+        keys.extend(line.into_iter().map(|(key, _)| key));
+    }
+    // The stage is only of use to the type, of which `stage` is not read.
+    keys.insert("stage".to_owned());
+    let schema = generator().into_root_schema_for::<ConnectionLine>();
+    let properties = schema.get("properties").unwrap().as_object().unwrap();
+    assert_eq!(keys, properties.keys().cloned().collect());
+}
+
+/// `BLESS=1 cargo test` writes the file anew.
+#[test]
+fn the_schema_in_docs_is_that_of_the_types() {
+    let mut generator = generator();
+    let lines = [
+        generator.subschema_for::<ConnectionLine>(),
+        generator.subschema_for::<SummaryLine>(),
+        generator.subschema_for::<IntervalLine>(),
+    ];
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of conn-cli --json",
+        "oneOf": lines,
+        "$defs": generator.take_definitions(true),
+    });
+    let schema = format!("{schema:#}\n");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.schema.json");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &schema).unwrap();
+    }
+    let documented = fs::read_to_string(&path).unwrap();
+    assert!(
+        documented == schema,
+        "run BLESS=1 cargo test json_tests, and review the change"
+    );
+}

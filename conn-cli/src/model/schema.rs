@@ -1,0 +1,419 @@
+//! The JSON Lines of conn-cli, which `output` writes and `read` reads back: the same types for
+//! both. The names of the fields are documented and do not change. Fields that a line lacks were
+//! unknown, or are not known to the conn-cli that wrote it.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    connection::{Family, Lacks, Record},
+    stage::Stage,
+};
+
+/// The kind of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Type {
+    /// A connection at the counted stage.
+    Connection,
+    /// A connection at an earlier stage. It gets its own line if it reaches the counted stage.
+    Stage,
+    /// The count of an interval, in place of a line for each connection.
+    Interval,
+    /// The last line of a run.
+    Summary,
+    /// A kind that this conn-cli does not know.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// The kind of a line, without the rest of it.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Typed {
+    /// The kind.
+    pub r#type: Type,
+}
+
+/// A connection.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ConnectionLine<'a> {
+    /// `connection`, or `stage` before the counted stage.
+    #[cfg_attr(test, schemars(extend("enum" = ["connection", "stage"])))]
+    pub r#type: Type,
+    /// The stage, if several are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// When it got there, as RFC 3339 has it.
+    #[serde(default)]
+    pub time: Option<Cow<'a, str>>,
+    /// The time of a record that is not a complete timestamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_time: Option<Cow<'a, str>>,
+    /// What that time lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<Lacks>,
+    /// The client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_address: Option<IpAddr>,
+    /// The client's name, if a record has that in place of an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_name: Option<Cow<'a, str>>,
+    /// The client's port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_port: Option<u16>,
+    /// The server's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<IpAddr>,
+    /// The server's name, if a record has that in place of an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_name: Option<Cow<'a, str>>,
+    /// The server's port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+    /// The family of the server's socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// The accepting process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The accepting thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// The thread's name, escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comm: Option<Cow<'a, str>>,
+    /// The user of the accepting process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The cgroup v2 id of the accepting process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<u64>,
+    /// The inode number of the network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
+    /// How long it waited to be accepted, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<f64>,
+    /// The hook that saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Cow<'a, str>>,
+    /// The record that it is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Record>,
+}
+
+/// The last line of a run. What is only known of a live run is None in one of records, and the
+/// other way round.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SummaryLine<'a> {
+    /// `summary`
+    #[cfg_attr(test, schemars(extend("enum" = ["summary"])))]
+    pub r#type: Type,
+    /// Live: the hook of the counted stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Cow<'a, str>>,
+    /// Live: whether that counted every connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<bool>,
+    /// Live: why, or why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact_reason: Option<Cow<'a, str>>,
+    /// Live: how long the probes were attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Live: connections that only the second hook of the pair saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_hook_only: Option<u64>,
+    /// Live: connections for whose client the kernel had no memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_memory: Option<u64>,
+    /// Live, with several stages: how many connections reached each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Cow<'a, BTreeMap<Stage, u64>>>,
+    /// Live, with several stages: how many of these are of clients for which there was no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_stages: Option<Cow<'a, BTreeMap<Stage, u64>>>,
+    /// Live, with several stages: the stages whose figures are lower bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages_at_least: Option<BTreeSet<Stage>>,
+    /// Live: how often the kernel skipped the program of the established stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_runs_established: Option<u64>,
+    /// Live, with SYNs: retransmitted ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated_syns: Option<u64>,
+    /// Live: how long connections waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<WaitFields>,
+    /// Live: who listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<Vec<ListenerEntry<'a>>>,
+    /// Records: their formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formats: Option<Vec<Cow<'a, str>>>,
+    /// Records: the number of lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// Records: the number of packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+    /// Records: how many could not be parsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_understood: Option<u64>,
+    /// Records: the first of them, and why; null if there is none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub first_not_understood: Option<Option<Cow<'a, str>>>,
+    /// Records: JSON objects of an unknown type, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_type: Option<u64>,
+    /// Records: retransmitted SYNs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<u64>,
+    /// Records: connections without a local port, which are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_port: Option<u64>,
+    /// Records: connections without a client, which are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_client: Option<u64>,
+    /// All connections.
+    #[serde(default)]
+    pub connections: u64,
+    /// Whether that is a lower bound.
+    #[serde(default)]
+    pub at_least: bool,
+    /// What connections are grouped by, if not by address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Cow<'a, str>>,
+    /// How many addresses have a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<usize>,
+    /// How many groups have a connection, if not grouped by address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
+    /// Connections with a line of their own.
+    #[serde(default)]
+    pub lines_shown: u64,
+    /// Of these, those at the counted stage, if there are several stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_lines: Option<u64>,
+    /// Connections without a line of their own though one was requested.
+    #[serde(default)]
+    pub lines_not_shown: u64,
+    /// Connections whose client is unknown.
+    #[serde(default)]
+    pub unknown_clients: u64,
+    /// Connections of clients for which there was no room.
+    #[serde(default)]
+    pub other_clients: u64,
+    /// Sockets that could not be read.
+    #[serde(default)]
+    pub unreadable: u64,
+    /// How often the kernel skipped the program that counts; null if it does not tell.
+    #[serde(default)]
+    pub missed_runs: Option<u64>,
+    /// Connections that neither arrived nor were counted as lost.
+    #[serde(default)]
+    pub unaccounted: u64,
+    /// The clients that `--top` left off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_off: Option<LeftOffEntry>,
+    /// The clients, or other groups.
+    pub clients: Vec<ClientEntry<'a>>,
+}
+
+/// How long connections waited, in seconds.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WaitFields {
+    /// Of how many connections the wait is known.
+    pub known: u64,
+    /// Half of them waited no longer.
+    pub p50: f64,
+    /// 90 % of them waited no longer.
+    pub p90: f64,
+    /// 99 % of them waited no longer.
+    pub p99: f64,
+    /// None of them waited longer.
+    pub longest: f64,
+}
+
+/// A listener at the end of a run.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ListenerEntry<'a> {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The inode number of its network namespace.
+    pub netns: u32,
+    /// The first of its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The name of that process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comm: Option<Cow<'a, str>>,
+    /// How many threads waited in accept at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads_in_accept: Option<u32>,
+    /// How many connections wait.
+    pub waiting: u32,
+    /// How many may wait.
+    pub limit: u32,
+    /// How many packets it dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u32>,
+}
+
+/// The sum of the clients that are not listed.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LeftOffEntry {
+    /// How many.
+    pub clients: usize,
+    /// Their connections.
+    pub connections: u64,
+    /// How many reached each earlier stage.
+    #[serde(flatten)]
+    pub earlier: EarlierStages,
+}
+
+/// A client, or another group.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ClientEntry<'a> {
+    /// By address: the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The name, of a client, cgroup or user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// By network: the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Cow<'a, str>>,
+    /// By port: the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// By process: the process id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// By process: the thread's name, escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comm: Option<Cow<'a, str>>,
+    /// By cgroup: the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<u64>,
+    /// By user: the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Its connections.
+    pub connections: u64,
+    /// How many reached each earlier stage.
+    #[serde(flatten)]
+    pub earlier: EarlierStages,
+    /// Its connections to each known local port.
+    #[serde(default)]
+    pub ports: Cow<'a, BTreeMap<u16, u64>>,
+    /// With `--long`: the time of the first connection; null if that is not known.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub first_seen: Option<Option<Cow<'a, str>>>,
+    /// With `--long`: the time of the last connection; null if that is not known.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub last_seen: Option<Option<Cow<'a, str>>>,
+    /// With `--long`: the most connections in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_per_second: Option<u64>,
+    /// With `--long`: the mean wait in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_wait: Option<f64>,
+    /// With `--long`: the longest wait in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_wait: Option<f64>,
+}
+
+/// How many connections reached each stage before the counted one, if it is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EarlierStages {
+    /// SYNs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syn: Option<u64>,
+    /// Completed handshakes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub established: Option<u64>,
+}
+
+/// The count of an interval.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct IntervalLine<'a> {
+    /// `interval`
+    #[cfg_attr(test, schemars(extend("enum" = ["interval"])))]
+    pub r#type: Type,
+    /// Its start, as RFC 3339 has it.
+    pub start: Cow<'a, str>,
+    /// Its length.
+    pub seconds: f64,
+    /// The connections in it.
+    pub connections: u64,
+    /// Of these, those of which only the number is known.
+    pub lost: u64,
+    /// The addresses that they are from.
+    pub addresses: usize,
+    /// Connections in a second.
+    pub rate: f64,
+    /// The client with the most connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest_address: Option<IpAddr>,
+    /// Its name, if a record has that in place of an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest_name: Option<Cow<'a, str>>,
+    /// Its connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busiest_connections: Option<u64>,
+    /// Whether the interval is not a whole one.
+    pub partial: bool,
+    /// How many empty intervals before it have no line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_empty: Option<u64>,
+}
+
+impl EarlierStages {
+    /// From the counts at the stages.
+    #[must_use]
+    pub fn new(counts: &BTreeMap<Stage, u64>) -> Self {
+        let at = |stage| counts.get(&stage).copied();
+        Self {
+            syn: at(Stage::Syn),
+            established: at(Stage::Established),
+        }
+    }
+}
+
+/// A value that is there, even if it is null.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
