@@ -1,6 +1,9 @@
 //! `conn-cli`: shows every new TCP connection to a port as it happens.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use conn_cli::{cli, jobs, model::options::Job, report::Verdict, system::stderr::say};
 
@@ -32,11 +35,19 @@ fn run(job: &Job) -> anyhow::Result<Verdict> {
         match job {
             Job::Trace(options) => jobs::trace::trace(options).await,
             Job::Read(options) => jobs::read::read(options).await,
+            Job::Print(text) => print(text),
         }
     });
     // A pending write to standard output blocks a thread of tokio, which ends with the process.
     runtime.shutdown_background();
     result
+}
+
+fn print(text: &[u8]) -> anyhow::Result<Verdict> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(Verdict::Trusted),
+    }
 }
 
 /// Sends the diagnostics of aya and of the eBPF programs to standard error.

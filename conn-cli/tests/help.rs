@@ -1,10 +1,13 @@
-//! The README shows the output of `--help`, which fits a screen, and the table of hooks.
+//! The help, the man pages and the completions, and the table of hooks in the documents.
 
-use std::process::Command;
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use conn_cli::model::hook::Hook;
 
-const README: &str = include_str!("../../README.md");
+const HOOKS: &str = include_str!("../../docs/hooks.md");
 
 /// Lines and columns of a common screen.
 const SCREEN: (usize, usize) = (60, 100);
@@ -18,27 +21,19 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The output of a command in a console block of the README.
-fn readme_output(command: &str) -> String {
-    let (_, after) = README
-        .split_once(&format!("```console\n$ {command}\n"))
-        .unwrap_or_else(|| panic!("the README does not show {command}"));
-    let (output, _) = after.split_once("\n```").unwrap();
-    format!("{output}\n")
+/// The long options that the short help names.
+fn options(command: &[&str]) -> Vec<String> {
+    let help = help(&[command, &["-h"]].concat());
+    let options = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"))
+        .map(|word| word.trim_end_matches([';', ',', '.']).to_owned());
+    options.collect()
 }
 
 #[test]
-fn the_readme_shows_the_help() {
-    assert_eq!(readme_output("conn-cli --help"), help(&["--help"]));
-    assert_eq!(
-        readme_output("conn-cli read --help"),
-        help(&["read", "--help"])
-    );
-}
-
-#[test]
-fn the_help_fits_a_screen() {
-    for args in [&["--help"][..], &["read", "--help"]] {
+fn the_short_help_fits_a_screen() {
+    for args in [&["-h"][..], &["read", "-h"]] {
         let help = help(args);
         assert!(help.lines().count() <= SCREEN.0, "{}", help.lines().count());
         for line in help.lines() {
@@ -48,13 +43,82 @@ fn the_help_fits_a_screen() {
 }
 
 #[test]
-fn short_and_long_help_are_the_same() {
-    assert_eq!(help(&["-h"]), help(&["--help"]));
+fn the_man_pages_and_the_long_help_have_every_option() {
+    for (command, page) in [(&[][..], &[][..]), (&["read"], &["read"])] {
+        let options = options(command);
+        assert!(options.len() > 20, "{options:?}");
+        let man = help(&[&["generate", "man"], page].concat());
+        let long = help(&[command, &["--help"]].concat());
+        for option in options {
+            let escaped = option.replace('-', "\\-");
+            assert!(man.contains(&escaped), "{escaped}");
+            assert!(long.contains(&option), "{option}");
+        }
+        assert!(man.contains("Exit status: 0 done"));
+        // What read refuses with a reason is hidden.
+        assert_eq!(man.contains("\\-\\-netns"), page.is_empty());
+    }
+    let man = help(&["generate", "man", "read"]);
+    assert!(man.contains(".TH conn-cli-read 1"), "{man}");
+}
+
+#[test]
+fn the_completions_have_every_option() {
+    let shells = ["bash", "zsh", "fish"];
+    let completions = shells.map(|shell| help(&["generate", "completions", shell]));
+    for option in options(&[]).into_iter().chain(options(&["read"])) {
+        for (shell, completions) in shells.iter().zip(&completions) {
+            let written = match *shell {
+                "fish" => format!("-l {}", option.trim_start_matches('-')),
+                _ => option.clone(),
+            };
+            assert!(completions.contains(&written), "{shell}: {written}");
+        }
+    }
+}
+
+#[test]
+fn bash_completes_options_and_their_values() {
+    let script = r#"
+        source /dev/stdin
+        for word in --pro --probe:f; do
+            COMP_WORDS=(conn-cli ${word/:/ })
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _conn__cli conn-cli "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+            echo "${COMPREPLY[@]}"
+        done
+    "#;
+    let mut bash = Command::new("bash")
+        .args(["--norc", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let completions = help(&["generate", "completions", "bash"]);
+    let mut stdin = bash.stdin.take().unwrap();
+    stdin.write_all(completions.as_bytes()).unwrap();
+    drop(stdin);
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(str::from_utf8(&output.stdout), Ok("--probe\nfentry\n"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_conn-cli"))
+        .args(["generate", "completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
 }
 
 /// The table of hooks is that of the program.
 #[test]
-fn the_readme_has_the_table_of_hooks() {
+fn the_documents_have_the_table_of_hooks() {
     for hook in Hook::ALL {
         let info = hook.info();
         let knows_task = if info.knows_task { "yes" } else { "no" };
@@ -62,6 +126,6 @@ fn the_readme_has_the_table_of_hooks() {
             "| `{}` | {} | {} | {} | {knows_task} | {} |",
             info.name, info.title, info.counts, info.exact, info.needs
         );
-        assert_eq!(README.contains(&row), info.is_option, "{row}");
+        assert_eq!(HOOKS.contains(&row), info.is_option, "{row}");
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod generate;
 mod read;
 mod show;
 #[cfg(test)]
@@ -12,17 +13,38 @@ use clap::{
     error::ErrorKind,
 };
 
-use self::{read::ReadArgs, trace::TraceArgs};
+use self::{generate::GenerateArgs, read::ReadArgs, trace::TraceArgs};
 use crate::model::options::Job;
 
-const EXIT_STATUS: &str =
-    "Exit status: 0 done, 1 failed, 2 wrong usage, 130 after a second Ctrl-C.";
+const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed or the count is a lower bound, \
+2 wrong usage, 130 after a second Ctrl-C.";
+
+const SHORT_ABOUT: &str = "Shows every new TCP connection to a port as it happens and, on \
+Ctrl-C, how many each remote address made";
+
+/// What follows the short description in the long one.
+const TRACE: &str = "
+
+Each accepted connection counts once. The counts are made in the kernel: if a line cannot be shown, \
+the totals are right all the same, and the end says how many lines were not shown. If the count may \
+be wrong, conn-cli says so.
+
+Results go to standard output: the lines, an empty line, the summary. Messages go to standard \
+error: a line that begins with Tracing when the probes are attached, who listens, and a report at \
+the end. Lines are written at once, into a pipe too. Colours are for terminals only, and not with \
+NO_COLOR=1. With several ports, or none, each line ends in the port.
+
+Ctrl-C, SIGTERM, SIGHUP, --duration, --count and a reader that goes away end it in order: the probes \
+are detached, what is left is shown, then the summary. It waits for a reader that has only stopped \
+reading; a second Ctrl-C ends it at once.";
 
 /// Shows every new TCP connection to a port as it happens and, on Ctrl-C, how many each
 /// remote address made.
 #[derive(Debug, Parser)]
 #[command(
     version,
+    about = SHORT_ABOUT,
+    long_about = format!("{SHORT_ABOUT}.{TRACE}"),
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     disable_help_flag = true,
@@ -38,8 +60,8 @@ struct Args {
     #[command(flatten)]
     trace: TraceArgs,
 
-    /// Print this help
-    #[arg(short, long, action = ArgAction::HelpShort)]
+    /// Print this help; --help has more than -h
+    #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 
     /// Print the version
@@ -52,9 +74,19 @@ struct Args {
 enum Command {
     /// Show the connections in what iptables, nftables, tcpdump and strace wrote
     ///
-    /// It needs no privileges. Options go after the word read.
+    /// It needs no privileges. Options go after the word read. Without a file, or for -, it reads
+    /// standard input and shows each connection as it arrives. Several files are read in the order in
+    /// which they are named; they may be of different formats, and compressed with gzip, zstd or xz.
+    ///
+    /// A retransmitted SYN, or one that was captured on several interfaces, counts once. Records that
+    /// cannot be parsed are counted, and the end says where and why the first. If a file cannot be
+    /// read to its end, the others are still read, and the exit status is 1.
     #[command(after_help = EXIT_STATUS, disable_help_flag = true)]
-    Read(ReadArgs),
+    Read(Box<ReadArgs>),
+
+    /// Print a man page, or completions for a shell
+    #[command(disable_help_flag = true)]
+    Generate(GenerateArgs),
 }
 
 /// What the arguments of this process ask for. If they are wrong, it says why and ends the process.
@@ -80,6 +112,7 @@ impl Args {
     fn job(&self) -> Result<Job, String> {
         Ok(match &self.command {
             Some(Command::Read(read)) => Job::Read(read.options()?),
+            Some(Command::Generate(generate)) => Job::Print(generate.text(Args::command())),
             None => Job::Trace(self.trace.options()?),
         })
     }

@@ -19,6 +19,8 @@ pub(super) struct ReadArgs {
     show: ShowArgs,
 
     /// What they are: kernel-log, tcpdump, pcap, strace or json; else told by content
+    ///
+    /// docs/formats.md of the project says what each is, and what counts as a connection in it.
     #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
     format: Option<Format>,
 
@@ -27,16 +29,20 @@ pub(super) struct ReadArgs {
     strict: bool,
 
     /// Count a retransmitted SYN as one more connection
+    ///
+    /// This is how "wc -l" counts.
     #[arg(long, help_heading = RECORDS)]
     every_packet: bool,
 
     /// Threads that parse [default: one for each CPU]
+    ///
+    /// The result does not depend on their number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
           help_heading = RECORDS)]
     jobs: Option<u16>,
 
-    /// Print this help
-    #[arg(short, long, action = ArgAction::HelpShort)]
+    /// Print this help; --help has more than -h
+    #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 
     /// Options that only live tracing supports.

@@ -25,10 +25,14 @@ pub(super) struct ShowArgs {
     ports: Vec<PortSet>,
 
     /// Only clients in this network; may repeat, longest prefix decides
+    ///
+    /// Of several --from and --not-from the one with the longest prefix decides. Without --from all
+    /// other clients pass. A filter works in the kernel: what it leaves out costs next to nothing, and
+    /// is not counted.
     #[arg(long, value_name = "CIDR", help_heading = CONNECTIONS)]
     from: Vec<Network>,
 
-    /// No clients in this network; likewise
+    /// No clients in this network; may repeat, longest prefix decides
     #[arg(long, value_name = "CIDR", help_heading = CONNECTIONS)]
     not_from: Vec<Network>,
 
@@ -49,19 +53,31 @@ pub(super) struct ShowArgs {
     quiet: bool,
 
     /// A line only for an address that is new in this run
+    ///
+    /// With several stages the line is that of the last stage.
     #[arg(long, conflicts_with_all = ["quiet", "interval"], help_heading = LINES)]
     new: bool,
 
     /// --new, and the addresses and networks in this file are not new
+    ///
+    /// Each line of the file is an address, a network, or a line of conn-cli's own summary, but not of
+    /// the tables that --long and --funnel make; # begins a comment. So "conn-cli --quiet > known" today
+    /// and "conn-cli --known known" tomorrow show who is new.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quiet", "interval"],
           help_heading = LINES)]
     known: Option<PathBuf>,
 
     /// A line for each interval instead, such as 10s, on the clock's multiples
+    ///
+    /// Intervals of 10 s begin at :00, :10 and so on. Each has a line, also one without connections; the
+    /// first and the last are partial and say so. Connections whose own line was lost are in the
+    /// interval all the same.
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = LINES)]
     interval: Option<Duration>,
 
     /// One JSON object a line
+    ///
+    /// One for each connection, and one for the summary. docs/json.md of the project describes them.
     #[arg(long, help_heading = LINES)]
     json: bool,
 
@@ -75,6 +91,11 @@ pub(super) struct ShowArgs {
     utc: bool,
 
     /// Count by address, network[/24,/64] or port; live also process, cgroup or user
+    ///
+    /// network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup that is a container of
+    /// docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at the end, is named,
+    /// such as docker:0123456789ab. process, cgroup and user are about who accepts, and do not go with
+    /// the other stages.
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
     by: GroupBy,
@@ -84,6 +105,10 @@ pub(super) struct ShowArgs {
     top: Option<usize>,
 
     /// Share, first and last seen, peak and wait of each; waits in lines
+    ///
+    /// The summary has for each client its share, when it was first and last seen, the most connections
+    /// in a second, its mean and its longest wait in the accept queue. All but the share are of
+    /// connections that had a line, or would have had one.
     #[arg(long, help_heading = SUMMARY)]
     long: bool,
 

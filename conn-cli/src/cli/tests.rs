@@ -19,14 +19,14 @@ fn parse(args: &[&str]) -> Result<Job, String> {
 fn trace(args: &[&str]) -> TraceOptions {
     match parse(args).unwrap() {
         Job::Trace(options) => options,
-        Job::Read(_) => panic!("it reads"),
+        other => panic!("{other:?}"),
     }
 }
 
 fn read(args: &[&str]) -> ReadOptions {
     match parse(args).unwrap() {
         Job::Read(options) => options,
-        Job::Trace(_) => panic!("it traces"),
+        other => panic!("{other:?}"),
     }
 }
 

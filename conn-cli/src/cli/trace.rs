@@ -22,11 +22,18 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct TraceArgs {
     /// Stages to watch: syn, established, accepted [default: accepted]
+    ///
+    /// A client's SYN has arrived (syn); the handshake is complete (established); the server has
+    /// accepted the connection (accepted). Give several with commas. The summary counts the last of
+    /// them.
     #[arg(long, value_name = "STAGES", value_parser = stage(), value_delimiter = ',',
           hide_possible_values = true, help_heading = STAGES)]
     event: Vec<Stage>,
 
     /// All three stages
+    ///
+    /// The summary has a column for each, and tells what was lost between them: handshakes that were
+    /// never completed, connections that were not accepted, retransmitted SYNs.
     #[arg(long, conflicts_with = "event", help_heading = STAGES)]
     funnel: bool,
 
@@ -35,6 +42,10 @@ pub(super) struct TraceArgs {
     interface: Option<String>,
 
     /// How to see accepts: auto, kretprobe, lsm, fentry or tracepoint
+    ///
+    /// auto takes the first that counts every connection on this machine, loads and attaches; if there
+    /// is none, the first that loads and attaches. The first line on standard error names it, and says
+    /// why those before it are not used.
     #[arg(long, value_parser = hook(), default_value = AUTO, hide_possible_values = true,
           hide_default_value = true, help_heading = STAGES)]
     probe: Choice,
@@ -44,6 +55,9 @@ pub(super) struct TraceArgs {
     show: ShowArgs,
 
     /// Only what this process accepts
+    ///
+    /// Filters by who accepts, of which each is a further condition, work in the kernel, and do not go
+    /// with the other stages.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = CONNECTIONS)]
     pid: Option<u32>,
 
@@ -56,6 +70,8 @@ pub(super) struct TraceArgs {
     uid: Option<u32>,
 
     /// Only what is accepted in this cgroup v2, or below it
+    ///
+    /// PATH is that of the directory, or the one in /proc/PID/cgroup.
     #[arg(long, value_name = "PATH", help_heading = CONNECTIONS)]
     cgroup: Option<PathBuf>,
 
@@ -64,11 +80,17 @@ pub(super) struct TraceArgs {
     netns: Option<Namespace>,
 
     /// Pairs of client and port counted one by one [default: 65536]
+    ///
+    /// The connections of further clients are summed up as other. So are, since Linux 6.1, where the
+    /// kernel allocates the memory for a client when its first connection comes, those for which it had
+    /// no memory; the end says how many.
     #[arg(long, value_name = "N", default_value_t = 65536, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = LIMITS)]
     max_clients: u32,
 
     /// Buffer between kernel and conn-cli [default: 524288]
+    ///
+    /// It is rounded up to a power of two.
     #[arg(long, value_name = "BYTES", default_value_t = 524_288, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(4096..=1_073_741_824),
           help_heading = LIMITS)]

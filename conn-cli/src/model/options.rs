@@ -18,6 +18,8 @@ pub enum Job {
     Trace(TraceOptions),
     /// Read records.
     Read(ReadOptions),
+    /// Print this: a man page, or completions for a shell.
+    Print(Vec<u8>),
 }
 
 /// The options of live tracing.

@@ -1,4 +1,4 @@
-//! The JSON of an interval. The names of the fields are documented in the README and do not
+//! The JSON of an interval. The names of the fields are documented in docs/json.md and do not
 //! change.
 
 use super::super::{Clock, brief::rounded};

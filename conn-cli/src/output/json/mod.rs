@@ -1,4 +1,4 @@
-//! JSON Lines for programs. The names of the fields are documented in the README and do
+//! JSON Lines for programs. The names of the fields are documented in docs/json.md and do
 //! not change.
 
 mod summary;

@@ -1,0 +1,85 @@
+//! `conn-cli generate`: the man pages and the completions, from the options themselves.
+
+use clap::{ArgAction, Command, Subcommand, builder::TypedValueParser};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::named;
+
+/// The arguments of `conn-cli generate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct GenerateArgs {
+    /// What to print.
+    #[command(subcommand)]
+    document: Document,
+
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// What can be printed.
+#[derive(Debug, Subcommand)]
+enum Document {
+    /// Print a man page
+    #[command(disable_help_flag = true)]
+    Man {
+        /// Which: that of a command, in place of that of tracing
+        #[arg(value_name = "COMMAND", value_parser = command())]
+        command: Option<&'static str>,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::Help)]
+        help: Option<bool>,
+    },
+    /// Print completions for a shell
+    #[command(disable_help_flag = true)]
+    Completions {
+        /// Which
+        #[arg(value_parser = shell())]
+        shell: Shell,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::Help)]
+        help: Option<bool>,
+    },
+}
+
+/// The commands with a man page of their own.
+fn command() -> impl TypedValueParser<Value = &'static str> {
+    named(["read", "generate"].map(|name| (name, name)))
+}
+
+fn shell() -> impl TypedValueParser<Value = Shell> {
+    named([
+        ("bash", Shell::Bash),
+        ("zsh", Shell::Zsh),
+        ("fish", Shell::Fish),
+    ])
+}
+
+impl GenerateArgs {
+    /// The document, of this program.
+    pub(super) fn text(&self, mut program: Command) -> Vec<u8> {
+        let mut text = Vec::new();
+        match self.document {
+            Document::Completions { shell, .. } => {
+                clap_complete::generate(shell, &mut program, "conn-cli", &mut text);
+            }
+            Document::Man { command, .. } => {
+                program.build();
+                let page = match command {
+                    Some(name) => program
+                        .find_subcommand(name)
+                        .expect("every one of these is a command")
+                        .clone(),
+                    None => program,
+                };
+                Man::new(page)
+                    .render(&mut text)
+                    .expect("writing to memory does not fail");
+            }
+        }
+        text
+    }
+}
