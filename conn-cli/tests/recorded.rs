@@ -350,3 +350,12 @@ impl Read for Parts<'_> {
         self.bytes.read(&mut buffer[..length])
     }
 }
+
+#[test]
+fn every_format_has_a_fuzz_target() {
+    let manifest = include_str!("../fuzz/Cargo.toml");
+    for format in Format::ALL {
+        let target = format!("name = \"{}\"\n", format.name());
+        assert!(manifest.contains(&target), "{target}");
+    }
+}

@@ -41,7 +41,9 @@ impl Tally {
                     connections,
                 );
             }
-            _ => self.add_key(GroupKey::Client(client.clone()), local_port, connections),
+            Host::Address(IpAddr::V6(_)) | Host::Name(_) | Host::Unknown => {
+                self.add_key(GroupKey::Client(client.clone()), local_port, connections);
+            }
         }
     }
 

@@ -218,6 +218,24 @@ impl Host {
     pub fn at(address: impl Into<IpAddr>) -> Self {
         Self::Address(address.into().to_canonical())
     }
+
+    /// Its address, if that is known.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name(_) | Self::Unknown => None,
+        }
+    }
+
+    /// Its name, if a record has that in place of the address.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Address(_) | Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for Host {

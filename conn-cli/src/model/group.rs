@@ -126,7 +126,15 @@ impl GroupBy {
                 })
             }
             (Self::Port, GroupKey::Client(_)) => GroupKey::Port(port),
-            (_, key) => key,
+            (
+                Self::Address
+                | Self::Network(..)
+                | Self::Port
+                | Self::Process
+                | Self::Cgroup
+                | Self::User,
+                key,
+            ) => key,
         }
     }
 }

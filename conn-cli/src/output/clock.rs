@@ -93,7 +93,7 @@ impl Clock {
     pub fn moment(&mut self, time: Timestamp) -> String {
         match self.format {
             TimeFormat::Delta => self.rfc3339(time),
-            _ => self.text(time).to_owned(),
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Epoch => self.text(time).to_owned(),
         }
     }
 

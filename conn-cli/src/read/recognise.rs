@@ -50,3 +50,15 @@ fn whole_lines(head: &[u8], is_all: bool) -> impl Iterator<Item = &[u8]> {
     };
     parse::lines::lines(&head[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_of_lines_is_tried() {
+        for format in Format::ALL {
+            assert_eq!(Format::TEXT.contains(&format), format != Format::Pcap);
+        }
+    }
+}

@@ -25,14 +25,8 @@ pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> Interv
         lost: interval.lost,
         addresses: interval.addresses,
         rate: rounded(interval.rate()),
-        busiest_address: match host {
-            Some(Host::Address(address)) => Some(*address),
-            _ => None,
-        },
-        busiest_name: match host {
-            Some(Host::Name(name)) => Some((&**name).into()),
-            _ => None,
-        },
+        busiest_address: host.and_then(Host::address),
+        busiest_name: host.and_then(Host::name).map(Into::into),
         busiest_connections: most,
         partial: interval.partial,
         skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0),

@@ -3,7 +3,7 @@
 
 mod summary;
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::{Clock, interval::interval_line};
 use crate::{
     count::interval::Interval,
     model::{
-        connection::{Connection, Host, Process, Source, When},
+        connection::{Connection, Process, Source, When},
         options::TimeFormat,
         schema::{ConnectionLine, Type},
         stage::Stage,
@@ -64,11 +64,11 @@ impl Json {
             time,
             recorded_time: recorded.map(|recorded| (&*recorded.text).into()),
             lacks: recorded.map(|recorded| recorded.lacks),
-            remote_address: address(&connection.remote),
-            remote_name: name(&connection.remote),
+            remote_address: connection.remote.address(),
+            remote_name: connection.remote.name().map(Into::into),
             remote_port: connection.remote_port,
-            local_address: address(&connection.local),
-            local_name: name(&connection.local),
+            local_address: connection.local.address(),
+            local_name: connection.local.name().map(Into::into),
             local_port: connection.local_port,
             family: connection.family,
             pid: process.and_then(|process| process.pid),
@@ -101,20 +101,6 @@ impl Json {
 /// Rounds to microseconds.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
-}
-
-fn address(host: &Host) -> Option<IpAddr> {
-    match host {
-        Host::Address(address) => Some(*address),
-        Host::Name(_) | Host::Unknown => None,
-    }
-}
-
-fn name(host: &Host) -> Option<Cow<'_, str>> {
-    match host {
-        Host::Name(name) => Some((&**name).into()),
-        Host::Address(_) | Host::Unknown => None,
-    }
 }
 
 fn put(out: &mut Vec<u8>, line: &impl Serialize) {

@@ -1,6 +1,6 @@
 //! The last line of a run.
 
-use super::{address, name, seconds};
+use super::seconds;
 use crate::{
     count::{profile::Profile, waits::Quantiles},
     model::{
@@ -147,8 +147,8 @@ fn group(key: &GroupKey) -> ClientEntry<'_> {
     let empty = ClientEntry::default();
     match key {
         GroupKey::Client(host) => ClientEntry {
-            address: address(host),
-            name: name(host),
+            address: host.address(),
+            name: host.name().map(Into::into),
             ..empty
         },
         GroupKey::Network(network) => ClientEntry {

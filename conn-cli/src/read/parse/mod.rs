@@ -22,7 +22,7 @@ pub fn longest_line(format: Format) -> usize {
     match format {
         // A summary lists all clients in one line.
         Format::Json => 16 * 1024 * 1024,
-        _ => 1024 * 1024,
+        Format::KernelLog | Format::Tcpdump | Format::Strace | Format::Pcap => 1024 * 1024,
     }
 }
 
