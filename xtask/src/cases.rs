@@ -1,11 +1,6 @@
 //! Test cases: real servers, clients and conn-cli on one machine, in a guest or natively.
 
-mod accept;
-pub(crate) mod as_user;
-mod bpf;
-mod cgroup;
-mod client;
-pub(crate) mod diagnostics;
+mod context;
 mod dropped;
 mod exact;
 mod filters;
@@ -17,54 +12,49 @@ mod hidden;
 mod hostile;
 mod identity;
 mod intervals;
-mod kernel;
 mod leftovers;
 mod limits;
 mod list;
 pub(crate) mod map_reader;
 mod memory;
-pub(crate) mod netns;
 mod newcomers;
 mod no_btf;
 mod nobody;
-mod outcome;
 mod peers;
 mod plan;
 mod ports;
 mod preemption;
 mod privileges;
-pub(crate) mod process;
-mod report;
 mod resets;
-mod rfc3339;
-pub(crate) mod server;
-mod setting;
-mod several;
 mod signals;
-mod stages;
 mod steered;
 mod streams;
 mod syn_flood;
 mod syns;
 mod tasks;
 mod text;
-pub(crate) mod tracer;
 mod trouble;
 mod waits;
-mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use lab::outcome::{Outcome, Results};
+use lab::report;
 
-pub(crate) use outcome::{Id, Outcome, Results};
-pub(crate) use plan::{Depth, Machine, check_names, planned};
+pub(crate) use plan::{Depth, check_names, planned};
+
+/// The list of cases to run in a guest's file system.
+pub(crate) const LIST: &str = "/cases";
+
+/// The programs that cases run beside conn-cli.
+pub(crate) const PROGRAMS: [&str; 4] = ["ip", "nstat", "ss", "tcpdump"];
 
 /// Runs the cases of a list and prints each outcome
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// File with one line `HOOK CASE` per case
+    /// File with one line `CASE/HOOK` per case
     #[arg(long)]
     list: PathBuf,
     #[arg(long)]
@@ -76,10 +66,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let list = std::fs::read_to_string(&args.list)
         .with_context(|| format!("cannot read {}", args.list.display()))?;
-    let ids = parse_list(&list)?;
-    let mut results = Results::new(ids.clone());
-    for id in &ids {
-        let outcome = run_one(id, &args.conn_cli, args.port);
+    let names: Vec<_> = list.lines().map(str::to_owned).collect();
+    let mut results = Results::new(names.clone());
+    for name in &names {
+        let outcome = run_one(name, &args.conn_cli, args.port);
         println!("{}", outcome.line());
         results.record(outcome);
     }
@@ -90,11 +80,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Runs one case and returns its outcome.
-pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
+pub(crate) fn run_one(name: &str, conn_cli: &Path, port: u16) -> Outcome {
     let start = Instant::now();
-    let run = || plan::run(id, conn_cli.to_owned(), port);
+    let run = || plan::run(name, conn_cli.to_owned(), port);
     let result = match run() {
-        Err(error) if may_have_skipped_runs(id, &error) => {
+        Err(error) if may_have_skipped_runs(name, &error) => {
             run().map(|details| format!("{details}, after {error:#}"))
         }
         result => result,
@@ -105,7 +95,7 @@ pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
         Err(error) => (false, format!("{error:#}")),
     };
     Outcome {
-        id: id.clone(),
+        name: name.to_owned(),
         passed,
         details: format!("{details} ({seconds:.1} s)"),
     }
@@ -113,37 +103,6 @@ pub(crate) fn run_one(id: &Id, conn_cli: &Path, port: u16) -> Outcome {
 
 /// Whether connections may be missing because the kernel does not always run the tracepoint
 /// (README, Limitations). This is too rare to happen twice in a row, and the outcome reports it.
-fn may_have_skipped_runs(id: &Id, error: &anyhow::Error) -> bool {
-    id.hook == plan::Hook::Tracepoint.to_string() && error.is::<report::MissingConnections>()
-}
-
-/// Formats the list for [`parse_list`].
-pub(crate) fn format_list(ids: &[Id]) -> String {
-    ids.iter().map(|id| format!("{id}\n")).collect()
-}
-
-fn parse_list(text: &str) -> Result<Vec<Id>> {
-    text.lines()
-        .map(|line| {
-            let (hook, case) = line
-                .split_once(' ')
-                .with_context(|| format!("not a hook and a case: {line:?}"))?;
-            Ok(Id {
-                case: case.to_owned(),
-                hook: hook.to_owned(),
-            })
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn list_round_trips() {
-        let ids = planned(Machine::LockedDown, &[], Depth::Usual);
-        assert_eq!(parse_list(&format_list(&ids)).unwrap(), ids);
-        assert!(parse_list("kretprobe\n").is_err());
-    }
+fn may_have_skipped_runs(name: &str, error: &anyhow::Error) -> bool {
+    name.ends_with("/tracepoint") && error.is::<report::MissingConnections>()
 }

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use crate::command;
-use crate::workspace_root;
+use lab::packages::{self, Install};
+use lab::{command, workspace};
 
 /// The release to install if there is none.
 const CARGO_FUZZ: &str = "0.13.2";
@@ -52,9 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("there is no target {name}");
     }
     // libFuzzer is built from C++ sources.
-    if !command::is_installed("c++") {
-        command::apt_get_install(&["g++"])?;
-    }
+    packages::require(&["c++"], Install::Yes)?;
     let cargo_fuzz = cargo_fuzz()?;
     build(&cargo_fuzz)?;
     let is_selected =
@@ -102,7 +99,7 @@ fn cargo_fuzz() -> Result<PathBuf> {
     if command::is_installed("cargo-fuzz") {
         return Ok(PathBuf::from("cargo-fuzz"));
     }
-    let root = workspace_root().join("target/cargo-fuzz");
+    let root = workspace::root().join("target/cargo-fuzz");
     let program = root.join("bin/cargo-fuzz");
     if !program.exists() {
         eprintln!("installing cargo-fuzz {CARGO_FUZZ} into target");
@@ -123,12 +120,12 @@ fn build(cargo_fuzz: &Path) -> Result<()> {
 const SANITIZER: [&str; 2] = ["--sanitizer", "none"];
 
 fn fuzz(cargo_fuzz: &Path, target: &str, seeds: &[&str], args: &Args) -> Result<String> {
-    let corpus = workspace_root().join("conn-cli/fuzz/corpus").join(target);
+    let corpus = workspace::root().join("conn-cli/fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus)
         .with_context(|| format!("cannot create {}", corpus.display()))?;
     let mut fuzz = cargo(cargo_fuzz, "run");
     fuzz.args(SANITIZER).arg(target).arg(&corpus);
-    fuzz.args(seeds.iter().map(|seeds| workspace_root().join(seeds)));
+    fuzz.args(seeds.iter().map(|seeds| workspace::root().join(seeds)));
     fuzz.arg("--");
     fuzz.arg(format!("-max_total_time={}", args.seconds));
     fuzz.arg(format!("-seed={}", args.seed));
@@ -152,7 +149,7 @@ fn cargo(cargo_fuzz: &Path, subcommand: &str) -> Command {
     let mut command = Command::new(cargo_fuzz);
     // The arguments with which cargo would call it.
     command.args(["fuzz", subcommand]);
-    command.current_dir(workspace_root().join("conn-cli"));
+    command.current_dir(workspace::root().join("conn-cli"));
     command
 }
 

@@ -4,19 +4,18 @@
 
 mod bench;
 mod cases;
-mod command;
 mod ebpf;
 mod fuzz;
-mod guest;
 mod native;
 mod record;
 mod test;
 mod vm;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command as Process, ExitCode};
 
 use clap::{Parser, Subcommand};
+use lab::guest;
 
 /// Builds, tests and measures what cargo alone cannot
 #[derive(Parser)]
@@ -46,11 +45,11 @@ enum Command {
     #[command(hide = true)]
     BenchRateWork(bench::rate::work::Args),
     #[command(hide = true)]
-    Serve(cases::server::Args),
+    Serve(lab::server::Args),
     #[command(hide = true)]
     ReadMap(cases::map_reader::Args),
     #[command(hide = true)]
-    AsUser(cases::as_user::Args),
+    AsUser(lab::as_user::Args),
     #[command(hide = true)]
     RecordServe(record::serve::Args),
     #[command(hide = true)]
@@ -59,7 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     if guest::is_init() {
-        return guest::main();
+        return guest::main(|| Ok(task()));
     }
     let result = match Xtask::parse().command {
         Command::Ebpf(args) => ebpf::run(&args),
@@ -74,9 +73,9 @@ fn main() -> ExitCode {
         Command::BenchWork(args) => bench::live::work::run(&args),
         Command::BenchRateGuest(args) => bench::rate::guest::run(&args),
         Command::BenchRateWork(args) => bench::rate::work::run(&args),
-        Command::Serve(args) => cases::server::run(&args),
+        Command::Serve(args) => lab::server::run(&args),
         Command::ReadMap(args) => cases::map_reader::run(&args),
-        Command::AsUser(args) => cases::as_user::run(&args),
+        Command::AsUser(args) => lab::as_user::run(&args),
         Command::RecordServe(args) => record::serve::run(&args),
         Command::RecordConnect(args) => record::connect::run(&args),
     };
@@ -89,9 +88,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workspace that this xtask was built from.
-fn workspace_root() -> PathBuf {
-    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    path.pop();
-    path
+/// The command that a guest runs, whose PID 1 is this program.
+fn task() -> Process {
+    if Path::new(record::SCRIPT).exists() {
+        let mut sh = Process::new("/bin/sh");
+        sh.arg(record::SCRIPT);
+        return sh;
+    }
+    let mut xtask = Process::new("/proc/self/exe");
+    if Path::new(bench::live::PLAN).exists() {
+        xtask.args(["bench-guest", "--plan", bench::live::PLAN]);
+    } else if Path::new(bench::rate::PLAN).exists() {
+        xtask.args(["bench-rate-guest", "--plan", bench::rate::PLAN]);
+    } else {
+        xtask.args(["cases", "--list", cases::LIST]);
+        xtask.args(["--conn-cli", guest::CONN_CLI]);
+    }
+    xtask
 }

@@ -4,12 +4,14 @@ use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use lab::machine::Machine;
+use lab::outcome::Results;
+use lab::packages::{self, Install};
+use lab::{command, workspace};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::cases::{Depth, Machine, Results, planned, run_one};
-use crate::command;
-use crate::vm::{self, tools};
+use crate::cases::{Depth, PROGRAMS, planned, run_one};
 
 /// Where tracefs belongs.
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -26,8 +28,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    tools::ensure_installed()?;
-    let conn_cli = vm::conn_cli(args.conn_cli.as_deref())?;
+    packages::require(&PROGRAMS, Install::Yes)?;
+    let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     if !rustix::process::geteuid().is_root() {
         // Only the cases need root, and root may have no cargo.
         let mut as_root = command::as_root(std::env::current_exe()?);
@@ -35,10 +37,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     mount_tracefs().context("cannot mount tracefs")?;
     let has_kprobes = Path::new(KPROBE_PMU).exists();
-    let ids = planned(Machine::Native { has_kprobes }, &[], Depth::Usual);
-    let mut results = Results::new(ids.clone());
-    for id in &ids {
-        let outcome = run_one(id, &conn_cli, free_port()?);
+    let names = planned(Machine::Native { has_kprobes }, &[], Depth::Usual);
+    let mut results = Results::new(names.clone());
+    for name in &names {
+        let outcome = run_one(name, &conn_cli, free_port()?);
         println!("native {outcome}");
         results.record(outcome);
     }

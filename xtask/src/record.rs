@@ -13,14 +13,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::vm::initramfs::Archive;
-use crate::vm::qemu::{self, End, Guest, Processors};
-use crate::vm::root::{Recipe, Root};
-use crate::{command, guest, workspace_root};
+use lab::machine::Processors;
+use lab::packages::{self, Install};
+use lab::vm::archive::Archive;
+use lab::vm::qemu::{self, End, Guest};
+use lab::vm::root::{Recipe, Root};
+use lab::{command, vm, workspace};
 
 /// How long the guest may take; it needs about five minutes.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The script that the guest runs.
+pub(crate) const SCRIPT: &str = "/record/main.sh";
 
 /// The Debian with the programs whose output is recorded.
 const ROOT: Recipe = Recipe {
@@ -55,11 +59,11 @@ const SCRIPTS: [(&str, &str); 6] = [
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args) -> Result<()> {
-    qemu::ensure_installed()?;
-    convert::ensure_installed()?;
-    let directory = workspace_root().join("target/vm/record");
+    qemu::require(Install::Yes)?;
+    packages::require(&convert::PROGRAMS, Install::Yes)?;
+    let directory = vm::directory()?.join("record");
     fs::create_dir_all(&directory)?;
-    let root = Root::obtain(&ROOT, &directory)?;
+    let root = Root::obtain(&ROOT, &directory, Install::Yes)?;
 
     let initramfs = directory.join("initramfs");
     root.write_initramfs(&initramfs, scripts()?)?;
@@ -73,6 +77,7 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
         second_serial: Some(&tarball),
         log: &directory.join("console.log"),
         limit: GUEST_LIMIT,
+        shell: false,
     };
     let start = Instant::now();
     let end = qemu::boot(&guest, |line| println!("{line}"))?;
@@ -98,7 +103,7 @@ pub(crate) fn run(_args: &Args) -> Result<()> {
 /// The part of the initramfs with the scripts.
 fn scripts() -> Result<Archive> {
     let mut archive = Archive::new();
-    let script = Path::new(guest::RECORD).strip_prefix("/")?;
+    let script = Path::new(SCRIPT).strip_prefix("/")?;
     let directory = script.parent().context("the script has no directory")?;
     archive.directory(&directory.to_string_lossy())?;
     for (name, text) in SCRIPTS {
@@ -117,7 +122,7 @@ fn finish(recorded: &Path) -> Result<()> {
         .write_all(converted.as_bytes())?;
     fs::write(files.join("truth.json"), index::make(&truth)?)?;
 
-    let tree = workspace_root().join("conn-cli/tests/recorded");
+    let tree = workspace::root().join("conn-cli/tests/recorded");
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }

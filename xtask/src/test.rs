@@ -4,8 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-
-use crate::{command, vm};
+use lab::{command, workspace};
 
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
@@ -16,7 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut unit_tests = vm::cargo();
+    let mut unit_tests = workspace::cargo();
     unit_tests.args(["test", "--workspace"]);
     let mut objects = xtask()?;
     objects.args(["ebpf", "--check"]);
@@ -26,7 +25,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.part("eBPF objects", || command::run(&mut objects));
     let mut built = None;
     report.part("build of conn-cli", || {
-        built = Some(vm::build_conn_cli()?);
+        built = Some(workspace::build_conn_cli()?);
         Ok(())
     });
     for part in ["native", "vm"] {

@@ -8,12 +8,12 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use lab::workspace;
 
 use super::packets::Packets;
 use super::scale::{Counter, Session};
 use super::text::Lines;
 use super::truth::Truth;
-use crate::workspace_root;
 
 /// Increase this when the file for the same kind and size changes.
 const VERSION: u32 = 1;
@@ -94,7 +94,7 @@ impl Kind {
 
 /// The directory of the cached inputs.
 pub(super) fn directory() -> Result<PathBuf> {
-    let directory = workspace_root().join("target/bench");
+    let directory = workspace::root().join("target/bench");
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     Ok(directory)

@@ -17,12 +17,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lab::machine::Processors;
+use lab::packages::Install;
+use lab::vm::archive::Archive;
+use lab::vm::qemu::{self, End, Guest};
+use lab::vm::root::{Recipe, Root};
+use lab::{guest as init, vm, workspace};
 
-use crate::vm;
-use crate::vm::initramfs::Archive;
-use crate::vm::qemu::{self, End, Guest, Processors};
-use crate::vm::root::{Recipe, Root};
-use crate::{guest as init, workspace_root};
 use plan::Plan;
 use rows::ROWS;
 use said::{Body, Message};
@@ -31,6 +32,9 @@ const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// In MiB. The file system is in memory and can take half of it.
 const GUEST_MEMORY: u32 = 4096;
+
+/// The guest's plan.
+pub(crate) const PLAN: &str = "/bench";
 
 /// A Debian with the tracers and the packages that they need to compile their programs.
 const ROOT: Recipe = Recipe {
@@ -86,11 +90,11 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    qemu::ensure_installed()?;
-    let conn_cli = vm::conn_cli(args.conn_cli.as_deref())?;
-    let directory = workspace_root().join("target/vm/bench-live");
+    qemu::require(Install::Yes)?;
+    let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
+    let directory = vm::directory()?.join("bench-live");
     fs::create_dir_all(&directory)?;
-    let root = Root::obtain(&ROOT, &directory)?;
+    let root = Root::obtain(&ROOT, &directory, Install::Yes)?;
     let mut archive = Archive::new();
     archive.program(init::CONN_CLI.trim_start_matches('/'), &conn_cli)?;
     let plan = Plan {
@@ -98,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         runs: args.runs,
         rows: args.selected_rows()?,
     };
-    archive.file(init::BENCH.trim_start_matches('/'), plan.to_string())?;
+    archive.file(PLAN.trim_start_matches('/'), plan.to_string())?;
     let initramfs = directory.join("initramfs");
     root.write_initramfs(&initramfs, archive)?;
     let guest = Guest {
@@ -110,6 +114,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         second_serial: None,
         log: &directory.join("console.log"),
         limit: GUEST_LIMIT,
+        shell: false,
     };
     let mut messages = Vec::new();
     let end = qemu::boot(&guest, |line| {

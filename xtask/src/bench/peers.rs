@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use anyhow::Result;
+use lab::command;
 
 use super::inputs::Kind;
 use super::truth::{self, Clients, Truth};
-use crate::command;
 
 /// What a program's output must contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,20 +180,8 @@ impl Answer {
     }
 }
 
-/// The programs that Debian does not install by default; each is also the name of its package.
-const PACKAGES: [&str; 4] = ["gawk", "mawk", "tcpdump", "tshark"];
-
-/// Installs the programs that are missing.
-pub(super) fn install() -> Result<()> {
-    let missing: Vec<_> = PACKAGES
-        .into_iter()
-        .filter(|program| !command::is_installed(program))
-        .collect();
-    match missing[..] {
-        [] => Ok(()),
-        _ => command::apt_get_install(&missing),
-    }
-}
+/// The programs that Debian does not install by default.
+pub(super) const PROGRAMS: [&str; 4] = ["gawk", "mawk", "tcpdump", "tshark"];
 
 /// The version line of each program.
 pub(super) fn versions() -> Result<Vec<String>> {

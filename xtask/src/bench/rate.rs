@@ -7,19 +7,22 @@ mod rows;
 mod verdict;
 pub(crate) mod work;
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lab::machine::{Line, Processors};
+use lab::packages::Install;
+use lab::vm::archive::Archive;
+use lab::vm::kernels::{self, Kernel};
+use lab::vm::qemu::{self, End, Guest};
+use lab::{vm, workspace};
 
-use crate::vm::initramfs::Archive;
-use crate::vm::kernels::Kernel;
-use crate::vm::qemu::{self, End, Guest, Processors};
-use crate::vm::{self, Line, kernels, tools};
-use crate::{guest as init, workspace_root};
 use figures::Message;
 use rows::ROWS;
+
+/// The guest's plan.
+pub(crate) const PLAN: &str = "/rate";
 
 const GUEST_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
@@ -48,18 +51,16 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    qemu::ensure_installed()?;
-    tools::ensure_installed()?;
-    let conn_cli = vm::conn_cli(args.conn_cli.as_deref())?;
-    let directory = workspace_root().join("target/vm");
-    fs::create_dir_all(&directory)?;
+    qemu::require(Install::Yes)?;
+    let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
+    let directory = vm::directory()?;
     let kernel = kernels::obtain(&[args.kernel], &directory)?.swap_remove(0);
     let mut archive = Archive::new();
     let plan = format!("{} {}\n", args.connections, args.runs);
-    archive.file(init::RATE.trim_start_matches('/'), plan)?;
+    archive.file(PLAN.trim_start_matches('/'), plan)?;
     let initramfs = directory.join("bench-rate.cpio.gz");
-    let programs = vm::programs(&conn_cli)?;
-    vm::write_initramfs(&initramfs, &programs, archive, &kernel)?;
+    let shared = vm::shared(&vm::this_program()?, &conn_cli, &[])?;
+    vm::write_initramfs(&initramfs, &shared, archive, &kernel)?;
     let guest = Guest {
         kernel: &kernel.image,
         initramfs: &initramfs,
@@ -73,6 +74,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         second_serial: None,
         log: &directory.join("bench-rate.log"),
         limit: GUEST_LIMIT,
+        shell: false,
     };
     let mut messages = Vec::new();
     let end = qemu::boot(&guest, |line| {

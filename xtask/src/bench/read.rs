@@ -8,13 +8,14 @@ use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lab::packages::{self, Install};
+use lab::workspace::build_conn_cli;
 use serde_json::Value;
 
 use super::inputs::{self, Input, Kind, input};
 use super::measure::{self, Cost, Output, Pinned};
 use super::peers::{self, Pace, Peer};
 use super::table::Table;
-use crate::vm::build_conn_cli;
 
 /// The number of parts into which the largest file is split.
 const PARTS: u64 = 4;
@@ -65,7 +66,7 @@ struct Bench {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    peers::install()?;
+    packages::require(&peers::PROGRAMS, Install::Yes)?;
     let directory = inputs::directory()?;
     let bench = Bench {
         conn_cli: match &args.conn_cli {
@@ -101,7 +102,7 @@ impl Bench {
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .map_or("unknown processor", |(_, model)| model);
         let kernel = rustix::system::uname();
-        let conn_cli = crate::command::output(Command::new(&self.conn_cli).arg("--version"))?;
+        let conn_cli = lab::command::output(Command::new(&self.conn_cli).arg("--version"))?;
         Ok(format!(
             "{model}, {} processors, Linux {}\n{}, {}\n\
              Median of {} run(s) in turn, each on one processor, of a file that is in memory; LC_ALL=C.\n\

@@ -5,15 +5,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::kernel;
+use lab::process::Lines;
+use lab::report::Report;
+use lab::server::Server;
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::kernel;
-use super::plan::Context;
-use super::process::Lines;
-use super::report::Report;
-use super::server::Server;
-use super::tracer::Tracer;
+use super::context::Context;
 
 /// `CAP_BPF` in the masks of `/proc/PID/status`.
 const CAP_BPF: u64 = 1 << 39;

@@ -1,18 +1,18 @@
 //! Counting cases: a server, clients, and a conn-cli whose count must equal the server's.
 
-use std::net::IpAddr;
-
 use anyhow::{Context as _, Result, ensure};
+use lab::accept::Accept;
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::report::{Figures, Report};
+use lab::server::{Serve, Server};
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::accept::Accept;
-use super::client::Load;
-use super::diagnostics::CountLine;
+use super::context::Context;
 use super::identity::Identity;
-use super::plan::Context;
-use super::report::{Figures, Report};
-use super::server::{Counts, Serve, Server};
-use super::tracer::{Ended, Tracer};
 
 const CONNECTIONS: u32 = 500;
 const CLIENT_THREADS: u32 = 4;
@@ -45,35 +45,6 @@ pub(super) enum Protocol {
     Mptcp,
     /// An MPTCP server whose clients use TCP.
     TcpToMptcp,
-}
-
-/// The address family of the server and its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-    /// An IPv6 listener with clients of both families.
-    Dual,
-}
-
-impl Family {
-    pub(super) fn listen(self) -> IpAddr {
-        match self {
-            Self::V4 => IpAddr::from([127, 0, 0, 1]),
-            Self::V6 => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-            Self::Dual => IpAddr::from([0_u16; 8]),
-        }
-    }
-
-    pub(super) fn clients(self) -> Vec<IpAddr> {
-        let v4 = (1..=9).map(|last| IpAddr::from([127, 0, 0, last]));
-        let v6 = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
-        match self {
-            Self::V4 => v4.collect(),
-            Self::V6 => vec![v6],
-            Self::Dual => v4.chain([v6]).collect(),
-        }
-    }
 }
 
 impl Count {

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::hook::Hook;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::several::Several;
+use lab::tracer::Ended;
 use serde_json::Value;
 
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::exact::Family;
-use super::plan::{Context, Hook};
-use super::report::Report;
-use super::server::{Counts, Serve, Server};
-use super::several::Several;
-use super::tracer::Ended;
+use super::context::Context;
 
 /// Not a multiple of the number of clients, so that their counts differ.
 const CONNECTIONS: u32 = 105;

@@ -4,15 +4,16 @@
 use std::process::ChildStdout;
 
 use anyhow::{Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::family::Family;
+use lab::process::{Lines, poll_until};
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::process::{Lines, poll_until};
-use super::report::Report;
-use super::server::{Counts, Serve, Server};
-use super::tracer::Tracer;
+use super::context::Context;
 
 /// Many times more lines than conn-cli can hold while its output is not read.
 const CONNECTIONS: u32 = 20_000;

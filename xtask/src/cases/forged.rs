@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lab::peers::tcpdump::Tcpdump;
+use lab::server::{Serve, Server};
+use lab::wire::{Extension, Link, Sources, Syns};
 
-use super::peers::tcpdump::Tcpdump;
-use super::plan::Context;
-use super::server::{Serve, Server};
-use super::wire::{Extension, Link, Sources, Syns};
+use super::context::Context;
 
 const CLIENTS: u32 = 300;
 

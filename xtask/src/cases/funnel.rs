@@ -3,17 +3,18 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::family::Family;
+use lab::peers::handshakes::{Handshakes, by_address};
+use lab::peers::tcpdump::Tcpdump;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::stages::Stages;
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::peers::handshakes::{Handshakes, by_address};
-use super::peers::tcpdump::Tcpdump;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Counts, Serve, Server};
-use super::stages::Stages;
-use super::tracer::Tracer;
+use super::context::Context;
 
 const CONNECTIONS: u32 = 300;
 const THREADS: u32 = 4;

@@ -6,20 +6,21 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use lab::as_user::USER;
+use lab::cgroup::Cgroup;
+use lab::client::Load;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::hook::Hook;
+use lab::report::Report;
+use lab::rfc3339;
+use lab::server::{Serve, Server};
+use lab::several::Several;
+use lab::tracer::Ended;
 use serde_json::{Value, json};
 
-use super::as_user::USER;
-use super::cgroup::Cgroup;
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::exact::Family;
-use super::plan::{Context, Hook};
-use super::report::Report;
-use super::rfc3339;
-use super::server::{Serve, Server};
-use super::several::Several;
+use super::context::Context;
 use super::text;
-use super::tracer::Ended;
 
 /// Clients in different networks, with the number of connections each makes to the first server. To
 /// the second server, the nth client makes n connections. No two counts of a group are equal.

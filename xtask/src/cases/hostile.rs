@@ -3,14 +3,14 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::family::Family;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Serve, Server};
-use super::tracer::{Ended, Tracer};
+use super::context::Context;
 
 /// Few enough that a pipe holds all of the output.
 const CONNECTIONS: u32 = 10;

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::hook::Hook;
+use lab::report::Report;
 use serde_json::Value;
 
+use super::context::Context;
 use super::hidden;
-use super::plan::{Context, Hook};
-use super::report::Report;
 
 /// The identity of a running server, as `/proc` shows it.
 pub(super) struct Identity {

@@ -4,18 +4,19 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::family::Family;
+use lab::process::{Lines, poll_until};
+use lab::report::Report;
+use lab::rfc3339;
+use lab::server::{Serve, Server};
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::process::{Lines, poll_until};
-use super::report::Report;
-use super::rfc3339;
-use super::server::{Counts, Serve, Server};
+use super::context::Context;
 use super::text;
-use super::tracer::Tracer;
 
 /// The first client makes one connection more than any other.
 const CONNECTIONS: u32 = 37;

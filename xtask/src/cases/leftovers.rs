@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::bpf::bpf;
+use lab::hook::Hook;
+use lab::process::poll_until;
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::bpf::bpf;
-use super::plan::{Context, Hook};
-use super::process::poll_until;
-use super::tracer::Tracer;
+use super::context::Context;
 
 /// `BPF_PROG_GET_NEXT_ID` of `enum bpf_cmd`.
 const PROG_GET_NEXT_ID: libc::c_int = 11;

@@ -4,18 +4,18 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::kernel;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::exact::Family;
+use super::context::Context;
 use super::flood::end_unread;
-use super::kernel;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Serve, Server};
 use super::text;
-use super::tracer::Tracer;
 
 const CONNECTIONS: u32 = 50;
 

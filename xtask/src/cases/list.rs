@@ -1,16 +1,18 @@
 //! The list of cases, with the hooks and machines that run each.
 
 use anyhow::Result;
+use lab::accept::Accept;
+use lab::family::Family;
+use lab::hook::Hook;
+use lab::machine::{Line, Machine, Processors};
 
-use super::accept::Accept;
-use super::exact::{Count, Family, First, Protocol};
-use super::plan::{Context, Hook, Machine};
+use super::context::Context;
+use super::exact::{Count, First, Protocol};
 use super::{
     dropped, filters, flood, forged, funnel, grouping, hostile, intervals, leftovers, limits,
     map_reader, memory, newcomers, no_btf, nobody, peers, ports, preemption, privileges, resets,
     signals, steered, streams, syn_flood, syns, tasks, text, trouble, waits,
 };
-use crate::vm::{Line, Processors};
 
 type Run = fn(&Context) -> Result<String>;
 

@@ -13,17 +13,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
+use lab::bpf::bpf;
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::hook::Hook;
+use lab::process::{Lines, Process};
+use lab::report::Report;
+use lab::server::Server;
+use lab::tracer::{Ended, Tracer};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use serde_json::Value;
 
-use super::bpf::bpf;
-use super::client::Load;
-use super::plan::{Context, Hook};
+use super::context::Context;
 use super::preemption;
-use super::process::{Lines, Process};
-use super::report::Report;
-use super::server::{Counts, Server};
-use super::tracer::{Ended, Tracer};
 
 /// The line that the reader prints once it reads.
 const READY: &str = "reading";

@@ -5,16 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process;
 
 use anyhow::{Result, ensure};
+use lab::cgroup::Cgroup;
+use lab::client::Load;
+use lab::family::Family;
+use lab::kernel;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::cgroup::Cgroup;
-use super::client::Load;
-use super::exact::Family;
-use super::kernel;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Serve, Server};
-use super::tracer::Tracer;
+use super::context::Context;
 
 /// More than fit into what a cgroup is charged for in advance: 64 pages for each processor
 /// (`mm/memcontrol.c`, `MEMCG_CHARGE_BATCH`), of 32 entries each.

@@ -5,18 +5,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::several::Several;
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::exact::Family;
-use super::plan::Context;
+use super::context::Context;
 use super::privileges::refused;
-use super::report::Report;
-use super::server::{Counts, Serve, Server};
-use super::several::Several;
 use super::text;
-use super::tracer::{Ended, Tracer};
 
 const CONNECTIONS: u32 = 52;
 

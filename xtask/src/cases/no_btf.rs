@@ -1,10 +1,11 @@
 //! A kernel without BTF.
 
 use anyhow::{Context as _, Result, ensure};
+use lab::hook::Hook;
 
+use super::context::Context;
 use super::exact::Count;
 use super::hidden;
-use super::plan::{Context, Hook};
 use super::privileges::refused;
 
 /// The kretprobe and the tracepoint work without BTF; the other hooks report that it is missing.

@@ -1,14 +1,14 @@
 //! No listener, or no accepts: conn-cli reports both while it runs.
 
 use anyhow::{Result, ensure};
+use lab::client::Load;
+use lab::family::Family;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Serve, Server};
-use super::tracer::Tracer;
+use super::context::Context;
 
 const CLIENTS: u32 = 3;
 const THREADS: u32 = 64;

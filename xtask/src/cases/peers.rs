@@ -1,31 +1,18 @@
-//! Other programs that measure what conn-cli must report, and a case that checks them against known
-//! figures: if it fails, the test is at fault.
+//! Checks the programs that measure what conn-cli must report against known figures: if this fails,
+//! the test is at fault.
 
-pub(super) mod counters;
-pub(super) mod handshakes;
-pub(super) mod sockets;
-pub(super) mod tcpdump;
+use anyhow::{Result, ensure};
+use lab::client::Load;
+use lab::family::Family;
+use lab::peers::counters::{Counters, LISTEN_DROPS, LISTEN_OVERFLOWS};
+use lab::peers::sockets::{self, Listener};
+use lab::peers::tcpdump::Tcpdump;
+use lab::process::poll_until;
+use lab::server::{Serve, Server};
 
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result, ensure};
-
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::process::poll_until;
-use super::server::{Serve, Server};
-use crate::command;
-use counters::{Counters, LISTEN_DROPS, LISTEN_OVERFLOWS};
-use sockets::Listener;
-use tcpdump::Tcpdump;
+use super::context::Context;
 
 const CONNECTIONS: u32 = 200;
-
-/// The path of one of the programs.
-fn program(name: &str) -> Result<PathBuf> {
-    command::find(name).with_context(|| format!("{name} is not installed"))
-}
 
 /// tcpdump must show each SYN, and ss and nstat an overloaded server.
 pub(super) fn peers(context: &Context) -> Result<String> {

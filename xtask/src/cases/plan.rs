@@ -1,105 +1,13 @@
 //! The hooks and machines of the cases, and the runs that follow from the list.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use lab::hook::Hook;
+use lab::machine::{Line, Machine, Processors};
 
-use super::as_user;
-use super::hidden;
+use super::context::Context;
 use super::list::CASES;
-use super::outcome::Id;
-use crate::vm::{Line, Processors};
-
-/// The hook that conn-cli attaches to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
-    Auto,
-    Kretprobe,
-    Lsm,
-    Fentry,
-    Tracepoint,
-}
-
-impl Hook {
-    const ALL: [Self; 5] = [
-        Self::Auto,
-        Self::Kretprobe,
-        Self::Lsm,
-        Self::Fentry,
-        Self::Tracepoint,
-    ];
-
-    /// Whether it sees accepts, and not only completed handshakes.
-    pub(super) fn sees_accepts(self) -> bool {
-        self != Self::Tracepoint
-    }
-}
-
-impl fmt::Display for Hook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Kretprobe => "kretprobe",
-            Self::Lsm => "lsm",
-            Self::Fentry => "fentry",
-            Self::Tracepoint => "tracepoint",
-        })
-    }
-}
-
-/// The parameters of a run.
-#[derive(Clone, Debug)]
-pub(super) struct Context {
-    pub(super) conn_cli: PathBuf,
-    pub(super) hook: Hook,
-    /// The server's port; the next one is free too.
-    pub(super) port: u16,
-    /// Run conn-cli as an ordinary user, with these options of `as-user`.
-    pub(super) as_user: Option<&'static [&'static str]>,
-    /// A directory of the kernel that is hidden from conn-cli.
-    pub(super) hidden: Option<&'static str>,
-}
-
-impl Context {
-    /// A conn-cli that watches `port` with this hook.
-    pub(super) fn conn_cli(&self, port: u16) -> Command {
-        self.with(port, &["--probe", &self.hook.to_string()])
-    }
-
-    /// A conn-cli that watches `port` for SYNs only, which needs no hook.
-    pub(super) fn conn_cli_for_syns(&self, port: u16) -> Command {
-        self.with(port, &["--event", "syn"])
-    }
-
-    fn with(&self, port: u16, options: &[&str]) -> Command {
-        let mut command = Command::new(&self.conn_cli);
-        command.args(["--port", &port.to_string()]).args(options);
-        if let Some(options) = self.as_user {
-            command = as_user::command(options, &command);
-        }
-        if let Some(directory) = self.hidden {
-            hidden::hide(&mut command, directory);
-        }
-        command
-    }
-}
-
-/// Where a case runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Machine {
-    Guest(Line),
-    /// A guest whose kernel preempts its own code. Linux 7 always does, so its [`Machine::Guest`]
-    /// is one, too.
-    Preemptible(Line, Processors),
-    /// A guest whose kernel is locked down.
-    LockedDown,
-    /// This machine, without a guest.
-    Native {
-        has_kprobes: bool,
-    },
-}
 
 /// How many of the runs are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +33,7 @@ impl Depth {
 }
 
 /// The runs on a machine; `only`, if not empty, names the wanted cases.
-pub(crate) fn planned(machine: Machine, only: &[String], depth: Depth) -> Vec<Id> {
+pub(crate) fn planned(machine: Machine, only: &[String], depth: Depth) -> Vec<String> {
     CASES
         .iter()
         .filter(|case| only.is_empty() || only.iter().any(|name| name == case.name))
@@ -133,10 +41,7 @@ pub(crate) fn planned(machine: Machine, only: &[String], depth: Depth) -> Vec<Id
             let hooks = case.hooks.iter().filter(move |hook| {
                 depth.includes(machine, **hook) && (case.runs)(machine, **hook)
             });
-            hooks.map(|hook| Id {
-                case: case.name.to_owned(),
-                hook: hook.to_string(),
-            })
+            hooks.map(|hook| format!("{}/{hook}", case.name))
         })
         .collect()
 }
@@ -153,15 +58,18 @@ pub(crate) fn check_names(names: &[String]) -> Result<()> {
 }
 
 /// Runs a case by its name.
-pub(super) fn run(id: &Id, conn_cli: PathBuf, port: u16) -> Result<String> {
+pub(super) fn run(name: &str, conn_cli: PathBuf, port: u16) -> Result<String> {
+    let (case, hook) = name
+        .split_once('/')
+        .with_context(|| format!("not a case and a hook: {name}"))?;
     let case = CASES
         .iter()
-        .find(|case| case.name == id.case)
-        .with_context(|| format!("there is no case {}", id.case))?;
+        .find(|known| known.name == case)
+        .with_context(|| format!("there is no case {case}"))?;
     let hook = Hook::ALL
         .into_iter()
-        .find(|hook| hook.to_string() == id.hook)
-        .with_context(|| format!("there is no hook {}", id.hook))?;
+        .find(|known| known.to_string() == hook)
+        .with_context(|| format!("there is no hook {hook}"))?;
     case.run(&Context {
         conn_cli,
         hook,
@@ -181,18 +89,6 @@ mod tests {
             assert!(CASES[..index].iter().all(|other| other.name != case.name));
         }
     }
-
-    const MACHINES: [Machine; 9] = [
-        Machine::Guest(Line::V5_10),
-        Machine::Guest(Line::V6_1),
-        Machine::Guest(Line::V6_12),
-        Machine::Guest(Line::Newest),
-        Machine::Preemptible(Line::V6_1, Processors::One),
-        Machine::Preemptible(Line::V6_1, Processors::Two),
-        Machine::LockedDown,
-        Machine::Native { has_kprobes: false },
-        Machine::Native { has_kprobes: true },
-    ];
 
     #[test]
     fn every_machine_has_cases() {
@@ -216,8 +112,8 @@ mod tests {
     fn every_case_runs_with_each_of_its_hooks() {
         for case in CASES {
             for hook in case.hooks {
-                let runs = |machine: &Machine| (case.runs)(*machine, *hook);
-                assert!(MACHINES.iter().any(runs), "{hook} {}", case.name);
+                let runs = |machine| (case.runs)(machine, *hook);
+                assert!(Machine::all().any(runs), "{hook} {}", case.name);
             }
         }
     }

@@ -1,20 +1,17 @@
 //! Several watched ports at once, with other ports between them.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::PortCounts;
+use lab::report::Report;
+use lab::server::Server;
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::plan::Context;
-use super::report::Report;
-use super::server::Server;
+use super::context::Context;
 use super::text;
-use super::tracer::Tracer;
-
-/// Connections from each address to each port.
-pub(super) type PortCounts = BTreeMap<(IpAddr, u16), u64>;
 
 /// The offsets of watched ports: one, the ends of a range of three, another one.
 const WATCHED: [u16; 4] = [0, 2, 4, 6];

@@ -6,17 +6,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::hook::Hook;
+use lab::kernel;
+use lab::report::Report;
+use lab::server::Server;
+use lab::setting::Setting;
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::client::Load;
+use super::context::Context;
 use super::exact::Count;
+use super::hidden;
 use super::map_reader::check;
-use super::plan::{Context, Hook};
-use super::report::Report;
-use super::server::Server;
-use super::setting::Setting;
-use super::tracer::{Ended, Tracer};
-use super::{hidden, kernel};
 
 /// Whether the kernel of this guest preempts its own code: Linux 7 always does, and Debian's older
 /// kernels do if the command line says so.

@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use lab::as_user;
+use lab::setting::Setting;
+use lab::tracer::run_to_end;
 
-use super::as_user;
+use super::context::Context;
 use super::exact::Count;
-use super::plan::Context;
-use super::setting::Setting;
-use super::tracer::run_to_end;
 
 const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 

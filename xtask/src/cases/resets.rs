@@ -4,16 +4,17 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::family::Family;
+use lab::process::poll_until;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
+use super::context::Context;
 use super::hidden;
-use super::plan::Context;
-use super::process::poll_until;
-use super::report::Report;
-use super::server::{Counts, Serve, Server};
-use super::tracer::{Ended, Tracer};
 
 const CONNECTIONS: u32 = 40;
 

@@ -7,16 +7,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::diagnostics::CountLine;
+use lab::process::{Lines, Process, poll_until};
+use lab::report::Report;
+use lab::server::Server;
+use lab::tracer::Tracer;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::plan::Context;
-use super::process::{Lines, Process, poll_until};
-use super::report::Report;
-use super::server::{Counts, Server};
-use super::tracer::Tracer;
+use super::context::Context;
 
 const CONNECTIONS: u32 = 20;
 

@@ -2,15 +2,15 @@
 //! them: the kernel handles them in the middle of whatever runs, even an eBPF program.
 
 use anyhow::{Result, ensure};
+use lab::client::Load;
+use lab::family::Family;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::setting::Setting;
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Serve, Server};
-use super::setting::Setting;
-use super::tracer::Tracer;
+use super::context::Context;
 
 /// The processors that handle what the loopback interface receives; without any, the sender's.
 const RPS_CPUS: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";

@@ -3,15 +3,15 @@
 use std::fs::File;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::diagnostics::CountLine;
+use lab::process::{Lines, Process, first_line};
+use lab::report::Report;
+use lab::server::Server;
+use lab::tracer::{Ended, Tracer, piped};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::plan::Context;
-use super::process::{Lines, Process, first_line};
-use super::report::Report;
-use super::server::Server;
-use super::tracer::{Ended, Tracer, piped};
+use super::context::Context;
 
 const CONNECTIONS: u32 = 20;
 

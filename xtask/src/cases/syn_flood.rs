@@ -2,20 +2,21 @@
 //! keep its totals exact and its memory small.
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::family::Family;
+use lab::peers::handshakes::Handshakes;
+use lab::peers::tcpdump::Tcpdump;
+use lab::process::{Lines, poll_until};
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::stages::Stages;
+use lab::tracer::{Ended, Tracer};
+use lab::wire::{Link, Sources, Syns};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::peers::handshakes::Handshakes;
-use super::peers::tcpdump::Tcpdump;
-use super::plan::Context;
-use super::process::{Lines, poll_until};
-use super::report::Report;
-use super::server::{Counts, Serve, Server};
-use super::stages::Stages;
+use super::context::Context;
 use super::text;
-use super::tracer::{Ended, Tracer};
-use super::wire::{Link, Sources, Syns};
 
 /// Forged clients; fewer where the machine may be emulated.
 const FORGED: u32 = 100_000;

@@ -3,15 +3,15 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::counts::Counts;
+use lab::process::Lines;
+use lab::report::Report;
+use lab::stages::Stages;
+use lab::tracer::{Tracer, run_to_end};
+use lab::wire::{Extension, Link, Sources, Syns};
 use rustix::process::Signal;
 
-use super::plan::Context;
-use super::process::Lines;
-use super::report::Report;
-use super::server::Counts;
-use super::stages::Stages;
-use super::tracer::{Tracer, run_to_end};
-use super::wire::{Extension, Link, Sources, Syns};
+use super::context::Context;
 
 /// Few enough for all to have their lines.
 const CLIENTS: u32 = 300;

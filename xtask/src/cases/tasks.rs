@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::as_user::USER;
+use lab::cgroup::Cgroup;
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::family::Family;
+use lab::hook::Hook;
+use lab::server::{Serve, Server};
+use lab::several::Several;
+use lab::tracer::Ended;
 
-use super::as_user::USER;
-use super::cgroup::Cgroup;
-use super::client::Load;
-use super::exact::Family;
+use super::context::Context;
 use super::filters::check;
-use super::plan::{Context, Hook};
 use super::privileges::refused;
-use super::server::{Counts, Serve, Server};
-use super::several::Several;
-use super::tracer::Ended;
 
 /// A cgroup, and one below it.
 const OUTER_CGROUP: &str = "conn-cli-outer";

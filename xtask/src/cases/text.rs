@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::counts::PortCounts;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::server::{Serve, Server};
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::diagnostics::CountLine;
-use super::exact::Family;
-use super::plan::Context;
-use super::ports::PortCounts;
-use super::server::{Counts, Serve, Server};
-use super::tracer::{Ended, Tracer};
+use super::context::Context;
 
 const HEADING: &str = "=== Summary ===";
 

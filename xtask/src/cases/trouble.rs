@@ -6,20 +6,20 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use lab::client::Load;
+use lab::family::Family;
+use lab::peers::counters::{Counters, LISTEN_DROPS, LISTEN_OVERFLOWS};
+use lab::peers::handshakes::Handshakes;
+use lab::peers::sockets::{self, Listener};
+use lab::peers::tcpdump::Tcpdump;
+use lab::process::poll_until;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::stages::Stages;
+use lab::tracer::{Ended, Tracer};
 use rustix::process::Signal;
 
-use super::client::Load;
-use super::exact::Family;
-use super::peers::counters::{Counters, LISTEN_DROPS, LISTEN_OVERFLOWS};
-use super::peers::handshakes::Handshakes;
-use super::peers::sockets::{self, Listener};
-use super::peers::tcpdump::Tcpdump;
-use super::plan::Context;
-use super::process::poll_until;
-use super::report::Report;
-use super::server::{Serve, Server};
-use super::stages::Stages;
-use super::tracer::{Ended, Tracer};
+use super::context::Context;
 
 /// Clients at the same time.
 const CLIENTS: u32 = 200;

@@ -1,17 +1,17 @@
 //! How long connections wait to be accepted.
 
 use anyhow::{Context as _, Result, ensure};
+use lab::accept::Accept;
+use lab::client::Load;
+use lab::family::Family;
+use lab::report::Report;
+use lab::server::{Serve, Server};
+use lab::stages::client;
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::accept::Accept;
-use super::client::Load;
-use super::exact::Family;
-use super::plan::Context;
-use super::report::Report;
-use super::server::{Serve, Server};
-use super::stages::client;
-use super::tracer::Tracer;
+use super::context::Context;
 
 const CONNECTIONS: u32 = 20;
 

@@ -5,11 +5,10 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-
-use crate::command::run;
+use lab::command::run;
+use lab::strip::strip_debug;
 
 use super::calls;
-use super::strip::strip_debug;
 use super::toolchain::{self, Kind, TARGET, Toolchain};
 
 /// The binaries of conn-ebpf.
@@ -174,7 +173,7 @@ fn registries(cargo_home: &Path, toolchain: &Toolchain) -> Result<Vec<PathBuf>> 
         .kind
         .command("cargo")
         .args(["fetch", "--locked", "--quiet", "--target", TARGET])
-        .current_dir(crate::workspace_root()))
+        .current_dir(lab::workspace::root()))
     .context("cannot download the dependencies")?;
     let folder = cargo_home.join("registry/src");
     let entries = fs::read_dir(&folder)

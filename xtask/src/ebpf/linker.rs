@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::command::{output, run};
+use lab::command::{output, run};
 
 /// The version to install if there is none.
 const VERSION: &str = "0.13.0";

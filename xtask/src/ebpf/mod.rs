@@ -2,7 +2,7 @@
 //!
 //! The objects are committed, so that building conn-cli needs no BPF toolchain.
 //! Changing the eBPF programs does need one: [`toolchain`] finds or installs it,
-//! [`build`] builds every object with it, [`strip`] removes the debug sections, and
+//! [`build`] builds every object with it, [`lab::strip`] removes the debug sections, and
 //! [`stamp`] records the hash from [`sources`] of what the objects were built from.
 //! The same sources and toolchain give the same bytes on every machine, which
 //! `--check` relies on.
@@ -12,7 +12,6 @@ mod calls;
 mod linker;
 mod sources;
 mod stamp;
-pub(crate) mod strip;
 mod toolchain;
 
 use std::fs;
@@ -45,7 +44,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let root = crate::workspace_root();
+    let root = lab::workspace::root();
     let committed = Stamp::read(&root);
     if args.check
         && let Err(error) = &committed

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn source_names_are_relative_to_the_root() {
-        let root = crate::workspace_root();
+        let root = lab::workspace::root();
         let mut parts = Vec::new();
         collect(&root, &root.join("conn-common"), &mut parts).unwrap();
         let mut names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();

@@ -147,7 +147,7 @@ mod tests {
     /// The objects that conn-cli embeds must be built from the current eBPF programs.
     #[test]
     fn committed_objects_match_their_sources() {
-        let root = crate::workspace_root();
+        let root = lab::workspace::root();
         let mismatches = Stamp::read(&root).unwrap().mismatches(&root).unwrap();
         assert!(
             mismatches.is_empty(),

@@ -9,9 +9,10 @@ use std::process::Command;
 use std::{env, fmt};
 
 use anyhow::{Context, Result, ensure};
+use lab::command::{output, run};
+use lab::packages::{self, Install};
 
 use super::linker::{self, Linker};
-use crate::command::{apt_get_install, output, run};
 
 pub(super) const TARGET: &str = "bpfel-unknown-none";
 
@@ -245,7 +246,7 @@ fn rustc_version(kind: Kind) -> Result<(String, u32)> {
 }
 
 fn apt_get(packages: &[&str]) -> Result<()> {
-    apt_get_install(packages).with_context(|| {
+    packages::provide(packages, Install::Yes).with_context(|| {
         format!(
             "cannot install {}: install them by hand, or a rustup nightly with rust-src and a \
              bpf-linker on PATH",

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::command;
+use lab::command;
 
 const ETHERNET: u32 = 1;
 const ETHERNET_HEADER: usize = 14;
@@ -18,13 +17,8 @@ const AF_INET: u32 = 2;
 /// The value on macOS.
 const AF_INET6: u32 = 30;
 
-/// Installs the programs that convert, if they are missing.
-pub(super) fn ensure_installed() -> Result<()> {
-    if command::is_installed("editcap") && command::is_installed("mergecap") {
-        return Ok(());
-    }
-    command::apt_get_install(&["wireshark-common"])
-}
+/// The programs that convert.
+pub(super) const PROGRAMS: [&str; 2] = ["editcap", "mergecap"];
 
 /// Adds the converted captures to `packets`, and returns their lines of the index.
 pub(super) fn all(packets: &Path) -> Result<String> {

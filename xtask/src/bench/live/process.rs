@@ -45,7 +45,7 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 pub(super) fn run_to_end(line: &str) -> Result<()> {
-    crate::command::output(&mut command(line)?)?;
+    lab::command::output(&mut command(line)?)?;
     Ok(())
 }
 

@@ -8,14 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::process::{Lines, Process};
+use lab::tracer::Tracer;
 use rustix::process::Signal;
 
 use super::figures::{Figure, Message};
 use super::rows::{OUT, PORT, ROWS, Row};
 use super::verdict;
 use crate::bench::sockets::READY;
-use crate::cases::process::{Lines, Process};
-use crate::cases::tracer::Tracer;
 
 /// Threads that connect: enough that one can always go on while the others wait.
 pub(super) const CLIENTS: u32 = 8;

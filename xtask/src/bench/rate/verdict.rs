@@ -1,11 +1,11 @@
 //! Compares conn-cli's output of a run with the server's own count.
 
 use anyhow::{Context as _, Result, ensure};
+use lab::diagnostics::CountLine;
+use lab::tracer::Ended;
 use serde_json::Value;
 
 use super::rows::Reports;
-use crate::cases::diagnostics::CountLine;
-use crate::cases::tracer::Ended;
 
 /// The first line of the summary in text.
 const SUMMARY: &str = "=== Summary ===";

@@ -1,0 +1,46 @@
+//! The hooks that conn-cli can be told to use.
+
+use std::fmt;
+
+/// The hook that conn-cli attaches to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// The one that conn-cli chooses.
+    Auto,
+    /// The pair of kprobes.
+    Kretprobe,
+    /// The LSM program.
+    Lsm,
+    /// The fentry program.
+    Fentry,
+    /// The tracepoint, which sees completed handshakes.
+    Tracepoint,
+}
+
+impl Hook {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Auto,
+        Self::Kretprobe,
+        Self::Lsm,
+        Self::Fentry,
+        Self::Tracepoint,
+    ];
+
+    /// Whether it sees accepts, and not only completed handshakes.
+    pub fn sees_accepts(self) -> bool {
+        self != Self::Tracepoint
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Kretprobe => "kretprobe",
+            Self::Lsm => "lsm",
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        })
+    }
+}
