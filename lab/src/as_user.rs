@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use crate::itself;
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{
@@ -71,8 +72,8 @@ fn become_user(capabilities: CapabilitySet) -> Result<()> {
 
 /// The command line that runs `program` as an ordinary user.
 pub fn command(options: &[&str], program: &Command) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("as-user").args(options).arg("--");
+    let mut command = itself::command("as-user");
+    command.args(options).arg("--");
     command.arg(program.get_program()).args(program.get_args());
     command
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::CWD;
@@ -28,6 +28,9 @@ pub const CONN_CLI: &str = "/bin/conn-cli";
 /// The directory of the kernel's modules in the initramfs, if it has any; they are loaded
 /// in the order of their names.
 pub const MODULES: &str = "/modules";
+
+/// The arguments of what a guest runs in the initramfs, one a line.
+pub const ARGUMENTS: &str = "/arguments";
 
 /// The shell of a guest that gives a prompt after a failure.
 pub const SHELL: &str = "/bin/sh";
@@ -84,6 +87,10 @@ fn run(task: impl FnOnce() -> Result<Command>) -> Result<()> {
 /// Gives a prompt on the console, until the shell ends.
 fn shell() -> Result<()> {
     println!("{SHELL_LINE}");
+    // Gives its commands their names, except those that are taken.
+    let mut busybox = Command::new("/bin/busybox");
+    busybox.args(["--install", "-s", "/bin"]);
+    let _ = busybox.stderr(Stdio::null()).status();
     let mut shell = Command::new(SHELL);
     shell.arg("-i").env("PATH", "/bin").env("TERM", "linux");
     let shell = shell.spawn().context("cannot start a shell")?;

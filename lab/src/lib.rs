@@ -5,6 +5,7 @@
 //! this list, never one below.
 
 pub mod command;
+pub mod itself;
 pub mod packages;
 pub mod workspace;
 

@@ -1,6 +1,7 @@
 //! The machines that cases run on: guests with a kernel line, and the machine itself.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
@@ -51,6 +52,9 @@ pub enum Processors {
     CountedOne,
 }
 
+/// Exists if the kernel has kprobes.
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
+
 /// Where a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
@@ -88,10 +92,25 @@ impl Machine {
         machines
     }
 
+    /// This machine.
+    pub fn native() -> Self {
+        let has_kprobes = Path::new(KPROBE_PMU).exists();
+        Self::Native { has_kprobes }
+    }
+
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         let native = [true, false].map(|has_kprobes| Self::Native { has_kprobes });
         Line::ALL.into_iter().flat_map(Self::guests).chain(native)
+    }
+
+    /// The kernel line of a guest.
+    pub fn line(self) -> Option<Line> {
+        match self {
+            Self::Guest(line) | Self::Preemptible(line, _) => Some(line),
+            Self::LockedDown => Some(Self::LOCKED_DOWN),
+            Self::Native { .. } => None,
+        }
     }
 
     /// What is added to the name of a guest's kernel.

@@ -121,6 +121,13 @@ impl Lines {
     }
 }
 
+/// Hands each line to `on_line`, as it arrives, until the pipe is closed.
+pub fn each_line(pipe: impl Read, mut on_line: impl FnMut(&str)) {
+    for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+        on_line(&String::from_utf8_lossy(&line));
+    }
+}
+
 /// Reads a line and closes the pipe.
 pub fn first_line(pipe: impl AsFd + Read) -> Result<String> {
     let limit = Timespec::try_from(DEADLINE)?;

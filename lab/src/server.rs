@@ -21,6 +21,7 @@ use crate::accept::Accept;
 use crate::as_user;
 use crate::counts::{Counts, Tally};
 use crate::family::Family;
+use crate::itself;
 use crate::netns;
 use crate::process::{Lines, Process, poll_until};
 
@@ -164,9 +165,9 @@ impl Serve {
 
     fn command(&self, port: u16) -> Command {
         let address = SocketAddr::new(self.address, port).to_string();
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = itself::command("serve");
         command
-            .args(["serve", "--listen", &address])
+            .args(["--listen", &address])
             .args(["--accept", &self.accept.to_string()])
             .args(["--backlog", &self.backlog.to_string()])
             .args(self.mptcp.then_some("--mptcp"))

@@ -18,7 +18,7 @@ pub struct Tracer {
     /// Its process.
     pub process: Process,
     stdout: Option<ChildStdout>,
-    stderr: Lines,
+    stderr: Messages,
     /// The lines of standard error so far.
     messages: Vec<String>,
 }
@@ -45,7 +45,7 @@ impl Tracer {
         let mut process = Process::spawn("conn-cli", piped(command).stdout(stdout))?;
         let stdout = process.child.stdout.take();
         let stderr = process.child.stderr.take().context("no pipe")?;
-        let stderr = Lines::of("conn-cli's standard error", stderr);
+        let mut stderr = Messages::new(Lines::of("conn-cli's standard error", stderr));
         let mut messages = Vec::new();
         while let Some(line) = stderr.next()? {
             let is_attached = line.starts_with(ATTACHED);
@@ -136,7 +136,7 @@ pub fn run_to_end(command: &mut Command) -> Result<Ended> {
     let stdout = process.child.stdout.take().context("no pipe")?;
     let stdout = Lines::of("conn-cli", stdout);
     let stderr = process.child.stderr.take().context("no pipe")?;
-    let stderr = Lines::of("conn-cli's standard error", stderr);
+    let mut stderr = Messages::new(Lines::of("conn-cli's standard error", stderr));
     let (stdout, stderr) = (stdout.rest()?, stderr.rest()?);
     Ok(Ended {
         status: process.wait()?,
@@ -145,10 +145,88 @@ pub fn run_to_end(command: &mut Command) -> Result<Ended> {
     })
 }
 
+/// Standard error, without the diagnostics that `-v` adds: those are shown, and nothing else is done
+/// with them.
+struct Messages {
+    lines: Lines,
+    /// Whether the last line belonged to a diagnostic.
+    in_diagnostic: bool,
+}
+
+impl Messages {
+    fn new(lines: Lines) -> Self {
+        Self {
+            lines,
+            in_diagnostic: false,
+        }
+    }
+
+    /// The next line that is a message to the user.
+    fn next(&mut self) -> Result<Option<String>> {
+        while let Some(line) = self.lines.next()? {
+            self.in_diagnostic = is_diagnostic(&line) || self.in_diagnostic && continues(&line);
+            if !self.in_diagnostic {
+                return Ok(Some(line));
+            }
+            eprintln!("{DIAGNOSTIC}{line}");
+        }
+        Ok(None)
+    }
+
+    /// All remaining messages.
+    fn rest(&mut self) -> Result<Vec<String>> {
+        let mut messages = Vec::new();
+        while let Some(line) = self.next()? {
+            messages.push(line);
+        }
+        Ok(messages)
+    }
+}
+
+/// The start of the line that shows a diagnostic.
+pub const DIAGNOSTIC: &str = "conn-cli -v: ";
+
+/// Whether a line is that of a logger: `DEBUG aya::bpf: ...`.
+fn is_diagnostic(line: &str) -> bool {
+    let levels = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+    line.split_once(' ').is_some_and(|(level, rest)| {
+        levels.contains(&level)
+            && rest
+                .split(' ')
+                .next()
+                .is_some_and(|target| target.ends_with(':'))
+    })
+}
+
+/// Whether a line may be part of a diagnostic of several lines.
+fn continues(line: &str) -> bool {
+    line.starts_with([' ', '\t', '}', ']', ')'])
+}
+
 /// Connects both outputs of conn-cli to pipes.
 pub fn piped(command: &mut Command) -> &mut Command {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diagnostics_are_no_messages() {
+        assert!(is_diagnostic(
+            "DEBUG aya::bpf: BPF Feature Detection: Features {"
+        ));
+        assert!(continues("    bpf_name: true,") && continues("}"));
+        for line in [
+            "Tracing TCP connections to port 80",
+            "DEBUG of a sort",
+            "warning: x: y",
+        ] {
+            assert!(!is_diagnostic(line), "{line}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 //! One module per command; each has an `Args` for clap and a `run`.
 
 mod bench;
-mod cases;
 mod ebpf;
 mod fuzz;
+mod live;
 mod native;
 mod record;
 mod test;
@@ -14,6 +14,7 @@ mod vm;
 use std::path::Path;
 use std::process::{Command as Process, ExitCode};
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lab::guest;
 
@@ -35,8 +36,6 @@ enum Command {
     Bench(bench::Args),
     Record(record::Args),
     #[command(hide = true)]
-    Cases(cases::Args),
-    #[command(hide = true)]
     BenchGuest(bench::live::guest::Args),
     #[command(hide = true)]
     BenchWork(bench::live::work::Args),
@@ -45,12 +44,6 @@ enum Command {
     #[command(hide = true)]
     BenchRateWork(bench::rate::work::Args),
     #[command(hide = true)]
-    Serve(lab::server::Args),
-    #[command(hide = true)]
-    ReadMap(cases::map_reader::Args),
-    #[command(hide = true)]
-    AsUser(lab::as_user::Args),
-    #[command(hide = true)]
     RecordServe(record::serve::Args),
     #[command(hide = true)]
     RecordConnect(record::connect::Args),
@@ -58,7 +51,7 @@ enum Command {
 
 fn main() -> ExitCode {
     if guest::is_init() {
-        return guest::main(|| Ok(task()));
+        return guest::main(task);
     }
     let result = match Xtask::parse().command {
         Command::Ebpf(args) => ebpf::run(&args),
@@ -68,14 +61,10 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Record(args) => record::run(&args),
-        Command::Cases(args) => cases::run(&args),
         Command::BenchGuest(args) => bench::live::guest::run(&args),
         Command::BenchWork(args) => bench::live::work::run(&args),
         Command::BenchRateGuest(args) => bench::rate::guest::run(&args),
         Command::BenchRateWork(args) => bench::rate::work::run(&args),
-        Command::Serve(args) => lab::server::run(&args),
-        Command::ReadMap(args) => cases::map_reader::run(&args),
-        Command::AsUser(args) => lab::as_user::run(&args),
         Command::RecordServe(args) => record::serve::run(&args),
         Command::RecordConnect(args) => record::connect::run(&args),
     };
@@ -89,20 +78,17 @@ fn main() -> ExitCode {
 }
 
 /// The command that a guest runs, whose PID 1 is this program.
-fn task() -> Process {
+fn task() -> Result<Process> {
     if Path::new(record::SCRIPT).exists() {
         let mut sh = Process::new("/bin/sh");
         sh.arg(record::SCRIPT);
-        return sh;
+        return Ok(sh);
     }
     let mut xtask = Process::new("/proc/self/exe");
     if Path::new(bench::live::PLAN).exists() {
         xtask.args(["bench-guest", "--plan", bench::live::PLAN]);
-    } else if Path::new(bench::rate::PLAN).exists() {
-        xtask.args(["bench-rate-guest", "--plan", bench::rate::PLAN]);
     } else {
-        xtask.args(["cases", "--list", cases::LIST]);
-        xtask.args(["--conn-cli", guest::CONN_CLI]);
+        xtask.args(["bench-rate-guest", "--plan", bench::rate::PLAN]);
     }
-    xtask
+    Ok(xtask)
 }

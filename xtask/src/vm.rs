@@ -6,19 +6,26 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use lab::machine::{Line, Machine};
 use lab::outcome::{Outcome, Results};
 use lab::packages::{self, Install};
+use lab::tracer::DIAGNOSTIC;
 use lab::vm::archive::Archive;
 use lab::vm::kernels::{self, Kernel};
 use lab::vm::qemu::{self, End};
-use lab::{vm, workspace};
+use lab::{command, guest, vm, workspace};
 
-use crate::cases::{Depth, LIST, PROGRAMS, check_names, planned};
+use crate::live::{Live, Planned, names, programs};
 
 /// How long a guest may take for all its cases.
 const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// The server's port in guests.
+const PORT: u16 = 80;
+
+/// A shell and the usual commands, in one program.
+const BUSYBOX: &str = "busybox";
 
 /// The memory of a guest, in MiB.
 const GUEST_MEMORY: u32 = 1024;
@@ -29,9 +36,6 @@ pub(crate) struct Args {
     /// Run on this kernel only; can be given several times
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<Line>,
-    /// Run this case only; can be given several times
-    #[arg(long = "case", value_name = "NAME")]
-    cases: Vec<String>,
     /// Also run cases that are too heavy to run for each change
     #[arg(long)]
     all: bool,
@@ -41,12 +45,15 @@ pub(crate) struct Args {
     /// Number of guests to run at the same time, each on one processor
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
-}
-
-impl Args {
-    fn depth(&self) -> Depth {
-        if self.all { Depth::All } else { Depth::Usual }
-    }
+    /// Show the diagnostics of `conn-cli -v`
+    #[arg(long)]
+    verbose: bool,
+    /// Give a prompt in a guest in which a case has failed; runs one guest at a time
+    #[arg(long)]
+    shell: bool,
+    /// Which cases to run, as `cargo test` takes them: `-- --exact blocked-64/fentry`, or `-- --list`
+    #[arg(last = true, value_name = "FILTER")]
+    filter: Vec<String>,
 }
 
 /// Two, if there are two processors; more would need more memory.
@@ -58,6 +65,7 @@ fn default_jobs() -> usize {
 struct Job {
     kernel: Kernel,
     machine: Machine,
+    cases: Vec<Planned>,
 }
 
 impl Job {
@@ -67,38 +75,94 @@ impl Job {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    check_names(&args.cases)?;
-    qemu::require(Install::Yes)?;
-    packages::require(&PROGRAMS, Install::Yes)?;
-    let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
-    let directory = vm::directory()?;
     let mut lines = args.kernels.clone();
     if lines.is_empty() {
         lines.extend(Line::ALL);
     }
-    let jobs = jobs(kernels::obtain(&lines, &directory)?, args);
-    let shared = vm::shared(&vm::this_program()?, &conn_cli, &PROGRAMS)?;
-    let results = run_jobs(jobs, &shared, args, &directory)?;
+    let live = live(args)?;
+    let planned = plan(&live, &lines)?;
+    if args.filter.iter().any(|argument| argument == "--list") {
+        for (machine, cases) in &planned {
+            names(cases)
+                .iter()
+                .for_each(|name| println!("{machine} {name}"));
+        }
+        return Ok(());
+    }
+    ensure!(!planned.is_empty(), "no guest has such a case");
+    let mut programs = programs(planned.iter().flat_map(|(_, cases)| cases));
+    if args.shell {
+        programs.push(shell());
+        if shell() != BUSYBOX {
+            let package = packages::package(BUSYBOX);
+            eprintln!(
+                "without busybox, the prompt has no command but those that the shell has built in \
+                 and those that the cases need; to have it: apt-get install {package}"
+            );
+        }
+    }
+    qemu::require(Install::Yes)?;
+    packages::require(&programs, Install::Yes)?;
+    let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
+    let directory = vm::directory()?;
+    let shared = vm::shared(&vm::init(&live.program)?, &conn_cli, &programs)?;
+    let kernels = kernels::obtain(&lines, &directory)?;
+    let jobs = jobs(&kernels, planned);
+    let results = run_jobs(jobs, &live, &shared, args, &directory)?;
     summarise(&results)
 }
 
-/// The boots that have cases to run.
-fn jobs(kernels: Vec<Kernel>, args: &Args) -> VecDeque<Job> {
-    let mut jobs = VecDeque::new();
-    for kernel in kernels {
-        for machine in Machine::guests(kernel.line) {
-            if !planned(machine, &args.cases, args.depth()).is_empty() {
-                let kernel = kernel.clone();
-                jobs.push_back(Job { kernel, machine });
-            }
+/// The cases, with the arguments that they get in each guest.
+fn live(args: &Args) -> Result<Live> {
+    let mut arguments = vec!["--port".to_owned(), PORT.to_string()];
+    for (option, is_given) in [("--all", args.all), ("--verbose", args.verbose)] {
+        arguments.extend(is_given.then(|| option.to_owned()));
+    }
+    arguments.extend(args.filter.iter().cloned());
+    Live::build(arguments)
+}
+
+/// The guests that have cases to run, with these cases.
+fn plan(live: &Live, lines: &[Line]) -> Result<Vec<(Machine, Vec<Planned>)>> {
+    let mut planned = Vec::new();
+    for machine in lines.iter().copied().flat_map(Machine::guests) {
+        let cases = live.plan(machine)?;
+        if !cases.is_empty() {
+            planned.push((machine, cases));
         }
     }
-    jobs
+    Ok(planned)
+}
+
+/// The shell to pack: busybox, which has the usual commands, or else the shell of this machine.
+fn shell() -> &'static str {
+    if command::find(BUSYBOX).is_some() {
+        BUSYBOX
+    } else {
+        "sh"
+    }
+}
+
+/// The boots of these guests.
+fn jobs(kernels: &[Kernel], planned: Vec<(Machine, Vec<Planned>)>) -> VecDeque<Job> {
+    let boot = |(machine, cases): (Machine, _)| {
+        let kernel = kernels
+            .iter()
+            .find(|kernel| Some(kernel.line) == machine.line())?;
+        let kernel = kernel.clone();
+        Some(Job {
+            kernel,
+            machine,
+            cases,
+        })
+    };
+    planned.into_iter().filter_map(boot).collect()
 }
 
 /// Runs the jobs, `args.jobs` at a time.
 fn run_jobs(
     jobs: VecDeque<Job>,
+    live: &Live,
     shared: &[u8],
     args: &Args,
     directory: &Path,
@@ -112,11 +176,11 @@ fn run_jobs(
             .pop_front()
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..args.jobs.max(1))
+        let workers: Vec<_> = (0..if args.shell { 1 } else { args.jobs.max(1) })
             .map(|_| {
                 scope.spawn(|| -> Result<()> {
                     while let Some(job) = next() {
-                        let (results, problem) = run_job(&job, shared, args, directory)?;
+                        let (results, problem) = run_job(&job, live, shared, args, directory)?;
                         finished
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
@@ -138,15 +202,25 @@ fn run_jobs(
 /// Boots one guest, once more if it never reached PID 1, and collects its results.
 fn run_job(
     job: &Job,
+    live: &Live,
     shared: &[u8],
     args: &Args,
     directory: &Path,
 ) -> Result<(Results, Option<String>)> {
     let name = job.name();
-    let names = planned(job.machine, &args.cases, args.depth());
     let initramfs = directory.join(format!("{name}.cpio.gz"));
     let mut archive = Archive::new();
-    archive.file(LIST.trim_start_matches('/'), names.join("\n"))?;
+    let arguments = live.arguments(job.machine, Path::new(guest::CONN_CLI))?;
+    archive.file(
+        guest::ARGUMENTS.trim_start_matches('/'),
+        arguments.join("\n"),
+    )?;
+    if args.shell {
+        if shell() == BUSYBOX {
+            archive.symbolic_link(guest::SHELL.trim_start_matches('/'), BUSYBOX)?;
+        }
+        archive.file(guest::SHELL_WANTED.trim_start_matches('/'), [])?;
+    }
     vm::write_initramfs(&initramfs, shared, archive, &job.kernel)?;
     let guest = qemu::Guest {
         kernel: &job.kernel.image,
@@ -157,14 +231,16 @@ fn run_job(
         second_serial: None,
         log: &directory.join(format!("{name}.log")),
         limit: GUEST_LIMIT,
-        shell: false,
+        shell: args.shell,
     };
-    let mut results = Results::new(names);
+    let mut results = Results::new(names(&job.cases));
     let mut boot = || {
         qemu::boot(&guest, |line| {
             if let Some(outcome) = Outcome::parse(line) {
                 println!("{name} {outcome}");
                 results.record(outcome);
+            } else if line.starts_with(DIAGNOSTIC) {
+                println!("{name} {line}");
             }
         })
     };

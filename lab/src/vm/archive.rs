@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
 const PLAIN_FILE: u32 = 0o100_644;
+const SYMBOLIC_LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// Builds one archive.
@@ -66,6 +67,11 @@ impl Archive {
     /// Adds a file.
     pub fn file(&mut self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         self.entry(name, |header| header.mode(PLAIN_FILE), content.as_ref())
+    }
+
+    /// Adds a symbolic link to `target`.
+    pub fn symbolic_link(&mut self, name: &str, target: &str) -> Result<()> {
+        self.entry(name, |header| header.mode(SYMBOLIC_LINK), target.as_bytes())
     }
 
     /// Ends the archive, and returns it.

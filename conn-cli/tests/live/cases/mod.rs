@@ -1,0 +1,32 @@
+//! The cases, by what they are about.
+
+pub(crate) mod beside_reader;
+pub(crate) mod dropped;
+pub(crate) mod exact;
+pub(crate) mod filters;
+pub(crate) mod flood;
+pub(crate) mod forged;
+pub(crate) mod funnel;
+pub(crate) mod grouping;
+pub(crate) mod hostile;
+pub(crate) mod intervals;
+pub(crate) mod leftovers;
+pub(crate) mod limits;
+pub(crate) mod memory;
+pub(crate) mod newcomers;
+pub(crate) mod no_btf;
+pub(crate) mod nobody;
+pub(crate) mod peers;
+pub(crate) mod ports;
+pub(crate) mod preemption;
+pub(crate) mod privileges;
+pub(crate) mod resets;
+pub(crate) mod signals;
+pub(crate) mod steered;
+pub(crate) mod streams;
+pub(crate) mod syn_flood;
+pub(crate) mod syns;
+pub(crate) mod tasks;
+pub(crate) mod text;
+pub(crate) mod trouble;
+pub(crate) mod waits;

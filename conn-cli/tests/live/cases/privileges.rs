@@ -1,0 +1,93 @@
+//! The privileges that conn-cli needs, and its errors without them.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use lab::as_user;
+use lab::setting::Setting;
+use lab::tracer::run_to_end;
+
+use super::exact::Count;
+use crate::context::Context;
+
+const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+/// A limit that is too small for any map of conn-cli.
+const SMALL_MEMORY_LOCK: &str = "65536";
+
+/// With two capabilities, an ordinary user counts as well as root.
+pub(crate) fn two_capabilities(context: &Context) -> Result<String> {
+    let _paranoid = Setting::set(PERF_PARANOID, "2")?;
+    let as_user = Context {
+        as_user: Some(&["--bpf-and-perfmon"]),
+        ..context.clone()
+    };
+    Count::PLAIN.run(&as_user)
+}
+
+/// Debian's and Ubuntu's kernels can reserve perf events, which kprobes need, for root.
+pub(crate) fn perf_paranoid(context: &Context) -> Result<String> {
+    let _paranoid = Setting::set(PERF_PARANOID, "3")?;
+    let mut command = as_user::command(&["--bpf-and-perfmon"], &context.conn_cli(context.port));
+    refused(&mut command, 1, &["perf_event_paranoid"])
+}
+
+pub(crate) fn not_root(context: &Context) -> Result<String> {
+    let mut command = as_user::command(&[], &context.conn_cli(context.port));
+    refused(&mut command, 1, &["cap_bpf", "cap_perfmon", "sudo"])
+}
+
+pub(crate) fn memory_lock(context: &Context) -> Result<String> {
+    let options = ["--bpf-and-perfmon", "--memory-lock", SMALL_MEMORY_LOCK];
+    let mut command = as_user::command(&options, &context.conn_cli(context.port));
+    refused(&mut command, 1, &["memory lock limit"])
+}
+
+pub(crate) fn lockdown(context: &Context) -> Result<String> {
+    refused(&mut context.conn_cli(context.port), 1, &["lockdown"])
+}
+
+/// An LSM program would attach there, but never run.
+pub(crate) fn no_bpf_lsm(context: &Context) -> Result<String> {
+    refused(
+        &mut context.conn_cli(context.port),
+        1,
+        &["security modules", "lsm="],
+    )
+}
+
+pub(crate) fn no_kprobes(context: &Context) -> Result<String> {
+    refused(&mut context.conn_cli(context.port), 1, &["kprobes"])
+}
+
+pub(crate) fn bad_port(context: &Context) -> Result<String> {
+    refused(
+        context.conn_cli(context.port).args(["--port", "65536"]),
+        2,
+        &["65536"],
+    )
+}
+
+/// conn-cli must end with `code`, print nothing to standard output, and name `words` in its error.
+/// A failure, unlike bad usage, must have one line.
+pub(crate) fn refused(command: &mut Command, code: i32, words: &[&str]) -> Result<String> {
+    let ended = run_to_end(command)?;
+    let stderr = ended.stderr.join(" | ");
+    ensure!(
+        ended.status.code() == Some(code),
+        "ended with {}: {stderr}",
+        ended.status
+    );
+    ensure!(ended.stdout.is_empty(), "conn-cli wrote {:?}", ended.stdout);
+    ensure!(
+        code != 1 || ended.stderr.len() == 1,
+        "the error is not one line: {stderr}"
+    );
+    for word in words {
+        ensure!(
+            stderr.to_lowercase().contains(word),
+            "no {word:?} in: {stderr}"
+        );
+    }
+    Ok(format!("stderr: {stderr}"))
+}

@@ -1,0 +1,129 @@
+//! The text output.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::counts::Counts;
+use lab::counts::PortCounts;
+use lab::diagnostics::CountLine;
+use lab::family::Family;
+use lab::server::{Serve, Server};
+use lab::tracer::{Ended, Tracer};
+use rustix::process::Signal;
+
+use crate::context::Context;
+
+const HEADING: &str = "=== Summary ===";
+
+/// Every connection has a line, and every address a line in the summary, the most
+/// frequent first.
+pub(crate) fn text(context: &Context) -> Result<String> {
+    let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
+    let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
+    let stdout = tracer.stdout()?;
+    let clients = Load {
+        from: Family::Dual.clients(),
+        ..Load::v4(context.port, 105)
+    };
+    clients.run()?;
+    let served = server.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let shown = parse(&ended)?;
+    let counts = shown.by_address()?;
+    ensure!(counts == served, "lines {counts:?}, served {served:?}");
+    ensure!(
+        shown.summary == expected_summary(&served),
+        "not the server's summary: {:?}",
+        shown.summary
+    );
+    CountLine::without_warnings(&ended)?;
+    Ok(format!("stderr: {}", ended.stderr.join(" | ")))
+}
+
+/// The output lines of a conn-cli that succeeded.
+pub(crate) struct Shown<'a> {
+    pub(crate) live: &'a [String],
+    pub(crate) summary: &'a [String],
+}
+
+/// Splits the output into live lines, an empty line, a heading and the summary.
+pub(crate) fn parse(ended: &Ended) -> Result<Shown<'_>> {
+    ended.check_code()?;
+    let lines = &ended.stdout;
+    let heading = lines.iter().position(|line| line == HEADING);
+    let heading = heading.with_context(|| format!("no line {HEADING:?} in {lines:?}"))?;
+    let (last, live) = lines[..heading]
+        .split_last()
+        .with_context(|| format!("nothing before {HEADING:?}"))?;
+    ensure!(
+        last.is_empty(),
+        "no empty line before {HEADING:?}: {lines:?}"
+    );
+    Ok(Shown {
+        live,
+        summary: &lines[heading + 1..],
+    })
+}
+
+impl Shown<'_> {
+    /// The live lines, which name no port, for each address.
+    pub(crate) fn by_address(&self) -> Result<Counts> {
+        let mut counts = Counts::new();
+        for line in self.live {
+            let address: IpAddr = client(line)?.parse()?;
+            *counts.entry(address).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    /// The live lines, which all name a port, for each address and port.
+    pub(crate) fn by_port(&self) -> Result<PortCounts> {
+        let mut counts = PortCounts::new();
+        for line in self.live {
+            let (address, port) = client(line)?
+                .split_once(" to port ")
+                .with_context(|| format!("no port: {line:?}"))?;
+            *counts.entry((address.parse()?, port.parse()?)).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    /// The rows of a summary of two stages, each with its two counts.
+    pub(crate) fn rows(&self) -> Result<Vec<(&str, [u64; 2])>> {
+        fn row(line: &str) -> Option<(&str, [u64; 2])> {
+            let mut words = line.split_whitespace();
+            let name = words.next()?;
+            let counts = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
+            words.next().is_none().then_some((name, counts))
+        }
+        // The first line has the titles.
+        let rows = self.summary.iter().skip(1);
+        rows.map(|line| row(line).with_context(|| format!("not a row: {line:?}")))
+            .collect()
+    }
+
+    /// The connections of clients beyond the limit.
+    pub(crate) fn others(&self) -> Option<u64> {
+        let others = |line: &String| line.strip_prefix("other: ")?.parse().ok();
+        self.summary.iter().find_map(others)
+    }
+}
+
+/// The end of a live line: the address and, if shown, the port.
+fn client(line: &str) -> Result<&str> {
+    let (_, client) = line
+        .split_once(" New connection from ")
+        .with_context(|| format!("not a line of a connection: {line:?}"))?;
+    Ok(client)
+}
+
+fn expected_summary(served: &Counts) -> Vec<String> {
+    let mut sorted: Vec<_> = served.iter().collect();
+    // Addresses are sorted already, and equal counts keep their order.
+    sorted.sort_by_key(|(_, connections)| std::cmp::Reverse(**connections));
+    sorted
+        .iter()
+        .map(|(address, connections)| format!("{address}: {connections}"))
+        .collect()
+}

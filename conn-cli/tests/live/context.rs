@@ -1,0 +1,49 @@
+//! What a case is told: the conn-cli to run, the hook, and the port.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use lab::as_user;
+use lab::hook::Hook;
+
+use crate::hidden;
+
+/// The parameters of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) conn_cli: PathBuf,
+    pub(crate) hook: Hook,
+    /// The server's port; the next one is free too.
+    pub(crate) port: u16,
+    /// Run conn-cli as an ordinary user, with these options of `as-user`.
+    pub(crate) as_user: Option<&'static [&'static str]>,
+    /// A directory of the kernel that is hidden from conn-cli.
+    pub(crate) hidden: Option<&'static str>,
+    /// Have conn-cli show diagnostics, which are no messages.
+    pub(crate) verbose: bool,
+}
+
+impl Context {
+    /// A conn-cli that watches `port` with this hook.
+    pub(crate) fn conn_cli(&self, port: u16) -> Command {
+        self.with(port, &["--probe", &self.hook.to_string()])
+    }
+
+    /// A conn-cli that watches `port` for SYNs only, which needs no hook.
+    pub(crate) fn conn_cli_for_syns(&self, port: u16) -> Command {
+        self.with(port, &["--event", "syn"])
+    }
+
+    fn with(&self, port: u16, options: &[&str]) -> Command {
+        let mut command = Command::new(&self.conn_cli);
+        command.args(["--port", &port.to_string()]).args(options);
+        command.args(self.verbose.then_some("-v"));
+        if let Some(options) = self.as_user {
+            command = as_user::command(options, &command);
+        }
+        if let Some(directory) = self.hidden {
+            hidden::hide(&mut command, directory);
+        }
+        command
+    }
+}

@@ -1,0 +1,243 @@
+//! The list of cases, with the hooks and machines that run each.
+
+use lab::accept::Accept;
+use lab::family::Family;
+use lab::hook::Hook;
+
+use crate::case::{Case, blocked, case, count, everywhere_case, needing, single_hook, stages};
+use crate::cases::exact::{Count, First, Protocol};
+use crate::cases::{
+    beside_reader, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
+    leftovers, limits, memory, newcomers, no_btf, nobody, peers, ports, preemption, privileges,
+    resets, signals, steered, streams, syn_flood, syns, tasks, text, trouble, waits,
+};
+use crate::machines::{
+    ACCEPTS, EACH, WITH_AUTO, beside_readers, everywhere, in_each_guest, locked_down, switchable,
+    with_last_stage, with_memory_lock, with_mptcp, without_bpf_lsm, without_kprobes,
+};
+
+/// Every case, in the order in which they run.
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        hooks: WITH_AUTO,
+        runs: everywhere,
+        ..count("ipv4", Count::PLAIN)
+    },
+    Case {
+        runs: everywhere,
+        ..count(
+            "ipv6",
+            Count {
+                family: Family::V6,
+                ..Count::PLAIN
+            },
+        )
+    },
+    Case {
+        runs: everywhere,
+        ..count(
+            "dual-stack",
+            Count {
+                family: Family::Dual,
+                ..blocked(4)
+            },
+        )
+    },
+    count("blocked-64", blocked(64)),
+    count("blocked-512", blocked(512)),
+    count(
+        "server-afterwards",
+        Count {
+            first: First::Tracer,
+            ..blocked(64)
+        },
+    ),
+    count(
+        "epoll",
+        Count {
+            accept: Accept::Epoll,
+            ..Count::PLAIN
+        },
+    ),
+    count(
+        "io-uring",
+        Count {
+            accept: Accept::IoUring,
+            ..Count::PLAIN
+        },
+    ),
+    count(
+        "fork",
+        Count {
+            accept: Accept::Fork,
+            ..Count::PLAIN
+        },
+    ),
+    Case {
+        runs: with_mptcp,
+        ..count(
+            "mptcp",
+            Count {
+                protocol: Protocol::Mptcp,
+                ..blocked(4)
+            },
+        )
+    },
+    Case {
+        runs: with_mptcp,
+        ..count(
+            "tcp-to-mptcp",
+            Count {
+                protocol: Protocol::TcpToMptcp,
+                ..blocked(4)
+            },
+        )
+    },
+    count(
+        "other-netns",
+        Count {
+            netns: true,
+            ..blocked(4)
+        },
+    ),
+    count(
+        "other-port",
+        Count {
+            other_port: true,
+            ..blocked(4)
+        },
+    ),
+    case("flood-unread", EACH, flood::unread),
+    case("flood-terminated", EACH, flood::terminated),
+    everywhere_case("reset-early", resets::ipv4),
+    everywhere_case("reset-early-dual-stack", resets::dual_stack),
+    case(
+        "reset-early-no-btf",
+        &[Hook::Kretprobe],
+        resets::without_btf,
+    ),
+    everywhere_case("no-btf", no_btf::no_btf),
+    everywhere_case("port-list", ports::list),
+    Case {
+        runs: with_last_stage,
+        ..case("filters", EACH, filters::filters)
+    },
+    // The tracepoint sees no accepts, so there are no three stages.
+    case("stage-filters", ACCEPTS, filters::stage_filters),
+    // The tracepoint does not know the process.
+    case("task-filters", ACCEPTS, tasks::filters),
+    case("netns-filter", &[Hook::Tracepoint], tasks::netns),
+    case("wrong-filters", &[Hook::Kretprobe], tasks::wrong_filters),
+    // The tracepoint does not know the process.
+    case("grouping-tasks", ACCEPTS, grouping::tasks),
+    single_hook("grouping", grouping::endpoints),
+    single_hook("interval", intervals::rows),
+    single_hook("interval-flood", intervals::flood),
+    single_hook("new-known", newcomers::new_known),
+    single_hook("bad-known", newcomers::bad_known),
+    everywhere_case("max-clients", limits::max_clients),
+    case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
+    everywhere_case("quiet", limits::quiet),
+    // The tracepoint fails this: the kernel skips it where it interrupts itself.
+    case("steered", ACCEPTS, steered::steered),
+    single_hook("count", limits::count),
+    single_hook("count-not-reached", limits::count_not_reached),
+    single_hook("duration", limits::duration),
+    single_hook("hang-up", signals::hang_up),
+    single_hook("nohup", signals::nohup),
+    single_hook("two-terms", signals::two_terms),
+    single_hook("second-interrupt", signals::second_interrupt),
+    everywhere_case("reader-closes", streams::reader_closes),
+    single_hook("stderr-closed", streams::stderr_closed),
+    single_hook("disk-full", streams::disk_full),
+    everywhere_case("text", text::text),
+    // The tracepoint does not know the process.
+    case("hostile-name", ACCEPTS, hostile::hostile_name),
+    needing(&["tcpdump"], stages("funnel", funnel::funnel)),
+    // The tracepoint sees no accepts.
+    case("slow-accept", ACCEPTS, waits::slow_accept),
+    needing(
+        &["nstat", "ss", "tcpdump"],
+        stages("trouble", trouble::trouble),
+    ),
+    needing(
+        &["ip", "tcpdump"],
+        stages("syn-flood", syn_flood::syn_flood),
+    ),
+    single_hook("nobody-accepts", nobody::nobody_accepts),
+    needing(&["ip"], single_hook("syn-repeats", syns::repeats)),
+    // Not every machine has VLANs.
+    needing(
+        &["ip"],
+        case(
+            "syn-repeats-vlan",
+            &[Hook::Kretprobe],
+            syns::repeats_in_vlan,
+        ),
+    ),
+    needing(
+        &["nstat", "ss", "tcpdump"],
+        single_hook("peers", peers::peers),
+    ),
+    needing(&["ip", "tcpdump"], single_hook("forged-syns", forged::syns)),
+    // Not every machine has VLANs.
+    needing(
+        &["ip", "tcpdump"],
+        case("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
+    ),
+    case("killed", EACH, leftovers::killed),
+    everywhere_case("dropped-privileges", dropped::privileges),
+    // The id of a tracepoint is in tracefs, which only root may read.
+    case("two-capabilities", ACCEPTS, privileges::two_capabilities),
+    case(
+        "perf-paranoid",
+        &[Hook::Kretprobe],
+        privileges::perf_paranoid,
+    ),
+    case("not-root", &[Hook::Auto], privileges::not_root),
+    case("bad-port", &[Hook::Auto], privileges::bad_port),
+    Case {
+        runs: in_each_guest,
+        ..case("chosen", &[Hook::Auto], preemption::chosen)
+    },
+    Case {
+        runs: switchable,
+        ..case("preemption-switched", &[Hook::Auto], preemption::switched)
+    },
+    Case {
+        runs: in_each_guest,
+        ..case(
+            "two-at-once",
+            &[Hook::Auto, Hook::Kretprobe],
+            preemption::two_at_once,
+        )
+    },
+    Case {
+        runs: beside_readers,
+        ..case("map-reader-batches", WITH_AUTO, beside_reader::batches)
+    },
+    Case {
+        runs: beside_readers,
+        ..case("map-reader-paused", WITH_AUTO, beside_reader::paused)
+    },
+    Case {
+        runs: beside_readers,
+        ..case("map-reader-keys", WITH_AUTO, beside_reader::keys)
+    },
+    Case {
+        runs: without_bpf_lsm,
+        ..case("no-bpf-lsm", &[Hook::Lsm], privileges::no_bpf_lsm)
+    },
+    Case {
+        runs: with_memory_lock,
+        ..case("memory-lock", &[Hook::Kretprobe], privileges::memory_lock)
+    },
+    Case {
+        runs: locked_down,
+        ..case("lockdown", &[Hook::Kretprobe], privileges::lockdown)
+    },
+    Case {
+        runs: without_kprobes,
+        ..case("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
+    },
+];
