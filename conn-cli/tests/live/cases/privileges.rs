@@ -79,8 +79,10 @@ pub(crate) fn refused(command: &mut Command, code: i32, words: &[&str]) -> Resul
         ended.status
     );
     ensure!(ended.stdout.is_empty(), "conn-cli wrote {:?}", ended.stdout);
+    // With `-v`, the causes follow.
+    let is_verbose = command.get_args().any(|argument| argument == "-v");
     ensure!(
-        code != 1 || ended.stderr.len() == 1,
+        code != 1 || is_verbose || ended.stderr.len() == 1,
         "the error is not one line: {stderr}"
     );
     for word in words {

@@ -18,12 +18,12 @@ use super::truth::Truth;
 /// Increase this when the file for the same kind and size changes.
 const VERSION: u32 = 1;
 
-const STRACE_THREADS: &str = include_str!("../../../conn-cli/benches/recorded/strace-threads.txt");
-const STRACE_ONE: &str = include_str!("../../../conn-cli/benches/recorded/strace-one.txt");
-const KERNEL_LOG: &str = include_str!("../../../conn-cli/benches/recorded/kernel-log.txt");
-const TCPDUMP: &str = include_str!("../../../conn-cli/benches/recorded/tcpdump.txt");
+const STRACE_THREADS: &str = include_str!("../../conn-cli/benches/recorded/strace-threads.txt");
+const STRACE_ONE: &str = include_str!("../../conn-cli/benches/recorded/strace-one.txt");
+const KERNEL_LOG: &str = include_str!("../../conn-cli/benches/recorded/kernel-log.txt");
+const TCPDUMP: &str = include_str!("../../conn-cli/benches/recorded/tcpdump.txt");
 pub(super) const RECORDED_PACKETS: &[u8] =
-    include_bytes!("../../../conn-cli/benches/recorded/packets.pcap");
+    include_bytes!("../../conn-cli/benches/recorded/packets.pcap");
 
 /// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,8 +50,8 @@ pub(crate) struct Args {
     counted: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
-    qemu::require(Install::Yes)?;
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
+    qemu::require(install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let directory = vm::directory()?;
     let kernel = kernels::obtain(&[args.kernel], &directory)?.swap_remove(0);

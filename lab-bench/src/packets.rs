@@ -179,7 +179,7 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::inputs::RECORDED_PACKETS;
+    use crate::inputs::RECORDED_PACKETS;
 
     #[test]
     fn half_of_the_packets_are_syns_from_new_clients() {

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::rows::ROWS;
 use super::verdict::Lines;
-use crate::bench::spread::Spread;
-use crate::bench::table::Table;
+use crate::spread::Spread;
+use crate::table::Table;
 
 const PREFIX: &str = "rate";
 

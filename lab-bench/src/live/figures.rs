@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::rows::{ROWS, Row, WAITING_THREADS};
 use super::said::{Body, Figure, Message, Missed};
-use crate::bench::spread::Spread;
-use crate::bench::table::Table;
+use crate::spread::Spread;
+use crate::table::Table;
 
 fn spread(figures: &[Figure], value: fn(&Figure) -> u64) -> Option<Spread> {
     Spread::from_values(figures.iter().map(|figure| value(figure) as f64))

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::bench::sockets::{READY, accept, connect_until_closed, listener, tcp};
+use crate::sockets::{READY, accept, connect_until_closed, listener, tcp};
 
 /// Connects or accepts, for the benchmark
 #[derive(clap::Args)]

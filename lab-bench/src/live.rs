@@ -89,12 +89,12 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
-    qemu::require(Install::Yes)?;
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
+    qemu::require(install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let directory = vm::directory()?.join("bench-live");
     fs::create_dir_all(&directory)?;
-    let root = Root::obtain(&ROOT, &directory, Install::Yes)?;
+    let root = Root::obtain(&ROOT, &directory, install)?;
     let mut archive = Archive::new();
     archive.program(init::CONN_CLI.trim_start_matches('/'), &conn_cli)?;
     let plan = Plan {

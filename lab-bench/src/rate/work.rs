@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use rustix::net::sockopt;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::bench::sockets::{READY, accept, connect_until_closed, listener, tcp};
+use crate::sockets::{READY, accept, connect_until_closed, listener, tcp};
 
 /// Connects or accepts, for the benchmark of the highest rate
 #[derive(clap::Args)]

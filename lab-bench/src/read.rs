@@ -65,8 +65,8 @@ struct Bench {
     err: PathBuf,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
-    packages::require(&peers::PROGRAMS, Install::Yes)?;
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
+    packages::require(&peers::PROGRAMS, install)?;
     let directory = inputs::directory()?;
     let bench = Bench {
         conn_cli: match &args.conn_cli {

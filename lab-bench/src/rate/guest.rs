@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use super::figures::{Figure, Message};
 use super::rows::{OUT, PORT, ROWS, Row};
 use super::verdict;
-use crate::bench::sockets::READY;
+use crate::sockets::READY;
 
 /// Threads that connect: enough that one can always go on while the others wait.
 pub(super) const CLIENTS: u32 = 8;
@@ -120,7 +120,7 @@ impl Worker {
     fn start(name: &'static str, options: &str) -> Result<Self> {
         let mut command = Command::new("/proc/self/exe");
         command
-            .args(["bench-rate-work", "--port", &PORT.to_string()])
+            .args(["rate-work", "--port", &PORT.to_string()])
             .args(options.split(' '))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::process::{Started, command};
 use super::rows::PORT;
-use crate::bench::sockets::READY;
+use crate::sockets::READY;
 
 /// How long the threads of a server may take until all wait in `accept`, in guest time.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The command line of the server or the client.
 pub(super) fn work_command(options: &str) -> String {
-    format!("/init bench-work --port {PORT} {options}")
+    format!("/init live-work --port {PORT} {options}")
 }
 
 /// A process that answers each line with a number.

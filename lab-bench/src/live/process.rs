@@ -7,7 +7,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::sockets::READY;
+use crate::sockets::READY;
 
 /// PID 1 has no `PATH`.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
