@@ -45,13 +45,13 @@ pub(crate) struct Args {
     targets: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let is_known = |name: &String| TARGETS.iter().any(|(target, _)| target == name);
     if let Some(name) = args.targets.iter().find(|name| !is_known(name)) {
         bail!("there is no target {name}");
     }
     // libFuzzer is built from C++ sources.
-    packages::require(&["c++"], Install::Yes)?;
+    packages::require(&["c++"], install)?;
     let cargo_fuzz = cargo_fuzz()?;
     build(&cargo_fuzz)?;
     let is_selected =

@@ -21,6 +21,9 @@ use lab::packages::Install;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Xtask {
+    /// Install what is missing on this machine: Debian packages, and a Rust toolchain for eBPF
+    #[arg(long, global = true)]
+    install: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,14 +47,16 @@ fn main() -> ExitCode {
     if guest::is_init() {
         return guest::main(|| Ok(task()));
     }
-    let result = match Xtask::parse().command {
-        Command::Ebpf(args) => ebpf::run(&args),
-        Command::Test(args) => test::run(&args),
-        Command::Native(args) => native::run(&args),
-        Command::Vm(args) => vm::run(&args),
-        Command::Fuzz(args) => fuzz::run(&args),
-        Command::Bench(args) => bench::run(&args, Install::Yes),
-        Command::Record(args) => record::run(&args),
+    let xtask = Xtask::parse();
+    let install = Install::from_option(xtask.install);
+    let result = match xtask.command {
+        Command::Ebpf(args) => ebpf::run(&args, install),
+        Command::Test(args) => test::run(&args, install),
+        Command::Native(args) => native::run(&args, install),
+        Command::Vm(args) => vm::run(&args, install),
+        Command::Fuzz(args) => fuzz::run(&args, install),
+        Command::Bench(args) => bench::run(&args, install),
+        Command::Record(args) => record::run(&args, install),
         Command::RecordServe(args) => record::serve::run(&args),
         Command::RecordConnect(args) => record::connect::run(&args),
     };

@@ -26,11 +26,11 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let machine = Machine::native();
     let live = Live::build(args.filter.clone())?;
     let planned = live.plan(machine)?;
-    packages::require(&programs(&planned), Install::Yes)?;
+    packages::require(&programs(&planned), install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let mut results = Results::new(names(&planned));
     // Only the cases need root, and root may have no cargo.

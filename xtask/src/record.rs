@@ -58,12 +58,12 @@ const SCRIPTS: [(&str, &str); 6] = [
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-pub(crate) fn run(_args: &Args) -> Result<()> {
-    qemu::require(Install::Yes)?;
-    packages::require(&convert::PROGRAMS, Install::Yes)?;
+pub(crate) fn run(_args: &Args, install: Install) -> Result<()> {
+    qemu::require(install)?;
+    packages::require(&convert::PROGRAMS, install)?;
     let directory = vm::directory()?.join("record");
     fs::create_dir_all(&directory)?;
-    let root = Root::obtain(&ROOT, &directory, Install::Yes)?;
+    let root = Root::obtain(&ROOT, &directory, install)?;
 
     let initramfs = directory.join("initramfs");
     root.write_initramfs(&initramfs, scripts()?)?;

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use lab::packages::Install;
 use lab::{command, workspace};
 
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
@@ -14,13 +15,13 @@ pub(crate) struct Args {
     all: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let mut unit_tests = workspace::cargo();
     // The parts below run the cases, with the conn-cli that is released.
     unit_tests
         .args(["test", "--workspace"])
         .env("LIVE_CASES", "ignore");
-    let mut objects = xtask()?;
+    let mut objects = xtask(install)?;
     objects.args(["ebpf", "--check"]);
 
     let mut report = Report::default();
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for part in ["native", "vm"] {
         report.part(part, || match &built {
             Some(conn_cli) => {
-                let mut cases = xtask()?;
+                let mut cases = xtask(install)?;
                 cases.arg(part).arg("--conn-cli").arg(conn_cli);
                 if args.all && part == "vm" {
                     cases.arg("--all");
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         });
     }
     report.part("fuzz", || {
-        command::run(xtask()?.args(["fuzz", "--seconds", FUZZ_SECONDS, "--seed", "1"]))
+        command::run(xtask(install)?.args(["fuzz", "--seconds", FUZZ_SECONDS, "--seed", "1"]))
     });
     report.finish()
 }
@@ -55,8 +56,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 const FUZZ_SECONDS: &str = "5";
 
 /// A command that runs this xtask.
-fn xtask() -> Result<Command> {
-    Ok(Command::new(std::env::current_exe()?))
+fn xtask(install: Install) -> Result<Command> {
+    let mut xtask = Command::new(std::env::current_exe()?);
+    xtask.args(install.option());
+    Ok(xtask)
 }
 
 /// How each part ended and how long it took.

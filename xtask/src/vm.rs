@@ -74,7 +74,7 @@ impl Job {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let mut lines = args.kernels.clone();
     if lines.is_empty() {
         lines.extend(Line::ALL);
@@ -101,8 +101,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
         }
     }
-    qemu::require(Install::Yes)?;
-    packages::require(&programs, Install::Yes)?;
+    qemu::require(install)?;
+    packages::require(&programs, install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let directory = vm::directory()?;
     let shared = vm::shared(&vm::init(&live.program)?, &conn_cli, &programs)?;

@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use lab::command::run;
+use lab::packages::Install;
 use lab::strip::strip_debug;
 
 use super::calls;
@@ -66,10 +67,10 @@ pub(super) fn objects(root: &Path, toolchain: &Toolchain) -> Result<Vec<Object>>
 }
 
 /// Runs clippy on conn-ebpf for each architecture.
-pub(super) fn clippy(root: &Path, toolchain: &Toolchain) -> Result<()> {
+pub(super) fn clippy(root: &Path, toolchain: &Toolchain, install: Install) -> Result<()> {
     let paths = MachinePaths::find(root, toolchain)?;
     for architecture in ARCHITECTURES {
-        let mut clippy = toolchain::clippy(toolchain.kind)?;
+        let mut clippy = toolchain::clippy(toolchain.kind, install)?;
         configure(&mut clippy, root, toolchain, &paths, architecture)?;
         run(clippy.args(["--", "--deny=warnings"]))
             .with_context(|| format!("clippy failed on conn-ebpf for {architecture}"))?;

@@ -1,7 +1,7 @@
 //! `cargo xtask ebpf`: builds the eBPF objects that conn-cli embeds.
 //!
 //! The objects are committed, so that building conn-cli needs no BPF toolchain.
-//! Changing the eBPF programs does need one: [`toolchain`] finds or installs it,
+//! Changing the eBPF programs does need one: [`toolchain`] finds it,
 //! [`build`] builds every object with it, [`lab::strip`] removes the debug sections, and
 //! [`stamp`] records the hash from [`sources`] of what the objects were built from.
 //! The same sources and toolchain give the same bytes on every machine, which
@@ -18,6 +18,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use lab::packages::Install;
 
 use build::Object;
 use stamp::Stamp;
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     toolchain: Choice,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let root = lab::workspace::root();
     let committed = Stamp::read(&root);
     if args.check
@@ -52,11 +53,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("nothing to check against: {error:#}; run `cargo xtask ebpf`");
     }
     let stamped = committed.as_ref().ok().map(|stamp| stamp.toolchain.kind);
-    let toolchain = toolchain::find(args.toolchain, stamped, args.check, &root)?;
+    let toolchain = toolchain::find(args.toolchain, stamped, args.check, &root, install)?;
     eprintln!("building with {}", toolchain.identity());
 
     if args.clippy {
-        return build::clippy(&root, &toolchain);
+        return build::clippy(&root, &toolchain, install);
     }
     let objects = build::objects(&root, &toolchain)?;
     for object in &objects {

@@ -1,4 +1,4 @@
-//! Finds a Rust toolchain that builds for BPF, or installs one.
+//! Finds a Rust toolchain that builds for BPF, or installs one if that is asked for.
 //!
 //! Two work: a rustup nightly with `rust-src`, which builds the core library along
 //! with the programs, and Debian's own Rust, which has the core library for BPF as a
@@ -141,24 +141,25 @@ pub(super) fn find(
     stamped: Option<Kind>,
     must_be_stamped: bool,
     root: &Path,
+    install: Install,
 ) -> Result<Toolchain> {
     match (choice, stamped) {
-        (Choice::Nightly, _) => nightly(root),
-        (Choice::Debian, _) => debian(root),
-        (Choice::Auto, Some(Kind::Nightly)) if must_be_stamped => nightly(root),
-        (Choice::Auto, Some(Kind::Debian)) if must_be_stamped => debian(root),
-        (Choice::Auto, Some(Kind::Debian)) if Kind::Debian.is_present() => debian(root),
-        (Choice::Auto, _) => nightly(root).or_else(|error| {
+        (Choice::Nightly, _) => nightly(root, install),
+        (Choice::Debian, _) => debian(root, install),
+        (Choice::Auto, Some(Kind::Nightly)) if must_be_stamped => nightly(root, install),
+        (Choice::Auto, Some(Kind::Debian)) if must_be_stamped => debian(root, install),
+        (Choice::Auto, Some(Kind::Debian)) if Kind::Debian.is_present() => debian(root, install),
+        (Choice::Auto, _) => nightly(root, install).or_else(|error| {
             eprintln!("cannot use nightly: {error:#}; using Debian's Rust instead");
-            debian(root)
+            debian(root, install)
         }),
     }
 }
 
-fn nightly(root: &Path) -> Result<Toolchain> {
+fn nightly(root: &Path, install: Install) -> Result<Toolchain> {
     let kind = Kind::Nightly;
     if !kind.is_present() {
-        complete_nightly()?;
+        complete_nightly(install)?;
     }
     let sysroot = output(kind.command("rustc").args(["--print", "sysroot"]))?;
     let (rustc, llvm) = rustc_version(kind)?;
@@ -176,27 +177,30 @@ fn nightly(root: &Path) -> Result<Toolchain> {
 
 /// Adds what the nightly lacks. Never updates an existing nightly, because other
 /// projects of the user may need it as it is.
-fn complete_nightly() -> Result<()> {
+fn complete_nightly(install: Install) -> Result<()> {
     ensure!(
         env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0"),
         "there is no nightly with rust-src, and RUSTUP_AUTO_INSTALL=0 forbids installing one"
     );
-    let mut rustup = Command::new("rustup");
-    if output(Kind::Nightly.command("rustc").arg("--version")).is_ok() {
-        eprintln!("adding rust-src to the nightly toolchain");
-        rustup.args(["component", "add", "rust-src", "--toolchain=nightly"]);
+    let is_there = output(Kind::Nightly.command("rustc").arg("--version")).is_ok();
+    let arguments = if is_there {
+        "component add rust-src --toolchain=nightly"
     } else {
-        eprintln!("installing a nightly toolchain with rust-src");
-        rustup.args(["toolchain", "install", "nightly", "--no-self-update"]);
-        rustup.args(["--profile=minimal", "--component=rust-src"]);
-    }
-    run(&mut rustup).context("rustup cannot provide a nightly with rust-src")
+        "toolchain install nightly --no-self-update --profile=minimal --component=rust-src"
+    };
+    ensure!(
+        install == Install::Yes,
+        "there is no nightly with rust-src; pass --install, or run\n  rustup {arguments}\n"
+    );
+    eprintln!("running rustup {arguments}");
+    run(Command::new("rustup").args(arguments.split(' ')))
+        .context("rustup cannot provide a nightly with rust-src")
 }
 
-fn debian(root: &Path) -> Result<Toolchain> {
+fn debian(root: &Path, install: Install) -> Result<Toolchain> {
     let kind = Kind::Debian;
     if !kind.is_present() {
-        apt_get(&DEBIAN_PACKAGES)?;
+        apt_get(&DEBIAN_PACKAGES, install)?;
         ensure!(
             kind.is_present(),
             "/usr/bin/rustc still has no core library for {TARGET} after installing {}",
@@ -206,7 +210,7 @@ fn debian(root: &Path) -> Result<Toolchain> {
     let (rustc, llvm) = rustc_version(kind)?;
     refuse_core_sources(&rustc)?;
     if !linker::own_is_built(root, llvm) && !linker::llvm_folder(llvm).join("include").exists() {
-        apt_get(&[&format!("llvm-{llvm}-dev")])?;
+        apt_get(&[&format!("llvm-{llvm}-dev")], install)?;
     }
     Ok(Toolchain {
         kind,
@@ -245,8 +249,8 @@ fn rustc_version(kind: Kind) -> Result<(String, u32)> {
     Ok((format!("{rustc}, LLVM {llvm}"), major))
 }
 
-fn apt_get(packages: &[&str]) -> Result<()> {
-    packages::provide(packages, Install::Yes).with_context(|| {
+fn apt_get(packages: &[&str], install: Install) -> Result<()> {
+    packages::provide(packages, install).with_context(|| {
         format!(
             "cannot install {}: install them by hand, or a rustup nightly with rust-src and a \
              bpf-linker on PATH",
@@ -256,7 +260,7 @@ fn apt_get(packages: &[&str]) -> Result<()> {
 }
 
 /// The clippy of the toolchain, up to its own arguments.
-pub(super) fn clippy(kind: Kind) -> Result<Command> {
+pub(super) fn clippy(kind: Kind, install: Install) -> Result<Command> {
     match kind {
         Kind::Nightly => {
             let mut command = kind.command("cargo");
@@ -265,7 +269,7 @@ pub(super) fn clippy(kind: Kind) -> Result<Command> {
         }
         Kind::Debian => {
             if !Path::new("/usr/bin/cargo-clippy").exists() {
-                apt_get(&["rust-web-clippy"])?;
+                apt_get(&["rust-web-clippy"], install)?;
             }
             // Not through cargo, which would find rustup's clippy in CARGO_HOME first.
             let mut command = kind.command("cargo-clippy");
