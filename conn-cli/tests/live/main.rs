@@ -3,7 +3,7 @@
 //! The same program runs natively and, as PID 1, in the guests of `cargo xtask vm`. Cases start it
 //! again as their servers and other helpers.
 //!
-//! Modules use those below them in this list, never one above.
+//! Modules use those in the groups below them, never one above.
 
 mod run;
 

@@ -17,15 +17,13 @@ mod toolchain;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use lab::packages::Install;
 
 use build::Object;
-use stamp::Stamp;
+use stamp::{COMMITTED, Stamp, write};
 use toolchain::{Choice, Toolchain};
 
-/// The folder of the committed objects, relative to the workspace root.
-const COMMITTED: &str = "conn-cli/ebpf";
 /// The folder of the objects just built, relative to the workspace root.
 const FRESH: &str = "target/ebpf/out";
 
@@ -118,10 +116,4 @@ fn check(root: &Path, stamp: &Stamp, toolchain: &Toolchain, objects: &[Object]) 
          run `cargo xtask ebpf` and commit {COMMITTED}; the objects just built are in {FRESH}",
         reasons.join("\n  ")
     )
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().context("a file without a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

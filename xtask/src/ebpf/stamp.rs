@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::build::Object;
+use super::sources;
 use super::toolchain::{Identity, Kind};
-use super::{COMMITTED, sources};
+
+/// The folder of the committed objects, relative to the workspace root.
+pub(super) const COMMITTED: &str = "conn-cli/ebpf";
 
 const HEAD: &str = "\
 # What the objects beside this file were made from, written by `cargo xtask ebpf`.
@@ -42,7 +45,7 @@ impl Stamp {
     }
 
     pub(super) fn write(&self, root: &Path) -> Result<()> {
-        super::write(&path(root), self.to_text().as_bytes())
+        write(&path(root), self.to_text().as_bytes())
     }
 
     /// Describes how the checkout differs from the stamp.
@@ -107,6 +110,13 @@ impl Stamp {
 
 fn path(root: &Path) -> PathBuf {
     root.join(COMMITTED).join("STAMP")
+}
+
+/// Writes a file, and makes its folder if it is not there.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().context("a file without a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
