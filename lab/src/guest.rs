@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{WaitOptions, ioctl_tiocsctty, setsid, wait};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
 use crate::netns;
@@ -34,6 +35,8 @@ pub const ARGUMENTS: &str = "/arguments";
 
 /// The shell of a guest that gives a prompt after a failure.
 pub const SHELL: &str = "/bin/sh";
+/// The terminal of its prompt: the console itself cannot be one.
+const TERMINAL: &str = "/dev/ttyS0";
 /// Exists in the initramfs of such a guest.
 pub const SHELL_WANTED: &str = "/shell";
 
@@ -91,11 +94,25 @@ fn shell() -> Result<()> {
     let mut busybox = Command::new("/bin/busybox");
     busybox.args(["--install", "-s", "/bin"]);
     let _ = busybox.stderr(Stdio::null()).status();
+    let terminal = File::options().read(true).write(true).open(TERMINAL)?;
     let mut shell = Command::new(SHELL);
     shell.arg("-i").env("PATH", "/bin").env("TERM", "linux");
+    shell.stdin(terminal.try_clone()?);
+    shell.stdout(terminal.try_clone()?).stderr(terminal);
+    // SAFETY: between fork and exec there are two system calls and nothing else.
+    unsafe { shell.pre_exec(take_terminal) };
     let shell = shell.spawn().context("cannot start a shell")?;
     // How it ends is no result.
-    wait_for(shell.id()).or_else(|_| Ok(()))
+    let _ = wait_for(shell.id());
+    // The prompt may be on this line.
+    println!();
+    Ok(())
+}
+
+/// Makes standard input the terminal whose keys, such as Ctrl-C, control this process.
+fn take_terminal() -> std::io::Result<()> {
+    setsid()?;
+    Ok(ioctl_tiocsctty(rustix::stdio::stdin())?)
 }
 
 fn mount_all() -> Result<()> {

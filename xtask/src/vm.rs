@@ -92,20 +92,18 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     ensure!(!planned.is_empty(), "no guest has such a case");
     let mut programs = programs(planned.iter().flat_map(|(_, cases)| cases));
     if args.shell {
-        programs.push(shell());
-        if shell() != BUSYBOX {
-            let package = packages::package(BUSYBOX);
-            eprintln!(
-                "without busybox, the prompt has no command but those that the shell has built in \
-                 and those that the cases need; to have it: apt-get install {package}"
-            );
-        }
+        programs.push(choose_shell(install)?);
     }
     qemu::require(install)?;
     packages::require(&programs, install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let directory = vm::directory()?;
     let shared = vm::shared(&vm::init(&live.program)?, &conn_cli, &programs)?;
+    lines.retain(|line| {
+        planned
+            .iter()
+            .any(|(machine, _)| machine.line() == Some(*line))
+    });
     let kernels = kernels::obtain(&lines, &directory)?;
     let jobs = jobs(&kernels, planned);
     let results = run_jobs(jobs, &live, &shared, args, &directory)?;
@@ -135,6 +133,22 @@ fn plan(live: &Live, lines: &[Line]) -> Result<Vec<(Machine, Vec<Planned>)>> {
 }
 
 /// The shell to pack: busybox, which has the usual commands, or else the shell of this machine.
+fn choose_shell(install: Install) -> Result<&'static str> {
+    if install == Install::Yes {
+        packages::require(&[BUSYBOX], install)?;
+    }
+    let shell = shell();
+    if shell != BUSYBOX {
+        eprintln!(
+            "busybox is missing: the prompt will have the commands that are built into sh, and \
+             the programs of the cases; for more, pass --install, or run\n  apt-get install {}",
+            packages::package(BUSYBOX)
+        );
+    }
+    Ok(shell)
+}
+
+/// The shell that there is.
 fn shell() -> &'static str {
     if command::find(BUSYBOX).is_some() {
         BUSYBOX
