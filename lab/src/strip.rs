@@ -8,7 +8,7 @@ use object::elf::SHT_STRTAB;
 /// only repeat, for a linker, what the BTF already contains.
 const DEBUG_SECTIONS: [&str; 3] = [".debug_", ".rel.debug_", ".rel.BTF"];
 
-/// Removes [`DEBUG_SECTIONS`], which only a debugger reads, neither the kernel nor aya.
+/// Removes what only a debugger reads, neither the kernel nor aya.
 pub fn strip_debug(linked: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(linked)?;
     for section in &mut elf.sections {

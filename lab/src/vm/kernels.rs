@@ -35,7 +35,7 @@ pub struct Kernel {
     pub image: PathBuf,
     /// Its configuration, which Debian installs as `/boot/config-RELEASE`.
     pub config: PathBuf,
-    /// The directory of its modules, filled by [`modules::cache`].
+    /// The directory of its modules.
     pub modules: PathBuf,
 }
 
