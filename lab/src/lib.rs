@@ -22,7 +22,6 @@ pub mod cgroup;
 pub mod kernel;
 pub mod netns;
 pub mod process;
-pub mod rfc3339;
 pub mod setting;
 
 pub mod guest;

@@ -1,14 +1,17 @@
 //! Checks of the cases themselves, which run everywhere.
 
+use std::time::Duration;
+
 use lab::machine::{Line, Machine, Processors};
 use serde_json::json;
 
 use crate::cases::{resets, waits};
 use crate::list::CASES;
 use crate::plan::{Depth, planned};
+use crate::rfc3339;
 
 /// The name and the body of each check.
-pub(crate) const CHECKS: [(&str, fn()); 6] = [
+pub(crate) const CHECKS: [(&str, fn()); 7] = [
     (
         "self-check/case-names-are-distinct",
         case_names_are_distinct,
@@ -27,6 +30,7 @@ pub(crate) const CHECKS: [(&str, fn()); 6] = [
     ),
     ("self-check/quantiles-are-computed", quantiles_are_computed),
     ("self-check/time-of-day-is-parsed", time_of_day_is_parsed),
+    ("self-check/timestamps-are-parsed", timestamps_are_parsed),
 ];
 
 fn case_names_are_distinct() {
@@ -76,4 +80,16 @@ fn time_of_day_is_parsed() {
         assert_eq!(waits::time_of_day(&line).unwrap(), 3723.5);
     }
     assert!(waits::time_of_day(&json!({"time": null})).is_err());
+}
+
+fn timestamps_are_parsed() {
+    for (text, micros) in [
+        ("2024-02-29T23:59:59.999999+00:00", 1_709_251_199_999_999),
+        ("2024-03-01T00:00:00.000000+00:00", 1_709_251_200_000_000),
+        ("2026-11-22T14:25:30.000001+00:00", 1_795_357_530_000_001),
+    ] {
+        assert_eq!(rfc3339::parse(text).unwrap(), Duration::from_micros(micros));
+    }
+    assert!(rfc3339::parse("2026-11-22T14:25:30.000001+01:00").is_err());
+    assert!(rfc3339::parse("1970-01-01T00:00:00.000000+00:00").is_err());
 }

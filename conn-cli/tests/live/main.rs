@@ -19,6 +19,7 @@ mod machines;
 mod identity;
 mod map_reader;
 mod preemptible;
+mod rfc3339;
 
 mod context;
 

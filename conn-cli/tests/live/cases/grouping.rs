@@ -13,7 +13,6 @@ use lab::diagnostics::CountLine;
 use lab::family::Family;
 use lab::hook::Hook;
 use lab::report::Report;
-use lab::rfc3339;
 use lab::server::{Serve, Server};
 use lab::several::Several;
 use lab::tracer::Ended;
@@ -21,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::text;
 use crate::context::Context;
+use crate::rfc3339;
 
 /// Clients in different networks, with the number of connections each makes to the first server. To
 /// the second server, the nth client makes n connections. No two counts of a group are equal.

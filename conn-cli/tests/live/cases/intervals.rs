@@ -9,7 +9,6 @@ use lab::counts::Counts;
 use lab::family::Family;
 use lab::process::{Lines, poll_until};
 use lab::report::Report;
-use lab::rfc3339;
 use lab::server::{Serve, Server};
 use lab::tracer::Tracer;
 use rustix::process::Signal;
@@ -17,6 +16,7 @@ use serde_json::Value;
 
 use super::text;
 use crate::context::Context;
+use crate::rfc3339;
 
 /// The first client makes one connection more than any other.
 const CONNECTIONS: u32 = 37;
