@@ -176,7 +176,7 @@ fn run_one(run: Run, settings: &Settings) -> Result<Outcome> {
 }
 
 /// Whether connections may be missing because the kernel does not always run the tracepoint
-/// (README, Limitations). This is too rare to happen twice in a row, and the outcome reports it.
+/// (docs/hooks.md, Limitations). This is too rare to happen twice in a row, and the outcome reports it.
 fn may_have_skipped_runs(hook: Hook, error: &anyhow::Error) -> bool {
     hook == Hook::Tracepoint && error.is::<MissingConnections>()
 }
