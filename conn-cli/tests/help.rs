@@ -1,9 +1,6 @@
 //! The help, the man pages and the completions, and the table of hooks in the documents.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use conn_cli::model::hook::Hook;
 
@@ -59,7 +56,7 @@ fn the_man_pages_and_the_long_help_have_every_option() {
         assert_eq!(man.contains("\\-\\-netns"), page.is_empty());
     }
     let man = help(&["generate", "man", "read"]);
-    assert!(man.contains(".TH conn-cli-read 1"), "{man}");
+    assert!(man.contains(".TH conn-cli-read 1  \"conn-cli "), "{man}");
 }
 
 #[test]
@@ -77,29 +74,39 @@ fn the_completions_have_every_option() {
     }
 }
 
-#[test]
-fn bash_completes_options_and_their_values() {
+/// What bash offers for the last of these words.
+fn completed(words: &[&str]) -> String {
     let script = r#"
-        source /dev/stdin
-        for word in --pro --probe:f; do
-            COMP_WORDS=(conn-cli ${word/:/ })
-            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-            _conn__cli conn-cli "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-            echo "${COMPREPLY[@]}"
-        done
+        source <("$1" generate completions bash)
+        COMP_WORDS=(conn-cli "${@:2}")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _conn__cli conn-cli "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        echo "${COMPREPLY[@]}"
     "#;
-    let mut bash = Command::new("bash")
-        .args(["--norc", "-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
+    let output = Command::new("bash")
+        .args(["--norc", "-c", script, "-", env!("CARGO_BIN_EXE_conn-cli")])
+        .args(words)
+        .output()
         .unwrap();
-    let completions = help(&["generate", "completions", "bash"]);
-    let mut stdin = bash.stdin.take().unwrap();
-    stdin.write_all(completions.as_bytes()).unwrap();
-    drop(stdin);
-    let output = bash.wait_with_output().unwrap();
-    assert_eq!(str::from_utf8(&output.stdout), Ok("--probe\nfentry\n"));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn bash_completes_options_commands_and_values() {
+    for (words, expected) in [
+        (&["--pro"][..], "--probe"),
+        (&["--probe", "f"], "fentry"),
+        (&["re"], "read"),
+        (&["read", "--form"], "--format"),
+        (&["read", "--format", "st"], "strace"),
+        // What read refuses with a reason is not offered.
+        (&["read", "--prob"], ""),
+        (&["generate", "comp"], "completions"),
+        (&["generate", "completions", ""], "-h --help bash zsh fish"),
+        (&["generate", "man", "r"], "read"),
+    ] {
+        assert_eq!(completed(words), expected, "{words:?}");
+    }
 }
 
 #[test]

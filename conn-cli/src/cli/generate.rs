@@ -61,11 +61,8 @@ fn shell() -> impl TypedValueParser<Value = Shell> {
 impl GenerateArgs {
     /// The document, of this program.
     pub(super) fn text(&self, mut program: Command) -> Vec<u8> {
-        let mut text = Vec::new();
         match self.document {
-            Document::Completions { shell, .. } => {
-                clap_complete::generate(shell, &mut program, "conn-cli", &mut text);
-            }
+            Document::Completions { shell, .. } => completions(shell, program),
             Document::Man { command, .. } => {
                 program.build();
                 let page = match command {
@@ -75,11 +72,29 @@ impl GenerateArgs {
                         .clone(),
                     None => program,
                 };
+                let mut text = Vec::new();
                 Man::new(page)
+                    .source(concat!("conn-cli ", env!("CARGO_PKG_VERSION")))
                     .render(&mut text)
                     .expect("writing to memory does not fail");
+                text
             }
         }
-        text
     }
+}
+
+fn completions(shell: Shell, program: Command) -> Vec<u8> {
+    let program = program.mut_subcommand("read", |read| {
+        // The generators list hidden options, too.
+        let visible = read.get_arguments().filter(|arg| !arg.is_hide_set());
+        Command::new("read")
+            .about(read.get_about().cloned().unwrap_or_default())
+            .disable_help_flag(true)
+            .args(visible.cloned())
+    });
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut { program }, "conn-cli", &mut text);
+    // For bash the hyphen of the name is replaced in two ways, so that no subcommand would match.
+    let text = String::from_utf8(text).expect("clap_complete writes UTF-8");
+    text.replace("conn__subcmd__cli", "conn__cli").into_bytes()
 }
