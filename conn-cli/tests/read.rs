@@ -394,6 +394,29 @@ fn json_of_an_unknown_type_is_skipped_and_told() {
     assert!(text(&output.stderr).contains("1 record could not be parsed"));
 }
 
+/// Fields that reading does not need may have other values in another version.
+#[test]
+fn fields_that_are_not_needed_may_be_anything() {
+    let summary = r#"{"type":"summary","clients":[{"address":"192.0.2.1","connections":3,"ports":{"80":3},"established":"x","peak_per_second":-1,"first_seen":[]}],"#;
+    for field in [
+        r#""stages":{"syn":1,"half-open":2}"#,
+        r#""connections":null"#,
+        r#""waits":{"known":1},"listeners":[{"address":"::"}],"exact":"mostly""#,
+        r#""probe":7,"addresses":-1,"lines":"many","by":{}"#,
+    ] {
+        let output = read_from(format!("{summary}{field}}}\n").as_bytes(), &["-q"]);
+        assert_eq!(
+            text(&output.stdout),
+            "\n=== Summary ===\n192.0.2.1: 3\n",
+            "{field}"
+        );
+        assert_eq!(output.status.code(), Some(0));
+    }
+    let line = r#"{"type":"connection","stage":"data","time":null,"remote_address":"192.0.2.1","local_port":80,"hook":"lsm"}"#;
+    let output = read_from(format!("{line}\n").as_bytes(), &["-q"]);
+    assert_eq!(text(&output.stdout), "\n=== Summary ===\n192.0.2.1: 1\n");
+}
+
 #[test]
 fn lines_of_a_killed_run_are_counted() {
     let line = |client: &str| {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -78,8 +78,13 @@ fn read_back(line: &Map<String, Value>) -> Option<Connection> {
 
 /// Schemas of what is printed.
 fn generator() -> SchemaGenerator {
+    // schemars marks so the fields that are not parsed.
+    let unmark = |schema: &mut Schema| {
+        schema.remove("readOnly");
+    };
     SchemaSettings::draft2020_12()
         .for_serialize()
+        .with_transform(RecursiveTransform(unmark))
         .into_generator()
 }
 

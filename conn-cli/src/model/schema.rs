@@ -1,6 +1,7 @@
 //! The JSON Lines of conn-cli, which `output` writes and `read` reads back: the same types for
 //! both. The names of the fields are documented and do not change. Fields that a line lacks were
-//! unknown, or are not known to the conn-cli that wrote it.
+//! unknown, or are not known to the conn-cli that wrote it. Fields that `read` does not need are not
+//! parsed, so that another conn-cli may have written something else there.
 
 use std::{
     borrow::Cow,
@@ -49,7 +50,7 @@ pub struct ConnectionLine<'a> {
     #[cfg_attr(test, schemars(extend("enum" = ["connection", "stage"])))]
     pub r#type: Type,
     /// The stage, if several are watched.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// When it got there, as RFC 3339 has it.
     #[serde(default)]
@@ -119,52 +120,52 @@ pub struct SummaryLine<'a> {
     #[cfg_attr(test, schemars(extend("enum" = ["summary"])))]
     pub r#type: Type,
     /// Live: the hook of the counted stage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Cow<'a, str>>,
     /// Live: whether that counted every connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub exact: Option<bool>,
     /// Live: why, or why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub exact_reason: Option<Cow<'a, str>>,
     /// Live: how long the probes were attached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Live: connections that only the second hook of the pair saw.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub second_hook_only: Option<u64>,
     /// Live: connections for whose client the kernel had no memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub out_of_memory: Option<u64>,
     /// Live, with several stages: how many connections reached each.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Cow<'a, BTreeMap<Stage, u64>>>,
     /// Live, with several stages: how many of these are of clients for which there was no room.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub other_stages: Option<Cow<'a, BTreeMap<Stage, u64>>>,
     /// Live, with several stages: the stages whose figures are lower bounds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stages_at_least: Option<BTreeSet<Stage>>,
     /// Live: how often the kernel skipped the program of the established stage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub missed_runs_established: Option<u64>,
     /// Live, with SYNs: retransmitted ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub repeated_syns: Option<u64>,
     /// Live: how long connections waited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub waits: Option<WaitFields>,
     /// Live: who listens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub listeners: Option<Vec<ListenerEntry<'a>>>,
     /// Records: their formats.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub formats: Option<Vec<Cow<'a, str>>>,
     /// Records: the number of lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub lines: Option<u64>,
     /// Records: the number of packets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
     /// Records: how many could not be parsed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,19 +190,19 @@ pub struct SummaryLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_client: Option<u64>,
     /// All connections.
-    #[serde(default)]
+    #[serde(skip_deserializing)]
     pub connections: u64,
     /// Whether that is a lower bound.
     #[serde(default)]
     pub at_least: bool,
     /// What connections are grouped by, if not by address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub by: Option<Cow<'a, str>>,
     /// How many addresses have a connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<usize>,
     /// How many groups have a connection, if not grouped by address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     /// Connections with a line of their own.
     #[serde(default)]
@@ -210,7 +211,7 @@ pub struct SummaryLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_lines: Option<u64>,
     /// Connections without a line of their own though one was requested.
-    #[serde(default)]
+    #[serde(skip_deserializing)]
     pub lines_not_shown: u64,
     /// Connections whose client is unknown.
     #[serde(default)]
@@ -235,7 +236,7 @@ pub struct SummaryLine<'a> {
 }
 
 /// How long connections waited, in seconds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitFields {
     /// Of how many connections the wait is known.
@@ -251,7 +252,7 @@ pub struct WaitFields {
 }
 
 /// A listener at the end of a run.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListenerEntry<'a> {
     /// Its address.
@@ -261,20 +262,20 @@ pub struct ListenerEntry<'a> {
     /// The inode number of its network namespace.
     pub netns: u32,
     /// The first of its processes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// The name of that process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'a, str>>,
     /// How many threads waited in accept at the start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub threads_in_accept: Option<u32>,
     /// How many connections wait.
     pub waiting: u32,
     /// How many may wait.
     pub limit: u32,
     /// How many packets it dropped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u32>,
 }
 
@@ -283,11 +284,12 @@ pub struct ListenerEntry<'a> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeftOffEntry {
     /// How many.
+    #[serde(skip_deserializing)]
     pub clients: usize,
     /// Their connections.
     pub connections: u64,
     /// How many reached each earlier stage.
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,
 }
 
@@ -302,16 +304,16 @@ pub struct ClientEntry<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
     /// By network: the network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub network: Option<Cow<'a, str>>,
     /// By port: the port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// By process: the process id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// By process: the thread's name, escaped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'a, str>>,
     /// By cgroup: the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -322,50 +324,42 @@ pub struct ClientEntry<'a> {
     /// Its connections.
     pub connections: u64,
     /// How many reached each earlier stage.
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,
     /// Its connections to each known local port.
     #[serde(default)]
     pub ports: Cow<'a, BTreeMap<u16, u64>>,
     /// With `--long`: the time of the first connection; null if that is not known.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Option<Cow<'a, str>>>,
     /// With `--long`: the time of the last connection; null if that is not known.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Option<Cow<'a, str>>>,
     /// With `--long`: the most connections in a second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub peak_per_second: Option<u64>,
     /// With `--long`: the mean wait in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub mean_wait: Option<f64>,
     /// With `--long`: the longest wait in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub longest_wait: Option<f64>,
 }
 
 /// How many connections reached each stage before the counted one, if it is watched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EarlierStages {
     /// SYNs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub syn: Option<u64>,
     /// Completed handshakes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub established: Option<u64>,
 }
 
 /// The count of an interval.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IntervalLine<'a> {
     /// `interval`
@@ -384,18 +378,18 @@ pub struct IntervalLine<'a> {
     /// Connections in a second.
     pub rate: f64,
     /// The client with the most connections.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub busiest_address: Option<IpAddr>,
     /// Its name, if a record has that in place of an address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub busiest_name: Option<Cow<'a, str>>,
     /// Its connections.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub busiest_connections: Option<u64>,
     /// Whether the interval is not a whole one.
     pub partial: bool,
     /// How many empty intervals before it have no line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_empty: Option<u64>,
 }
 
