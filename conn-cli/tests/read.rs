@@ -6,6 +6,13 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    thread,
+};
+
+use rustix::{
+    io::ioctl_fionread,
+    pipe::fcntl_setpipe_size,
+    process::{Pid, Signal, kill_process},
 };
 
 const ACCEPT: &str = r#"12 14:25:37 accept4(3<TCP:[0.0.0.0:80]>, {sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}, [16], 0) = 4<TCP:[192.0.2.9:80->192.0.2.1:37822]>
@@ -445,6 +452,29 @@ fn lines_of_a_killed_run_are_counted() {
         text(&output.stderr)
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Nobody reads the output, so that only a second Ctrl-C ends it.
+#[test]
+fn a_second_interrupt_is_told_from_a_failure() {
+    let dir = TempDir::new("interrupt");
+    let large = dir.file("large", ACCEPT.repeat(5000));
+    let missing = dir.0.join("missing");
+    let mut child = piped(&[missing.to_str().unwrap(), large.to_str().unwrap()]);
+    let stdout = child.stdout.take().unwrap();
+    let capacity = fcntl_setpipe_size(&stdout, 4096).unwrap();
+    while ioctl_fionread(&stdout).unwrap() < capacity as u64 {
+        thread::yield_now();
+    }
+    // Two signals at once would be one.
+    let status = loop {
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        thread::yield_now();
+    };
+    assert_eq!(status.code(), Some(130));
 }
 
 #[test]

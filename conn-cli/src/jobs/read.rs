@@ -178,6 +178,7 @@ impl Reading {
             .report(tally, BTreeMap::new(), discrepancies, origin);
         let verdict = self.view.conclude(&report, stop, end).await?;
         match (self.failed, self.inputs) {
+            _ if verdict == Verdict::Interrupted => Ok(verdict),
             (0, _) => Ok(verdict),
             (1, 1) => bail!("could not read the input to its end"),
             (failed, all) => bail!("could not read {failed} of {all} inputs to their end"),
