@@ -1,0 +1,126 @@
+//! Input and output through pipes, and interrupts.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    process::Stdio,
+    thread,
+};
+
+use rustix::{
+    io::ioctl_fionread,
+    pipe::fcntl_setpipe_size,
+    process::{Pid, Signal, kill_process},
+};
+
+use super::{ACCEPT, TempDir, assert_output, conn_cli, piped, text};
+
+#[test]
+fn a_line_of_100_megabytes_is_not_buffered() {
+    let mut child = piped(&["-q"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    let part = vec![b'x'; 1024 * 1024];
+    for _ in 0..100 {
+        stdin.write_all(&part).unwrap();
+    }
+    stdin.write_all(b"\n").unwrap();
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    // It has read nearly all that was written: the capacity of a pipe is 64 KiB.
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 40_000, "{peak} kB");
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_output(
+        &output,
+        0,
+        "\n=== Summary ===\n192.0.2.1: 2\n",
+        &[
+            "2 connections from 1 address in 3 lines",
+            "warning: 1 record could not be parsed, first line 2 of standard input: the line is too long",
+        ],
+    );
+}
+
+#[test]
+fn lines_appear_as_they_arrive() {
+    let mut child = piped(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let line = b"14:25:37 (no date) New connection from 192.0.2.1 to port 80\n";
+    for _ in 0..3 {
+        stdin.write_all(ACCEPT.as_bytes()).unwrap();
+        let mut shown = vec![0; line.len()];
+        // Returns although standard input is still open.
+        stdout.read_exact(&mut shown).unwrap();
+        assert_eq!(text(&shown), text(line));
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_waits_for_the_rest_of_the_pipe() {
+    let mut child = piped(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    let mut first = [0];
+    // Once it prints something, it handles signals.
+    stdout.read_exact(&mut first).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // Like tcpdump, which also receives the signal and then writes the rest.
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("=== Summary ===\n192.0.2.1: 2\n"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn it_ends_quietly_if_stdout_is_closed() {
+    let dir = TempDir::new("pipe");
+    let log = dir.file("log", ACCEPT.repeat(100_000));
+    let mut command = conn_cli();
+    let mut child = command
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+/// Nobody reads the output, so that only a second Ctrl-C ends it.
+#[test]
+fn a_second_interrupt_is_told_from_a_failure() {
+    let dir = TempDir::new("interrupt");
+    let large = dir.file("large", ACCEPT.repeat(5000));
+    let missing = dir.0.join("missing");
+    let mut child = piped(&[missing.to_str().unwrap(), large.to_str().unwrap()]);
+    let stdout = child.stdout.take().unwrap();
+    let capacity = fcntl_setpipe_size(&stdout, 4096).unwrap();
+    while ioctl_fionread(&stdout).unwrap() < capacity as u64 {
+        thread::yield_now();
+    }
+    // Two signals at once would be one.
+    let status = loop {
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        thread::yield_now();
+    };
+    assert_eq!(status.code(), Some(130));
+}
