@@ -53,7 +53,7 @@ pub fn is_installed(program: &str) -> bool {
     directories().any(|directory| directory.join(program).is_file())
 }
 
-/// Finds a program, also in directories that may be only in root's `PATH`.
+/// Finds a program, also in directories that only root's `PATH` may have.
 pub fn find(program: &str) -> Option<PathBuf> {
     directories()
         .chain(["/usr/sbin", "/sbin", "/bin"].map(PathBuf::from))

@@ -1,4 +1,4 @@
-//! Standard output that may stall without blocking anything else.
+//! Standard output. If it stalls, nothing else is blocked.
 
 use std::io;
 
@@ -12,9 +12,9 @@ use tokio::io::AsyncWriteExt as _;
 /// The bytes that a pipe takes without blocking if poll(2) reports it writable, however full it is.
 const PIPE_BUF: usize = 4096;
 
-/// Buffered standard output. A write that may block, to a stopped terminal or a pipe that nobody
-/// reads, waits in a thread of tokio. Its future may be dropped and [`Self::send`] called again:
-/// nothing is lost or written twice.
+/// Buffered standard output. Writes to a stopped terminal or to a pipe that nobody reads can block, so
+/// they are made in a thread of tokio. If the future of [`Self::send`] is dropped and it is called
+/// again, nothing is lost or written twice.
 #[derive(Debug)]
 pub struct Stdout {
     kind: Kind,

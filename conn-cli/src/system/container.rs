@@ -64,8 +64,8 @@ pub enum Runtime {
     Unknown,
 }
 
-/// The innermost container that a cgroup is or is in. A process that may create cgroups inside a
-/// container, which few may, can choose what is found for it.
+/// The innermost container that a cgroup is or is in. A process with permission to create cgroups
+/// inside a container, which few have, can choose what is found for it.
 #[must_use]
 pub fn container(path: &str) -> Option<Container> {
     let mut rest = path;

@@ -138,8 +138,8 @@ fn missing(netns: u32, unseen: Unseen) -> io::Error {
 
 /// The path of the link to a process's namespace, and the namespace's inode number.
 fn link(pid: u32) -> io::Result<(String, u32)> {
-    // Not from the metadata: for processes that may not be inspected, Linux 5.10 gives a different
-    // number for each.
+    // Not from the metadata: Linux 5.10 gives a different number for each process that conn-cli
+    // has no permission to inspect.
     let link = |path: String| {
         let target = fs::read_link(&path)?;
         let inode = target.to_str().and_then(parse_inode);

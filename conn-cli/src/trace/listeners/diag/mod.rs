@@ -90,7 +90,7 @@ impl Diag {
             }
             answer = self.dump_once(family)?;
         }
-        // An answer that may lack a socket is better than none.
+        // If a socket is missing from the answer, that is still better than no answer.
         Ok(answer.found)
     }
 
