@@ -9,8 +9,10 @@ pub mod cli;
 pub mod count;
 pub mod jobs;
 pub mod model;
-pub mod output;
+mod output;
 pub mod read;
-pub mod report;
-pub mod system;
+mod report;
+mod system;
 pub mod trace;
+
+pub use self::{report::Verdict, system::stderr::say};

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use conn_cli::{cli, jobs, model::options::Job, report::Verdict, system::stderr::say};
+use conn_cli::{Verdict, cli, jobs, model::options::Job, say};
 
 fn main() -> ExitCode {
     let job = cli::job();

@@ -1,7 +1,7 @@
 //! Counting: by client or group, by interval, and how long connections waited.
 
-pub mod interval;
-pub mod known;
-pub mod profile;
+pub(crate) mod interval;
+pub(crate) mod known;
+pub(crate) mod profile;
 pub mod tally;
-pub mod waits;
+pub(crate) mod waits;

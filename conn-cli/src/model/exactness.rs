@@ -34,7 +34,7 @@ impl Exactness {
 /// On a preemptible kernel before Linux 5.11, calling the pair inexact is cautious: there
 /// `migrate_disable` was `preempt_disable`, so the reader of a map is not preempted.
 #[must_use]
-pub fn judge(hook: Hook, preemption: Preemption, counts_misses: bool) -> Exactness {
+pub(crate) fn judge(hook: Hook, preemption: Preemption, counts_misses: bool) -> Exactness {
     let exact = |reason: &str| Exactness::Exact(reason.to_owned());
     let inexact = |reason: &str| {
         Exactness::Inexact(reason.to_owned() + if counts_misses { "" } else { UNCOUNTED })
@@ -56,7 +56,7 @@ pub fn judge(hook: Hook, preemption: Preemption, counts_misses: bool) -> Exactne
 
 /// Judges a hook over a run that began with the preemption `before` and ended with `after`.
 #[must_use]
-pub fn judge_run(
+pub(crate) fn judge_run(
     hook: Hook,
     (before, after): (Preemption, Preemption),
     counts_misses: bool,
@@ -76,7 +76,7 @@ pub fn judge_run(
 /// missing. A hook that was inexact from the start is not enough: the announcement said so before
 /// anything was counted.
 #[must_use]
-pub fn is_at_least(exactness: &Exactness, missed_runs: Option<u64>) -> bool {
+pub(crate) fn is_at_least(exactness: &Exactness, missed_runs: Option<u64>) -> bool {
     match missed_runs {
         Some(missed) => missed > 0,
         None => matches!(exactness, Exactness::Lost(_)),

@@ -1,9 +1,9 @@
 //! The domain: connections, what is asked about them, and what is known of them. No I/O.
 
 pub mod connection;
-pub mod demand;
-pub mod discrepancies;
-pub mod exactness;
+pub(crate) mod demand;
+pub(crate) mod discrepancies;
+pub(crate) mod exactness;
 pub mod filter;
 pub mod format;
 pub mod group;
@@ -11,8 +11,8 @@ pub mod hook;
 pub mod listener;
 pub mod options;
 pub mod ports;
-pub mod preemption;
-pub mod queues;
+pub(crate) mod preemption;
+pub(crate) mod queues;
 pub mod read_stats;
-pub mod schema;
-pub mod stage;
+pub(crate) mod schema;
+pub(crate) mod stage;

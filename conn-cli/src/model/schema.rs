@@ -20,7 +20,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Type {
+pub(crate) enum Type {
     /// A connection at the counted stage.
     Connection,
     /// A connection at an earlier stage. It gets its own line if it reaches the counted stage.
@@ -37,7 +37,7 @@ pub enum Type {
 /// The kind of a line, without the rest of it.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Typed {
+pub(crate) struct Typed {
     /// The kind.
     pub r#type: Type,
 }
@@ -45,7 +45,7 @@ pub struct Typed {
 /// A connection.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ConnectionLine<'a> {
+pub(crate) struct ConnectionLine<'a> {
     /// `connection`, or `stage` before the counted stage.
     #[cfg_attr(test, schemars(extend("enum" = ["connection", "stage"])))]
     pub r#type: Type,
@@ -115,7 +115,7 @@ pub struct ConnectionLine<'a> {
 /// other way round.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct SummaryLine<'a> {
+pub(crate) struct SummaryLine<'a> {
     /// `summary`
     #[cfg_attr(test, schemars(extend("enum" = ["summary"])))]
     pub r#type: Type,
@@ -238,7 +238,7 @@ pub struct SummaryLine<'a> {
 /// How long connections waited, in seconds.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct WaitFields {
+pub(crate) struct WaitFields {
     /// Of how many connections the wait is known.
     pub known: u64,
     /// Half of them waited no longer.
@@ -254,7 +254,7 @@ pub struct WaitFields {
 /// A listener at the end of a run.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ListenerEntry<'a> {
+pub(crate) struct ListenerEntry<'a> {
     /// Its address.
     pub address: IpAddr,
     /// Its port.
@@ -282,7 +282,7 @@ pub struct ListenerEntry<'a> {
 /// The sum of the clients that are not listed.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LeftOffEntry {
+pub(crate) struct LeftOffEntry {
     /// How many.
     #[serde(skip_deserializing)]
     pub clients: usize,
@@ -296,7 +296,7 @@ pub struct LeftOffEntry {
 /// A client, or another group.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ClientEntry<'a> {
+pub(crate) struct ClientEntry<'a> {
     /// By address: the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -349,7 +349,7 @@ pub struct ClientEntry<'a> {
 /// How many connections reached each stage before the counted one, if it is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct EarlierStages {
+pub(crate) struct EarlierStages {
     /// SYNs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syn: Option<u64>,
@@ -361,7 +361,7 @@ pub struct EarlierStages {
 /// The count of an interval.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct IntervalLine<'a> {
+pub(crate) struct IntervalLine<'a> {
     /// `interval`
     #[cfg_attr(test, schemars(extend("enum" = ["interval"])))]
     pub r#type: Type,
@@ -396,7 +396,7 @@ pub struct IntervalLine<'a> {
 impl EarlierStages {
     /// From the counts at the stages.
     #[must_use]
-    pub fn new(counts: &BTreeMap<Stage, u64>) -> Self {
+    pub(crate) fn new(counts: &BTreeMap<Stage, u64>) -> Self {
         let at = |stage| counts.get(&stage).copied();
         Self {
             syn: at(Stage::Syn),

@@ -12,7 +12,7 @@ const DIGITS: usize = 6;
 /// Writes times in one time zone and one format. Events come in bursts, so the text that stays the
 /// same for a second is cached.
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     zone: TimeZone,
     format: TimeFormat,
     /// The second of the cached text, rounded down: so it is the second shown before 1970, too.
@@ -29,7 +29,7 @@ pub struct Clock {
 impl Clock {
     /// A clock for this time zone. [`Self::rfc3339`] is the same with every format.
     #[must_use]
-    pub fn new(zone: TimeZone, format: TimeFormat) -> Self {
+    pub(crate) fn new(zone: TimeZone, format: TimeFormat) -> Self {
         Self {
             zone,
             format,
@@ -43,13 +43,13 @@ impl Clock {
 
     /// A clock for the same time zone with another format.
     #[must_use]
-    pub fn with_format(self, format: TimeFormat) -> Self {
+    pub(crate) fn with_format(self, format: TimeFormat) -> Self {
         Self::new(self.zone, format)
     }
 
     /// The timestamp in the clock's format. With [`TimeFormat::Delta`] that is the time since the
     /// previous call, 0 at the first, and negative where merged sources are not in order.
-    pub fn text(&mut self, time: Timestamp) -> &str {
+    pub(crate) fn text(&mut self, time: Timestamp) -> &str {
         let second = second(time);
         match self.format {
             TimeFormat::Ctime => {
@@ -90,7 +90,7 @@ impl Clock {
 
     /// Like [`Self::text`], if there is no previous line: with [`TimeFormat::Delta`] in the format
     /// of RFC 3339.
-    pub fn moment(&mut self, time: Timestamp) -> String {
+    pub(crate) fn moment(&mut self, time: Timestamp) -> String {
         match self.format {
             TimeFormat::Delta => self.rfc3339(time),
             TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Epoch => self.text(time).to_owned(),
@@ -99,7 +99,7 @@ impl Clock {
 
     /// In the format of RFC 3339, in microseconds: `2014-03-17T04:13:03.000000+00:00`.
     #[must_use]
-    pub fn rfc3339(&self, time: Timestamp) -> String {
+    pub(crate) fn rfc3339(&self, time: Timestamp) -> String {
         let offset = self.zone.to_offset(time);
         format!("{:.DIGITS$}", time.display_with_offset(offset))
     }

@@ -18,7 +18,7 @@ const MAX_NAMED_LISTENERS: usize = 8;
 /// The lines of the diagnostics: the counts first, the warnings last. `lines`: how many lines there
 /// were, if any were requested.
 #[must_use]
-pub fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<String> {
+pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<String> {
     let (one, many) = report.by.nouns();
     let mut line = format!(
         "{} from {} in {}",
@@ -151,7 +151,11 @@ fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
 /// The listeners at the start. `hidden_namespaces`: how many network namespaces could not be
 /// inspected.
 #[must_use]
-pub fn listening(ports: &PortSet, listeners: &[Listener], hidden_namespaces: usize) -> Vec<String> {
+pub(crate) fn listening(
+    ports: &PortSet,
+    listeners: &[Listener],
+    hidden_namespaces: usize,
+) -> Vec<String> {
     let mut lines = Vec::new();
     if !ports.is_all() {
         let named = listeners.iter().take(MAX_NAMED_LISTENERS);

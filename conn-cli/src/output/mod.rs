@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use jiff::tz::TimeZone;
 
-pub use self::{
+pub(crate) use self::{
     clock::Clock,
     diagnostics::{diagnostics, listening},
     interval::{RowStyle, Rows},
@@ -37,7 +37,7 @@ use crate::{
 /// The format of standard output.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one in a run")]
-pub enum Printer {
+pub(crate) enum Printer {
     /// Lines for people.
     Text(Text),
     /// Lines for programs.
@@ -47,7 +47,11 @@ pub enum Printer {
 impl Printer {
     /// A printer for these options. `stages`: in a live run, those that are watched.
     #[must_use]
-    pub fn new(options: &ShowOptions, stages: Option<&WatchedStages>, zone: &TimeZone) -> Self {
+    pub(crate) fn new(
+        options: &ShowOptions,
+        stages: Option<&WatchedStages>,
+        zone: &TimeZone,
+    ) -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let colour =
@@ -85,7 +89,7 @@ impl Printer {
     }
 
     /// Appends one connection's line.
-    pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
+    pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         match self {
             Self::Text(text) => text.connection(out, connection),
             Self::Json(json) => json.connection(out, connection),
@@ -93,7 +97,7 @@ impl Printer {
     }
 
     /// Appends an interval's row.
-    pub fn interval(&mut self, out: &mut Vec<u8>, interval: &Interval) {
+    pub(crate) fn interval(&mut self, out: &mut Vec<u8>, interval: &Interval) {
         match self {
             Self::Text(text) => text.interval(out, interval),
             Self::Json(json) => json.interval(out, interval),
@@ -101,7 +105,7 @@ impl Printer {
     }
 
     /// Appends the report.
-    pub fn report(&mut self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
+    pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
         match self {
             Self::Text(text) => text.report(out, report),
             Self::Json(json) => json.report(out, report, lines),

@@ -26,7 +26,7 @@ const TITLE: Style = Style::new().bold();
 
 /// Writes lines of text.
 #[derive(Debug)]
-pub struct Text {
+pub(crate) struct Text {
     clock: Clock,
     look: Look,
     time: Escapes,
@@ -37,7 +37,7 @@ pub struct Text {
 
 /// What lines contain besides the time and the client.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Look {
+pub(crate) struct Look {
     /// The local port.
     pub names_port: bool,
     /// The stage, since it is not always the last.
@@ -87,7 +87,7 @@ impl LinePrefix {
 impl Text {
     /// The clock formats the times.
     #[must_use]
-    pub fn new(clock: Clock, look: Look) -> Self {
+    pub(crate) fn new(clock: Clock, look: Look) -> Self {
         Self {
             clock,
             look,
@@ -100,20 +100,20 @@ impl Text {
 
     /// The same with rows for intervals.
     #[must_use]
-    pub fn with_rows(self, rows: Rows) -> Self {
+    pub(crate) fn with_rows(self, rows: Rows) -> Self {
         let rows = Some(rows);
         Self { rows, ..self }
     }
 
     /// A row for an interval.
-    pub fn interval(&mut self, out: &mut Vec<u8>, interval: &Interval) {
+    pub(crate) fn interval(&mut self, out: &mut Vec<u8>, interval: &Interval) {
         if let Some(rows) = &mut self.rows {
             rows.row(out, interval);
         }
     }
 
     /// `Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1`
-    pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
+    pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let what = match connection.stage() {
             _ if !self.look.names_stage => "New connection",
             Stage::Syn => "SYN",
@@ -149,7 +149,7 @@ impl Text {
     }
 
     /// An empty line, a title, and a line for each client.
-    pub fn report(&mut self, out: &mut Vec<u8>, report: &Report) {
+    pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report) {
         let title = self.style(TITLE);
         put(out, format_args!("\n{title}=== Summary ==={title:#}\n"));
         if self.look.long || report.earlier_stages().next().is_some() {

@@ -11,11 +11,11 @@ const READ_LEN: usize = 128 * 1024;
 
 /// Buffers of parsed pieces, for reuse: mapping and clearing new memory takes longer than reading
 /// into it.
-pub type RecycledBuffers = mpsc::Receiver<Vec<u8>>;
+pub(crate) type RecycledBuffers = mpsc::Receiver<Vec<u8>>;
 
 /// Splits an input at the ends of lines.
 #[derive(Debug)]
-pub struct Cutter<'a> {
+pub(crate) struct Cutter<'a> {
     format: Format,
     recycled: &'a RecycledBuffers,
     /// Bytes that cannot be emitted yet, then room for more.
@@ -32,7 +32,7 @@ pub struct Cutter<'a> {
 impl<'a> Cutter<'a> {
     /// A cutter for lines of this format.
     #[must_use]
-    pub fn new(format: Format, recycled: &'a RecycledBuffers) -> Self {
+    pub(crate) fn new(format: Format, recycled: &'a RecycledBuffers) -> Self {
         Self {
             format,
             recycled,
@@ -44,7 +44,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// The buffer for the next read.
-    pub fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         let end = self.filled + READ_LEN;
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
@@ -57,7 +57,7 @@ impl<'a> Cutter<'a> {
     ///
     /// # Errors
     /// If `emit` wants no more pieces.
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         length: usize,
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
@@ -101,7 +101,7 @@ impl<'a> Cutter<'a> {
     ///
     /// # Errors
     /// If `emit` wants no more pieces.
-    pub fn finish(
+    pub(crate) fn finish(
         mut self,
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {

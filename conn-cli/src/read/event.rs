@@ -21,7 +21,7 @@ pub struct FirstParseError {
 }
 
 /// Why a record is not understood. Starts with a lower-case letter and ends without a full stop.
-pub type ParseError = &'static str;
+pub(crate) type ParseError = &'static str;
 
 /// What a record can say.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use crate::model::format::Format;
 
 /// What a [`Feed`] returns for each input, in this order.
 #[derive(Debug)]
-pub enum FeedItem {
+pub(crate) enum FeedItem {
     /// The name of the input that the next items are from.
     Begin(String),
     /// Parsed records.
@@ -39,7 +39,7 @@ pub enum FeedItem {
 
 /// Pieces that one thread reads and others parse.
 #[derive(Debug)]
-pub struct Feed {
+pub(crate) struct Feed {
     messages: mpsc::Receiver<ReaderMessage>,
     /// What was received from the reader, in order.
     queue: VecDeque<Parsing>,
@@ -74,7 +74,7 @@ impl Feed {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         inputs: Vec<PathBuf>,
         format: Option<Format>,
         jobs: usize,
@@ -102,7 +102,7 @@ impl Feed {
     }
 
     /// The next item; None at the end. Cancel safe.
-    pub async fn next(&mut self) -> Option<FeedItem> {
+    pub(crate) async fn next(&mut self) -> Option<FeedItem> {
         loop {
             tokio::select! {
                 biased;

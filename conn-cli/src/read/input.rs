@@ -13,7 +13,7 @@ const STDIN: &str = "-";
 
 /// The name of an input for messages, escaped since file names may contain any bytes.
 #[must_use]
-pub fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     if is_stdin(path) {
         "standard input".to_owned()
     } else {
@@ -23,19 +23,19 @@ pub fn name(path: &Path) -> String {
 
 /// Whether this is standard input.
 #[must_use]
-pub fn is_stdin(path: &Path) -> bool {
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
 }
 
 /// Whether a user has to type the records.
 #[must_use]
-pub fn is_terminal(path: &Path) -> bool {
+pub(crate) fn is_terminal(path: &Path) -> bool {
     is_stdin(path) && io::stdin().is_terminal()
 }
 
 /// The size of a regular file in bytes, before decompression; None for other inputs.
 #[must_use]
-pub fn length(path: &Path) -> Option<u64> {
+pub(crate) fn length(path: &Path) -> Option<u64> {
     let metadata = if is_stdin(path) {
         stdin().and_then(|stdin| stdin.metadata())
     } else {
@@ -49,7 +49,7 @@ pub fn length(path: &Path) -> Option<u64> {
 ///
 /// # Errors
 /// I/O errors; `IsADirectory` for a directory.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = if is_stdin(path) {
         stdin()?
     } else {
@@ -69,7 +69,7 @@ fn stdin() -> io::Result<File> {
 
 /// The message for an error that occurred while opening or reading an input.
 #[must_use]
-pub fn explain(path: &Path, error: &io::Error) -> String {
+pub(crate) fn explain(path: &Path, error: &io::Error) -> String {
     let name = name(path);
     match error.kind() {
         io::ErrorKind::NotFound => format!("cannot read {name}: there is no such file"),

@@ -3,7 +3,11 @@
 use std::io::{self, Read};
 
 /// Appends at most `max_len` bytes; returns false at the end of the input.
-pub fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, max_len: usize) -> io::Result<bool> {
+pub(crate) fn read_some(
+    input: &mut impl Read,
+    buffer: &mut Vec<u8>,
+    max_len: usize,
+) -> io::Result<bool> {
     let before = buffer.len();
     buffer.resize(before + max_len, 0);
     let read = read_once(input, &mut buffer[before..]);
@@ -15,7 +19,7 @@ pub fn read_some(input: &mut impl Read, buffer: &mut Vec<u8>, max_len: usize) ->
 ///
 /// # Errors
 /// I/O errors.
-pub fn read_once(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_once(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match input.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (),

@@ -6,21 +6,21 @@
 //! [`merge`] counts the [`batch`]es in their order. [`feed`] connects these stages.
 
 pub mod batch;
-pub mod capture;
-pub mod confidence;
-pub mod cut;
+pub(crate) mod capture;
+pub(crate) mod confidence;
+pub(crate) mod cut;
 pub mod error;
-pub mod event;
-pub mod feed;
-pub mod input;
-pub mod io;
+pub(crate) mod event;
+pub(crate) mod feed;
+pub(crate) mod input;
+pub(crate) mod io;
 pub mod merge;
 pub mod parse;
 pub mod piece;
-pub mod progress;
+pub(crate) mod progress;
 pub mod reader;
-pub mod recognise;
-pub mod unpack;
+pub(crate) mod recognise;
+pub(crate) mod unpack;
 
 use std::{io::Read, sync::mpsc};
 

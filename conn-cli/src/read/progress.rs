@@ -9,7 +9,7 @@ const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 /// A bar on standard error, if that is a terminal.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     start: Instant,
     is_shown: bool,
@@ -18,7 +18,7 @@ pub struct Progress {
 impl Progress {
     /// A bar for this many bytes; None for no bar.
     #[must_use]
-    pub fn new(bytes: Option<u64>) -> Self {
+    pub(crate) fn new(bytes: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::hidden());
         let style = "{bar:40} {percent}% {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
@@ -31,12 +31,12 @@ impl Progress {
 
     /// The bar, which counts the bytes that are read.
     #[must_use]
-    pub fn bar(&self) -> ProgressBar {
+    pub(crate) fn bar(&self) -> ProgressBar {
         self.bar.clone()
     }
 
     /// Shows the bar if reading has taken long.
-    pub fn show_if_long(&mut self) {
+    pub(crate) fn show_if_long(&mut self) {
         if !self.is_shown && self.start.elapsed() > SHOW_AFTER {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.is_shown = true;
@@ -44,12 +44,12 @@ impl Progress {
     }
 
     /// Hides the bar while `write` writes to standard error.
-    pub fn suspend(&self, write: impl FnOnce()) {
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 
     /// Removes the bar.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -4,7 +4,7 @@ use super::{confidence::Confidence, parse};
 use crate::model::format::Format;
 
 /// The most bytes from which a format is recognised.
-pub const MAX_HEAD_LEN: usize = 64 * 1024;
+pub(crate) const MAX_HEAD_LEN: usize = 64 * 1024;
 
 impl Format {
     /// The format of an input that begins with `head`; None if `head` is not sufficient.

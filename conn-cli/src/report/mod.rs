@@ -53,7 +53,7 @@ pub struct Report {
 
 /// How many lines there were, apart from the report: it is known only once they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineCounts {
+pub(crate) struct LineCounts {
     /// Connections that have a line of their own.
     pub shown: u64,
     /// Connections that have no line of their own though one was requested.

@@ -28,7 +28,7 @@ const MAX_CGROUPS: usize = 65_536;
 /// They are not safe to show: names may contain any bytes, of which only invalid UTF-8 is
 /// replaced. Empty if cgroup v2 is not mounted.
 #[must_use]
-pub fn paths() -> HashMap<u64, Box<str>> {
+pub(crate) fn paths() -> HashMap<u64, Box<str>> {
     mount_point().map_or_else(HashMap::new, |mount| paths_below(&mount))
 }
 
@@ -65,7 +65,7 @@ fn paths_below(mount: &Path) -> HashMap<u64, Box<str>> {
 ///
 /// # Errors
 /// If the path is not a cgroup v2 directory.
-pub fn directory(path: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn directory(path: &Path) -> anyhow::Result<PathBuf> {
     directory_below(mount_point().as_deref(), path, is_cgroup2)
 }
 

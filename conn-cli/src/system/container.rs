@@ -36,7 +36,7 @@ const PARENTS: [(&str, Runtime); 4] = [
 
 /// A container or a virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
+pub(crate) struct Container {
     /// The runtime that runs it.
     pub runtime: Runtime,
     /// The first 12 digits of its id, or its name, safe to show.
@@ -47,7 +47,7 @@ pub struct Container {
 
 /// What runs containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
+pub(crate) enum Runtime {
     /// Docker.
     Docker,
     /// Podman.
@@ -67,7 +67,7 @@ pub enum Runtime {
 /// The innermost container that a cgroup is or is in. A process with permission to create cgroups
 /// inside a container, which few have, can choose what is found for it.
 #[must_use]
-pub fn container(path: &str) -> Option<Container> {
+pub(crate) fn container(path: &str) -> Option<Container> {
     let mut rest = path;
     loop {
         let (parent, name) = rest.rsplit_once('/').unwrap_or(("", rest));

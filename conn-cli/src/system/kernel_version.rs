@@ -1,7 +1,7 @@
 //! The version of the running kernel.
 
 /// The kernel's major and minor version, and its release as `uname -r` prints it.
-pub fn kernel_version() -> (Option<(u32, u32)>, String) {
+pub(crate) fn kernel_version() -> (Option<(u32, u32)>, String) {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
     (version(&release), release)

@@ -1,12 +1,12 @@
 //! What conn-cli asks of the machine, apart from tracing.
 
-pub mod cgroups;
-pub mod container;
-pub mod kernel_version;
-pub mod memory;
-pub mod privileges;
-pub mod procfs;
-pub mod stderr;
-pub mod stop;
-pub mod text;
-pub mod users;
+pub(crate) mod cgroups;
+pub(crate) mod container;
+pub(crate) mod kernel_version;
+pub(crate) mod memory;
+pub(crate) mod privileges;
+pub(crate) mod procfs;
+pub(crate) mod stderr;
+pub(crate) mod stop;
+pub(crate) mod text;
+pub(crate) mod users;

@@ -15,7 +15,7 @@ use super::kernel_version::kernel_version;
 ///
 /// # Errors
 /// An error of the system.
-pub fn drop_privileges() -> anyhow::Result<()> {
+pub(crate) fn drop_privileges() -> anyhow::Result<()> {
     set_no_new_privs(true).context("cannot set no_new_privs")?;
     let held = capabilities(None).context("cannot read the capabilities")?;
     let (version, _) = kernel_version();

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, io};
 
 /// The ids of all processes, without kernel threads if these can be recognized: they have no open
 /// files, and a machine with many CPUs has thousands of them.
-pub fn processes() -> io::Result<impl Iterator<Item = u32>> {
+pub(crate) fn processes() -> io::Result<impl Iterator<Item = u32>> {
     let kernel_threads = kernel_threads();
     Ok(numbers("/proc")?.filter(move |pid| !kernel_threads.contains(pid)))
 }
@@ -26,7 +26,7 @@ fn kernel_threads() -> HashSet<u32> {
 }
 
 /// The ids of all threads of a process.
-pub fn threads(pid: u32) -> io::Result<impl Iterator<Item = u32>> {
+pub(crate) fn threads(pid: u32) -> io::Result<impl Iterator<Item = u32>> {
     numbers(&format!("/proc/{pid}/task"))
 }
 
@@ -38,7 +38,7 @@ fn numbers(path: &str) -> io::Result<impl Iterator<Item = u32> + use<>> {
 
 /// Whether a file is not readable for lack of permission.
 #[must_use]
-pub fn is_denied(error: &io::Error) -> bool {
+pub(crate) fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 

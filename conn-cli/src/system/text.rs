@@ -3,7 +3,7 @@
 /// Whether a terminal may interpret a character instead of showing it: control characters, and
 /// those that change the direction of text or end a line.
 #[must_use]
-pub fn is_unsafe(char: char) -> bool {
+pub(crate) fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -11,7 +11,7 @@ pub fn is_unsafe(char: char) -> bool {
 /// Makes untrusted bytes safe to show: escapes control characters, bytes that are not UTF-8, and
 /// the backslash.
 #[must_use]
-pub fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {

@@ -21,7 +21,7 @@ const FIELDS: usize = 7;
 /// sources, so users of LDAP or systemd-homed have no name here. In a container the same uid may be
 /// another user, and in a user namespace a user may have another uid.
 #[derive(Clone, Debug, Default)]
-pub struct Users {
+pub(crate) struct Users {
     names: HashMap<u32, Box<str>>,
     uids: HashMap<Box<[u8]>, u32>,
 }
@@ -29,7 +29,7 @@ pub struct Users {
 impl Users {
     /// Reads `/etc/passwd`. Empty if it cannot be read.
     #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let mut passwd = Vec::new();
         let file = File::open(PASSWD).map(|file| file.take(MAX_BYTES));
         match file.and_then(|mut file| file.read_to_end(&mut passwd)) {
@@ -41,7 +41,7 @@ impl Users {
     /// Parses text in the format of `/etc/passwd`. Invalid lines are skipped. Of several lines with
     /// the same name or uid, the first one wins, as in the C library.
     #[must_use]
-    pub fn parse(passwd: &[u8]) -> Self {
+    pub(crate) fn parse(passwd: &[u8]) -> Self {
         let mut users = Self::default();
         for line in passwd.split(|&byte| byte == b'\n') {
             if let Some((name, uid)) = user(line) {
@@ -55,13 +55,13 @@ impl Users {
 
     /// A user's name, safe to show.
     #[must_use]
-    pub fn name(&self, uid: u32) -> Option<&str> {
+    pub(crate) fn name(&self, uid: u32) -> Option<&str> {
         self.names.get(&uid).map(|name| &**name)
     }
 
     /// The uid of the user with this name.
     #[must_use]
-    pub fn uid(&self, name: &str) -> Option<u32> {
+    pub(crate) fn uid(&self, name: &str) -> Option<u32> {
         self.uids.get(name.as_bytes()).copied()
     }
 
@@ -70,7 +70,7 @@ impl Users {
     ///
     /// # Errors
     /// If it is neither.
-    pub fn resolve(&self, user: &str) -> Result<u32, String> {
+    pub(crate) fn resolve(&self, user: &str) -> Result<u32, String> {
         self.uid(user)
             .or_else(|| number(user.as_bytes()))
             .ok_or_else(|| {

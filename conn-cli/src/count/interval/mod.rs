@@ -10,12 +10,12 @@ use std::time::Duration;
 use jiff::{Timestamp, tz::TimeZone};
 
 use self::grid::{Grid, millis, timestamp};
-pub use self::periods::Periods;
+pub(crate) use self::periods::Periods;
 use super::tally::Tally;
 use crate::model::{connection::Host, group::GroupKey};
 
 /// The shortest interval: connections are reported some 20 ms late.
-pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most empty intervals with a row of their own. If time jumps by years, as it may in a file,
 /// one row stands for the rest of them.
@@ -23,7 +23,7 @@ const MAX_EMPTY_ROWS: usize = 10_000;
 
 /// What was counted in one interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// Its start, in whole milliseconds.
     pub start: Timestamp,
     /// Its real length: shorter if it is `partial`, shorter or longer across clock changes, and
@@ -55,7 +55,7 @@ pub struct Interval {
 /// counts in the next. When the clock is set back, the current interval lasts until the clock has
 /// caught up.
 #[derive(Clone, Debug)]
-pub struct Intervals {
+pub(crate) struct Intervals {
     grid: Grid,
     /// The start of the current interval, in milliseconds since 1970, and its end.
     start: i64,
@@ -69,7 +69,7 @@ pub struct Intervals {
 impl Interval {
     /// Connections per second; 0 if the interval has no length.
     #[must_use]
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         if self.length.is_zero() {
             0.0
         } else {
@@ -82,7 +82,7 @@ impl Intervals {
     /// Starts now, usually in the middle of an interval, which then is partial. The length is a
     /// whole number of milliseconds, and at least [`MIN_INTERVAL`].
     #[must_use]
-    pub fn begin(length: Duration, now: Timestamp, zone: TimeZone) -> Self {
+    pub(crate) fn begin(length: Duration, now: Timestamp, zone: TimeZone) -> Self {
         let mut intervals = Self::containing(length, now, zone);
         let now = millis(now);
         intervals.partial = now > intervals.start;
@@ -93,7 +93,7 @@ impl Intervals {
     /// Starts with the whole interval that contains the first record, since records do not say
     /// when recording started.
     #[must_use]
-    pub fn containing(length: Duration, first: Timestamp, zone: TimeZone) -> Self {
+    pub(crate) fn containing(length: Duration, first: Timestamp, zone: TimeZone) -> Self {
         let grid = Grid::new(length, zone);
         let (start, end) = grid.containing(millis(first));
         Self {
@@ -108,18 +108,18 @@ impl Intervals {
 
     /// When the current interval started.
     #[must_use]
-    pub fn start(&self) -> Timestamp {
+    pub(crate) fn start(&self) -> Timestamp {
         timestamp(self.start)
     }
 
     /// When the current interval ends.
     #[must_use]
-    pub fn end(&self) -> Timestamp {
+    pub(crate) fn end(&self) -> Timestamp {
         timestamp(self.end)
     }
 
     /// Counts a connection. For records, call [`Self::roll`] before each.
-    pub fn add(&mut self, at: Timestamp, client: &Host) {
+    pub(crate) fn add(&mut self, at: Timestamp, client: &Host) {
         let tally = if millis(at) < self.end {
             &mut self.current
         } else {
@@ -129,14 +129,14 @@ impl Intervals {
     }
 
     /// Counts connections in the current interval of which only the number is known.
-    pub fn add_lost(&mut self, connections: u64) {
+    pub(crate) fn add_lost(&mut self, connections: u64) {
         self.current.add_other(connections);
     }
 
     /// Ends all intervals that are over at `now`, and returns them, including empty ones. As
     /// connections arrive a little late, `now` should be a little in the past. A connection that
     /// arrives even later counts in the next interval.
-    pub fn roll(&mut self, now: Timestamp) -> Vec<Interval> {
+    pub(crate) fn roll(&mut self, now: Timestamp) -> Vec<Interval> {
         let now = millis(now);
         let mut ended = Vec::new();
         while now >= self.end {
@@ -157,7 +157,7 @@ impl Intervals {
     /// The remaining intervals when watching ends now. The last one is partial, unless it ends
     /// now. It is left out if it has neither a connection nor a length.
     #[must_use]
-    pub fn finish(mut self, now: Timestamp) -> Vec<Interval> {
+    pub(crate) fn finish(mut self, now: Timestamp) -> Vec<Interval> {
         let mut ended = self.roll(now);
         let now = millis(now);
         // These are later than `now` if the clock was set back.
@@ -173,7 +173,7 @@ impl Intervals {
     /// The last interval as a whole one, since records do not say when recording ended. None if
     /// it has no connections.
     #[must_use]
-    pub fn finish_whole(mut self) -> Option<Interval> {
+    pub(crate) fn finish_whole(mut self) -> Option<Interval> {
         let late = std::mem::take(&mut self.next);
         self.current.add_all(late);
         let end = self.end;

@@ -12,7 +12,7 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// Counts connections for `--interval`.
 #[derive(Clone, Debug)]
-pub struct Periods {
+pub(crate) struct Periods {
     length: Duration,
     zone: TimeZone,
     is_live: bool,
@@ -29,7 +29,7 @@ pub struct Periods {
 impl Periods {
     /// The intervals of a live run that began at this time.
     #[must_use]
-    pub fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
+    pub(crate) fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
         let intervals = Intervals::begin(length, begun, zone.clone());
         Self {
             is_live: true,
@@ -40,7 +40,7 @@ impl Periods {
 
     /// The intervals of records.
     #[must_use]
-    pub fn for_records(length: Duration, zone: TimeZone) -> Self {
+    pub(crate) fn for_records(length: Duration, zone: TimeZone) -> Self {
         Self {
             length,
             zone,
@@ -53,7 +53,7 @@ impl Periods {
     }
 
     /// Which connections are not in their interval, as sentences for the diagnostics.
-    pub fn discrepancies(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn discrepancies(&self) -> impl Iterator<Item = String> {
         let undated = (self.undated > 0).then(|| {
             format!(
                 "{} of them are in no interval because they have no usable timestamp",
@@ -71,7 +71,7 @@ impl Periods {
     }
 
     /// Counts a connection, and returns the intervals that have ended by its time.
-    pub fn add(&mut self, connection: &Connection) -> Vec<Interval> {
+    pub(crate) fn add(&mut self, connection: &Connection) -> Vec<Interval> {
         let When::At(time) = connection.time else {
             self.undated += 1;
             return Vec::new();
@@ -92,7 +92,7 @@ impl Periods {
 
     /// How long until the current interval of a live run can be shown.
     #[must_use]
-    pub fn left(&self) -> Option<Duration> {
+    pub(crate) fn left(&self) -> Option<Duration> {
         let end = self.intervals.as_ref().filter(|_| self.is_live)?.end();
         let left = end.duration_since(Timestamp::now());
         Some(Duration::try_from(left).unwrap_or_default() + GRACE)
@@ -100,7 +100,7 @@ impl Periods {
 
     /// The intervals of a live run that have ended. `lost` is how many connections the kernel has
     /// counted so far but could not report.
-    pub fn roll(&mut self, lost: u64) -> Vec<Interval> {
+    pub(crate) fn roll(&mut self, lost: u64) -> Vec<Interval> {
         let Some(intervals) = &mut self.intervals else {
             return Vec::new();
         };
@@ -113,7 +113,7 @@ impl Periods {
     }
 
     /// The last intervals.
-    pub fn finish(&mut self) -> Vec<Interval> {
+    pub(crate) fn finish(&mut self) -> Vec<Interval> {
         match self.intervals.take() {
             Some(intervals) if self.is_live => intervals.finish(Timestamp::now()),
             Some(intervals) => intervals.finish_whole().into_iter().collect(),

@@ -4,4 +4,4 @@ mod json;
 mod rows;
 
 pub(super) use self::json::interval_line;
-pub use self::rows::{RowStyle, Rows};
+pub(crate) use self::rows::{RowStyle, Rows};

@@ -29,7 +29,7 @@ const BUSIEST_WIDTHS: [usize; 2] = [22, 48];
 
 /// How rows look.
 #[derive(Clone, Debug)]
-pub struct RowStyle {
+pub(crate) struct RowStyle {
     /// The time zone of the times.
     pub zone: TimeZone,
     /// `Iso` and `Epoch` apply. Otherwise rows have the time of day: `Ctime` would be most of the
@@ -47,7 +47,7 @@ pub struct RowStyle {
 
 /// Writes a row of text for each interval.
 #[derive(Debug)]
-pub struct Rows {
+pub(crate) struct Rows {
     style: RowStyle,
     clock: Clock,
     dated: bool,
@@ -61,7 +61,7 @@ pub struct Rows {
 impl Rows {
     /// Rows in this style.
     #[must_use]
-    pub fn new(style: RowStyle) -> Self {
+    pub(crate) fn new(style: RowStyle) -> Self {
         Self {
             clock: Clock::new(style.zone.clone(), style.format),
             dated: style.dated || style.length >= DAY,
@@ -73,7 +73,7 @@ impl Rows {
     }
 
     /// `14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (45)   ██▌`
-    pub fn row(&mut self, out: &mut Vec<u8>, interval: &Interval) {
+    pub(crate) fn row(&mut self, out: &mut Vec<u8>, interval: &Interval) {
         let when = self.time(interval);
         let mut rest = String::new();
         match interval.skipped_empty {

@@ -22,7 +22,7 @@ use crate::{
 
 /// Writes one object per line.
 #[derive(Debug)]
-pub struct Json {
+pub(crate) struct Json {
     clock: Clock,
     /// The stage that the summary counts, if there are several.
     counted: Option<Stage>,
@@ -31,7 +31,7 @@ pub struct Json {
 impl Json {
     /// Times are in the format of RFC 3339, with the offset of the clock's time zone.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock: clock.with_format(TimeFormat::Iso),
             counted: None,
@@ -40,14 +40,14 @@ impl Json {
 
     /// For connections at several stages, of which the summary counts those at this one.
     #[must_use]
-    pub fn with_stages(self, counted: Stage) -> Self {
+    pub(crate) fn with_stages(self, counted: Stage) -> Self {
         let counted = Some(counted);
         Self { counted, ..self }
     }
 
     /// `{"type":"connection",...}`, or `{"type":"stage",...}` at a stage before the one that the
     /// summary counts. Unknown fields are left out.
-    pub fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
+    pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let (time, recorded) = match &connection.time {
             When::At(timestamp) => (Some(self.clock.text(*timestamp).into()), None),
             When::Recorded(recorded) => (None, Some(recorded)),
@@ -88,12 +88,12 @@ impl Json {
     }
 
     /// `{"type":"interval",...}`
-    pub fn interval(&self, out: &mut Vec<u8>, interval: &Interval) {
+    pub(crate) fn interval(&self, out: &mut Vec<u8>, interval: &Interval) {
         put(out, &interval_line(interval, &self.clock));
     }
 
     /// `{"type":"summary",...}`
-    pub fn report(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
+    pub(crate) fn report(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
         put(out, &summary_line(report, lines, &self.clock));
     }
 }

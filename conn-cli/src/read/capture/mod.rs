@@ -40,7 +40,7 @@ const HEADER_LEN: usize = 24;
 ///
 /// # Errors
 /// I/O errors; `InvalidData` if the capture is damaged, `UnexpectedEof` if it is truncated.
-pub fn cut(
+pub(crate) fn cut(
     input: impl Read,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use anyhow::bail;
 
-pub mod repeats;
-pub mod runs;
+pub(crate) mod repeats;
+pub(crate) mod runs;
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,7 @@ type RandomState = foldhash::fast::RandomState;
 
 /// Remembers SYNs in two generations: when the younger is full, it replaces the older.
 #[derive(Debug, Default)]
-pub struct Repeats {
+pub(crate) struct Repeats {
     young: HashSet<u128, RandomState>,
     old: HashSet<u128, RandomState>,
     hashers: [RandomState; 2],
@@ -21,14 +21,14 @@ pub struct Repeats {
 impl Repeats {
     /// Whether this SYN was seen before.
     #[must_use]
-    pub fn contains(&self, connection: &Connection, sequence: u32) -> bool {
+    pub(crate) fn contains(&self, connection: &Connection, sequence: u32) -> bool {
         let key = self.key(connection, sequence);
         self.young.contains(&key) || self.old.contains(&key)
     }
 
     /// Remembers a SYN. Returns whether it or its answer was seen before: same ends, same
     /// sequence number.
-    pub fn is_repeat(&mut self, connection: &Connection, sequence: u32) -> bool {
+    pub(crate) fn is_repeat(&mut self, connection: &Connection, sequence: u32) -> bool {
         let key = self.key(connection, sequence);
         if self.young.len() >= GENERATION_SIZE {
             std::mem::swap(&mut self.young, &mut self.old);

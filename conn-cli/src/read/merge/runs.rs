@@ -8,25 +8,25 @@ use crate::{count::tally::Tally, model::connection::Connection, read::event::Run
 
 /// The current run, and earlier ones without a summary.
 #[derive(Debug, Default)]
-pub struct Runs {
+pub(crate) struct Runs {
     /// The lines since the last summary.
     open: Tally,
 }
 
 impl Runs {
     /// Adds a line.
-    pub fn add_line(&mut self, connection: &Connection) {
+    pub(crate) fn add_line(&mut self, connection: &Connection) {
         self.open.add(&connection.remote, connection.local_port, 1);
     }
 
     /// Number of lines since the last summary.
     #[must_use]
-    pub fn lines(&self) -> u64 {
+    pub(crate) fn lines(&self) -> u64 {
         self.open.connections()
     }
 
     /// Ends a run. Returns its connections and those of earlier runs without a summary.
-    pub fn finish_run(&mut self, run: &Run) -> Tally {
+    pub(crate) fn finish_run(&mut self, run: &Run) -> Tally {
         let mut tally = run.tally.clone();
         let surplus = self.lines().saturating_sub(run.lines_shown);
         if surplus == 0 {
@@ -47,7 +47,7 @@ impl Runs {
     }
 
     /// Returns the connections of a last run without a summary.
-    pub fn finish(&mut self) -> Tally {
+    pub(crate) fn finish(&mut self) -> Tally {
         std::mem::take(&mut self.open)
     }
 }

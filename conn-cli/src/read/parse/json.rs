@@ -27,19 +27,19 @@ const NOT_OURS: ParseError = "not a line of conn-cli's JSON";
 
 /// The lines of `conn-cli --json`.
 #[derive(Debug)]
-pub struct Lines;
+pub(crate) struct Lines;
 
 impl Lines {
     /// Creates the parser. It parses every field: skipping one costs as much.
     #[must_use]
-    pub fn new(_wanted: Wanted) -> Self {
+    pub(crate) fn new(_wanted: Wanted) -> Self {
         Self
     }
 }
 
 /// Whether a line is JSON that conn-cli wrote.
 #[must_use]
-pub fn confidence(line: &[u8]) -> Confidence {
+pub(crate) fn confidence(line: &[u8]) -> Confidence {
     // A summary line may be longer than the head that is examined, and so not be valid JSON.
     let is_ours = [&br#"{"type":"connection","#[..], br#"{"type":"summary","#]
         .iter()

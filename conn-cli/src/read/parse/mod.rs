@@ -1,14 +1,14 @@
 //! Parses bytes into events. Each format has a module that parses one record at a time. The
 //! parsers are total: any bytes are an event, something known that is ignored, or a parse error.
 
-pub mod json;
-pub mod kernel_log;
+pub(crate) mod json;
+pub(crate) mod kernel_log;
 pub mod lines;
-pub mod packet;
-pub mod scan;
-pub mod services;
-pub mod strace;
-pub mod tcpdump;
+pub(crate) mod packet;
+pub(crate) mod scan;
+pub(crate) mod services;
+pub(crate) mod strace;
+pub(crate) mod tcpdump;
 
 use self::lines::{Line, Wanted, lines};
 use super::{batch::Batch, event::ParseError, piece::Piece};

@@ -11,7 +11,7 @@ use crate::model::connection::{Host, Lacks, Recorded, When};
 const MIN_EPOCH_SECONDS: i64 = 100_000_000;
 
 /// Parses the whole `text` as a number without a sign.
-pub fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
+pub(crate) fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     // 19 digits cannot overflow a u64.
     if text.is_empty() || text.len() > 19 {
         return None;
@@ -28,7 +28,7 @@ pub fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
 }
 
 /// Parses the whole `text` as an address.
-pub fn address(text: &[u8]) -> Option<Host> {
+pub(crate) fn address(text: &[u8]) -> Option<Host> {
     if let Some(address) = ipv4(text) {
         return Some(Host::Address(address.into()));
     }
@@ -38,7 +38,7 @@ pub fn address(text: &[u8]) -> Option<Host> {
 
 /// Parses the whole `text` as an IPv4 address. The standard library's parser would take a third
 /// of the time of a whole line.
-pub fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     // 15 digits cannot overflow a u64.
     if text.len() > 15 {
         return None;
@@ -73,14 +73,14 @@ fn is_octet(value: u64, digits: usize) -> bool {
 }
 
 /// The digits at the beginning, and the text after them.
-pub fn digits(text: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| !byte.is_ascii_digit());
     text.split_at(end.unwrap_or(text.len()))
 }
 
 /// The position of the first `needle`. For needles near the beginning of a line, where setting
 /// up a faster search takes longer than this one. The last byte of `needle` should be rare.
-pub fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     let (&last, before) = needle.split_last()?;
     memchr::memchr_iter(last, text)
         .find(|&at| text[..at].ends_with(before))
@@ -88,26 +88,26 @@ pub fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// The text between `open` and the first `close` after it.
-pub fn between<'a>(text: &'a [u8], open: &[u8], close: u8) -> Option<&'a [u8]> {
+pub(crate) fn between<'a>(text: &'a [u8], open: &[u8], close: u8) -> Option<&'a [u8]> {
     let rest = &text[find(text, open)? + open.len()..];
     Some(&rest[..memchr::memchr(close, rest)?])
 }
 
 /// The text before and after the first `byte`.
-pub fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let at = memchr::memchr(byte, text)?;
     Some((&text[..at], &text[at + 1..]))
 }
 
 /// The text before and after the first space. Words are so short that a plain loop is faster than
 /// memchr.
-pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|&byte| byte == b' ')?;
     Some((&text[..end], &text[end + 1..]))
 }
 
 /// Whether this is `14:25:37` or `14:25:37.123456`.
-pub fn is_time_of_day(text: &[u8]) -> bool {
+pub(crate) fn is_time_of_day(text: &[u8]) -> bool {
     let Some((clock, fraction)) = text.split_at_checked(8) else {
         return false;
     };
@@ -129,7 +129,7 @@ fn is_fraction(text: &[u8]) -> bool {
 }
 
 /// Whether this is `2026-11-22`.
-pub fn is_date(text: &[u8]) -> bool {
+pub(crate) fn is_date(text: &[u8]) -> bool {
     let is_right = |(index, byte): (usize, &u8)| match index {
         4 | 7 => *byte == b'-',
         _ => byte.is_ascii_digit(),
@@ -138,7 +138,7 @@ pub fn is_date(text: &[u8]) -> bool {
 }
 
 /// Whether this is `12345.678901`.
-pub fn is_seconds(text: &[u8]) -> bool {
+pub(crate) fn is_seconds(text: &[u8]) -> bool {
     let (whole, fraction) = digits(text);
     !whole.is_empty()
         && fraction.len() > 1
@@ -148,7 +148,7 @@ pub fn is_seconds(text: &[u8]) -> bool {
 
 /// Parses seconds such as `1732285537.123456`: since 1970 if the number is large enough, else
 /// since what `lacks` says.
-pub fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
+pub(crate) fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
     let (whole, fraction) = digits(text);
     if !is_fraction(fraction) {
         return None;
@@ -167,7 +167,7 @@ pub fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
 }
 
 /// A time as it is written. The caller has checked that it is printable ASCII.
-pub fn recorded(text: &[u8], lacks: Lacks) -> When {
+pub(crate) fn recorded(text: &[u8], lacks: Lacks) -> When {
     match str::from_utf8(text) {
         Ok(text) => When::Recorded(Recorded {
             text: text.into(),
@@ -179,7 +179,7 @@ pub fn recorded(text: &[u8], lacks: Lacks) -> When {
 
 /// Parses an IPv4 address and a port as tcpdump writes them, `192.0.2.1.80`. One pass for both,
 /// because every line has two of them.
-pub fn socket_address(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
+pub(crate) fn socket_address(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
     let mut octets = [0_u8; 4];
     let mut dots = 0;
     let mut value = 0_u32;

@@ -66,7 +66,7 @@ const COMMON: &[(&str, u16)] = &[
 ];
 
 /// The TCP port of a service name.
-pub fn port(name: &[u8]) -> Option<u16> {
+pub(crate) fn port(name: &[u8]) -> Option<u16> {
     static NAMES: OnceLock<HashMap<Box<[u8]>, u16>> = OnceLock::new();
     let names = NAMES.get_or_init(|| {
         let mut names = common();

@@ -17,7 +17,7 @@ mod shape;
 use memchr::{memchr, memrchr};
 
 use self::shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable};
-pub use self::shape::{confidence, hold_back};
+pub(crate) use self::shape::{confidence, hold_back};
 use super::{
     lines::{Line, Wanted},
     scan::{
@@ -41,7 +41,7 @@ const NO_ENDPOINT: ParseError = "an endpoint of the connection has no valid addr
 
 /// The lines of tcpdump.
 #[derive(Debug)]
-pub struct Lines {
+pub(crate) struct Lines {
     wanted: Wanted,
     /// What the previous line was.
     previous: Previous,
@@ -72,7 +72,7 @@ enum Kind {
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
-    pub fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
             previous: Previous::Other,

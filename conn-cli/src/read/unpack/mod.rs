@@ -13,7 +13,7 @@ use ruzstd::decoding::{
 };
 
 /// The number of bytes from which a compression is recognised.
-pub const MAGIC_LEN: usize = 6;
+pub(crate) const MAGIC_LEN: usize = 6;
 
 /// The most bytes that are read at once.
 const READ_LEN: usize = 64 * 1024;
@@ -38,7 +38,7 @@ enum Compression {
 ///
 /// # Errors
 /// If the compression is not supported.
-pub fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(crate) fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let compression = Compression::detect(&head)?;
     let input = io::Cursor::new(head).chain(rest);
     let Some(compression) = compression else {

@@ -9,7 +9,7 @@ use super::{
 
 /// The fields of a line of `journalctl -o json` that are used.
 #[derive(Deserialize)]
-pub struct Journal {
+pub(crate) struct Journal {
     #[serde(rename = "__REALTIME_TIMESTAMP")]
     microseconds: Option<String>,
     #[serde(rename = "MESSAGE")]
@@ -33,7 +33,7 @@ enum Text {
 
 impl Journal {
     /// Parses a line; None if it is not from the journal.
-    pub fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         if line.first() != Some(&b'{') {
             return None;
         }
@@ -42,7 +42,7 @@ impl Journal {
     }
 
     /// Converts it to a log entry.
-    pub fn entry(&self) -> Entry<'_> {
+    pub(crate) fn entry(&self) -> Entry<'_> {
         let writer = match (
             self.transport.as_ref().map(Text::bytes),
             self.identifier.as_ref().map(Text::bytes),

@@ -4,10 +4,10 @@
 //! A line of another program can contain any text, such as an invalid user name that a client
 //! sent. So a line that another program wrote is not a record.
 
-pub mod journal;
-pub mod netfilter;
-pub mod stamp;
-pub mod syslog;
+pub(crate) mod journal;
+pub(crate) mod netfilter;
+pub(crate) mod stamp;
+pub(crate) mod syslog;
 
 use self::{
     journal::Journal,
@@ -32,14 +32,14 @@ const MAX_PREFIX_LEN: usize = 127;
 
 /// The lines of a kernel log.
 #[derive(Debug)]
-pub struct Lines {
+pub(crate) struct Lines {
     wanted: Wanted,
 }
 
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
-    pub fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: Wanted) -> Self {
         Self { wanted }
     }
 
@@ -72,7 +72,7 @@ impl Lines {
 
 /// Whether a line is from a kernel log.
 #[must_use]
-pub fn confidence(line: &[u8]) -> Confidence {
+pub(crate) fn confidence(line: &[u8]) -> Confidence {
     if let Some(journal) = Journal::parse(line) {
         return confidence_of(&journal.entry());
     }

@@ -22,7 +22,7 @@ const CUT: ParseError = "the packet record is cut or damaged";
 
 /// A SYN packet.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Syn {
+pub(crate) struct Syn {
     /// The sender.
     pub client: (Host, u16),
     /// The receiver.
@@ -33,7 +33,7 @@ pub struct Syn {
 
 /// The record of a packet in a message.
 #[derive(Debug, PartialEq, Eq)]
-pub struct PacketRecord<'a> {
+pub(crate) struct PacketRecord<'a> {
     /// The text before the record, which is the prefix of the rule.
     pub prefix: &'a [u8],
     /// The packet; None if it is not a SYN.
@@ -42,7 +42,7 @@ pub struct PacketRecord<'a> {
 
 /// Finds the packet record in `message`, even if it is cut.
 #[inline]
-pub fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
+pub(crate) fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
     let mut start = 0;
     while let Some(at) = scan::find(&message[start..], OUT) {
         let out = start + at;

@@ -9,7 +9,7 @@ use crate::{
 
 /// A timestamp, not yet parsed because it is often not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stamp<'a> {
+pub(crate) enum Stamp<'a> {
     /// The line has none.
     None,
     /// `2026-11-22T14:25:37.123456+00:00`, with or without fraction and zone.
@@ -25,7 +25,7 @@ pub enum Stamp<'a> {
 }
 
 /// A timestamp and the text after it.
-pub type Stamped<'a> = (Stamp<'a>, &'a [u8]);
+pub(crate) type Stamped<'a> = (Stamp<'a>, &'a [u8]);
 
 const MONTHS: &[&[u8; 3]] = &[
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -34,7 +34,7 @@ const DAYS: &[&[u8; 3]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Su
 
 impl Stamp<'_> {
     /// Parses the timestamp.
-    pub fn when(self) -> When {
+    pub(crate) fn when(self) -> When {
         match self {
             Self::None => When::Unknown,
             Self::Iso(text) => match timestamp(text) {
@@ -72,7 +72,7 @@ fn begins_with(text: &[u8], names: &[&[u8; 3]]) -> bool {
 }
 
 /// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `
-pub fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
+pub(crate) fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
     let [_, _, _, b' ', tens, units, b' ', ..] = text else {
         return None;
     };
@@ -90,7 +90,7 @@ pub fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
 }
 
 /// `logread` of OpenWrt: `Sun Nov 22 14:25:37 2026 `
-pub fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
+pub(crate) fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
     let (_, after) = without_year(text.get(4..)?)?;
     let (year, rest) = split_at_byte(after, b' ').unwrap_or((after, b""));
     let is_time = begins_with(text, DAYS) && text[3] == b' ' && number::<u16>(year).is_some();
@@ -99,7 +99,7 @@ pub fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
 }
 
 /// `2026-11-22T14:25:37+00:00 `
-pub fn iso(text: &[u8]) -> Option<Stamped<'_>> {
+pub(crate) fn iso(text: &[u8]) -> Option<Stamped<'_>> {
     if !is_date_and_time(text, b'T') {
         return None;
     }
@@ -116,7 +116,7 @@ fn is_date_and_time(text: &[u8], separator: u8) -> bool {
 }
 
 /// `journalctl -o short-full`: `Sun 2026-11-22 14:25:37 UTC `
-pub fn full(text: &[u8]) -> Option<Stamped<'_>> {
+pub(crate) fn full(text: &[u8]) -> Option<Stamped<'_>> {
     let time = text.get(4..)?;
     if !begins_with(text, DAYS) || text[3] != b' ' || !is_date_and_time(time, b' ') {
         return None;
@@ -128,7 +128,7 @@ pub fn full(text: &[u8]) -> Option<Stamped<'_>> {
 }
 
 /// `journalctl -o short-unix`: `1732285537.123456 `
-pub fn unix(text: &[u8]) -> Option<Stamped<'_>> {
+pub(crate) fn unix(text: &[u8]) -> Option<Stamped<'_>> {
     let (stamp, rest) = split_at_byte(text, b' ')?;
     is_seconds(stamp).then_some((Stamp::Seconds(stamp), rest))
 }
@@ -136,7 +136,7 @@ pub fn unix(text: &[u8]) -> Option<Stamped<'_>> {
 /// dmesg, in any of its formats: `[12345.678901] `, `[Sun Nov 22 14:25:37 2026] `,
 /// `[Nov22 14:25] `, `[  +0.000123] `, `[<    0.000123>] `, `[12345.678901 <    0.000123>] `;
 /// optionally followed by the thread that printed: `[   T12] `.
-pub fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
+pub(crate) fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
     let (inside, rest) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
     let inside = inside.trim_ascii_start();
     let stamp = if is_seconds(inside) {
@@ -184,7 +184,7 @@ fn is_caller(text: &[u8]) -> bool {
 }
 
 /// `/dev/kmsg`: `4,1234,5678901,-;`. The first value is whether the facility is the kernel's.
-pub fn kmsg(text: &[u8]) -> Option<(bool, Stamp<'_>, &[u8])> {
+pub(crate) fn kmsg(text: &[u8]) -> Option<(bool, Stamp<'_>, &[u8])> {
     let (priority, rest) = digits(text);
     let priority: u32 = number(priority)?;
     let (sequence, rest) = digits(rest.strip_prefix(b",")?);

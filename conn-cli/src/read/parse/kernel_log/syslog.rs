@@ -5,7 +5,7 @@ use crate::read::parse::scan::{digits, number, split_at_byte};
 
 /// A line of a log.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// When it was written.
     pub stamp: Stamp<'a>,
     /// Who wrote it.
@@ -18,7 +18,7 @@ pub struct Entry<'a> {
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
+pub(crate) enum Writer {
     /// The kernel, or ulogd for it.
     Kernel,
     /// The line does not say.
@@ -45,7 +45,7 @@ const SEPARATORS: &[&[u8]] = &[
 
 impl<'a> Entry<'a> {
     /// Splits any line into its parts.
-    pub fn parse(line: &'a [u8]) -> Self {
+    pub(crate) fn parse(line: &'a [u8]) -> Self {
         let entry = |writer, stamp, message| Self {
             stamp,
             writer,
@@ -224,7 +224,7 @@ fn tag(text: &[u8]) -> Option<(Writer, &[u8])> {
 }
 
 /// The writer with this name. ulogd writes kernel records in the same format.
-pub fn writer(name: &[u8], has_process: bool) -> Writer {
+pub(crate) fn writer(name: &[u8], has_process: bool) -> Writer {
     match (name, has_process) {
         (b"kernel", false) | (b"ulogd", _) => Writer::Kernel,
         (_, false) => Writer::Named,

@@ -82,13 +82,13 @@ const TCP_PREFIX_LEN: usize = 14;
 
 /// Whether an input that begins with `head` is a pcap or pcapng file.
 #[must_use]
-pub fn is_capture(head: &[u8]) -> bool {
+pub(crate) fn is_capture(head: &[u8]) -> bool {
     head.first_chunk().is_some_and(|head| MAGICS.contains(head))
 }
 
 /// Parses the packets of a piece.
 #[must_use]
-pub fn parse(packets: &Packets, wanted: Wanted) -> Batch {
+pub(crate) fn parse(packets: &Packets, wanted: Wanted) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
     for (packet, bytes) in packets.iter() {
         let time = packet.time.filter(|_| wanted.times);

@@ -40,7 +40,7 @@ const NO_RESULT: ParseError = "the call has no result";
 ///  <unfinished ...>
 /// ```
 #[derive(Debug)]
-pub struct Lines {
+pub(crate) struct Lines {
     wanted: Wanted,
     /// The thread and the time of a call that began on the previous line and was interrupted.
     interrupted: Option<(Option<u32>, When)>,
@@ -49,7 +49,7 @@ pub struct Lines {
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
-    pub fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
             interrupted: None,
@@ -67,7 +67,7 @@ impl Lines {
 
 /// Whether a line is from strace.
 #[must_use]
-pub fn confidence(line: &[u8]) -> Confidence {
+pub(crate) fn confidence(line: &[u8]) -> Confidence {
     match call(prefix(line).2) {
         Ok(Call::Accept(_) | Call::Resumed(_)) => Confidence::Certain,
         Ok(Call::Other) => Confidence::Possible,
@@ -77,7 +77,7 @@ pub fn confidence(line: &[u8]) -> Confidence {
 
 /// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
 #[must_use]
-pub fn hold_back(lines: &[u8]) -> usize {
+pub(crate) fn hold_back(lines: &[u8]) -> usize {
     let without_end = lines.strip_suffix(b"\n").unwrap_or(lines);
     let without_end = without_end.strip_suffix(b"\r").unwrap_or(without_end);
     let last = memchr::memrchr(b'\n', without_end).map_or(0, |at| at + 1);

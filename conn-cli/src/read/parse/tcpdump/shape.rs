@@ -155,7 +155,7 @@ pub(super) fn is_message(line: &[u8]) -> bool {
 
 /// Whether a line is from tcpdump.
 #[must_use]
-pub fn confidence(line: &[u8]) -> Confidence {
+pub(crate) fn confidence(line: &[u8]) -> Confidence {
     let is_banner = |start: &[u8]| {
         line.strip_prefix(b"tcpdump: ")
             .unwrap_or(line)
@@ -189,7 +189,7 @@ pub fn confidence(line: &[u8]) -> Confidence {
 /// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
 /// The first line that -v prints for a packet, and an ICMP packet that quotes another, need them.
 #[must_use]
-pub fn hold_back(lines: &[u8]) -> usize {
+pub(crate) fn hold_back(lines: &[u8]) -> usize {
     let Some(last) = line_before(lines, lines.len()) else {
         return lines.len();
     };
