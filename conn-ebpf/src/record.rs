@@ -138,6 +138,16 @@ pub fn unreadable() {
     add_one(offset_of!(Counters, unreadable));
 }
 
+/// Writes fields of an [`Event`] one at a time, since the compiler would build a whole one elsewhere
+/// and call memcpy. What follows the semicolon is written by [`write_task`]. A field that is in
+/// neither list would show what the ring buffer held before: it does not compile.
+macro_rules! write_fields {
+    ($event:expr, $($field:ident = $value:expr),+; $($of_task:ident),+) => {{
+        let _ = |Event { $($field: _,)+ $($of_task: _,)+ }: Event| ();
+        $((*$event).$field = $value;)+
+    }};
+}
+
 #[inline(always)]
 fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wait_ns: u64) {
     let is_detailed = config::is_on(|config| &config.details);
@@ -146,20 +156,22 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wai
         add_one(offset_of!(Counters, lost) + stage.offset());
         return;
     };
+    let event = entry.as_mut_ptr();
     // SAFETY: the entry has the size and alignment of an Event, and is ours until it is submitted.
-    // Every field is written. One at a time, since the compiler would build a whole Event elsewhere
-    // and call memcpy.
     unsafe {
-        let event = entry.as_mut_ptr();
-        (*event).time_ns = bpf_ktime_get_boot_ns();
-        (*event).wait_ns = wait_ns;
-        (*event).remote_address = ends.remote_address;
-        (*event).local_address = ends.local_address;
-        (*event).remote_port = ends.remote_port;
-        (*event).local_port = ends.local_port;
-        (*event).family = ends.family;
-        (*event).hook = hook;
-        (*event).netns = netns;
+        write_fields!(
+            event,
+            time_ns = bpf_ktime_get_boot_ns(),
+            wait_ns = wait_ns,
+            remote_address = ends.remote_address,
+            local_address = ends.local_address,
+            remote_port = ends.remote_port,
+            local_port = ends.local_port,
+            family = ends.family,
+            hook = hook,
+            netns = netns;
+            pid, tgid, uid, cgroup, comm
+        );
         write_task(event, is_detailed && stage == Stage::Accepted);
     }
     entry.submit(0);

@@ -158,6 +158,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_target_of_the_crate_is_run() {
+        let manifest = include_str!("../../conn-cli/fuzz/Cargo.toml");
+        let (_, bins) = manifest.split_once("[[bin]]").unwrap();
+        let names = bins.lines().filter_map(|line| line.strip_prefix("name = "));
+        let mut names: Vec<_> = names.map(|name| name.trim_matches('"')).collect();
+        let mut run: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        run.sort_unstable();
+        assert_eq!(run, names);
+    }
+
+    #[test]
     fn figures_come_from_the_last_lines() {
         let output = "\
 #2\tINITED cov: 100 ft: 10 corp: 1/1b\n\

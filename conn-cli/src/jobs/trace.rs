@@ -29,7 +29,9 @@ use crate::{
     report::{Live, Origin, Report, Verdict},
     system::{cgroups, memory, privileges, stderr::say, stop::Stop},
     trace::{
-        kernel::{self, Choice, PreemptionMode, Refused, Settings, SynScope, Totals, Tracer},
+        kernel::{
+            self, Choice, Detached, PreemptionMode, Refused, Settings, SynScope, Totals, Tracer,
+        },
         listeners::Survey,
     },
 };
@@ -136,8 +138,8 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         () = stop.wait() => End::Done,
         end = tracing.follow() => end?,
     };
-    tracing.tracer.detach();
-    tracing.finish(&mut stop, end).await
+    let detached = tracing.tracer.detach();
+    tracing.finish(&detached, &mut stop, end).await
 }
 
 /// What to do if the tracepoint was not tried because it does not know who accepts.
@@ -156,7 +158,6 @@ fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
     let show = &options.show;
     Ok(Settings {
         ports: show.ports.bits(),
-        types,
         stages: options.stages.clone(),
         syn_scope: SynScope {
             interface: options.interface.clone(),
@@ -165,6 +166,7 @@ fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
         ends: show.ends.clone(),
         task: task(options)?,
         netns: netns(options, &types.offsets)?,
+        types,
         by: show.listing.by,
         demand: Demand::new(show),
         max_clients: options.max_clients,
@@ -276,8 +278,13 @@ impl Tracing {
     }
 
     /// Prints the report on the totals, and returns whether the count can be trusted.
-    async fn finish(&mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
-        let totals = self.settle().await?;
+    async fn finish(
+        &mut self,
+        detached: &Detached,
+        stop: &mut Stop,
+        end: End,
+    ) -> anyhow::Result<Verdict> {
+        let totals = self.settle(detached).await?;
         self.view.roll(self.tracer.lost());
         let report = self.report(totals);
         self.view.conclude(&report, stop, end).await
@@ -303,6 +310,7 @@ impl Tracing {
             earlier.chain([(counted, count(&tally))]).collect()
         };
         let live = Live {
+            counted,
             hook,
             exactness,
             elapsed: self.tracer.elapsed(),
@@ -322,7 +330,7 @@ impl Tracing {
 
     /// Reads the ring buffer until every counted connection has arrived or is known to be lost. A
     /// program that was running when its probe was detached may still be writing.
-    async fn settle(&mut self) -> anyhow::Result<Totals> {
+    async fn settle(&mut self, detached: &Detached) -> anyhow::Result<Totals> {
         let start = Instant::now();
         loop {
             loop {
@@ -333,7 +341,7 @@ impl Tracing {
                 }
                 tokio::task::yield_now().await;
             }
-            let totals = self.tracer.totals()?;
+            let totals = self.tracer.totals(detached)?;
             let reported = totals.reported(self.tracer.reported(), self.tracer.stages());
             let unaccounted = reported.saturating_sub(self.view.arrived);
             if unaccounted == 0 || start.elapsed() > DRAIN_TIMEOUT {

@@ -98,17 +98,9 @@ fn preemptible(preemption: Preemption) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Hook; 5] = [
-        Hook::Kretprobe,
-        Hook::Lsm,
-        Hook::Fentry,
-        Hook::Tracepoint,
-        Hook::Filter,
-    ];
-
     fn exact_hooks(preemption: Preemption) -> Vec<Hook> {
         let is_exact = |hook: &Hook| judge(*hook, preemption, true).is_exact();
-        ALL.into_iter().filter(is_exact).collect()
+        Hook::ALL.into_iter().filter(is_exact).collect()
     }
 
     #[test]

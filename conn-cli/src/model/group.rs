@@ -114,27 +114,17 @@ impl GroupBy {
     /// The key of a client's connections to a port.
     #[must_use]
     pub fn group(self, client: GroupKey, port: Option<u16>) -> GroupKey {
-        match (self, client) {
-            (Self::Network(length, _), GroupKey::Client(Host::Address(IpAddr::V4(address)))) => {
-                Ipv4Net::new(address, length).map_or(GroupKey::Client(Host::Unknown), |network| {
-                    GroupKey::Network(network.trunc().into())
-                })
-            }
-            (Self::Network(_, length), GroupKey::Client(Host::Address(IpAddr::V6(address)))) => {
-                Ipv6Net::new(address, length).map_or(GroupKey::Client(Host::Unknown), |network| {
-                    GroupKey::Network(network.trunc().into())
-                })
-            }
-            (Self::Port, GroupKey::Client(_)) => GroupKey::Port(port),
-            (
-                Self::Address
-                | Self::Network(..)
-                | Self::Port
-                | Self::Process
-                | Self::Cgroup
-                | Self::User,
-                key,
-            ) => key,
+        let GroupKey::Client(host) = client else {
+            return client;
+        };
+        match self {
+            Self::Network(ipv4, ipv6) => match host {
+                Host::Address(address) => network_of(address, ipv4, ipv6),
+                host => GroupKey::Client(host),
+            },
+            Self::Port => GroupKey::Port(port),
+            // The kernel has grouped by what only it knows.
+            Self::Address | Self::Process | Self::Cgroup | Self::User => GroupKey::Client(host),
         }
     }
 }
@@ -159,6 +149,16 @@ impl std::str::FromStr for GroupBy {
             _ => Err("give address, network[/24,/64], port, process, cgroup or user".to_owned()),
         }
     }
+}
+
+fn network_of(address: IpAddr, ipv4: u8, ipv6: u8) -> GroupKey {
+    let network = match address {
+        IpAddr::V4(address) => Ipv4Net::new(address, ipv4).map(IpNet::from),
+        IpAddr::V6(address) => Ipv6Net::new(address, ipv6).map(IpNet::from),
+    };
+    network.map_or(GroupKey::Client(Host::Unknown), |network| {
+        GroupKey::Network(network.trunc())
+    })
 }
 
 /// Parses `24,/64`, or `24` alone, which implies /64 for IPv6.

@@ -262,6 +262,20 @@ impl Hook {
             })
     }
 
+    /// The functions whose ids in the kernel's BTF its programs are attached by.
+    pub fn btf_functions(self) -> impl Iterator<Item = &'static str> {
+        self.info()
+            .programs
+            .iter()
+            .filter_map(|program| match program.point {
+                AttachPoint::Fentry(function) | AttachPoint::Lsm { function, .. } => Some(function),
+                AttachPoint::Kprobe(_)
+                | AttachPoint::Kretprobe(_)
+                | AttachPoint::Tracepoint { .. }
+                | AttachPoint::PacketSockets => None,
+            })
+    }
+
     /// Whether it needs kprobes.
     #[must_use]
     pub fn needs_kprobes(self) -> bool {

@@ -196,7 +196,7 @@ pub(crate) struct SummaryLine<'a> {
     #[serde(default)]
     pub at_least: bool,
     /// What connections are grouped by, if not by address.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Cow<'a, str>>,
     /// How many addresses have a connection.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
@@ -316,10 +316,10 @@ pub(crate) struct ClientEntry<'a> {
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'a, str>>,
     /// By cgroup: the id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<u64>,
     /// By user: the id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// Its connections.
     pub connections: u64,

@@ -83,7 +83,7 @@ fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec
         ));
     }
     if live.beyond_limit > 0 {
-        let what = match live.hook.stage() {
+        let what = match live.counted {
             Stage::Accepted => "accepted",
             Stage::Established => "established",
             Stage::Syn => "requested",

@@ -1,7 +1,5 @@
 //! The text for people and for scripts that read the SystemTap script's output.
 
-use std::collections::BTreeMap;
-
 use anstyle::{AnsiColor, Style};
 
 use super::{
@@ -169,7 +167,7 @@ impl Text {
                 format_args!("{address}{key}{address:#}: {connections}\n"),
             );
         }
-        for (key, counts) in rest(report, &[]) {
+        for (key, counts) in report.without_row() {
             let connections: u64 = counts.iter().sum();
             put(out, format_args!("{key}: {connections}\n"));
         }
@@ -178,7 +176,7 @@ impl Text {
     fn table(&mut self, out: &mut Vec<u8>, report: &Report) {
         let stages: Vec<Stage> = report.earlier_stages().collect();
         let last = match report.live() {
-            Some(live) if !stages.is_empty() => live.hook.stage().name(),
+            Some(live) if !stages.is_empty() => live.counted.name(),
             _ => "connections",
         };
         let mut titles = vec![report.by.nouns().0.to_owned()];
@@ -198,7 +196,7 @@ impl Text {
         let columns = titles.len();
         let mut table = Table::new(titles);
         for row in &report.rows {
-            let counts = counts(&stages, Some(&row.earlier), row.connections);
+            let counts = report.counts(Some(&row.earlier), row.connections);
             let mut cells = vec![row.key.to_string()];
             cells.extend(counts.iter().map(u64::to_string));
             if self.look.long {
@@ -207,10 +205,10 @@ impl Text {
             table.row(cells);
         }
         let total = report.live().map(|live| &live.stages);
-        let total = counts(&stages, total, report.connections);
+        let total = report.counts(total, report.connections);
         let is_counted = total.iter().any(|count| *count > 0);
         let total = is_counted.then(|| ("total".to_owned(), total));
-        for (key, counts) in rest(report, &stages).into_iter().chain(total) {
+        for (key, counts) in report.without_row().into_iter().chain(total) {
             let mut cells = vec![key];
             cells.extend(counts.iter().map(u64::to_string));
             cells.resize(columns, String::new());
@@ -262,30 +260,4 @@ fn waits(profile: &Profile) -> (String, String) {
         Some(mean) => (brief(mean), brief(profile.longest_wait)),
         None => ("-".to_owned(), "-".to_owned()),
     }
-}
-
-/// What has no row of its own: its label, and its counts at the earlier stages and the last one.
-fn rest(report: &Report, stages: &[Stage]) -> Vec<(String, Vec<u64>)> {
-    let mut rest = Vec::new();
-    if let Some(left_off) = &report.left_off {
-        let counts = counts(stages, Some(&left_off.earlier), left_off.connections);
-        rest.push((format!("{} more", left_off.rows), counts));
-    }
-    let others = report.live().map(|live| &live.others);
-    for (key, counts) in [
-        ("unknown", counts(stages, None, report.unknown_clients)),
-        ("other", counts(stages, others, report.other_clients)),
-    ] {
-        if counts.iter().any(|count| *count > 0) {
-            rest.push((key.to_owned(), counts));
-        }
-    }
-    rest
-}
-
-/// The counts of a row: those at earlier stages, then the last one.
-fn counts(stages: &[Stage], earlier: Option<&BTreeMap<Stage, u64>>, last: u64) -> Vec<u64> {
-    let at = |stage| earlier.and_then(|earlier| earlier.get(stage)).copied();
-    let earlier = stages.iter().map(|stage| at(stage).unwrap_or(0));
-    earlier.chain([last]).collect()
 }

@@ -100,7 +100,9 @@ pub enum Origin {
 /// Further results of a live run.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The hook that counted the last stage.
+    /// The stage that is counted; the others are earlier ones.
+    pub counted: Stage,
+    /// The hook that sees it.
     pub hook: Hook,
     /// Whether that hook is exact on this machine.
     pub exactness: Exactness,
@@ -133,6 +135,7 @@ impl Live {
     /// A live run with only these values.
     pub(crate) fn sample(hook: Hook, elapsed: Duration) -> Self {
         Self {
+            counted: hook.stage(),
             hook,
             exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
             elapsed,
@@ -250,18 +253,45 @@ impl Report {
         let Some(live) = self.live() else {
             return BTreeSet::new();
         };
-        let last = self.discrepancies.at_least.then(|| live.hook.stage());
+        let last = self.discrepancies.at_least.then_some(live.counted);
         let established =
             matches!(live.missed_established, Some(1..)).then_some(Stage::Established);
         last.into_iter().chain(established).collect()
     }
 
+    /// The connections that have no row: what they are, and how many reached each earlier watched
+    /// stage and the last one. The rows and these add up to all connections.
+    pub(crate) fn without_row(&self) -> Vec<(String, Vec<u64>)> {
+        let mut rest = Vec::new();
+        if let Some(left_off) = &self.left_off {
+            let counts = self.counts(Some(&left_off.earlier), left_off.connections);
+            rest.push((format!("{} more", left_off.rows), counts));
+        }
+        let others = self.live().map(|live| &live.others);
+        for (label, counts) in [
+            ("unknown", self.counts(None, self.unknown_clients)),
+            ("other", self.counts(others, self.other_clients)),
+        ] {
+            if counts.iter().any(|count| *count > 0) {
+                rest.push((label.to_owned(), counts));
+            }
+        }
+        rest
+    }
+
+    /// The counts at the earlier watched stages, then that at the last one.
+    pub(crate) fn counts(&self, earlier: Option<&BTreeMap<Stage, u64>>, last: u64) -> Vec<u64> {
+        let at = |stage| earlier.and_then(|earlier| earlier.get(&stage)).copied();
+        let earlier = self.earlier_stages().map(|stage| at(stage).unwrap_or(0));
+        earlier.chain([last]).collect()
+    }
+
     /// The watched stages before the last one.
     pub fn earlier_stages(&self) -> impl Iterator<Item = Stage> {
-        let stages = self.live().map(|live| &live.stages);
-        let last = stages.and_then(|stages| stages.keys().last().copied());
-        let all = stages.into_iter().flat_map(|stages| stages.keys().copied());
-        all.filter(move |stage| Some(*stage) != last)
+        self.live().into_iter().flat_map(|live| {
+            let all = live.stages.keys().copied();
+            all.filter(|stage| *stage != live.counted)
+        })
     }
 }
 

@@ -120,8 +120,9 @@ fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
 
 fn run(line: SummaryLine<'_>) -> Option<Run> {
     let mut tally = Tally::default();
+    // Without "by", the groups are clients.
+    let names_host = line.by.is_none();
     for client in line.clients {
-        let names_host = client.uid.is_none() && client.cgroup.is_none();
         let name = client.name.filter(|_| names_host);
         let host = host(client.address, name.as_deref())?;
         let mut unknown = client.connections;

@@ -31,7 +31,7 @@ pub use self::{
     select::{Choice, Refused, choose},
     sockets::SynScope,
     totals::{Totals, counts_misses},
-    tracer::{Batch, Tracer},
+    tracer::{Batch, Detached, Tracer},
     types::{KernelTypes, read_types},
 };
 use crate::model::{

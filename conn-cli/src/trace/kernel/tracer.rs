@@ -42,6 +42,11 @@ pub struct Batch {
     pub more: bool,
 }
 
+/// The hooks are detached. Totals cannot be had before: while a process reads a map through a system
+/// call, the kernel may skip programs on that CPU.
+#[derive(Debug)]
+pub struct Detached(());
+
 impl Tracer {
     /// Loads and attaches the hooks of the requested stages, the last one through `hook`. Needs
     /// a tokio runtime.
@@ -146,9 +151,10 @@ impl Tracer {
     }
 
     /// Detaches the hooks, which then count nothing more.
-    pub fn detach(&mut self) {
+    pub fn detach(&mut self) -> Detached {
         self.attached.links.clear();
         self.detached_at = Some(Instant::now());
+        Detached(())
     }
 
     /// How long the hooks have been, or were, attached.
@@ -159,11 +165,11 @@ impl Tracer {
             .duration_since(self.attached_at)
     }
 
-    /// Reads the totals. Call [`Self::detach`] first.
+    /// Reads the totals.
     ///
     /// # Errors
     /// An error of the kernel.
-    pub fn totals(&self) -> anyhow::Result<Totals> {
+    pub fn totals(&self, Detached(()): &Detached) -> anyhow::Result<Totals> {
         let counters = self.counters.get();
         let Self {
             hook, stages, by, ..

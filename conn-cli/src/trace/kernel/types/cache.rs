@@ -15,7 +15,7 @@ use std::{
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::KernelTypes;
+use super::{KernelTypes, functions};
 
 /// The path of the cache, on a file system that is empty after each boot.
 pub(super) const PATH: &str = "/run/conn-cli/types";
@@ -32,10 +32,10 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// The content of the cache, and for which kernel it is valid.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CacheEntry {
+struct CacheEntry<T> {
     #[serde(flatten)]
     valid_for: ValidFor,
-    types: KernelTypes,
+    types: T,
 }
 
 /// The boot id alone would suffice, but a container may have another one.
@@ -73,20 +73,22 @@ fn is_trusted(metadata: &Metadata) -> bool {
 }
 
 fn parse(text: &str, now: &ValidFor) -> Option<KernelTypes> {
-    let cache: CacheEntry = serde_json::from_str(text).ok()?;
+    let cache: CacheEntry<KernelTypes> = serde_json::from_str(text).ok()?;
     let KernelTypes {
         offsets,
-        graft_id,
-        lsm_graft_id,
-    } = cache.types;
-    let is_id = |id| (1..=MAX_TYPE_ID).contains(&id);
-    // Not every kernel has the BPF LSM.
-    let is_valid = offsets.fit() && graft_id.is_some_and(is_id) && lsm_graft_id.is_none_or(is_id);
-    (cache.valid_for == *now && is_valid).then_some(cache.types)
+        functions: ids,
+    } = &cache.types;
+    // The file of another build may lack a function, which does not mean that the kernel does.
+    let has_all = functions().all(|function| ids.contains_key(function));
+    let are_ids = ids
+        .values()
+        .flatten()
+        .all(|id| (1..=MAX_TYPE_ID).contains(id));
+    (cache.valid_for == *now && offsets.fit() && has_all && are_ids).then_some(cache.types)
 }
 
 /// Writes the cache. A failure is only logged.
-pub(super) fn write(path: &Path, types: KernelTypes) {
+pub(super) fn write(path: &Path, types: &KernelTypes) {
     let Some(valid_for) = ValidFor::now() else {
         return;
     };
@@ -96,7 +98,7 @@ pub(super) fn write(path: &Path, types: KernelTypes) {
     }
 }
 
-fn try_write(path: &Path, cache: &CacheEntry) -> io::Result<()> {
+fn try_write(path: &Path, cache: &CacheEntry<&KernelTypes>) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         match DirBuilder::new().mode(0o755).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -149,14 +151,19 @@ mod tests {
 
     use super::*;
 
-    const TYPES: KernelTypes = KernelTypes {
-        offsets: SocketOffsets {
-            protocol: 516,
-            ..SocketOffsets::STABLE
-        },
-        graft_id: Some(30_000),
-        lsm_graft_id: Some(40_000),
-    };
+    fn types() -> KernelTypes {
+        KernelTypes {
+            offsets: SocketOffsets {
+                protocol: 516,
+                ..SocketOffsets::STABLE
+            },
+            functions: [
+                ("security_sock_graft".to_owned(), Some(30_000)),
+                ("bpf_lsm_sock_graft".to_owned(), Some(40_000)),
+            ]
+            .into(),
+        }
+    }
 
     fn valid_for(boot_id: &str) -> ValidFor {
         ValidFor {
@@ -183,10 +190,10 @@ mod tests {
         let now = valid_for("one");
         let cache = CacheEntry {
             valid_for: now.clone(),
-            types: TYPES,
+            types: types(),
         };
         let whole = serde_json::to_string(&cache).unwrap();
-        assert_eq!(parse(&whole, &now), Some(TYPES));
+        assert_eq!(parse(&whole, &now), Some(types()));
         assert_eq!(parse(&whole, &valid_for("two")), None);
         let another = ValidFor {
             kernel: "6.1 #2".to_owned(),
@@ -201,27 +208,29 @@ mod tests {
             &whole.replace("\"protocol\":516", "\"protocol\":65536"),
             &whole.replace("\"daddr\":0", "\"daddr\":\"0\""),
             &whole.replace("\"net\":48", "\"net\":480"),
-            &whole.replace(":30000", ":null"),
             &whole.replace(":30000", ":0"),
             &whole.replace(":30000", ":4294967295"),
             &whole.replace("security_sock_graft", "another"),
             &whole.replace(":40000", ":0"),
-            &whole.replace(",\"bpf_lsm_sock_graft\":40000", ""),
+            &whole.replace("\"bpf_lsm_sock_graft\":40000,", ""),
         ] {
             assert_ne!(text, whole);
             assert_eq!(parse(text, &now), None, "{text}");
         }
+        // Not every kernel has the BPF LSM.
+        let without = parse(&whole.replace(":40000", ":null"), &now).unwrap();
+        assert_eq!(without.function_id("bpf_lsm_sock_graft"), None);
     }
 
     #[test]
     fn the_cache_is_only_read_if_only_root_can_write_it() {
         let path = file("trusted");
         assert_eq!(read(&path), None);
-        write(&path, KernelTypes::WITHOUT_BTF);
-        write(&path, TYPES);
+        write(&path, &KernelTypes::without_btf());
+        write(&path, &types());
         let directory = path.parent().unwrap();
         assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
-        assert_eq!(read(&path), is_root().then_some(TYPES));
+        assert_eq!(read(&path), is_root().then(types));
         for (writable, mode) in [(&*path, 0o644), (directory, 0o755)] {
             fs::set_permissions(writable, Permissions::from_mode(mode | 0o002)).unwrap();
             assert_eq!(

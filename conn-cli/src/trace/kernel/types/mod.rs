@@ -2,58 +2,52 @@
 
 mod cache;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
 use super::btf::Btf;
-use crate::model::hook::{GRAFT, LSM_GRAFT};
+use crate::model::hook::Hook;
 
 /// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// What is known about the running kernel's types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelTypes {
     /// The offsets of the fields of a socket.
     pub offsets: SocketOffsets,
-    /// The id of [`GRAFT`] in the kernel's BTF, by which an fentry program is attached to it. It is
-    /// cached under the function's name.
-    #[serde(rename = "security_sock_graft")]
-    pub(super) graft_id: Option<u32>,
-    /// The id of [`LSM_GRAFT`], by which an LSM program is attached.
-    #[serde(
-        rename = "bpf_lsm_sock_graft",
-        // Must be present: the file of another build lacks it, which does not mean "no BPF LSM".
-        deserialize_with = "Option::deserialize"
-    )]
-    pub(super) lsm_graft_id: Option<u32>,
+    /// The ids of the functions that the hooks name ([`Hook::btf_functions`]) in the kernel's BTF, by
+    /// which programs are attached to them. None: the kernel has no such function.
+    pub(super) functions: BTreeMap<String, Option<u32>>,
 }
 
 impl KernelTypes {
     /// The id of a function in the kernel's BTF, if it is one of those that programs are attached to.
     pub(super) fn function_id(&self, function: &str) -> Option<u32> {
-        match function {
-            GRAFT => self.graft_id,
-            LSM_GRAFT => self.lsm_graft_id,
-            _ => None,
-        }
+        self.functions.get(function).copied().flatten()
     }
 
     /// What is known without BTF.
-    const WITHOUT_BTF: Self = Self {
-        offsets: SocketOffsets::STABLE,
-        graft_id: None,
-        lsm_graft_id: None,
-    };
+    fn without_btf() -> Self {
+        Self {
+            offsets: SocketOffsets::STABLE,
+            functions: BTreeMap::new(),
+        }
+    }
+}
+
+/// The functions whose ids are read.
+fn functions() -> impl Iterator<Item = &'static str> {
+    Hook::ALL.into_iter().flat_map(Hook::btf_functions)
 }
 
 /// Reads the types from the cache or the kernel's BTF, or returns what is known without BTF.
 #[must_use]
 pub fn read_types() -> KernelTypes {
     if !Path::new(VMLINUX).exists() {
-        return KernelTypes::WITHOUT_BTF;
+        return KernelTypes::without_btf();
     }
     let path = Path::new(cache::PATH);
     if let Some(types) = cache::read(path) {
@@ -61,10 +55,10 @@ pub fn read_types() -> KernelTypes {
     }
     match fs::read(VMLINUX).ok().and_then(|bytes| from_btf(&bytes)) {
         Some(types) => {
-            cache::write(path, types);
+            cache::write(path, &types);
             types
         }
-        None => KernelTypes::WITHOUT_BTF,
+        None => KernelTypes::without_btf(),
     }
 }
 
@@ -72,8 +66,9 @@ fn from_btf(bytes: &[u8]) -> Option<KernelTypes> {
     let btf = Btf::parse(bytes)?;
     Some(KernelTypes {
         offsets: offsets(&btf).unwrap_or(SocketOffsets::STABLE),
-        graft_id: btf.function(GRAFT),
-        lsm_graft_id: btf.function(LSM_GRAFT),
+        functions: functions()
+            .map(|function| (function.to_owned(), btf.function(function)))
+            .collect(),
     })
 }
 
