@@ -1,7 +1,9 @@
 //! The output and exit codes of `conn-cli read` for all kinds of input.
 
 mod pipes;
+mod recorded;
 mod runs;
+mod views;
 
 use std::{
     fs,

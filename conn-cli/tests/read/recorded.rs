@@ -353,7 +353,7 @@ impl Read for Parts<'_> {
 
 #[test]
 fn every_format_has_a_fuzz_target() {
-    let manifest = include_str!("../fuzz/Cargo.toml");
+    let manifest = include_str!("../../fuzz/Cargo.toml");
     for format in Format::ALL {
         let target = format!("name = \"{}\"\n", format.name());
         assert!(manifest.contains(&target), "{target}");

@@ -1,10 +1,6 @@
-//! The help, the man pages and the completions, and the table of hooks in the documents.
+//! The help, the man pages and the completions.
 
 use std::process::{Command, Stdio};
-
-use conn_cli::model::hook::Hook;
-
-const HOOKS: &str = include_str!("../../docs/hooks.md");
 
 /// Lines and columns of a common screen.
 const SCREEN: (usize, usize) = (60, 100);
@@ -121,18 +117,4 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(output.stderr, b"");
-}
-
-/// The table of hooks is that of the program.
-#[test]
-fn the_documents_have_the_table_of_hooks() {
-    for hook in Hook::ALL {
-        let info = hook.info();
-        let knows_task = if info.knows_task { "yes" } else { "no" };
-        let row = format!(
-            "| `{}` | {} | {} | {} | {knows_task} | {} |",
-            info.name, info.title, info.counts, info.exact, info.needs
-        );
-        assert_eq!(HOOKS.contains(&row), info.is_option, "{row}");
-    }
 }
