@@ -1,19 +1,19 @@
 //! The diagnostics on standard error: one line with the counts, the losses between the stages of a
 //! connection, and a line for each thing that could make the total wrong.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
-use super::brief::{brief, plural};
+use super::{
+    brief::{brief, plural},
+    listeners::queues_at_end,
+};
 use crate::{
-    model::{
-        exactness::Exactness, hook::Hook, listener::Listener, ports::PortSet, queues::Queues,
-        read_stats::ReadStats, stage::Stage,
-    },
+    model::{exactness::Exactness, hook::Hook, read_stats::ReadStats, stage::Stage},
     report::{LineCounts, Live, Origin, Report},
 };
-
-/// How many listeners are named one by one at most.
-const MAX_NAMED_LISTENERS: usize = 8;
 
 /// The lines of the diagnostics: the counts first, the warnings last. `lines`: how many lines there
 /// were, if any were requested.
@@ -148,87 +148,6 @@ fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     text
 }
 
-/// The listeners at the start. `hidden_namespaces`: how many network namespaces could not be
-/// inspected.
-#[must_use]
-pub(crate) fn listening(
-    ports: &PortSet,
-    listeners: &[Listener],
-    hidden_namespaces: usize,
-) -> Vec<String> {
-    let mut lines = Vec::new();
-    if !ports.is_all() {
-        let named = listeners.iter().take(MAX_NAMED_LISTENERS);
-        lines.extend(named.map(|listener| format!("listening: {}", listener.describe())));
-        if listeners.len() > MAX_NAMED_LISTENERS {
-            let more = listeners.len() - MAX_NAMED_LISTENERS;
-            lines.push(format!("listening: {more} more"));
-        }
-    }
-    if listeners.is_empty() {
-        lines.push(if ports.is_all() {
-            "no listeners".to_owned()
-        } else {
-            format!("no listener on {ports}")
-        });
-    }
-    if hidden_namespaces > 0 {
-        let namespaces = plural(
-            hidden_namespaces as u64,
-            "network namespace",
-            "network namespaces",
-        );
-        lines.push(format!("{namespaces} could not be inspected"));
-    }
-    lines
-}
-
-/// The accept queues at the end. Of many listeners only those with trouble are named.
-fn queues_at_end(queues: &Queues) -> Vec<String> {
-    let mut lines = Vec::new();
-    let name_all = queues.listeners.len() <= MAX_NAMED_LISTENERS;
-    for (listener, dropped) in &queues.listeners {
-        let dropped = *dropped;
-        if name_all || listener.waiting > 0 || dropped.is_some_and(|dropped| dropped > 0) {
-            lines.push(queue(listener, dropped));
-        }
-    }
-    let lacks_count = queues
-        .listeners
-        .iter()
-        .any(|(_, dropped)| dropped.is_none());
-    for namespace in &queues.namespaces {
-        // The kernel's count for each listener is more precise.
-        if (lacks_count || !queues.closed.is_empty()) && namespace.drops > 0 {
-            let place = match namespace.is_own_netns {
-                true => "this network namespace".to_owned(),
-                false => format!("network namespace {}", namespace.netns),
-            };
-            lines.push(format!(
-                "all listeners in {place}: {} packets dropped, {} of them by a full accept queue",
-                namespace.drops, namespace.overflows
-            ));
-        }
-    }
-    for listener in queues.closed.iter().take(MAX_NAMED_LISTENERS) {
-        lines.push(format!("{} has stopped listening", listener.name()));
-    }
-    lines
-}
-
-fn queue(listener: &Listener, dropped: Option<u32>) -> String {
-    let mut line = format!(
-        "{}: accept queue {}/{}",
-        listener.name(),
-        listener.waiting,
-        listener.limit
-    );
-    if let Some(dropped) = dropped {
-        line += &format!(", {} dropped", plural(dropped.into(), "packet", "packets"));
-    }
-    line
-}
-
 fn records(stats: &ReadStats, line: &mut String, notes: &mut Vec<String>) {
     if stats.repeated > 0 {
         let repeated = plural(stats.repeated, "retransmitted SYN", "retransmitted SYNs");
@@ -301,192 +220,4 @@ fn inexact(report: &Report) -> Option<String> {
         line += &format!("; {why}");
     }
     Some(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{
-        count::{tally::Tally, waits::Quantiles},
-        model::{connection::Host, discrepancies::Discrepancies, exactness::is_at_least},
-    };
-
-    fn kernel(hook: Hook) -> Origin {
-        Origin::Kernel(Live::sample(hook, Duration::from_millis(1500)))
-    }
-
-    fn report(origin: Origin) -> Report {
-        let mut tally = Tally::default();
-        tally.add(&Host::at([192, 0, 2, 1]), Some(80), 1);
-        Report::sample(tally, origin)
-    }
-
-    #[test]
-    fn one_line_if_there_is_nothing_to_warn_of() {
-        assert_eq!(
-            diagnostics(
-                &report(kernel(Hook::Kretprobe)),
-                Some(LineCounts::default())
-            ),
-            [
-                "1 connection from 1 address in 1.5 s; 0 lines not shown; 0 seen only by security_sock_graft"
-            ]
-        );
-        let fentry = Report {
-            connections: 7,
-            other_clients: 6,
-            ..report(kernel(Hook::Fentry))
-        };
-        assert_eq!(
-            diagnostics(&fentry, None),
-            [
-                "7 connections from 1 address in 1.5 s; 6 connections of clients beyond --max-clients under \"other\""
-            ]
-        );
-    }
-
-    #[test]
-    fn lack_of_memory_is_a_warning() {
-        let live = Live {
-            out_of_memory: 3,
-            ..Live::sample(Hook::Fentry, Duration::from_millis(1500))
-        };
-        let lines = diagnostics(&report(Origin::Kernel(live)), Some(LineCounts::default()));
-        assert_eq!(lines.len(), 2);
-        assert!(
-            lines[1].starts_with("warning: 3 connections under \"other\""),
-            "{}",
-            lines[1]
-        );
-    }
-
-    #[test]
-    fn each_discrepancy_is_a_warning() {
-        let discrepancies = Discrepancies {
-            at_least: true,
-            unreadable: 1,
-            missed_runs: Some(2),
-            unaccounted: 3,
-        };
-        let lines = diagnostics(
-            &Report {
-                discrepancies,
-                ..report(kernel(Hook::Fentry))
-            },
-            Some(LineCounts::default()),
-        );
-        assert_eq!(lines.len(), 4);
-        assert_eq!(
-            lines[1],
-            "warning: the count is at least 1: the kernel skipped the probe 2 times"
-        );
-        assert!(lines[2].contains("1 socket could not be read"));
-        assert!(lines[3].contains("3 connections"));
-    }
-
-    #[test]
-    fn an_inexact_hook_is_reported_at_the_end() {
-        let line = |exactness, missed_runs| {
-            let discrepancies = Discrepancies {
-                at_least: is_at_least(&exactness, missed_runs),
-                missed_runs,
-                ..Discrepancies::default()
-            };
-            let live = Live {
-                exactness,
-                ..Live::sample(Hook::Kretprobe, Duration::from_millis(1500))
-            };
-            let report = Report {
-                discrepancies,
-                ..report(Origin::Kernel(live))
-            };
-            diagnostics(&report, None)[1..].join("|")
-        };
-        let reason = || "this kernel is preemptible (full)".to_owned();
-        assert_eq!(
-            line(Exactness::Inexact(reason()), Some(2)),
-            "warning: the count is at least 1: the kernel skipped the probe 2 times; this kernel is \
-             preemptible (full)"
-        );
-        assert_eq!(
-            line(Exactness::Inexact(reason()), Some(0)),
-            "this kernel is preemptible (full); it skipped none in this run"
-        );
-        assert_eq!(
-            line(Exactness::Inexact(reason()), None),
-            "warning: connections may be missing: this kernel is preemptible (full)"
-        );
-        assert_eq!(
-            line(Exactness::Lost(reason()), None),
-            "warning: the count is at least 1; this kernel is preemptible (full)"
-        );
-        assert_eq!(line(Exactness::Exact(reason()), None), "");
-    }
-
-    #[test]
-    fn records_that_are_not_counted_are_reported() {
-        let stats = ReadStats {
-            lines: 20,
-            packets: 3,
-            repeated: 1,
-            not_understood: 2,
-            first_not_understood: Some("line 4 of log: it is cut".to_owned()),
-            unknown_port: 5,
-            unknown_type: 3,
-            ..ReadStats::default()
-        };
-        assert_eq!(
-            diagnostics(&report(Origin::Records(stats)), None),
-            [
-                "1 connection from 1 address in 20 lines and 3 packets; 1 retransmitted SYN not counted",
-                "warning: 2 records could not be parsed, first line 4 of log: it is cut",
-                "3 JSON objects of a type that this conn-cli does not know, skipped",
-                "warning: 5 connections not counted: the record has no local port",
-            ]
-        );
-    }
-
-    #[test]
-    fn losses_between_the_stages_are_reported() {
-        let ms = Duration::from_millis;
-        let live = Live {
-            stages: [
-                (Stage::Syn, 200),
-                (Stage::Established, 120),
-                (Stage::Accepted, 100),
-            ]
-            .into(),
-            repeated: 300,
-            waits: Some(Quantiles {
-                known: 100,
-                p50: ms(50),
-                p90: ms(99),
-                p99: ms(150),
-                longest: ms(1234),
-            }),
-            ..Live::sample(Hook::Fentry, ms(1500))
-        };
-        let lines = diagnostics(&report(Origin::Kernel(live.clone())), None);
-        assert_eq!(
-            lines[1..],
-            [
-                "200 SYNs and 300 retransmitted; 120 established, 80 never completed; 100 accepted, \
-                 20 not accepted",
-                "time in the accept queue: p50 50 ms, p90 99 ms, p99 150 ms, \
-                 max 1.2 s",
-            ]
-        );
-        let live = Live {
-            missed_established: Some(1),
-            ..live
-        };
-        let lines = diagnostics(&report(Origin::Kernel(live)), None);
-        assert_eq!(
-            lines[1],
-            "200 SYNs and 300 retransmitted; at least 120 established, at most 80 never completed; 100 \
-             accepted, at least 20 not accepted"
-        );
-    }
 }

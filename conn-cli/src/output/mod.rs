@@ -5,6 +5,7 @@ mod clock;
 mod diagnostics;
 mod interval;
 mod json;
+mod listeners;
 mod quick;
 mod stdout;
 mod table;
@@ -18,9 +19,10 @@ use jiff::tz::TimeZone;
 
 pub(crate) use self::{
     clock::Clock,
-    diagnostics::{diagnostics, listening},
+    diagnostics::diagnostics,
     interval::{RowStyle, Rows},
     json::Json,
+    listeners::listening,
     stdout::Stdout,
     text::{Look, Text},
 };

@@ -1,27 +1,24 @@
 //! The result of a run.
 
+mod live;
 mod names;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
 };
 
+pub(crate) use self::live::Live;
 use crate::{
     count::{
         profile::{Profile, Profiles},
         tally::{Client, Tally},
-        waits::Quantiles,
     },
     model::{
         connection::Host,
         discrepancies::Discrepancies,
-        exactness::Exactness,
         group::{GroupBy, GroupKey},
-        hook::Hook,
         options::Listing,
-        queues::Queues,
         read_stats::ReadStats,
         stage::Stage,
     },
@@ -95,61 +92,6 @@ pub enum Origin {
     Kernel(Live),
     /// In the records of other programs.
     Records(ReadStats),
-}
-
-/// Further results of a live run.
-#[derive(Clone, Debug)]
-pub struct Live {
-    /// The stage that is counted; the others are earlier ones.
-    pub counted: Stage,
-    /// The hook that sees it.
-    pub hook: Hook,
-    /// Whether that hook is exact on this machine.
-    pub exactness: Exactness,
-    /// How long the probes were attached.
-    pub elapsed: Duration,
-    /// Of all connections, those that only the second hook of the pair saw.
-    pub second_hook_only: u64,
-    /// Connections that are counted under "other" because the kernel had no memory for their
-    /// client, whose row may lack them.
-    pub out_of_memory: u64,
-    /// Connections that came after the limit of `--count`, before the probes were detached.
-    pub beyond_limit: u64,
-    /// How many reached each watched stage, all clients together.
-    pub stages: BTreeMap<Stage, u64>,
-    /// How many of these came from clients for which there was no room.
-    pub others: BTreeMap<Stage, u64>,
-    /// How often the kernel did not run the program that sees completed handshakes, if that is an
-    /// earlier stage and the kernel counts it.
-    pub missed_established: Option<u64>,
-    /// Retransmitted SYNs.
-    pub repeated: u64,
-    /// How long accepted connections had waited, if that is known.
-    pub waits: Option<Quantiles>,
-    /// The accept queues of the listeners; None if they are unknown.
-    pub queues: Option<Queues>,
-}
-
-#[cfg(test)]
-impl Live {
-    /// A live run with only these values.
-    pub(crate) fn sample(hook: Hook, elapsed: Duration) -> Self {
-        Self {
-            counted: hook.stage(),
-            hook,
-            exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
-            elapsed,
-            second_hook_only: 0,
-            out_of_memory: 0,
-            beyond_limit: 0,
-            stages: BTreeMap::new(),
-            others: BTreeMap::new(),
-            missed_established: None,
-            repeated: 0,
-            waits: None,
-            queues: None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -353,7 +295,10 @@ impl LeftOff {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::hook::Hook;
 
     fn tally(clients: &[(u8, u64)]) -> Tally {
         let mut tally = Tally::default();

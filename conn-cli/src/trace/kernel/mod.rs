@@ -108,18 +108,21 @@ mod tests {
     fn the_announcement_names_the_hook_and_those_passed_over() {
         let ports = "80".parse().unwrap();
         let accepted = WatchedStages::only(Stage::Accepted);
+        let line = announcement(
+            &ports,
+            (Hook::Kretprobe, &[]),
+            &accepted,
+            &KNOWN,
+            &exact(),
+            &[],
+        );
         assert_eq!(
-            announcement(
-                &ports,
-                (Hook::Kretprobe, &[]),
-                &accepted,
-                &KNOWN,
-                &exact(),
-                &[]
-            ),
+            line,
             "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
              security_sock_graft"
         );
+        let readme = include_str!("../../../../README.md");
+        assert!(readme.contains(&format!("\n{line}\n")));
         let line = announcement(
             &ports,
             (Hook::Kretprobe, &[]),

@@ -1,0 +1,240 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    count::{tally::Tally, waits::Quantiles},
+    model::{
+        connection::Host,
+        discrepancies::Discrepancies,
+        exactness::is_at_least,
+        listener::{Listener, Owner},
+        queues::Queues,
+    },
+    output::listening,
+};
+
+const README: &str = include_str!("../../../../README.md");
+
+fn kernel(hook: Hook) -> Origin {
+    Origin::Kernel(Live::sample(hook, Duration::from_millis(1500)))
+}
+
+fn report(origin: Origin) -> Report {
+    let mut tally = Tally::default();
+    tally.add(&Host::at([192, 0, 2, 1]), Some(80), 1);
+    Report::sample(tally, origin)
+}
+
+#[test]
+fn one_line_if_there_is_nothing_to_warn_of() {
+    assert_eq!(
+        diagnostics(
+            &report(kernel(Hook::Kretprobe)),
+            Some(LineCounts::default())
+        ),
+        [
+            "1 connection from 1 address in 1.5 s; 0 lines not shown; 0 seen only by security_sock_graft"
+        ]
+    );
+    let fentry = Report {
+        connections: 7,
+        other_clients: 6,
+        ..report(kernel(Hook::Fentry))
+    };
+    assert_eq!(
+        diagnostics(&fentry, None),
+        [
+            "7 connections from 1 address in 1.5 s; 6 connections of clients beyond --max-clients under \"other\""
+        ]
+    );
+}
+
+#[test]
+fn lack_of_memory_is_a_warning() {
+    let live = Live {
+        out_of_memory: 3,
+        ..Live::sample(Hook::Fentry, Duration::from_millis(1500))
+    };
+    let lines = diagnostics(&report(Origin::Kernel(live)), Some(LineCounts::default()));
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines[1].starts_with("warning: 3 connections under \"other\""),
+        "{}",
+        lines[1]
+    );
+}
+
+#[test]
+fn each_discrepancy_is_a_warning() {
+    let discrepancies = Discrepancies {
+        at_least: true,
+        unreadable: 1,
+        missed_runs: Some(2),
+        unaccounted: 3,
+    };
+    let lines = diagnostics(
+        &Report {
+            discrepancies,
+            ..report(kernel(Hook::Fentry))
+        },
+        Some(LineCounts::default()),
+    );
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[1],
+        "warning: the count is at least 1: the kernel skipped the probe 2 times"
+    );
+    assert!(lines[2].contains("1 socket could not be read"));
+    assert!(lines[3].contains("3 connections"));
+}
+
+#[test]
+fn an_inexact_hook_is_reported_at_the_end() {
+    let line = |exactness, missed_runs| {
+        let discrepancies = Discrepancies {
+            at_least: is_at_least(&exactness, missed_runs),
+            missed_runs,
+            ..Discrepancies::default()
+        };
+        let live = Live {
+            exactness,
+            ..Live::sample(Hook::Kretprobe, Duration::from_millis(1500))
+        };
+        let report = Report {
+            discrepancies,
+            ..report(Origin::Kernel(live))
+        };
+        diagnostics(&report, None)[1..].join("|")
+    };
+    let reason = || "this kernel is preemptible (full)".to_owned();
+    assert_eq!(
+        line(Exactness::Inexact(reason()), Some(2)),
+        "warning: the count is at least 1: the kernel skipped the probe 2 times; this kernel is \
+         preemptible (full)"
+    );
+    assert_eq!(
+        line(Exactness::Inexact(reason()), Some(0)),
+        "this kernel is preemptible (full); it skipped none in this run"
+    );
+    assert_eq!(
+        line(Exactness::Inexact(reason()), None),
+        "warning: connections may be missing: this kernel is preemptible (full)"
+    );
+    assert_eq!(
+        line(Exactness::Lost(reason()), None),
+        "warning: the count is at least 1; this kernel is preemptible (full)"
+    );
+    assert_eq!(line(Exactness::Exact(reason()), None), "");
+}
+
+#[test]
+fn records_that_are_not_counted_are_reported() {
+    let stats = ReadStats {
+        lines: 20,
+        packets: 3,
+        repeated: 1,
+        not_understood: 2,
+        first_not_understood: Some("line 4 of log: it is cut".to_owned()),
+        unknown_port: 5,
+        unknown_type: 3,
+        ..ReadStats::default()
+    };
+    assert_eq!(
+        diagnostics(&report(Origin::Records(stats)), None),
+        [
+            "1 connection from 1 address in 20 lines and 3 packets; 1 retransmitted SYN not counted",
+            "warning: 2 records could not be parsed, first line 4 of log: it is cut",
+            "3 JSON objects of a type that this conn-cli does not know, skipped",
+            "warning: 5 connections not counted: the record has no local port",
+        ]
+    );
+}
+
+#[test]
+fn losses_between_the_stages_are_reported() {
+    let ms = Duration::from_millis;
+    let live = Live {
+        stages: [
+            (Stage::Syn, 200),
+            (Stage::Established, 120),
+            (Stage::Accepted, 100),
+        ]
+        .into(),
+        repeated: 300,
+        waits: Some(Quantiles {
+            known: 100,
+            p50: ms(50),
+            p90: ms(99),
+            p99: ms(150),
+            longest: ms(1234),
+        }),
+        ..Live::sample(Hook::Fentry, ms(1500))
+    };
+    let lines = diagnostics(&report(Origin::Kernel(live.clone())), None);
+    assert_eq!(
+        lines[1..],
+        [
+            "200 SYNs and 300 retransmitted; 120 established, 80 never completed; 100 accepted, \
+             20 not accepted",
+            "time in the accept queue: p50 50 ms, p90 99 ms, p99 150 ms, \
+             max 1.2 s",
+        ]
+    );
+    let live = Live {
+        missed_established: Some(1),
+        ..live
+    };
+    let lines = diagnostics(&report(Origin::Kernel(live)), None);
+    assert_eq!(
+        lines[1],
+        "200 SYNs and 300 retransmitted; at least 120 established, at most 80 never completed; 100 \
+         accepted, at least 20 not accepted"
+    );
+}
+
+/// The messages of the sample run, but for the first, which [`crate::trace::kernel`] tests.
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let listener = Listener {
+        address: ([0, 0, 0, 0], 80).into(),
+        netns: 4_026_531_840,
+        is_own_netns: true,
+        inode: 1,
+        cookie: 1,
+        waiting: 0,
+        limit: 511,
+        drops: Some(0),
+        owners: vec![Owner {
+            pid: 812,
+            name: "httpd".to_owned(),
+            in_accept: Some(8),
+        }],
+    };
+    let mut lines = listening(&"80".parse().unwrap(), std::slice::from_ref(&listener), 0);
+    let us = Duration::from_micros;
+    let mut tally = Tally::default();
+    tally.add(&Host::at([192, 168, 122, 1]), Some(80), 2);
+    tally.add(&Host::at([192, 168, 122, 23]), Some(80), 1);
+    let live = Live {
+        second_hook_only: 1,
+        waits: Some(Quantiles {
+            known: 3,
+            p50: us(41),
+            p90: us(77),
+            p99: us(77),
+            longest: us(80),
+        }),
+        queues: Some(Queues {
+            listeners: vec![(listener, Some(0))],
+            closed: Vec::new(),
+            namespaces: Vec::new(),
+        }),
+        ..Live::sample(Hook::Kretprobe, Duration::from_millis(4900))
+    };
+    let report = Report::sample(tally, Origin::Kernel(live));
+    lines.extend(diagnostics(&report, Some(LineCounts::default())));
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        assert!(README.contains(&format!("\n{line}\n")), "{line}");
+    }
+}
