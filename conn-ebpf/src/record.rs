@@ -76,13 +76,11 @@ pub enum Stage {
 }
 
 /// Counts a first SYN, and reports it if [`Config::emit`](conn_common::Config::emit) has this
-/// stage. `hook` is one of the `HOOK_` constants.
+/// stage. `hook` is one of the `HOOK_` constants; `netns` finds the network namespace.
 #[inline(always)]
-pub fn syn(ends: &Ends, hook: u16) {
+pub fn syn(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
     count(&client_key(ends), Stage::Syn);
     if is_reported(STAGE_SYN) {
-        // The packet sockets are in one network namespace: the wanted one, if the filter is set.
-        let netns = || config::setting(|config| &config.netns);
         report(ends, hook, Stage::Syn, netns, UNKNOWN_WAIT);
     }
 }

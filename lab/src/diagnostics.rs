@@ -76,7 +76,7 @@ impl CountLine {
 }
 
 /// Whether a line only informs about listeners or waits and reports no problem.
-fn is_informational(line: &str) -> bool {
+pub fn is_informational(line: &str) -> bool {
     let prefixes = [
         "listening: ",
         "no listener on ",

@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use crate::{
     model::{
         connection::{Connection, Family, Host, Lacks, Process, Record, Recorded, Source, When},
+        demand::Demand,
         hook::Hook,
-        options::TimeFormat,
+        options::{ShowOptions, TimeFormat},
         schema::{ConnectionLine, IntervalLine, SummaryLine},
     },
-    output::{Clock, Json},
+    output::{Clock, Json, Printer},
     read::{
         event::Event,
         parse::{
@@ -43,6 +44,29 @@ fn seen() -> Connection {
         netns: Some(4_026_531_840),
         wait: Some(Duration::from_micros(1500)),
         source: Source::Hook(Hook::Fentry),
+    }
+}
+
+/// What text shows, the kernel must be asked for: without details it reports neither the task nor the
+/// network namespace.
+#[test]
+fn text_shows_only_what_the_kernel_reports() {
+    for long in [false, true] {
+        let options = ShowOptions {
+            long,
+            ..ShowOptions::default()
+        };
+        let line = |connection: &Connection| {
+            let mut out = Vec::new();
+            Printer::new(&options, None, &TimeZone::UTC).connection(&mut out, connection);
+            out
+        };
+        let reported = Connection {
+            process: None,
+            netns: None,
+            ..seen()
+        };
+        assert!(Demand::new(&options).details || line(&reported) == line(&seen()));
     }
 }
 

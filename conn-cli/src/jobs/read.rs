@@ -161,7 +161,7 @@ impl Reading {
         Ok(())
     }
 
-    async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
+    async fn conclude(self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         self.progress.end();
         let (tally, discrepancies, stats) = self.merge.finish();
         let tally = match self.view.first_ones() {

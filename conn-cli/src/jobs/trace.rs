@@ -279,7 +279,7 @@ impl Tracing {
 
     /// Prints the report on the totals, and returns whether the count can be trusted.
     async fn finish(
-        &mut self,
+        mut self,
         detached: &Detached,
         stop: &mut Stop,
         end: End,

@@ -215,7 +215,7 @@ impl View {
     /// # Errors
     /// Why writing to standard output failed, unless its reader is gone.
     pub async fn conclude(
-        &mut self,
+        mut self,
         report: &Report,
         stop: &mut Stop,
         end: End,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// The kernel's log with the lines of iptables or nftables: dmesg, syslog or journalctl
@@ -44,6 +45,15 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_format_is_left_out() {
+        // Serde lists all variants.
+        let error = serde_json::from_str::<Format>("\"\"")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error.matches('`').count(), 2 * (1 + Format::ALL.len()));
+    }
 
     #[test]
     fn every_format_has_its_name_in_json() {

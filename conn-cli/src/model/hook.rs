@@ -351,6 +351,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_hook_is_left_out() {
+        // Serde lists all variants.
+        let error = serde_json::from_str::<Hook>("\"\"")
+            .unwrap_err()
+            .to_string();
+        for hook in Hook::ALL {
+            assert!(error.contains(&format!("`{}`", hook.name())), "{error}");
+        }
+        assert_eq!(error.matches('`').count(), 2 * (1 + Hook::ALL.len()));
+    }
+
+    #[test]
     fn names_and_codes_are_distinct() {
         for hook in Hook::ALL {
             assert_eq!(Hook::from_name(hook.name()), Some(hook));

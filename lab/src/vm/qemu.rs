@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::guest::{LAST_LINE_FAILURE, LAST_LINE_SUCCESS, SHELL_LINE, STARTED_LINE};
 use crate::machine::Processors;
 use crate::packages::{self, Install};
+use crate::tracer::DIAGNOSTIC;
 
 const QEMU: &str = "qemu-system-x86_64";
 
@@ -197,7 +198,10 @@ fn parse_end(line: &str) -> Option<End> {
     match line {
         LAST_LINE_SUCCESS => Some(End::Success),
         LAST_LINE_FAILURE => Some(End::Failure),
-        _ if KERNEL_FAILURES.iter().any(|text| line.contains(text)) => {
+        // What conn-cli says is not the kernel's.
+        _ if !line.starts_with(DIAGNOSTIC)
+            && KERNEL_FAILURES.iter().any(|text| line.contains(text)) =>
+        {
             Some(End::Died(line.to_owned()))
         }
         _ => None,

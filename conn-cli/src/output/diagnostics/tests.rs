@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use lab::diagnostics::is_informational;
+
 use super::*;
 use crate::{
     count::{tally::Tally, waits::Quantiles},
@@ -234,6 +236,10 @@ fn the_readme_shows_what_is_printed() {
     let report = Report::sample(tally, Origin::Kernel(live));
     lines.extend(diagnostics(&report, Some(LineCounts::default())));
     assert_eq!(lines.len(), 4);
+    // The live cases tell messages from warnings by how they begin.
+    for line in [&lines[0], &lines[2], &lines[3]] {
+        assert!(is_informational(line), "{line}");
+    }
     for line in lines {
         assert!(README.contains(&format!("\n{line}\n")), "{line}");
     }

@@ -261,8 +261,24 @@ fn prefixes(networks: &Networks) -> impl Iterator<Item = (u32, [u8; 16], bool)> 
 mod tests {
     use std::collections::HashMap;
 
+    use ::object::ObjectSymbol as _;
+
     use super::*;
-    use crate::model::{connection::Host, filter::Network};
+    use crate::model::{connection::Host, filter::Network, hook::candidates};
+
+    #[test]
+    fn each_object_has_the_programs_of_its_hooks_and_of_earlier_stages() {
+        for hook in Hook::ALL {
+            let file = ::object::File::parse(Object::with(hook).bytes()).unwrap();
+            let earlier = Stage::ALL.into_iter().filter(|stage| *stage < hook.stage());
+            let hooks = earlier.flat_map(candidates).copied().chain([hook]);
+            for program in hooks.flat_map(|hook| hook.info().programs) {
+                let mut symbols = ::object::Object::symbols(&file);
+                let found = symbols.any(|symbol| symbol.name() == Ok(program.name));
+                assert!(found, "{hook}: {}", program.name);
+            }
+        }
+    }
 
     /// The result of the kernel's longest-prefix match.
     fn kernel_wants(networks: &Networks, client: IpAddr) -> bool {

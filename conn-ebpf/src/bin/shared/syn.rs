@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use conn_common::{Address, HOOK_FILTER};
 use conn_ebpf::{
-    filter,
+    config, filter,
     packet::{Packet, Syn},
     record,
 };
@@ -47,6 +47,12 @@ pub(crate) fn conn_syn(ctx: SkBuffContext) -> i64 {
     0
 }
 
+/// The packet sockets are in one network namespace: the wanted one, if there is a filter.
+#[inline(always)]
+fn netns() -> u32 {
+    config::setting(|config| &config.netns)
+}
+
 #[inline(always)]
 fn count_syn(syn: &Syn, interface: u32) {
     if !filter::wants_ends(&syn.ends) {
@@ -63,7 +69,7 @@ fn count_syn(syn: &Syn, interface: u32) {
             // Another CPU inserted the same SYN first.
             Err(EEXIST) => (),
             // On any other error a retransmission may count as a first SYN, at worst.
-            _ => return record::syn(&syn.ends, HOOK_FILTER),
+            _ => return record::syn(&syn.ends, HOOK_FILTER, netns),
         }
     }
     // SAFETY: a pointer to a value of the map. If the kernel reused the entry meanwhile, it holds
