@@ -61,12 +61,14 @@ pub const HOOK_KRETPROBE: u16 = 1;
 pub const HOOK_KPROBE: u16 = 2;
 /// [`Event::hook`]: the event comes from the fentry program on `security_sock_graft`.
 pub const HOOK_FENTRY: u16 = 3;
-/// [`Event::hook`]: the event comes from the tracepoint `sock:inet_sock_set_state`.
+/// [`Event::hook`]: the event comes from the raw tracepoint `inet_sock_set_state`.
 pub const HOOK_TRACEPOINT: u16 = 4;
 /// [`Event::hook`]: the event comes from the socket filter, which sees SYNs.
 pub const HOOK_FILTER: u16 = 5;
 /// [`Event::hook`]: the event comes from the LSM program on `sock_graft`.
 pub const HOOK_LSM: u16 = 6;
+/// [`Event::hook`]: the event comes from the `sock_ops` program of the root cgroup.
+pub const HOOK_SOCK_OPS: u16 = 7;
 
 /// The value of [`Event::wait_ns`] if the wait is not known.
 pub const UNKNOWN_WAIT: u64 = u64::MAX;
@@ -237,8 +239,13 @@ pub struct SocketOffsets {
     /// first time (`net/ipv4/tcp_input.c`, `tcp_init_buffer_space`); [`UNKNOWN_OFFSET`] without
     /// BTF.
     pub established: u16,
+    /// `sk_socket` of `struct sock`: a pointer to the `struct socket` of the application, 64 bits,
+    /// null before a connection is accepted; [`UNKNOWN_OFFSET`] without BTF.
+    pub owner: u16,
+    /// `state` of `struct socket` (`include/linux/net.h`), 32 bits; [`UNKNOWN_OFFSET`] without BTF.
+    pub owner_state: u16,
 }
-const _: () = assert!(size_of::<SocketOffsets>() == 24);
+const _: () = assert!(size_of::<SocketOffsets>() == 28);
 
 /// The offset of a field that is not known; the programs do not read the field.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
@@ -281,6 +288,8 @@ impl SocketOffsets {
         netns_inum: UNKNOWN_OFFSET,
         sport: UNKNOWN_OFFSET,
         established: UNKNOWN_OFFSET,
+        owner: UNKNOWN_OFFSET,
+        owner_state: UNKNOWN_OFFSET,
     };
 }
 

@@ -15,6 +15,9 @@ const IPPROTO_TCP: u16 = 6;
 /// its first TCP subflow.
 const IPPROTO_MPTCP: u16 = 262;
 
+/// `SS_CONNECTING` of `include/uapi/linux/net.h`.
+const SS_CONNECTING: u32 = 2;
+
 /// The error of [`Fields::local_port`] for a closed socket on a kernel without BTF; not an `errno`
 /// of the kernel.
 pub const NO_PORT: i32 = -1;
@@ -140,6 +143,21 @@ pub trait Fields {
         }
     }
 
+    /// Whether it is the socket of an application that is connecting it. The socket of a listener's
+    /// connection is no application's until it is accepted. `false` on a kernel without BTF.
+    #[inline(always)]
+    fn connects(&self) -> bool {
+        let owner_offset = offset(|offsets| &offsets.owner);
+        let state_offset = offset(|offsets| &offsets.owner_state);
+        if owner_offset == UNKNOWN_OFFSET || state_offset == UNKNOWN_OFFSET {
+            return false;
+        }
+        match Socket::new(self.socket().read_or_zero(owner_offset)) {
+            Some(owner) => owner.read_or_zero::<u32>(state_offset) == SS_CONNECTING,
+            None => false,
+        }
+    }
+
     /// The address family, host byte order: `AF_INET`, `AF_INET6` or any other.
     #[inline(always)]
     fn family(&self) -> u16 {
@@ -166,6 +184,13 @@ pub struct Direct(Socket);
 pub struct Protocol(u16);
 
 impl Protocol {
+    /// Whether it is TCP, but not Multipath TCP.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_plain_tcp(self) -> bool {
+        self.0 == IPPROTO_TCP
+    }
+
     /// Whether it is TCP, or Multipath TCP.
     #[inline(always)]
     #[must_use]

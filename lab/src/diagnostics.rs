@@ -60,7 +60,7 @@ impl CountLine {
         };
         let is_inexact = tracing.contains("; not exact: ");
         // A missed run of the tracepoint may be no connection; see `Report::check_discrepancies`.
-        let may_miss = tracing.contains("tracepoint sock:");
+        let may_miss = tracing.contains("raw tracepoint ");
         let is_plain = |line: &String| {
             Self::parse(line).is_some()
                 || is_informational(line)
@@ -129,7 +129,7 @@ mod tests {
         let missed = "warning: the count is at least 12: the kernel skipped the probe 2 times";
         let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
         let tracepoint =
-            "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state";
+            "Tracing TCP connections to port 80 with raw tracepoint inet_sock_set_state";
         assert!(without_warnings(&[fentry, diagnostics]));
         assert!(!without_warnings(&[fentry, diagnostics, missed]));
         assert!(without_warnings(&[tracepoint, diagnostics, missed]));

@@ -13,23 +13,26 @@ pub enum Hook {
     Lsm,
     /// The fentry program.
     Fentry,
-    /// The tracepoint, which sees completed handshakes.
+    /// The program of the root cgroup, which sees established connections.
+    SockOps,
+    /// The raw tracepoint, which sees completed handshakes.
     Tracepoint,
 }
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Auto,
         Self::Kretprobe,
         Self::Lsm,
         Self::Fentry,
+        Self::SockOps,
         Self::Tracepoint,
     ];
 
     /// Whether it sees accepts, and not only completed handshakes.
     pub fn sees_accepts(self) -> bool {
-        self != Self::Tracepoint
+        !matches!(self, Self::SockOps | Self::Tracepoint)
     }
 }
 
@@ -40,6 +43,7 @@ impl fmt::Display for Hook {
             Self::Kretprobe => "kretprobe",
             Self::Lsm => "lsm",
             Self::Fentry => "fentry",
+            Self::SockOps => "sockops",
             Self::Tracepoint => "tracepoint",
         })
     }

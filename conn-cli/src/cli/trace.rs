@@ -41,7 +41,7 @@ pub(super) struct TraceArgs {
     #[arg(short, long, value_name = "IFACE", help_heading = STAGES)]
     interface: Option<String>,
 
-    /// How to see accepts: auto, kretprobe, lsm, fentry or tracepoint
+    /// How to see accepts: auto, kretprobe, lsm, fentry, sockops or tracepoint
     ///
     /// auto takes the first that counts every connection on this machine, loads and attaches; if there
     /// is none, the first that loads and attaches. The first line on standard error names it, and says
@@ -178,7 +178,7 @@ fn check(options: &TraceOptions) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    counting_candidates(options.hook, &options.stages, options.needs_task()).map(|_| ())
+    counting_candidates(options.hook, &options.stages, options.needs()).map(|_| ())
 }
 
 fn uid(user: &str) -> Result<u32, String> {

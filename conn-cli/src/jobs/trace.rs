@@ -79,7 +79,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let show = &options.show;
     let settings = settings(options)?;
     let known = Known::for_lines(&show.lines)?;
-    let candidates = counting_candidates(options.hook, &options.stages, options.needs_task());
+    let candidates = counting_candidates(options.hook, &options.stages, options.needs());
     let candidates = candidates.map_err(|why| anyhow!(why))?;
     // Before attaching: a signal must not end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
@@ -145,7 +145,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
 /// What to do if the tracepoint was not tried because it does not know who accepts.
 fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
     let would_be_tried = refused.iter().all(|(_, why)| !why.is_final());
-    if options.needs_task() && would_be_tried {
+    if options.needs().task && would_be_tried {
         "\nconn-cli: no usable hook knows the accepting process: leave out --pid, --comm, --uid, \
              --cgroup, and --by process, cgroup or user"
     } else {

@@ -46,10 +46,8 @@ pub(crate) fn judge(hook: Hook, preemption: Preemption, counts_misses: bool) -> 
         Hook::Kretprobe => exact(&format!("this kernel is not preemptible ({preemption})")),
         Hook::Lsm => exact("no other program makes the kernel skip an LSM program"),
         Hook::Fentry => exact("no other program makes the kernel skip an fentry program"),
-        Hook::Tracepoint => inexact(
-            "the kernel skips the tracepoint where it interrupts or preempts another eBPF program \
-             or one that reads BPF maps",
-        ),
+        Hook::Tracepoint => inexact("the kernel may skip the program where a packet interrupts it"),
+        Hook::SockOps => exact("nothing makes the kernel skip a sock_ops program"),
         Hook::Filter => exact("nothing makes the kernel skip a socket filter"),
     }
 }
@@ -105,9 +103,10 @@ mod tests {
 
     #[test]
     fn the_pair_is_exact_if_the_kernel_is_not_preemptible() {
-        use Hook::{Fentry, Filter, Kretprobe, Lsm};
+        use Hook::{Fentry, Filter, Kretprobe, Lsm, SockOps};
         for preemption in [Preemption::None, Preemption::Voluntary] {
-            assert_eq!(exact_hooks(preemption), [Kretprobe, Lsm, Fentry, Filter]);
+            let exact = [Kretprobe, Lsm, Fentry, SockOps, Filter];
+            assert_eq!(exact_hooks(preemption), exact);
         }
         for preemption in [
             Preemption::Full,
@@ -115,7 +114,7 @@ mod tests {
             Preemption::Realtime,
             Preemption::Unknown,
         ] {
-            assert_eq!(exact_hooks(preemption), [Lsm, Fentry, Filter]);
+            assert_eq!(exact_hooks(preemption), [Lsm, Fentry, SockOps, Filter]);
         }
     }
 

@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use conn_common::{HOOK_FENTRY, HOOK_FILTER, HOOK_KRETPROBE, HOOK_LSM, HOOK_TRACEPOINT};
+use conn_common::{
+    HOOK_FENTRY, HOOK_FILTER, HOOK_KRETPROBE, HOOK_LSM, HOOK_SOCK_OPS, HOOK_TRACEPOINT,
+};
 use serde::{Deserialize, Serialize};
 
 use super::stage::{Stage, WatchedStages};
@@ -20,7 +22,9 @@ pub enum Hook {
     Lsm,
     /// The fentry program on `security_sock_graft`.
     Fentry,
-    /// The tracepoint `sock:inet_sock_set_state`.
+    /// The `sock_ops` program of the root cgroup.
+    SockOps,
+    /// The raw tracepoint `inet_sock_set_state`.
     Tracepoint,
     /// The socket filter on packet sockets.
     Filter,
@@ -41,6 +45,8 @@ pub struct HookInfo {
     pub code: u16,
     /// Whether it knows the accepting task, and how long a connection waited.
     pub knows_task: bool,
+    /// Whether it knows the network namespace, if the kernel has BTF.
+    pub knows_netns: bool,
     /// Whether it needs the kernel's BTF.
     pub needs_btf: bool,
     /// Its programs, in the order in which they are detached.
@@ -80,13 +86,10 @@ pub enum AttachPoint {
         /// That function.
         function: &'static str,
     },
-    /// A tracepoint.
-    Tracepoint {
-        /// The subsystem.
-        category: &'static str,
-        /// Its name.
-        name: &'static str,
-    },
+    /// A tracepoint, without its record in tracefs.
+    RawTracepoint(&'static str),
+    /// The root cgroup, for a `sock_ops` program.
+    RootCgroup,
     /// Packet sockets.
     PacketSockets,
 }
@@ -105,6 +108,7 @@ const KRETPROBE: HookInfo = HookInfo {
     stage: Stage::Accepted,
     code: HOOK_KRETPROBE,
     knows_task: true,
+    knows_netns: true,
     needs_btf: false,
     // The kprobe is attached first and detached last: it sees what the kretprobe cannot.
     programs: &[
@@ -131,6 +135,7 @@ const LSM: HookInfo = HookInfo {
     stage: Stage::Accepted,
     code: HOOK_LSM,
     knows_task: true,
+    knows_netns: true,
     needs_btf: true,
     programs: &[Program {
         name: "conn_lsm",
@@ -152,6 +157,7 @@ const FENTRY: HookInfo = HookInfo {
     stage: Stage::Accepted,
     code: HOOK_FENTRY,
     knows_task: true,
+    knows_netns: true,
     needs_btf: true,
     programs: &[Program {
         name: "conn_fentry",
@@ -163,25 +169,42 @@ const FENTRY: HookInfo = HookInfo {
     needs: "BTF and trampolines (x86_64: Linux 5.8; arm64: 6.4)",
 };
 
+const SOCK_OPS: HookInfo = HookInfo {
+    name: "sockops",
+    is_option: true,
+    title: "sock_ops of the root cgroup",
+    stage: Stage::Established,
+    code: HOOK_SOCK_OPS,
+    knows_task: false,
+    knows_netns: false,
+    needs_btf: false,
+    programs: &[Program {
+        name: "conn_sockops",
+        point: AttachPoint::RootCgroup,
+    }],
+    counting: "conn_sockops",
+    counts: "connections established by a listener, or opened by Fast Open",
+    exact: "yes, see Limitations",
+    needs: "`CAP_NET_ADMIN`, and the root of cgroup v2",
+};
+
 const TRACEPOINT: HookInfo = HookInfo {
     name: "tracepoint",
     is_option: true,
-    title: "tracepoint sock:inet_sock_set_state",
+    title: "raw tracepoint inet_sock_set_state",
     stage: Stage::Established,
     code: HOOK_TRACEPOINT,
     knows_task: false,
+    knows_netns: true,
     needs_btf: false,
     programs: &[Program {
         name: "conn_state",
-        point: AttachPoint::Tracepoint {
-            category: "sock",
-            name: "inet_sock_set_state",
-        },
+        point: AttachPoint::RawTracepoint("inet_sock_set_state"),
     }],
     counting: "conn_state",
-    counts: "completed handshakes, whether accepted or not",
-    exact: "no, see Limitations",
-    needs: "tracefs, which only root may read",
+    counts: "completed handshakes",
+    exact: "if the end says that the kernel skipped none, see Limitations",
+    needs: "nothing else",
 };
 
 const FILTER: HookInfo = HookInfo {
@@ -191,6 +214,7 @@ const FILTER: HookInfo = HookInfo {
     stage: Stage::Syn,
     code: HOOK_FILTER,
     knows_task: false,
+    knows_netns: true,
     needs_btf: false,
     programs: &[Program {
         name: "conn_syn",
@@ -204,10 +228,11 @@ const FILTER: HookInfo = HookInfo {
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Kretprobe,
         Self::Lsm,
         Self::Fentry,
+        Self::SockOps,
         Self::Tracepoint,
         Self::Filter,
     ];
@@ -219,6 +244,7 @@ impl Hook {
             Self::Kretprobe => &KRETPROBE,
             Self::Lsm => &LSM,
             Self::Fentry => &FENTRY,
+            Self::SockOps => &SOCK_OPS,
             Self::Tracepoint => &TRACEPOINT,
             Self::Filter => &FILTER,
         }
@@ -258,7 +284,9 @@ impl Hook {
                 | AttachPoint::Kretprobe(function)
                 | AttachPoint::Fentry(function)
                 | AttachPoint::Lsm { function, .. } => Some(function),
-                AttachPoint::Tracepoint { .. } | AttachPoint::PacketSockets => None,
+                AttachPoint::RawTracepoint(_)
+                | AttachPoint::RootCgroup
+                | AttachPoint::PacketSockets => None,
             })
     }
 
@@ -271,12 +299,14 @@ impl Hook {
                 AttachPoint::Fentry(function) | AttachPoint::Lsm { function, .. } => Some(function),
                 AttachPoint::Kprobe(_)
                 | AttachPoint::Kretprobe(_)
-                | AttachPoint::Tracepoint { .. }
+                | AttachPoint::RawTracepoint(_)
+                | AttachPoint::RootCgroup
                 | AttachPoint::PacketSockets => None,
             })
     }
 
-    /// Whether it needs kprobes.
+    /// Whether it needs kprobes, which are attached through perf events: these are what
+    /// `kernel.perf_event_paranoid` restricts.
     #[must_use]
     pub fn needs_kprobes(self) -> bool {
         let is_kprobe = |program: &Program| {
@@ -286,14 +316,6 @@ impl Hook {
             )
         };
         self.info().programs.iter().any(is_kprobe)
-    }
-
-    /// Whether it is attached through perf events, which `kernel.perf_event_paranoid` restricts.
-    #[must_use]
-    pub fn needs_perf_events(self) -> bool {
-        let is_tracepoint =
-            |program: &Program| matches!(program.point, AttachPoint::Tracepoint { .. });
-        self.needs_kprobes() || self.info().programs.iter().any(is_tracepoint)
     }
 }
 
@@ -309,26 +331,50 @@ impl fmt::Display for Hook {
 #[must_use]
 pub fn candidates(stage: Stage) -> &'static [Hook] {
     match stage {
-        Stage::Accepted => &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint],
-        Stage::Established => &[Hook::Tracepoint],
+        Stage::Accepted => &[
+            Hook::Kretprobe,
+            Hook::Lsm,
+            Hook::Fentry,
+            Hook::SockOps,
+            Hook::Tracepoint,
+        ],
+        Stage::Established => &[Hook::SockOps, Hook::Tracepoint],
         Stage::Syn => &[Hook::Filter],
     }
 }
 
-/// The hooks for the stage that is counted: the `chosen` one, or all candidates. `needs_task`:
-/// whether it matters who accepts.
+/// What the options need to know of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Who accepts.
+    pub task: bool,
+    /// The network namespace.
+    pub netns: bool,
+}
+
+impl Needs {
+    /// Whether a hook knows it.
+    #[must_use]
+    pub fn are_met_by(self, hook: Hook) -> bool {
+        let info = hook.info();
+        (info.knows_task || !self.task) && (info.knows_netns || !self.netns)
+    }
+}
+
+/// The hooks for the stage that is counted: the `chosen` one, or all candidates that know what the
+/// options need.
 ///
 /// # Errors
 /// Why the chosen hook cannot be used with these options.
 pub fn counting_candidates(
     chosen: Option<Hook>,
     stages: &WatchedStages,
-    needs_task: bool,
+    needs: Needs,
 ) -> Result<Vec<Hook>, String> {
     let candidates = candidates(stages.counted());
     let Some(hook) = chosen else {
-        let usable = |hook: &Hook| hook.info().knows_task || !needs_task;
-        return Ok(candidates.iter().copied().filter(usable).collect());
+        let usable = candidates.iter().copied();
+        return Ok(usable.filter(|hook| needs.are_met_by(*hook)).collect());
     };
     if !candidates.contains(&hook) {
         return Err(format!(
@@ -336,7 +382,13 @@ pub fn counting_candidates(
             hook.name()
         ));
     }
-    if needs_task && !hook.info().knows_task {
+    if needs.netns && !hook.info().knows_netns {
+        return Err(format!(
+            "--probe {} does not know the network namespace: it cannot be used with --netns",
+            hook.name()
+        ));
+    }
+    if needs.task && !hook.info().knows_task {
         return Err(format!(
             "--probe {} does not know the accepting process: it cannot be used with --pid, --comm, \
              --uid, --cgroup, nor with --by process, cgroup or user",
@@ -386,13 +438,15 @@ mod tests {
     #[test]
     fn a_chosen_hook_must_see_what_is_asked_for() {
         let established = WatchedStages::new([Stage::Syn, Stage::Established]);
-        let chosen = |hook, stages: &WatchedStages, task| counting_candidates(hook, stages, task);
-        for hook in [None, Some(Hook::Tracepoint)] {
-            assert_eq!(
-                chosen(hook, &established, false),
-                Ok(vec![Hook::Tracepoint])
-            );
-        }
+        let chosen = |hook, stages: &WatchedStages, task| {
+            counting_candidates(hook, stages, Needs { task, netns: false })
+        };
+        let both = vec![Hook::SockOps, Hook::Tracepoint];
+        assert_eq!(chosen(None, &established, false), Ok(both));
+        assert_eq!(
+            chosen(Some(Hook::Tracepoint), &established, false),
+            Ok(vec![Hook::Tracepoint])
+        );
         assert!(chosen(Some(Hook::Kretprobe), &established, false).is_err());
         let syn = WatchedStages::only(Stage::Syn);
         assert_eq!(chosen(None, &syn, false), Ok(vec![Hook::Filter]));

@@ -6,7 +6,7 @@ use super::{
     filter::{EndsFilter, Namespace, TaskFilter},
     format::Format,
     group::GroupBy,
-    hook::Hook,
+    hook::{Hook, Needs},
     ports::PortSet,
     stage::WatchedStages,
 };
@@ -164,9 +164,12 @@ impl ShowOptions {
 }
 
 impl TraceOptions {
-    /// Whether it matters who accepts.
+    /// What the hook of the stage that is counted must know.
     #[must_use]
-    pub fn needs_task(&self) -> bool {
-        self.show.listing.by.needs_task() || !self.task.is_empty()
+    pub fn needs(&self) -> Needs {
+        Needs {
+            task: self.show.listing.by.needs_task() || !self.task.is_empty(),
+            netns: self.netns.is_some(),
+        }
     }
 }

@@ -122,7 +122,8 @@ fn is_cgroup2(path: &Path) -> io::Result<bool> {
 }
 
 /// Where cgroup v2 is mounted.
-fn mount_point() -> Option<PathBuf> {
+#[must_use]
+pub(crate) fn mount_point() -> Option<PathBuf> {
     mount_point_in(&fs::read(MOUNTS).ok()?)
 }
 

@@ -88,7 +88,7 @@ pub(crate) const fn stages(name: &'static str, run: Run) -> Case {
 pub(crate) const fn single_hook(name: &'static str, run: Run) -> Case {
     Case {
         runs: once,
-        ..case(name, &[Hook::Kretprobe, Hook::Tracepoint], run)
+        ..case(name, &[Hook::Kretprobe, Hook::SockOps], run)
     }
 }
 

@@ -37,11 +37,12 @@ impl Identity {
     pub(crate) fn check(&self, report: &Report, context: &Context) -> Result<()> {
         let netns = match context.hidden {
             Some(hidden::BTF) => Value::Null,
+            _ if context.hook == Hook::SockOps => Value::Null,
             _ => self.netns.into(),
         };
         report.check_live(&[("netns", netns)])?;
-        if context.hook == Hook::Tracepoint {
-            // The tracepoint runs in whatever task the packet interrupts.
+        if !context.hook.sees_accepts() {
+            // Such a hook runs in whatever task the packet interrupts.
             let unknown = ["pid", "tid", "comm", "uid", "cgroup"].map(|key| (key, Value::Null));
             return report.check_live(&unknown);
         }

@@ -9,11 +9,12 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
     leftovers, limits, memory, newcomers, no_btf, nobody, peers, ports, preemption, privileges,
-    resets, signals, steered, streams, syn_flood, syns, tasks, text, trouble, waits,
+    resets, self_connect, signals, steered, streams, syn_flood, syns, tasks, text, trouble, waits,
 };
 use crate::machines::{
-    ACCEPTS, EACH, WITH_AUTO, beside_readers, everywhere, in_each_guest, locked_down, switchable,
-    with_last_stage, with_memory_lock, with_mptcp, without_bpf_lsm, without_kprobes,
+    ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, beside_readers, everywhere,
+    in_each_guest, locked_down, switchable, with_last_stage, with_memory_lock, with_mptcp,
+    without_bpf_lsm, without_kprobes,
 };
 
 /// Every case, in the order in which they run.
@@ -116,19 +117,20 @@ pub(crate) const CASES: &[Case] = &[
         &[Hook::Kretprobe],
         resets::without_btf,
     ),
+    everywhere_case("simultaneous-open", self_connect::simultaneous_open),
     everywhere_case("no-btf", no_btf::no_btf),
     everywhere_case("port-list", ports::list),
     Case {
         runs: with_last_stage,
         ..case("filters", EACH, filters::filters)
     },
-    // The tracepoint sees no accepts, so there are no three stages.
+    // The other hooks see no accepts, so there are no three stages.
     case("stage-filters", ACCEPTS, filters::stage_filters),
-    // The tracepoint does not know the process.
+    // The other hooks do not know the process.
     case("task-filters", ACCEPTS, tasks::filters),
     case("netns-filter", &[Hook::Tracepoint], tasks::netns),
     case("wrong-filters", &[Hook::Kretprobe], tasks::wrong_filters),
-    // The tracepoint does not know the process.
+    // The other hooks do not know the process.
     case("grouping-tasks", ACCEPTS, grouping::tasks),
     single_hook("grouping", grouping::endpoints),
     single_hook("interval", intervals::rows),
@@ -139,7 +141,7 @@ pub(crate) const CASES: &[Case] = &[
     case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
     everywhere_case("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
-    case("steered", ACCEPTS, steered::steered),
+    case("steered", STEERED, steered::steered),
     single_hook("count", limits::count),
     single_hook("count-not-reached", limits::count_not_reached),
     single_hook("duration", limits::duration),
@@ -151,10 +153,10 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("stderr-closed", streams::stderr_closed),
     single_hook("disk-full", streams::disk_full),
     everywhere_case("text", text::text),
-    // The tracepoint does not know the process.
+    // The other hooks do not know the process.
     case("hostile-name", ACCEPTS, hostile::hostile_name),
     needing(&["tcpdump"], stages("funnel", funnel::funnel)),
-    // The tracepoint sees no accepts.
+    // The other hooks see no accepts.
     case("slow-accept", ACCEPTS, waits::slow_accept),
     needing(
         &["nstat", "ss", "tcpdump"],
@@ -187,8 +189,11 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("killed", EACH, leftovers::killed),
     everywhere_case("dropped-privileges", dropped::privileges),
-    // The id of a tracepoint is in tracefs, which only root may read.
-    case("two-capabilities", ACCEPTS, privileges::two_capabilities),
+    case(
+        "two-capabilities",
+        WITH_TWO_CAPABILITIES,
+        privileges::two_capabilities,
+    ),
     case(
         "perf-paranoid",
         &[Hook::Kretprobe],

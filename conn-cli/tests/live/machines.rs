@@ -4,7 +4,13 @@ use lab::hook::Hook;
 use lab::machine::{Line, Machine, Processors};
 
 /// Every hook that sees connections.
-pub(crate) const EACH: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint];
+pub(crate) const EACH: &[Hook] = &[
+    Hook::Kretprobe,
+    Hook::Lsm,
+    Hook::Fentry,
+    Hook::SockOps,
+    Hook::Tracepoint,
+];
 
 /// Every hook, and the one that conn-cli chooses.
 pub(crate) const WITH_AUTO: &[Hook] = &[
@@ -12,8 +18,16 @@ pub(crate) const WITH_AUTO: &[Hook] = &[
     Hook::Kretprobe,
     Hook::Lsm,
     Hook::Fentry,
+    Hook::SockOps,
     Hook::Tracepoint,
 ];
+
+/// Every hook that two capabilities suffice for.
+pub(crate) const WITH_TWO_CAPABILITIES: &[Hook] =
+    &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint];
+
+/// The hooks that are exact where packets are steered to other processors.
+pub(crate) const STEERED: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::SockOps];
 
 /// The hooks that see the accepting process.
 pub(crate) const ACCEPTS: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry];
@@ -40,9 +54,9 @@ pub(crate) fn in_every_guest(machine: Machine, hook: Hook) -> bool {
 /// In every guest, and natively with the hooks that the kernel has.
 pub(crate) fn everywhere(machine: Machine, hook: Hook) -> bool {
     match machine {
-        // There may be no more hooks if tracefs and securityfs are not mounted.
+        // Securityfs may not be mounted, which tells whether LSM programs run.
         Machine::Native { has_kprobes: true } => hook != Hook::Lsm,
-        Machine::Native { has_kprobes: false } => hook == Hook::Tracepoint,
+        Machine::Native { has_kprobes: false } => !hook.sees_accepts(),
         _ => in_every_guest(machine, hook),
     }
 }
@@ -56,7 +70,7 @@ pub(crate) fn with_last_stage(machine: Machine, hook: Hook) -> bool {
 /// With one hook only: the case does not depend on how connections are seen.
 pub(crate) fn once(machine: Machine, hook: Hook) -> bool {
     let usual = match machine {
-        Machine::Native { has_kprobes: false } => Hook::Tracepoint,
+        Machine::Native { has_kprobes: false } => Hook::SockOps,
         _ => Hook::Kretprobe,
     };
     hook == usual && everywhere(machine, hook)

@@ -79,21 +79,20 @@ pub(crate) fn main(mut args: Args) -> Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             if !args.test.list {
-                allowed::prepare(machine)?;
                 // The outcome lines say all.
                 args.test.logfile = Some("/dev/null".to_owned());
             }
             runs.map(|run| trial(run, settings.clone())).collect()
         }
-        None => as_allowed(&settings, args.test.list),
+        None => as_allowed(&settings),
     };
     Ok(libtest_mimic::run(&args.test, trials).exit_code())
 }
 
 /// Every run, ignored unless this machine allows it, and the checks of the cases themselves.
-fn as_allowed(settings: &Settings, only_list: bool) -> Vec<Trial> {
+fn as_allowed(settings: &Settings) -> Vec<Trial> {
     let machine = Machine::native();
-    let reason = allowed::refusal(machine, only_list);
+    let reason = allowed::refusal();
     let is_ignored = |run: Run| {
         reason.is_some()
             || !run.is_planned(machine, Depth::Usual)
@@ -108,7 +107,7 @@ fn as_allowed(settings: &Settings, only_list: bool) -> Vec<Trial> {
     let runs =
         plan::all().map(|run| trial(run, settings.clone()).with_ignored_flag(is_ignored(run)));
     let trials = checks.chain(runs).collect();
-    if let Some(reason) = reason.filter(|_| !only_list) {
+    if let Some(reason) = reason {
         eprintln!("every case is ignored: {reason}");
     }
     trials

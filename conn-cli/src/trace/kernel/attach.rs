@@ -1,21 +1,22 @@
 //! Loading the programs of a hook and attaching them.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path};
+use std::{fs, os::fd::OwnedFd};
 
 use anyhow::Context as _;
 use aya::{
     Btf, Ebpf,
     programs::{
-        FEntry, KProbe, Lsm, SocketFilter, TracePoint, fentry::FEntryLink, kprobe::KProbeLink,
-        lsm::LsmLink, trace_point::TracePointLink,
+        FEntry, KProbe, Lsm, RawTracePoint, SockOps, SocketFilter, fentry::FEntryLink,
+        kprobe::KProbeLink, lsm::LsmLink, raw_trace_point::RawTracePointLink,
     },
 };
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{
     KernelTypes, Refusal, Settings, cgroup, facts,
     object::{self, Object},
-    sockets,
+    root_cgroup, sockets,
 };
 use crate::model::{
     hook::{AttachPoint, Hook, Program, candidates},
@@ -29,7 +30,9 @@ pub(super) enum Link {
     KProbe(KProbeLink),
     Lsm(LsmLink),
     FEntry(FEntryLink),
-    TracePoint(TracePointLink),
+    RawTracepoint(RawTracePointLink),
+    /// The link to the root cgroup.
+    RootCgroup(OwnedFd),
     /// A packet socket, which keeps its filter until it is closed.
     Socket(OwnedFd),
 }
@@ -78,7 +81,8 @@ fn attach_earlier(
     settings: &Settings,
 ) -> Result<(Hook, Vec<Link>), Refusal> {
     let mut refused = None;
-    for &hook in candidates(stage) {
+    let is_usable = |hook: &&Hook| hook.info().knows_netns || settings.netns.is_none();
+    for &hook in candidates(stage).iter().filter(is_usable) {
         match attach_hook(hook, ebpf, settings) {
             Ok(links) => return Ok((hook, links)),
             Err(error) => {
@@ -133,16 +137,19 @@ fn attach_program(
             let link = link.with_context(|| format!("cannot attach to {hook}"))?;
             vec![Link::Lsm(program.take_link(link)?)]
         }
-        AttachPoint::Tracepoint {
-            category,
-            name: tracepoint,
-        } => {
-            check_format()?;
-            let program: &mut TracePoint = find(ebpf, name)?;
+        AttachPoint::RawTracepoint(tracepoint) => {
+            let program: &mut RawTracePoint = find(ebpf, name)?;
             program.load().context(CANNOT_LOAD)?;
-            let link = program.attach(category, tracepoint);
-            let link = link.with_context(|| format!("cannot attach to {category}:{tracepoint}"))?;
-            vec![Link::TracePoint(program.take_link(link)?)]
+            let link = program.attach(tracepoint);
+            let link = link.with_context(|| format!("cannot attach to {tracepoint}"))?;
+            vec![Link::RawTracepoint(program.take_link(link)?)]
+        }
+        AttachPoint::RootCgroup => {
+            require_net_admin()?;
+            let root = root_cgroup::open()?;
+            let program: &mut SockOps = find(ebpf, name)?;
+            program.load().context(CANNOT_LOAD)?;
+            vec![Link::RootCgroup(root_cgroup::attach(program.fd()?, &root)?)]
         }
         AttachPoint::PacketSockets => {
             let sockets = sockets::open(&settings.syn_scope)?;
@@ -161,6 +168,21 @@ fn attach_program(
                 .collect::<anyhow::Result<_>>()?
         }
     })
+}
+
+/// The kernel loads a `sock_ops` program only for who has this (`kernel/bpf/syscall.c`,
+/// `is_net_admin_prog_type`).
+fn require_net_admin() -> Result<(), Refusal> {
+    // If the capabilities cannot be read, the kernel decides.
+    let has = capabilities(None).is_ok_and(|sets| {
+        let wanted = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
+        sets.effective.intersects(wanted)
+    });
+    if has {
+        Ok(())
+    } else {
+        Err(Refusal::NoNetAdmin)
+    }
 }
 
 const CANNOT_LOAD: &str = "cannot load the program";
@@ -209,81 +231,12 @@ where
     Ok(program.try_into()?)
 }
 
-/// The usual mount points of tracefs.
-const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-
-/// The fields that the program reads: name, offset and size in the tracepoint's format.
-const FIELDS: [(&str, u32, u32); 9] = [
-    ("skaddr", 8, 8),
-    ("oldstate", 16, 4),
-    ("newstate", 20, 4),
-    ("sport", 24, 2),
-    ("dport", 26, 2),
-    ("family", 28, 2),
-    ("protocol", 30, 2),
-    ("saddr_v6", 40, 16),
-    ("daddr_v6", 56, 16),
-];
-
-/// Checks that the tracepoint's record has the format that the program expects.
-fn check_format() -> anyhow::Result<()> {
-    for tracefs in TRACEFS {
-        let format = Path::new(tracefs).join("events/sock/inet_sock_set_state/format");
-        return match fs::read_to_string(format) {
-            Ok(format) if has_expected_fields(&format) => Ok(()),
-            Ok(_) => Err(Refusal::ChangedTracepoint.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(Refusal::TracefsDenied.into())
-            }
-            Err(error) => Err(error).context("cannot read the tracepoint's format"),
-        };
-    }
-    Err(Refusal::NoTracepoint.into())
-}
-
-fn has_expected_fields(format: &str) -> bool {
-    FIELDS.iter().all(|(name, offset, size)| {
-        format.lines().any(|line| {
-            let mut parts = line.trim().split(';').map(str::trim);
-            let declaration = parts.next().unwrap_or_default();
-            let named = declaration
-                .rsplit([' ', '*'])
-                .next()
-                .and_then(|last| last.split('[').next());
-            named == Some(name)
-                && parts.next() == Some(&format!("offset:{offset}"))
-                && parts.next() == Some(&format!("size:{size}"))
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use aya_obj::btf::BtfKind;
 
     use super::*;
     use crate::model::hook::GRAFT;
-
-    /// As Linux 6.1 prints it.
-    const FORMAT: &str = "name: inet_sock_set_state
-ID: 1453
-format:
-\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
-\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
-
-\tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;
-\tfield:int oldstate;\toffset:16;\tsize:4;\tsigned:1;
-\tfield:int newstate;\toffset:20;\tsize:4;\tsigned:1;
-\tfield:__u16 sport;\toffset:24;\tsize:2;\tsigned:0;
-\tfield:__u16 dport;\toffset:26;\tsize:2;\tsigned:0;
-\tfield:__u16 family;\toffset:28;\tsize:2;\tsigned:0;
-\tfield:__u16 protocol;\toffset:30;\tsize:2;\tsigned:0;
-\tfield:__u8 saddr[4];\toffset:32;\tsize:4;\tsigned:0;
-\tfield:__u8 daddr[4];\toffset:36;\tsize:4;\tsigned:0;
-\tfield:__u8 saddr_v6[16];\toffset:40;\tsize:16;\tsigned:0;
-\tfield:__u8 daddr_v6[16];\toffset:56;\tsize:16;\tsigned:0;
-";
 
     #[test]
     fn aya_finds_the_function_id() {
@@ -292,19 +245,5 @@ format:
             let found = btf.id_by_type_name_kind(GRAFT, BtfKind::Func);
             assert_eq!(found.unwrap(), id);
         }
-    }
-
-    #[test]
-    fn only_the_known_format_is_accepted() {
-        assert!(has_expected_fields(FORMAT));
-        assert!(!has_expected_fields(
-            &FORMAT.replace("offset:24", "offset:26")
-        ));
-        // The field's size before Linux 5.6
-        let narrow = "__u8 protocol;\toffset:30;\tsize:1";
-        assert!(!has_expected_fields(
-            &FORMAT.replace("__u16 protocol;\toffset:30;\tsize:2", narrow)
-        ));
-        assert!(!has_expected_fields(""));
     }
 }

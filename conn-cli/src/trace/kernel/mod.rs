@@ -14,6 +14,7 @@ mod preemption;
 mod refusal;
 mod requirements;
 mod ring;
+mod root_cgroup;
 mod select;
 mod sockets;
 mod totals;
@@ -60,7 +61,10 @@ pub fn announcement(
         }
     }
     if hook.stage() < requested.counted() {
-        line += " (counts completed handshakes, not accepts; no process information)";
+        line += &format!(
+            " (counts {}, not accepts; no process information)",
+            hook.info().counts
+        );
     }
     if !exactness.is_exact() {
         line += &format!("; not exact: {}", exactness.reason());
@@ -155,7 +159,7 @@ mod tests {
                 &inexact,
                 &passed_over
             ),
-            "Tracing TCP connections to port 80 with tracepoint sock:inet_sock_set_state (counts \
+            "Tracing TCP connections to port 80 with raw tracepoint inet_sock_set_state (counts \
              completed handshakes, not accepts; no process information); not exact: it may be \
              skipped; not kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
         );
@@ -168,23 +172,23 @@ mod tests {
         let hooks = (Hook::Fentry, &[Hook::Filter, Hook::Tracepoint][..]);
         assert_eq!(
             announcement(&ports, hooks, &all, &KNOWN, &exact(), &[]),
-            "Tracing TCP connections to port 80 with fentry security_sock_graft, tracepoint \
-             sock:inet_sock_set_state (may miss some), a socket filter"
+            "Tracing TCP connections to port 80 with fentry security_sock_graft, raw \
+             tracepoint inet_sock_set_state (may miss some), a socket filter"
         );
     }
 
     #[test]
     fn a_complaint_about_several_hooks_does_not_advise_another_hook() {
         let one = [(Hook::Kretprobe, Refusal::NoKprobes)];
-        assert!(complaint(&one).ends_with("use --probe tracepoint"));
+        assert!(complaint(&one).ends_with("use another --probe, or leave it out"));
         let all = [
             (Hook::Kretprobe, Refusal::NoKprobes),
             (Hook::Fentry, Refusal::NoBtf),
-            (Hook::Tracepoint, Refusal::NoTracepoint),
+            (Hook::SockOps, Refusal::NoNetAdmin),
         ];
         let lines = complaint(&all);
         assert_eq!(lines.lines().count(), 3);
-        assert!(!lines.contains("use --probe"), "{lines}");
-        assert!(lines.contains("mount -t tracefs"), "{lines}");
+        assert!(!lines.contains("--probe"), "{lines}");
+        assert!(lines.contains("give it CAP_NET_ADMIN"), "{lines}");
     }
 }

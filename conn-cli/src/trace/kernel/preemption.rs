@@ -2,7 +2,7 @@
 //! programs.
 //!
 //! A task that reads a BPF map through a system call increments `bpf_prog_active` on its CPU. Until
-//! the counter is decremented, the kernel skips kprobe and tracepoint programs there
+//! the counter is decremented, the kernel skips kprobe programs there
 //! (`include/linux/bpf.h`, `bpf_disable_instrumentation`; `kernel/trace/bpf_trace.c`,
 //! `trace_call_bpf`). If the task is preempted in between, other tasks run with the counter raised.
 

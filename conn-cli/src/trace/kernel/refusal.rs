@@ -19,7 +19,7 @@ pub enum Refusal {
     /// Before Linux 5.11 maps are charged to the memory lock limit, in bytes.
     MemoryLock(u64),
     /// `kernel.perf_event_paranoid` has this value, with which Debian's kernels restrict
-    /// `perf_event_open`, and so kprobes and tracepoints, to `CAP_SYS_ADMIN`.
+    /// `perf_event_open`, and so kprobes, to `CAP_SYS_ADMIN`.
     PerfParanoid(i32),
     /// The kernel is locked down for confidentiality.
     Lockdown,
@@ -37,16 +37,18 @@ pub enum Refusal {
     NoBpfLsm,
     /// The active security modules are unknown because securityfs is not readable.
     NoSecurityfs,
-    /// The tracepoint, or tracefs, does not exist.
+    /// The kernel has no such tracepoint.
     NoTracepoint,
-    /// Only root may read tracefs.
-    TracefsDenied,
     /// There is not enough memory for maps of the requested sizes.
     NoMemory,
-    /// The tracepoint's record does not have the format that the program reads.
-    ChangedTracepoint,
     /// The kernel's verifier rejects the program.
     Rejected,
+    /// The process may not load programs that see all network namespaces.
+    NoNetAdmin,
+    /// The root of cgroup v2 cannot be reached, as within a cgroup namespace.
+    NoRootCgroup,
+    /// A program is attached to the root cgroup that allows no other one.
+    RootCgroupTaken,
     /// The process may not open packet sockets.
     NoPacketSockets,
     /// There is no interface of this name.
@@ -119,7 +121,7 @@ impl Refusal {
         };
         let is_trampoline =
             |point: &AttachPoint| matches!(point, AttachPoint::Fentry(_) | AttachPoint::Lsm { .. });
-        let is_tracepoint = |point: &AttachPoint| matches!(point, AttachPoint::Tracepoint { .. });
+        let is_tracepoint = |point: &AttachPoint| matches!(point, AttachPoint::RawTracepoint(_));
         match facts.perf_paranoid {
             _ if has(is_tracepoint) && errno == libc::ENOENT => Some(Self::NoTracepoint),
             // The privileges were checked before, so these errors mean that the kernel has no
@@ -129,7 +131,7 @@ impl Refusal {
             {
                 Some(Self::NoTrampolines)
             }
-            Some(level) if is_denied && hook.needs_perf_events() => Some(Self::PerfParanoid(level)),
+            Some(level) if is_denied && hook.needs_kprobes() => Some(Self::PerfParanoid(level)),
             _ if is_denied => Some(Self::NotPermitted),
             _ => None,
         }
@@ -185,8 +187,7 @@ impl Refusal {
                 limit / 1024
             ),
             Self::PerfParanoid(level) => format!(
-                "kernel.perf_event_paranoid is {level}, which leaves kprobes and tracepoints to \
-                 CAP_SYS_ADMIN"
+                "kernel.perf_event_paranoid is {level}, which leaves kprobes to CAP_SYS_ADMIN"
             ),
             Self::Lockdown => {
                 "the kernel is locked down (confidentiality mode), which forbids tracing".to_owned()
@@ -204,16 +205,18 @@ impl Refusal {
             Self::NoSecurityfs => "cannot read which security modules are active \
                                    (/sys/kernel/security/lsm)"
                 .to_owned(),
-            Self::NoTracepoint => {
-                "cannot find the tracepoint sock:inet_sock_set_state in tracefs".to_owned()
-            }
-            Self::TracefsDenied => "only root may read tracefs".to_owned(),
+            Self::NoTracepoint => "this kernel has no tracepoint inet_sock_set_state".to_owned(),
             Self::NoMemory => "not enough kernel memory for maps of these sizes".to_owned(),
-            Self::ChangedTracepoint => {
-                "the tracepoint sock:inet_sock_set_state has an unknown format on this kernel"
+            Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
+            Self::NoNetAdmin => "sock_ops programs need CAP_NET_ADMIN".to_owned(),
+            Self::NoRootCgroup => {
+                "the root of cgroup v2 cannot be reached: it is not mounted here, and cannot be \
+                 mounted"
                     .to_owned()
             }
-            Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
+            Self::RootCgroupTaken => {
+                "another program is attached to the root cgroup that allows no other one".to_owned()
+            }
             Self::NoPacketSockets => "not permitted to open packet sockets".to_owned(),
             Self::NoInterface(name) => format!("there is no interface {name}"),
             Self::Earlier(hook, why) => format!("cannot use {hook}: {}", why.reason()),
@@ -231,6 +234,10 @@ impl Refusal {
                  cap_bpf,cap_perfmon+ep)",
             ),
             Self::NoPacketSockets => Other("run it with sudo, or give it CAP_NET_RAW, too"),
+            Self::NoNetAdmin => Other("run it with sudo, or give it CAP_NET_ADMIN, too"),
+            Self::NoRootCgroup => {
+                AnotherHook("run it outside of the container, or use another --probe")
+            }
             Self::NoInterface(_) => Other("'ip link' lists them"),
             Self::OldKernel(_) => Other("boot a newer kernel"),
             Self::MemoryLock(_) => {
@@ -242,8 +249,10 @@ impl Refusal {
             ),
             Self::Lockdown => Other("boot with lockdown=integrity, or turn Secure Boot off"),
             Self::NoSysfs => Other("mount it with 'mount -t sysfs sysfs /sys'"),
-            Self::NoKprobes | Self::NoSymbol(_) => AnotherHook("use --probe tracepoint"),
-            Self::NoBtf | Self::NoTrampolines | Self::ChangedTracepoint => {
+            Self::NoKprobes | Self::NoSymbol(_) => {
+                AnotherHook("use another --probe, or leave it out")
+            }
+            Self::NoBtf | Self::NoTrampolines | Self::RootCgroupTaken | Self::NoTracepoint => {
                 AnotherHook("use another --probe, or leave it out")
             }
             Self::NoBpfLsm => AnotherHook(
@@ -253,11 +262,6 @@ impl Refusal {
                 "use another --probe, or leave it out, or mount it with 'mount -t securityfs \
                  securityfs /sys/kernel/security'",
             ),
-            Self::NoTracepoint => Other(
-                "mount it with 'mount -t tracefs tracefs /sys/kernel/tracing', or use another \
-                 --probe",
-            ),
-            Self::TracefsDenied => Other("run it with sudo"),
             Self::NoMemory => Other("choose a smaller --max-clients or --buffer-size"),
             Self::Rejected => AnotherHook("use another --probe, and please report what -v shows"),
             Self::Earlier(_, why) => return why.remedy(),

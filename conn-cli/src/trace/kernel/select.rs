@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::model::{
         exactness::judge,
-        hook::counting_candidates,
+        hook::{Needs, counting_candidates},
         preemption::Preemption,
         stage::{Stage, WatchedStages},
     };
@@ -95,8 +95,12 @@ mod tests {
         refusal: &Refusal,
     ) -> (Result<Choice<Hook>, Refused>, Vec<Hook>) {
         let mut tried = Vec::new();
-        let candidates =
-            counting_candidates(probe, &WatchedStages::only(Stage::Accepted), false).unwrap();
+        let candidates = counting_candidates(
+            probe,
+            &WatchedStages::only(Stage::Accepted),
+            Needs::default(),
+        )
+        .unwrap();
         let judge = |hook| judge(hook, preemption, true);
         let result = choose(&candidates, judge, |hook| {
             tried.push(hook);
@@ -109,7 +113,13 @@ mod tests {
         (result, tried)
     }
 
-    const ALL: [Hook; 4] = [Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::Tracepoint];
+    const ALL: [Hook; 5] = [
+        Hook::Kretprobe,
+        Hook::Lsm,
+        Hook::Fentry,
+        Hook::SockOps,
+        Hook::Tracepoint,
+    ];
 
     #[test]
     fn inexact_hooks_are_tried_after_exact_ones() {
@@ -135,8 +145,11 @@ mod tests {
         let choice = result.unwrap();
         assert_eq!(choice.attached, Hook::Kretprobe);
         assert!(!choice.exactness.is_exact());
-        assert_eq!(tried, [Hook::Lsm, Hook::Fentry, Hook::Kretprobe]);
-        assert_eq!(choice.passed_over.len(), 2);
+        assert_eq!(
+            tried,
+            [Hook::Lsm, Hook::Fentry, Hook::SockOps, Hook::Kretprobe]
+        );
+        assert_eq!(choice.passed_over.len(), 3);
     }
 
     #[test]
@@ -152,7 +165,7 @@ mod tests {
     fn auto_falls_back_in_order_and_returns_the_reasons() {
         let (result, _) = choose_with(None, &ALL[1..], &Refusal::NoKprobes);
         assert_eq!(result.unwrap().attached, Hook::Lsm);
-        let (result, tried) = choose_with(None, &ALL[3..], &Refusal::NoBtf);
+        let (result, tried) = choose_with(None, &ALL[4..], &Refusal::NoBtf);
         let choice = result.unwrap();
         assert_eq!(choice.attached, Hook::Tracepoint);
         assert_eq!(
@@ -160,7 +173,8 @@ mod tests {
             [
                 (Hook::Kretprobe, Refusal::NoBtf.reason()),
                 (Hook::Lsm, Refusal::NoBtf.reason()),
-                (Hook::Fentry, Refusal::NoBtf.reason())
+                (Hook::Fentry, Refusal::NoBtf.reason()),
+                (Hook::SockOps, Refusal::NoBtf.reason())
             ]
         );
         assert_eq!(tried, ALL);
@@ -182,6 +196,7 @@ mod tests {
             (Some(Hook::Kretprobe), Hook::Kretprobe),
             (Some(Hook::Lsm), Hook::Lsm),
             (Some(Hook::Fentry), Hook::Fentry),
+            (Some(Hook::SockOps), Hook::SockOps),
             (Some(Hook::Tracepoint), Hook::Tracepoint),
         ] {
             let (result, tried) = choose_with(probe, &[], &Refusal::NoBtf);

@@ -178,13 +178,13 @@ fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
 /// Whether the kernel counts how often it does not run the program that counts connections.
 ///
 /// `/proc` shows these misses since Linux 5.12, but for programs without a trampoline the kernel
-/// only counts them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`).
+/// only counts them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`). A kernel that skips raw
+/// tracepoint programs counts it (`__bpf_trace_run`).
 #[must_use]
 pub fn counts_misses(hook: Hook) -> bool {
-    let since = if hook == Hook::Filter {
-        // The kernel never skips a socket filter.
+    let since = if is_never_skipped(hook) || hook == Hook::Tracepoint {
         return true;
-    } else if hook.needs_perf_events() {
+    } else if hook.needs_kprobes() {
         (6, 7)
     } else {
         (5, 12)
@@ -192,10 +192,15 @@ pub fn counts_misses(hook: Hook) -> bool {
     kernel_version().0.is_some_and(|version| version >= since)
 }
 
+/// Whether nothing makes the kernel skip its program.
+fn is_never_skipped(hook: Hook) -> bool {
+    matches!(hook, Hook::Filter | Hook::SockOps)
+}
+
 /// How often the kernel did not run the program whose missed runs are missed connections. None if
 /// the kernel does not count it.
 fn missed_runs(ebpf: &Ebpf, hook: Hook) -> Option<u64> {
-    if hook == Hook::Filter {
+    if is_never_skipped(hook) {
         return Some(0);
     }
     let program = hook.info().counting;
@@ -203,8 +208,12 @@ fn missed_runs(ebpf: &Ebpf, hook: Hook) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let misses = info
         .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))?;
-    let misses = misses.trim().parse().ok()?;
+        .find_map(|line| line.strip_prefix("recursion_misses:"));
+    let misses = match misses {
+        Some(misses) => misses.trim().parse().ok()?,
+        None if hook == Hook::Tracepoint => 0,
+        None => return None,
+    };
     // A kernel that does not count misses shows 0.
     (misses > 0 || counts_misses(hook)).then_some(misses)
 }

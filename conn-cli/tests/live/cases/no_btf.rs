@@ -8,7 +8,7 @@ use super::privileges::refused;
 use crate::context::Context;
 use crate::hidden;
 
-/// The kretprobe and the tracepoint work without BTF; the other hooks report that it is missing.
+/// LSM and fentry programs need BTF, and say that it is missing; the other hooks work without.
 pub(crate) fn no_btf(context: &Context) -> Result<String> {
     let context = Context {
         hidden: Some(hidden::BTF),

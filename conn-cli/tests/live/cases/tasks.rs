@@ -122,7 +122,7 @@ pub(crate) fn filters(context: &Context) -> Result<String> {
     count(context, servers, &filters)
 }
 
-/// Of these filters, the tracepoint supports only the network namespace.
+/// Of these filters, the raw tracepoint supports only the network namespace.
 pub(crate) fn netns(context: &Context) -> Result<String> {
     let servers = Servers::start(context)?;
     let filters: Vec<(String, Wanted)> = vec![

@@ -6,6 +6,8 @@ mod established;
 mod fentry;
 mod graft;
 mod lsm;
+#[path = "../shared/sockops.rs"]
+mod sockops;
 #[path = "../shared/syn.rs"]
 mod syn;
 

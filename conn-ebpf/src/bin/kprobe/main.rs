@@ -1,5 +1,5 @@
-//! The object with the programs that need no BTF: the kretprobe pair, the tracepoint and the socket
-//! filter.
+//! The object with the programs that need no BTF: the kretprobe pair, and the hooks of the
+//! earlier stages.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod accept;
@@ -7,6 +7,8 @@ mod accept;
 mod established;
 mod graft;
 mod handoff;
+#[path = "../shared/sockops.rs"]
+mod sockops;
 #[path = "../shared/syn.rs"]
 mod syn;
 

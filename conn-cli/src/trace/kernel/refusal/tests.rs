@@ -144,9 +144,9 @@ fn map_creation_errors_are_explained() {
 
 #[test]
 fn an_error_that_is_a_refusal_is_returned() {
-    let error = anyhow::Error::new(Refusal::ChangedTracepoint);
+    let error = anyhow::Error::new(Refusal::NoRootCgroup);
     let refusal = Refusal::explain(Hook::Tracepoint, &error, &Facts::default());
-    assert_eq!(refusal, Refusal::ChangedTracepoint);
+    assert_eq!(refusal, Refusal::NoRootCgroup);
 }
 
 #[test]
@@ -158,16 +158,17 @@ fn every_message_is_one_line_with_a_remedy() {
         (Refusal::PerfParanoid(3), "--probe fentry"),
         (Refusal::Lockdown, "lockdown=integrity"),
         (Refusal::NoSysfs, "mount -t sysfs"),
-        (Refusal::NoKprobes, "--probe tracepoint"),
-        (Refusal::NoSymbol("x"), "--probe tracepoint"),
+        (Refusal::NoKprobes, "--probe"),
+        (Refusal::NoSymbol("x"), "--probe"),
         (Refusal::NoBtf, "--probe"),
         (Refusal::NoTrampolines, "--probe"),
         (Refusal::NoBpfLsm, "lsm="),
         (Refusal::NoSecurityfs, "mount -t securityfs"),
-        (Refusal::TracefsDenied, "sudo"),
+        (Refusal::NoNetAdmin, "CAP_NET_ADMIN"),
+        (Refusal::NoRootCgroup, "container"),
+        (Refusal::RootCgroupTaken, "--probe"),
         (Refusal::NoMemory, "--max-clients"),
-        (Refusal::NoTracepoint, "mount -t tracefs"),
-        (Refusal::ChangedTracepoint, "--probe"),
+        (Refusal::NoTracepoint, "--probe"),
         (Refusal::Rejected, "report"),
     ] {
         let text = refusal.to_string();

@@ -94,6 +94,8 @@ fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
         established: protocol
             .and_then(|_| btf.offset("tcp_sock", &["rcvq_space", "time"]))
             .unwrap_or(UNKNOWN_OFFSET),
+        owner: btf.offset("sock", &["sk_socket"]).unwrap_or(UNKNOWN_OFFSET),
+        owner_state: btf.offset("socket", &["state"]).unwrap_or(UNKNOWN_OFFSET),
     };
     offsets.fit().then_some(offsets)
 }
