@@ -219,11 +219,14 @@ pub struct SocketOffsets {
     pub num: u16,
     /// `skc_family`: the address family, 16 bits, host byte order.
     pub family: u16,
-    /// `skc_v6_daddr`: the remote IPv6 address, 128 bits, network byte order.
+    /// `skc_v6_daddr`: the remote IPv6 address, 128 bits, network byte order; [`UNKNOWN_OFFSET`] in a
+    /// kernel without IPv6.
     pub v6_daddr: u16,
-    /// `skc_v6_rcv_saddr`: the local IPv6 address, 128 bits, network byte order.
+    /// `skc_v6_rcv_saddr`: the local IPv6 address, 128 bits, network byte order; [`UNKNOWN_OFFSET`] in
+    /// a kernel without IPv6.
     pub v6_rcv_saddr: u16,
-    /// `skc_net`: a pointer to `struct net`, 64 bits.
+    /// `skc_net`: a pointer to `struct net`, 64 bits; [`UNKNOWN_OFFSET`] in a kernel without network
+    /// namespaces.
     pub net: u16,
     /// `sk_protocol` of `struct sock`: an `IPPROTO_` number, 16 bits wide since Linux 5.6, host
     /// byte order; [`UNKNOWN_OFFSET`] without BTF.
@@ -263,14 +266,17 @@ impl SocketOffsets {
             let offset = usize::from(offset);
             offset + size <= COMMON_BYTES && offset.is_multiple_of(align)
         };
+        let fits_if_known = |offset: u16, size: usize, align: usize| {
+            offset == UNKNOWN_OFFSET || fits(offset, size, align)
+        };
         fits(self.daddr, 4, 4)
             && fits(self.rcv_saddr, 4, 4)
             && fits(self.dport, 2, 2)
             && fits(self.num, 2, 2)
             && fits(self.family, 2, 2)
-            && fits(self.v6_daddr, 16, 8)
-            && fits(self.v6_rcv_saddr, 16, 8)
-            && fits(self.net, 8, 8)
+            && fits_if_known(self.v6_daddr, 16, 8)
+            && fits_if_known(self.v6_rcv_saddr, 16, 8)
+            && fits_if_known(self.net, 8, 8)
     }
 
     /// The offsets to use without BTF: on 64-bit machines every kernel from 5.8 to 7.2 has the same

@@ -95,11 +95,11 @@ pub trait Fields {
     /// from [`Self::local_port`].
     #[inline(always)]
     fn ends(&self, local_port: u16) -> Ends {
-        let (remote_address, local_address) = if self.family() == AF_INET6 {
-            (
-                self.common(offset(|offsets| &offsets.v6_daddr)),
-                self.common(offset(|offsets| &offsets.v6_rcv_saddr)),
-            )
+        let v6_daddr = offset(|offsets| &offsets.v6_daddr);
+        let v6_rcv_saddr = offset(|offsets| &offsets.v6_rcv_saddr);
+        let has_v6 = v6_daddr != UNKNOWN_OFFSET && v6_rcv_saddr != UNKNOWN_OFFSET;
+        let (remote_address, local_address) = if has_v6 && self.family() == AF_INET6 {
+            (self.common(v6_daddr), self.common(v6_rcv_saddr))
         } else {
             (
                 from_v4(self.common(offset(|offsets| &offsets.daddr))),
@@ -120,11 +120,12 @@ pub trait Fields {
     /// The inode number of the socket's network namespace; 0 if it is not known.
     #[inline(always)]
     fn netns(&self) -> u32 {
+        let net_offset = offset(|offsets| &offsets.net);
         let inum_offset = offset(|offsets| &offsets.netns_inum);
-        if inum_offset == UNKNOWN_OFFSET {
+        if net_offset == UNKNOWN_OFFSET || inum_offset == UNKNOWN_OFFSET {
             return 0;
         }
-        Socket(self.common(offset(|offsets| &offsets.net))).read_or_zero(inum_offset)
+        Socket(self.common(net_offset)).read_or_zero(inum_offset)
     }
 
     /// For how many nanoseconds the connection has been established at `now_ns`, nanoseconds of

@@ -87,8 +87,9 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     // of the listeners are found later, since that takes longest.
     let mut survey = survey(&show.ports, settings.netns);
     let preemption = PreemptionMode::read();
+    let reading_needs_capabilities = kernel::reading_maps_needs_capabilities();
     let judge = |hook| {
-        let counts_misses = kernel::counts_misses(hook);
+        let counts_misses = kernel::counts_misses(hook, &settings.types);
         judge(hook, preemption.at_start(), counts_misses)
     };
     let Choice {
@@ -113,7 +114,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     if let Some(survey) = &mut survey {
         survey.find_owners();
     }
-    privileges::drop_privileges()?;
+    privileges::drop_privileges(reading_needs_capabilities)?;
     memory::release();
     if let Some(survey) = &survey {
         let hidden_namespaces = survey.unseen().namespaces;
@@ -154,7 +155,7 @@ fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
 }
 
 fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
-    let types = kernel::read_types();
+    let types = kernel::read_types()?;
     let show = &options.show;
     Ok(Settings {
         ports: show.ports.bits(),
@@ -294,7 +295,7 @@ impl Tracing {
     fn report(&mut self, mut totals: Totals) -> Report {
         let hook = self.tracer.hook();
         let preemption = (self.preemption.at_start(), self.preemption.now());
-        let exactness = judge_run(hook, preemption, kernel::counts_misses(hook));
+        let exactness = judge_run(hook, preemption, self.tracer.counts_misses());
         totals.discrepancies.at_least = is_at_least(&exactness, totals.discrepancies.missed_runs);
         let counted = self.tracer.stages().counted();
         let tally = totals.stages.remove(&counted).unwrap_or_default();

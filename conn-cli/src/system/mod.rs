@@ -2,7 +2,6 @@
 
 pub(crate) mod cgroups;
 pub(crate) mod container;
-pub(crate) mod kernel_version;
 pub(crate) mod memory;
 pub(crate) mod privileges;
 pub(crate) mod procfs;

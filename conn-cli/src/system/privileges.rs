@@ -6,23 +6,16 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-use super::kernel_version::kernel_version;
-
-/// Drops all capabilities, and the right to gain new ones by `execve`. Before Linux 6.1 it keeps
-/// `CAP_BPF`, since reading the totals at the end needs it there if unprivileged eBPF is off
-/// (`kernel/bpf/syscall.c`, `__sys_bpf`).
+/// Drops all capabilities, and the right to gain new ones by `execve`. It keeps `CAP_BPF` if that is
+/// needed to read maps, and so the totals at the end.
 /// Must be called before any thread is started: each has its own capabilities.
 ///
 /// # Errors
 /// An error of the system.
-pub(crate) fn drop_privileges() -> anyhow::Result<()> {
+pub(crate) fn drop_privileges(to_read_maps: bool) -> anyhow::Result<()> {
     set_no_new_privs(true).context("cannot set no_new_privs")?;
     let held = capabilities(None).context("cannot read the capabilities")?;
-    let (version, _) = kernel_version();
-    let retained = retained(
-        held.permitted,
-        version.is_none_or(|version| version < (6, 1)),
-    );
+    let retained = retained(held.permitted, to_read_maps);
     if held.effective.contains(CapabilitySet::SETPCAP) {
         for capability in CapabilitySet::all() & !retained {
             // Fails for capabilities that this kernel does not have.

@@ -9,7 +9,6 @@
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use super::names;
-use crate::system::kernel_version::kernel_version;
 
 /// The section of the object that defines the maps, and the map of clients in it.
 const MAPS: &str = "maps";
@@ -19,12 +18,6 @@ const FLAGS: usize = 4 * size_of::<u32>();
 
 /// `BPF_F_NO_PREALLOC` of `include/uapi/linux/bpf.h`.
 const NO_PREALLOC: u32 = 1;
-
-/// Whether programs can safely allocate map entries on demand on this kernel.
-pub(super) fn is_on_demand_safe() -> bool {
-    let (version, _) = kernel_version();
-    version.is_some_and(|version| version >= (6, 1))
-}
 
 /// The same object with a preallocated map of clients, for which aya has no setting. Aligned as aya
 /// needs it. None if this is not such an object.

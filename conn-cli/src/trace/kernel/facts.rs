@@ -3,14 +3,18 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
     path::Path,
 };
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{refusal::Facts, types::VMLINUX};
-use crate::{model::hook::Hook, system::kernel_version::kernel_version};
+use super::{
+    bpf::{create_array, create_ring_buffer},
+    refusal::Facts,
+    types::VMLINUX,
+};
+use crate::model::hook::Hook;
 
 /// Looks up all facts, for a hook.
 pub(super) fn gather(hook: Hook) -> Facts {
@@ -22,6 +26,10 @@ pub(super) fn gather(hook: Hook) -> Facts {
         missing_symbol: missing_symbol(hook.functions().collect()),
         btf: Path::new(VMLINUX).exists(),
         memory_lock: memory_lock(),
+        ring_buffer: !matches!(
+            create_ring_buffer(),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL)
+        ),
         perf_paranoid: fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
             .ok()
             .and_then(|text| text.trim().parse().ok())
@@ -43,10 +51,20 @@ fn missing_symbol(mut missing: Vec<&'static str>) -> Option<&'static str> {
     missing.first().filter(|_| has_symbols).copied()
 }
 
+/// The limit, if maps are charged to it: then a map of this size is refused, and a small one is not.
+/// Since Linux 5.11 maps are charged to the memory cgroup instead.
 fn memory_lock() -> Option<u64> {
-    // Linux 5.11 and later charge maps to the memory cgroup instead.
-    let charged = kernel_version().0.is_some_and(|version| version < (5, 11));
-    charged
-        .then(|| getrlimit(Resource::Memlock).current)
-        .flatten()
+    let limit = getrlimit(Resource::Memlock).current?;
+    if limit > MAX_CHECKED_LOCK {
+        return None;
+    }
+    let is_refused = |map: io::Result<_>| {
+        map.is_err_and(|error: io::Error| error.raw_os_error() == Some(libc::EPERM))
+    };
+    let is_charged = is_refused(create_array(limit + 4096)) && !is_refused(create_array(8));
+    is_charged.then_some(limit)
 }
+
+/// A larger limit than this is not checked, since the map that would exceed it takes memory. All maps
+/// of the default sizes take less.
+const MAX_CHECKED_LOCK: u64 = 64 << 20;

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod attach;
+mod bpf;
 mod btf;
 mod cgroup;
 mod counters;
@@ -28,7 +29,7 @@ pub use self::{
     object::Settings,
     preemption::PreemptionMode,
     refusal::{Refusal, Remedy},
-    requirements::require,
+    requirements::{reading_maps_needs_capabilities, require},
     select::{Choice, Refused, choose},
     sockets::SynScope,
     totals::{Totals, counts_misses},

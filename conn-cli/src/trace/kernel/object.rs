@@ -144,7 +144,7 @@ pub(super) fn open(
     if !settings.verbose {
         loader.map_max_entries(names::LOGS, 4096);
     }
-    let loaded = if allocation::is_on_demand_safe() {
+    let loaded = if settings.types.allocates_on_demand {
         loader.load(object.bytes())
     } else {
         let object = allocation::preallocated(object.bytes());

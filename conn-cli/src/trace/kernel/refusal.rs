@@ -14,9 +14,9 @@ use crate::model::hook::{AttachPoint, Hook};
 pub enum Refusal {
     /// The process may not load eBPF programs.
     NotPermitted,
-    /// Before Linux 5.8 there is no ring buffer. Holds the running release.
-    OldKernel(String),
-    /// Before Linux 5.11 maps are charged to the memory lock limit, in bytes.
+    /// The kernel has no BPF ring buffer.
+    NoRingBuffer,
+    /// The maps exceed the memory lock limit, in bytes.
     MemoryLock(u64),
     /// `kernel.perf_event_paranoid` has this value, with which Debian's kernels restrict
     /// `perf_event_open`, and so kprobes, to `CAP_SYS_ADMIN`.
@@ -72,8 +72,10 @@ pub(super) struct Facts {
     pub(super) missing_symbol: Option<&'static str>,
     /// The kernel publishes its types.
     pub(super) btf: bool,
-    /// The memory lock limit in bytes, if maps are charged to it and it is not unlimited.
+    /// The memory lock limit in bytes, if maps are charged to it.
     pub(super) memory_lock: Option<u64>,
+    /// The kernel has BPF ring buffers.
+    pub(super) ring_buffer: bool,
     /// `kernel.perf_event_paranoid`, if it is above 2, the highest level of the mainline kernel.
     pub(super) perf_paranoid: Option<i32>,
 }
@@ -89,6 +91,7 @@ impl Refusal {
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
             .find_map(io::Error::raw_os_error);
         match facts.missing_symbol {
+            _ if !facts.ring_buffer => Self::NoRingBuffer,
             _ if !facts.sysfs => Self::NoSysfs,
             _ if facts.confidential => Self::Lockdown,
             _ if hook.needs_kprobes() && !facts.kprobes => Self::NoKprobes,
@@ -149,7 +152,7 @@ impl Refusal {
         matches!(
             self,
             Self::NotPermitted
-                | Self::OldKernel(_)
+                | Self::NoRingBuffer
                 | Self::MemoryLock(_)
                 | Self::NoMemory
                 | Self::NoPacketSockets
@@ -179,8 +182,8 @@ impl Refusal {
     pub fn reason(&self) -> String {
         match self {
             Self::NotPermitted => "not permitted to load eBPF programs".to_owned(),
-            Self::OldKernel(release) => {
-                format!("Linux {release} is too old: conn-cli needs 5.8 or newer")
+            Self::NoRingBuffer => {
+                "this kernel has no BPF ring buffer (in Linux since 5.8)".to_owned()
             }
             Self::MemoryLock(limit) => format!(
                 "the memory lock limit of {} KiB is too low for this kernel",
@@ -239,7 +242,7 @@ impl Refusal {
                 AnotherHook("run it outside of the container, or use another --probe")
             }
             Self::NoInterface(_) => Other("'ip link' lists them"),
-            Self::OldKernel(_) => Other("boot a newer kernel"),
+            Self::NoRingBuffer => Other("boot a newer kernel"),
             Self::MemoryLock(_) => {
                 Other("raise it with 'ulimit -l unlimited', or run it with sudo")
             }

@@ -17,7 +17,7 @@ use aya::{
 };
 use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 
-use super::{event::host, names};
+use super::{KernelTypes, event::host, names};
 use crate::{
     count::{tally::Tally, waits::Waits},
     model::{
@@ -27,7 +27,6 @@ use crate::{
         hook::Hook,
         stage::{Stage, WatchedStages},
     },
-    system::kernel_version::kernel_version,
 };
 
 /// The counts that the programs made in the kernel.
@@ -72,6 +71,7 @@ impl Totals {
 pub(super) fn read(
     ebpf: &Ebpf,
     (hook, earlier): (Hook, &[Hook]),
+    types: &KernelTypes,
     stages: &WatchedStages,
     by: GroupBy,
     counters: Counters,
@@ -95,13 +95,13 @@ pub(super) fn read(
         discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,
-            missed_runs: missed_runs(ebpf, hook),
+            missed_runs: missed_runs(ebpf, hook, types),
             unaccounted: 0,
         },
         missed_established: earlier
             .iter()
             .find(|hook| hook.stage() == Stage::Established)
-            .and_then(|hook| missed_runs(ebpf, *hook)),
+            .and_then(|hook| missed_runs(ebpf, *hook, types)),
     };
     for (stage, tally) in &mut totals.stages {
         tally.add_other(
@@ -175,21 +175,11 @@ fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
     Ok(Waits::new(steps, Duration::from_nanos(longest)))
 }
 
-/// Whether the kernel counts how often it does not run the program that counts connections.
-///
-/// `/proc` shows these misses since Linux 5.12, but for programs without a trampoline the kernel
-/// only counts them since 6.7 (`kernel/trace/bpf_trace.c`, `trace_call_bpf`). A kernel that skips raw
-/// tracepoint programs counts it (`__bpf_trace_run`).
+/// Whether the kernel counts how often it does not run the program that counts connections. It does
+/// so for each kind of program that it skips, but for those of kprobes only since Linux 6.7.
 #[must_use]
-pub fn counts_misses(hook: Hook) -> bool {
-    let since = if is_never_skipped(hook) || hook == Hook::Tracepoint {
-        return true;
-    } else if hook.needs_kprobes() {
-        (6, 7)
-    } else {
-        (5, 12)
-    };
-    kernel_version().0.is_some_and(|version| version >= since)
+pub fn counts_misses(hook: Hook, types: &KernelTypes) -> bool {
+    !hook.needs_kprobes() || types.counts_kprobe_misses
 }
 
 /// Whether nothing makes the kernel skip its program.
@@ -199,7 +189,7 @@ fn is_never_skipped(hook: Hook) -> bool {
 
 /// How often the kernel did not run the program whose missed runs are missed connections. None if
 /// the kernel does not count it.
-fn missed_runs(ebpf: &Ebpf, hook: Hook) -> Option<u64> {
+fn missed_runs(ebpf: &Ebpf, hook: Hook, types: &KernelTypes) -> Option<u64> {
     if is_never_skipped(hook) {
         return Some(0);
     }
@@ -209,11 +199,13 @@ fn missed_runs(ebpf: &Ebpf, hook: Hook) -> Option<u64> {
     let misses = info
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"));
-    let misses = match misses {
-        Some(misses) => misses.trim().parse().ok()?,
-        None if hook == Hook::Tracepoint => 0,
-        None => return None,
-    };
-    // A kernel that does not count misses shows 0.
-    (misses > 0 || counts_misses(hook)).then_some(misses)
+    match misses {
+        // Where it counts none of this kind, it shows 0.
+        Some(misses) => {
+            let misses = misses.trim().parse().ok()?;
+            (misses > 0 || counts_misses(hook, types)).then_some(misses)
+        }
+        // Before Linux 5.12 it shows none, and skips no raw tracepoint program.
+        None => (hook == Hook::Tracepoint).then_some(0),
+    }
 }

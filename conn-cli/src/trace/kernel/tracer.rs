@@ -7,7 +7,7 @@ use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 
 use super::{
-    Refusal, Settings,
+    KernelTypes, Refusal, Settings,
     attach::{self, Attached},
     counters,
     event::{WallClock, decode},
@@ -24,6 +24,7 @@ pub struct Tracer {
     hook: Hook,
     stages: WatchedStages,
     by: GroupBy,
+    types: KernelTypes,
     attached: Attached,
     ring: Ring,
     counters: counters::Live,
@@ -76,6 +77,7 @@ impl Tracer {
             hook,
             stages: settings.stages.counting(hook.stage()),
             by: settings.by,
+            types: settings.types.clone(),
             counters: counters::Live::new(&attached.ebpf)?,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?),
@@ -96,6 +98,12 @@ impl Tracer {
     #[must_use]
     pub fn earlier_hooks(&self) -> &[Hook] {
         &self.attached.earlier
+    }
+
+    /// Whether the kernel counts how often it skips the program that counts connections.
+    #[must_use]
+    pub fn counts_misses(&self) -> bool {
+        totals::counts_misses(self.hook, &self.types)
     }
 
     /// The watched stages.
@@ -172,11 +180,16 @@ impl Tracer {
     pub fn totals(&self, Detached(()): &Detached) -> anyhow::Result<Totals> {
         let counters = self.counters.get();
         let Self {
-            hook, stages, by, ..
+            hook,
+            stages,
+            by,
+            types,
+            ..
         } = self;
         totals::read(
             &self.attached.ebpf,
             (*hook, self.earlier_hooks()),
+            types,
             stages,
             *by,
             counters,

@@ -12,6 +12,7 @@ fn supported() -> Facts {
         sysfs: true,
         kprobes: true,
         btf: true,
+        ring_buffer: true,
         ..Facts::default()
     }
 }
@@ -153,7 +154,7 @@ fn an_error_that_is_a_refusal_is_returned() {
 fn every_message_is_one_line_with_a_remedy() {
     for (refusal, remedy) in [
         (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
-        (Refusal::OldKernel("5.4.0".to_owned()), "5.8"),
+        (Refusal::NoRingBuffer, "5.8"),
         (Refusal::MemoryLock(65536), "64 KiB"),
         (Refusal::PerfParanoid(3), "--probe fentry"),
         (Refusal::Lockdown, "lockdown=integrity"),

@@ -77,6 +77,8 @@ fn parse(text: &str, now: &ValidFor) -> Option<KernelTypes> {
     let KernelTypes {
         offsets,
         functions: ids,
+        counts_kprobe_misses: _,
+        allocates_on_demand: _,
     } = &cache.types;
     // The file of another build may lack a function, which does not mean that the kernel does.
     let has_all = functions().all(|function| ids.contains_key(function));
@@ -162,6 +164,8 @@ mod tests {
                 ("bpf_lsm_sock_graft".to_owned(), Some(40_000)),
             ]
             .into(),
+            counts_kprobe_misses: true,
+            allocates_on_demand: true,
         }
     }
 

@@ -4,6 +4,7 @@ mod cache;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use anyhow::{Context as _, ensure};
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,10 @@ pub struct KernelTypes {
     /// The ids of the functions that the hooks name ([`Hook::btf_functions`]) in the kernel's BTF, by
     /// which programs are attached to them. None: the kernel has no such function.
     pub(super) functions: BTreeMap<String, Option<u32>>,
+    /// Whether the kernel counts how often it skips a kprobe program.
+    pub(super) counts_kprobe_misses: bool,
+    /// Whether a program can safely add entries to a map that allocates them when they come.
+    pub(super) allocates_on_demand: bool,
 }
 
 impl KernelTypes {
@@ -34,6 +39,8 @@ impl KernelTypes {
         Self {
             offsets: SocketOffsets::STABLE,
             functions: BTreeMap::new(),
+            counts_kprobe_misses: false,
+            allocates_on_demand: false,
         }
     }
 }
@@ -44,37 +51,51 @@ fn functions() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads the types from the cache or the kernel's BTF, or returns what is known without BTF.
-#[must_use]
-pub fn read_types() -> KernelTypes {
+///
+/// # Errors
+/// The BTF has no such fields as the programs read.
+pub fn read_types() -> anyhow::Result<KernelTypes> {
     if !Path::new(VMLINUX).exists() {
-        return KernelTypes::without_btf();
+        return Ok(KernelTypes::without_btf());
     }
     let path = Path::new(cache::PATH);
     if let Some(types) = cache::read(path) {
-        return types;
+        return Ok(types);
     }
-    match fs::read(VMLINUX).ok().and_then(|bytes| from_btf(&bytes)) {
-        Some(types) => {
-            cache::write(path, &types);
-            types
-        }
-        None => KernelTypes::without_btf(),
-    }
+    let bytes = fs::read(VMLINUX).unwrap_or_default();
+    let Some(btf) = Btf::parse(&bytes) else {
+        return Ok(KernelTypes::without_btf());
+    };
+    let types = from_btf(&btf).context("cannot use the kernel's BTF")?;
+    cache::write(path, &types);
+    Ok(types)
 }
 
-fn from_btf(bytes: &[u8]) -> Option<KernelTypes> {
-    let btf = Btf::parse(bytes)?;
-    Some(KernelTypes {
-        offsets: offsets(&btf).unwrap_or(SocketOffsets::STABLE),
+fn from_btf(btf: &Btf<'_>) -> anyhow::Result<KernelTypes> {
+    Ok(KernelTypes {
+        offsets: offsets(btf)?,
         functions: functions()
             .map(|function| (function.to_owned(), btf.function(function)))
             .collect(),
+        // Shown by the same series of patches that counts them (`kernel/trace/bpf_trace.c`,
+        // `trace_call_bpf`; Linux 6.7).
+        counts_kprobe_misses: btf
+            .offset("bpf_link_info", &["perf_event", "kprobe", "missed"])
+            .is_some(),
+        // The free entries of a map (`kernel/bpf/memalloc.c`; Linux 6.1).
+        allocates_on_demand: btf.offset("bpf_htab", &["ma"]).is_some(),
     })
 }
 
-/// None if a required field is missing, or is not where the programs can read it.
-fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
-    let common = |member| btf.offset("sock_common", &[member]);
+/// Not every kernel has IPv6, network namespaces, or the fields that tell waits: what it does not
+/// have is unknown, and what it has is used.
+fn offsets(btf: &Btf<'_>) -> anyhow::Result<SocketOffsets> {
+    let unless_unknown = |offset: Option<u16>| offset.unwrap_or(UNKNOWN_OFFSET);
+    let optional = |name, path: &[&str]| unless_unknown(btf.offset(name, path));
+    let common = |member| {
+        let offset = btf.offset("sock_common", &[member]);
+        offset.with_context(|| format!("it has no {member} in struct sock_common"))
+    };
     let protocol = btf.offset("sock", &["sk_protocol"]);
     let offsets = SocketOffsets {
         daddr: common("skc_daddr")?,
@@ -82,34 +103,29 @@ fn offsets(btf: &Btf<'_>) -> Option<SocketOffsets> {
         dport: common("skc_dport")?,
         num: common("skc_num")?,
         family: common("skc_family")?,
-        v6_daddr: common("skc_v6_daddr")?,
-        v6_rcv_saddr: common("skc_v6_rcv_saddr")?,
-        net: btf.offset("sock_common", &["skc_net", "net"])?,
-        protocol: protocol.unwrap_or(UNKNOWN_OFFSET),
-        netns_inum: btf.offset("net", &["ns", "inum"]).unwrap_or(UNKNOWN_OFFSET),
-        sport: btf
-            .offset("inet_sock", &["inet_sport"])
-            .unwrap_or(UNKNOWN_OFFSET),
+        v6_daddr: optional("sock_common", &["skc_v6_daddr"]),
+        v6_rcv_saddr: optional("sock_common", &["skc_v6_rcv_saddr"]),
+        net: optional("sock_common", &["skc_net", "net"]),
+        protocol: unless_unknown(protocol),
+        netns_inum: optional("net", &["ns", "inum"]),
+        sport: optional("inet_sock", &["inet_sport"]),
         // Without the protocol it is unknown whether a socket is a tcp_sock.
-        established: protocol
-            .and_then(|_| btf.offset("tcp_sock", &["rcvq_space", "time"]))
-            .unwrap_or(UNKNOWN_OFFSET),
-        owner: btf.offset("sock", &["sk_socket"]).unwrap_or(UNKNOWN_OFFSET),
-        owner_state: btf.offset("socket", &["state"]).unwrap_or(UNKNOWN_OFFSET),
+        established: unless_unknown(
+            protocol.and_then(|_| btf.offset("tcp_sock", &["rcvq_space", "time"])),
+        ),
+        owner: optional("sock", &["sk_socket"]),
+        owner_state: optional("socket", &["state"]),
     };
-    offsets.fit().then_some(offsets)
+    ensure!(
+        offsets.fit(),
+        "its struct sock_common has another layout than the programs can read: {offsets:?}"
+    );
+    Ok(offsets)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    // Every counting test in a guest shows that the offsets are right on real kernels.
-    #[test]
-    fn invalid_btf_gives_none() {
-        assert_eq!(from_btf(b""), None);
-        assert_eq!(from_btf(&[0; 64]), None);
-    }
 
     #[test]
     fn offsets_beyond_the_copied_bytes_do_not_fit() {
@@ -142,5 +158,13 @@ mod tests {
         ] {
             assert!(!bad.fit(), "{bad:?}");
         }
+        // Without IPv6 or network namespaces
+        let without = SocketOffsets {
+            v6_daddr: UNKNOWN_OFFSET,
+            v6_rcv_saddr: UNKNOWN_OFFSET,
+            net: UNKNOWN_OFFSET,
+            ..SocketOffsets::STABLE
+        };
+        assert!(without.fit());
     }
 }
