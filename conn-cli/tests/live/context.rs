@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) as_user: Option<&'static [&'static str]>,
     /// A directory of the kernel that is hidden from conn-cli.
     pub(crate) hidden: Option<&'static str>,
+    /// Have uname(2) tell conn-cli that Linux is 2.6.
+    pub(crate) old_uname: bool,
     /// Have conn-cli show diagnostics, which are no messages.
     pub(crate) verbose: bool,
 }
@@ -43,6 +45,9 @@ impl Context {
         }
         if let Some(directory) = self.hidden {
             hidden::hide(&mut command, directory);
+        }
+        if self.old_uname {
+            hidden::pretend_old_version(&mut command);
         }
         command
     }

@@ -8,8 +8,9 @@ use crate::case::{Case, blocked, case, count, everywhere_case, needing, single_h
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
-    leftovers, limits, memory, newcomers, no_btf, nobody, peers, ports, preemption, privileges,
-    resets, self_connect, signals, steered, streams, syn_flood, syns, tasks, text, trouble, waits,
+    leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports, preemption,
+    privileges, resets, self_connect, signals, steered, streams, syn_flood, syns, tasks, text,
+    trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, beside_readers, everywhere,
@@ -119,6 +120,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     everywhere_case("simultaneous-open", self_connect::simultaneous_open),
     everywhere_case("no-btf", no_btf::no_btf),
+    everywhere_case("old-version", old_version::counts),
     everywhere_case("port-list", ports::list),
     Case {
         runs: with_last_stage,
@@ -188,6 +190,7 @@ pub(crate) const CASES: &[Case] = &[
         case("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
     ),
     case("killed", EACH, leftovers::killed),
+    case("killed-old-version", EACH, old_version::killed),
     everywhere_case("dropped-privileges", dropped::privileges),
     case(
         "two-capabilities",

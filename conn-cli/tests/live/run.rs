@@ -153,6 +153,7 @@ fn run_one(run: Run, settings: &Settings) -> Result<Outcome> {
         port: settings.port.map_or_else(free_port, Ok)?,
         as_user: None,
         hidden: None,
+        old_uname: false,
         verbose: settings.verbose,
     };
     let result = match run.case.run(&context) {

@@ -7,7 +7,7 @@ use aya::{
     Btf, Ebpf,
     programs::{
         FEntry, KProbe, Lsm, RawTracePoint, SockOps, SocketFilter, fentry::FEntryLink,
-        kprobe::KProbeLink, lsm::LsmLink, raw_trace_point::RawTracePointLink,
+        lsm::LsmLink, raw_trace_point::RawTracePointLink,
     },
 };
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
@@ -15,6 +15,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{
     KernelTypes, Refusal, Settings, cgroup, facts,
+    kprobe::{self, At},
     object::{self, Object},
     root_cgroup, sockets,
 };
@@ -27,7 +28,8 @@ use crate::model::{
 #[derive(Debug)]
 #[expect(dead_code, reason = "the links are only held until they are dropped")]
 pub(super) enum Link {
-    KProbe(KProbeLink),
+    /// The event of a kprobe.
+    Kprobe(OwnedFd),
     Lsm(LsmLink),
     FEntry(FEntryLink),
     RawTracepoint(RawTracePointLink),
@@ -113,13 +115,8 @@ fn attach_program(
     let name = program.name;
     let types = &settings.types;
     Ok(match program.point {
-        AttachPoint::Kprobe(function) | AttachPoint::Kretprobe(function) => {
-            let program: &mut KProbe = find(ebpf, name)?;
-            program.load().context(CANNOT_LOAD)?;
-            let link = program.attach(function, 0);
-            let link = link.with_context(|| format!("cannot attach to {function}"))?;
-            vec![Link::KProbe(program.take_link(link)?)]
-        }
+        AttachPoint::Kprobe(function) => vec![attach_kprobe(ebpf, name, function, At::Entry)?],
+        AttachPoint::Kretprobe(function) => vec![attach_kprobe(ebpf, name, function, At::Return)?],
         AttachPoint::Fentry(function) => {
             let btf = btf_with_function(function, types)?;
             let program: &mut FEntry = find(ebpf, name)?;
@@ -168,6 +165,14 @@ fn attach_program(
                 .collect::<anyhow::Result<_>>()?
         }
     })
+}
+
+fn attach_kprobe(ebpf: &mut Ebpf, name: &str, function: &str, at: At) -> anyhow::Result<Link> {
+    let program: &mut KProbe = find(ebpf, name)?;
+    program.load().context(CANNOT_LOAD)?;
+    let event = kprobe::attach(program.fd()?, function, at);
+    let event = event.with_context(|| format!("cannot attach to {function}"))?;
+    Ok(Link::Kprobe(event))
 }
 
 /// The kernel loads a `sock_ops` program only for who has this (`kernel/bpf/syscall.c`,

@@ -16,6 +16,7 @@ pub(crate) mod memory;
 pub(crate) mod newcomers;
 pub(crate) mod no_btf;
 pub(crate) mod nobody;
+pub(crate) mod old_version;
 pub(crate) mod peers;
 pub(crate) mod ports;
 pub(crate) mod preemption;
