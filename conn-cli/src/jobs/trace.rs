@@ -27,7 +27,7 @@ use crate::{
     },
     output::listening,
     report::{Live, Origin, Report, Verdict},
-    system::{cgroups, memory, privileges, stderr::say, stop::Stop},
+    system::{cgroups, files, memory, privileges, stderr::say, stop::Stop},
     trace::{
         kernel::{
             self, Choice, Detached, PreemptionMode, Refused, Settings, SynScope, Totals, Tracer,
@@ -76,6 +76,7 @@ struct Tracing {
 pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     kernel::require()?;
     memory::save();
+    files::raise_limit();
     let show = &options.show;
     let settings = settings(options)?;
     let known = Known::for_lines(&show.lines)?;

@@ -238,6 +238,11 @@ impl View {
             End::Output(_) => (false, end),
         };
         let lines = self.line_counts(report, self.stdout.lines_sent());
+        if let End::Output(Some(_)) = end {
+            let mut summary = Vec::new();
+            self.printer.report(&mut summary, report, lines);
+            say(String::from_utf8_lossy(&summary).trim_end());
+        }
         for line in diagnostics(report, self.wants_lines.then_some(lines)) {
             say(line);
         }

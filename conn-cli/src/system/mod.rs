@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroups;
 pub(crate) mod container;
+pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod privileges;
 pub(crate) mod procfs;

@@ -13,6 +13,10 @@ use tokio::{
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    user_defined: Signal,
+    /// Only handled: a write to a file that has reached its limit fails then, instead of ending the
+    /// process.
+    _too_large: Signal,
     hang_up: Option<Signal>,
     deadline: Option<Instant>,
     interrupts: u32,
@@ -34,6 +38,8 @@ impl Stop {
         Ok(Self {
             interrupt: handle(SignalKind::interrupt())?,
             terminate: handle(SignalKind::terminate())?,
+            user_defined: handle(SignalKind::user_defined2())?,
+            _too_large: handle(SignalKind::from_raw(libc::SIGXFSZ))?,
             hang_up,
             deadline: None,
             interrupts: 0,
@@ -50,6 +56,7 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => self.interrupts += 1,
             _ = self.terminate.recv() => (),
+            _ = self.user_defined.recv() => (),
             () = received(&mut self.hang_up) => (),
             () = reached(self.deadline) => (),
         }

@@ -8,6 +8,8 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Where the kernel exposes its BTF.
 pub(crate) const BTF: &str = "/sys/kernel/btf";
+/// Where the kernel lists the processors.
+pub(crate) const PROCESSORS: &str = "/sys/devices/system/cpu";
 /// The mount point of debugfs, which also shows the preemption mode.
 pub(crate) const DEBUGFS: &str = "/sys/kernel/debug";
 

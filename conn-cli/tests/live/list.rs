@@ -137,6 +137,8 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("grouping", grouping::endpoints),
     single_hook("interval", intervals::rows),
     single_hook("interval-flood", intervals::flood),
+    // Only a guest's clock may be set.
+    case("clock-set", &[Hook::Kretprobe], intervals::clock_set),
     single_hook("new-known", newcomers::new_known),
     single_hook("bad-known", newcomers::bad_known),
     everywhere_case("max-clients", limits::max_clients),
@@ -144,10 +146,12 @@ pub(crate) const CASES: &[Case] = &[
     everywhere_case("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     case("steered", STEERED, steered::steered),
+    single_hook("hidden-processors", limits::hidden_processors),
     single_hook("count", limits::count),
     single_hook("count-not-reached", limits::count_not_reached),
     single_hook("duration", limits::duration),
     single_hook("hang-up", signals::hang_up),
+    single_hook("user-defined-signal", signals::user_defined),
     single_hook("nohup", signals::nohup),
     single_hook("two-terms", signals::two_terms),
     single_hook("second-interrupt", signals::second_interrupt),
@@ -196,6 +200,11 @@ pub(crate) const CASES: &[Case] = &[
         "two-capabilities",
         WITH_TWO_CAPABILITIES,
         privileges::two_capabilities,
+    ),
+    case(
+        "file-capabilities",
+        WITH_TWO_CAPABILITIES,
+        privileges::file_capabilities,
     ),
     case(
         "perf-paranoid",

@@ -2,6 +2,7 @@
 
 mod grid;
 mod periods;
+mod steady;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Interval, Intervals};
+use super::{Interval, Intervals, steady::SteadyClock};
 use crate::model::connection::{Connection, When};
 
 /// How late a connection may arrive and still count in its interval.
@@ -15,7 +15,8 @@ const GRACE: Duration = Duration::from_millis(50);
 pub(crate) struct Periods {
     length: Duration,
     zone: TimeZone,
-    is_live: bool,
+    /// Of a live run.
+    clock: Option<SteadyClock>,
     /// For records, None before the first one.
     intervals: Option<Intervals>,
     /// Connections that are in no interval, since they have no usable timestamp.
@@ -32,7 +33,7 @@ impl Periods {
     pub(crate) fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
         let intervals = Intervals::begin(length, begun, zone.clone());
         Self {
-            is_live: true,
+            clock: Some(SteadyClock::begin(begun)),
             intervals: Some(intervals),
             ..Self::for_records(length, zone)
         }
@@ -44,7 +45,7 @@ impl Periods {
         Self {
             length,
             zone,
-            is_live: false,
+            clock: None,
             intervals: None,
             undated: 0,
             early: 0,
@@ -76,16 +77,21 @@ impl Periods {
             self.undated += 1;
             return Vec::new();
         };
+        // As the steady clock has it, however the wall clock was set meanwhile.
+        let time = match self.clock {
+            Some(clock) => clock.corrected(time),
+            None => time,
+        };
         let begin = || Intervals::containing(self.length, time, self.zone.clone());
         let intervals = self.intervals.get_or_insert_with(begin);
-        let ended = if self.is_live {
+        let ended = if self.clock.is_some() {
             // Needed live too: many connections come at once after output has stalled.
             time.checked_sub(GRACE)
                 .map_or(Vec::new(), |time| intervals.roll(time))
         } else {
             intervals.roll(time)
         };
-        self.early += u64::from(!self.is_live && time < intervals.start());
+        self.early += u64::from(self.clock.is_none() && time < intervals.start());
         intervals.add(time, &connection.remote);
         ended
     }
@@ -93,8 +99,8 @@ impl Periods {
     /// How long until the current interval of a live run can be shown.
     #[must_use]
     pub(crate) fn left(&self) -> Option<Duration> {
-        let end = self.intervals.as_ref().filter(|_| self.is_live)?.end();
-        let left = end.duration_since(Timestamp::now());
+        let now = self.clock?.now();
+        let left = self.intervals.as_ref()?.end().duration_since(now);
         Some(Duration::try_from(left).unwrap_or_default() + GRACE)
     }
 
@@ -106,18 +112,21 @@ impl Periods {
         };
         intervals.add_lost(lost.saturating_sub(self.lost));
         self.lost = lost;
-        match Timestamp::now().checked_sub(GRACE) {
-            Ok(now) => intervals.roll(now),
-            Err(_) => Vec::new(),
+        let now = self.clock.map(|clock| clock.now().checked_sub(GRACE));
+        match now {
+            Some(Ok(now)) => intervals.roll(now),
+            Some(Err(_)) | None => Vec::new(),
         }
     }
 
     /// The last intervals.
     pub(crate) fn finish(&mut self) -> Vec<Interval> {
-        match self.intervals.take() {
-            Some(intervals) if self.is_live => intervals.finish(Timestamp::now()),
-            Some(intervals) => intervals.finish_whole().into_iter().collect(),
-            None => Vec::new(),
+        let Some(intervals) = self.intervals.take() else {
+            return Vec::new();
+        };
+        match self.clock {
+            Some(clock) => intervals.finish(clock.now()),
+            None => intervals.finish_whole().into_iter().collect(),
         }
     }
 }

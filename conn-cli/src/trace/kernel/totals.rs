@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData},
 };
 use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 
-use super::{KernelTypes, event::host, names};
+use super::{KernelTypes, bpf, event::host, names};
 use crate::{
     count::{tally::Tally, waits::Waits},
     model::{
@@ -169,9 +169,11 @@ fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
     let map = Array::<&MapData, u64>::try_from(map)?;
     let steps = (0..WAIT_STEPS as u32).map(|step| map.get(&step, 0));
     let steps = steps.collect::<Result<_, _>>()?;
-    let longest = ebpf.map(names::LONGEST_WAIT).context("no such map")?;
-    let longest = PerCpuArray::<&MapData, u64>::try_from(longest)?.get(&0, 0)?;
-    let longest = longest.iter().copied().max().unwrap_or(0);
+    let Some(Map::PerCpuArray(longest)) = ebpf.map(names::LONGEST_WAIT) else {
+        bail!("no such map");
+    };
+    let longest = bpf::read_each_cpu(longest.fd()).context("cannot read the longest wait")?;
+    let longest = longest.into_iter().max().unwrap_or(0);
     Ok(Waits::new(steps, Duration::from_nanos(longest)))
 }
 

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     model::ports::PortSet,
-    system::procfs::{is_denied, processes, threads},
+    system::{
+        files,
+        procfs::{is_denied, processes, threads},
+    },
 };
 
 const OWN_NETNS: &str = "/proc/thread-self/ns/net";
@@ -106,8 +109,14 @@ fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io
                 Ok((namespace, listening)) => {
                     entered.failed.remove(&namespace.inode);
                     let is_new = seen.insert(namespace.inode);
-                    if is_new && (keeps_all || !listening.is_empty()) {
+                    if !is_new || !keeps_all && listening.is_empty() {
+                        continue;
+                    }
+                    if entered.namespaces.len() < max_kept() {
                         entered.namespaces.push((namespace, listening));
+                    } else {
+                        let too_many = io::Error::from(rustix::io::Errno::MFILE);
+                        entered.failed.insert(netns, too_many);
                     }
                 }
                 Err(error) => {
@@ -124,6 +133,14 @@ fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io
             .unwrap_or_else(|panic| panic::resume_unwind(panic)))
     })
 }
+
+/// How many namespaces can be kept, at two files each, so that enough files are left for the rest.
+fn max_kept() -> usize {
+    files::limit().saturating_sub(RESERVED_FILES) / 2
+}
+
+/// More files than conn-cli needs for all else.
+const RESERVED_FILES: usize = 256;
 
 fn missing(netns: u32, unseen: Unseen) -> io::Error {
     let mut error = format!("no process is in the network namespace {netns}");

@@ -12,6 +12,7 @@ use lab::report::Report;
 use lab::server::{Serve, Server};
 use lab::tracer::Tracer;
 use rustix::process::Signal;
+use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::Value;
 
 use super::text;
@@ -239,4 +240,48 @@ fn length(row: &Value) -> Result<Duration> {
 
 fn now() -> Result<Duration> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
+}
+
+/// Rows go on, one for each second, when the clock is set back and forward again.
+pub(crate) fn clock_set(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
+    let mut tracer = Tracer::start(command.args(["--interval", "1s", "--json"]))?;
+    let stdout = tracer.stdout()?;
+    let mut lines = Vec::new();
+    for seconds in [-3600, 3600] {
+        lines.extend(stdout.take(1)?);
+        let now = clock_gettime(ClockId::Realtime);
+        clock_settime(
+            ClockId::Realtime,
+            Timespec {
+                tv_sec: now.tv_sec + seconds,
+                ..now
+            },
+        )
+        .context("cannot set the clock")?;
+        Load::v4(context.port, CONNECTIONS).run()?;
+        lines.extend(stdout.take(2)?);
+    }
+    let served = server.finish()?;
+    tracer.process.signal(Signal::INT)?;
+    lines.extend(stdout.rest()?);
+    let report = Report::new(&tracer.wait(lines)?)?;
+    let counted: Option<u64> = report
+        .intervals
+        .iter()
+        .map(|row| row["connections"].as_u64())
+        .sum();
+    ensure!(
+        report.counts()? == served && counted == Some(served.values().sum()),
+        "not the server's connections: {:?}",
+        report.intervals
+    );
+    // An hour that was made up would have more rows.
+    ensure!(
+        report.intervals.len() < 60,
+        "{} rows",
+        report.intervals.len()
+    );
+    Ok(format!("rows={}", report.intervals.len()))
 }

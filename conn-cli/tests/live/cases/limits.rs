@@ -13,9 +13,11 @@ use lab::server::{Serve, Server};
 use lab::tracer::Tracer;
 use rustix::process::Signal;
 
+use super::exact::Count;
 use super::flood::end_unread;
 use super::text;
 use crate::context::Context;
+use crate::hidden;
 
 const CONNECTIONS: u32 = 50;
 
@@ -159,4 +161,14 @@ fn check_allocation(pid: u32) -> Result<()> {
         "{maps} hash maps, {on_demand} without preallocation"
     );
     Ok(())
+}
+
+/// A container that does not see the processors.
+pub(crate) fn hidden_processors(context: &Context) -> Result<String> {
+    let context = Context {
+        hidden: Some(hidden::PROCESSORS),
+        ..context.clone()
+    };
+    let (figures, _) = Count::PLAIN.trace(&context)?;
+    Ok(figures.to_string())
 }

@@ -1,11 +1,14 @@
 //! The privileges that conn-cli needs, and its errors without them.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use lab::as_user;
 use lab::setting::Setting;
 use lab::tracer::run_to_end;
+use rustix::fs::{XattrFlags, setxattr};
 
 use super::exact::Count;
 use crate::context::Context;
@@ -93,3 +96,37 @@ pub(crate) fn refused(command: &mut Command, code: i32, words: &[&str]) -> Resul
     }
     Ok(format!("stderr: {stderr}"))
 }
+
+/// An ordinary user runs a program that has the capabilities itself, as `setcap` gives them.
+pub(crate) fn file_capabilities(context: &Context) -> Result<String> {
+    let directory = std::env::temp_dir().join(format!("conn-cli-setcap-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let program = directory.join("conn-cli");
+    fs::copy(&context.conn_cli, &program)?;
+    let mode = Permissions::from_mode(0o755);
+    fs::set_permissions(&program, mode.clone())?;
+    fs::set_permissions(&directory, mode)?;
+    let attribute: Vec<u8> = FILE_CAPABILITIES
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    setxattr(
+        &program,
+        "security.capability",
+        &attribute,
+        XattrFlags::empty(),
+    )?;
+    let _paranoid = Setting::set(PERF_PARANOID, "2")?;
+    let result = Count::PLAIN.run(&Context {
+        conn_cli: program,
+        as_user: Some(&[]),
+        ..context.clone()
+    });
+    fs::remove_dir_all(directory)?;
+    result
+}
+
+/// `struct vfs_cap_data` of `include/uapi/linux/capability.h`: revision 2 with the effective bit, then
+/// permitted and inheritable, of the lower capabilities and the upper ones. CAP_PERFMON is 38, CAP_BPF
+/// 39.
+const FILE_CAPABILITIES: [u32; 5] = [0x0200_0001, 0, 0, 1 << (38 - 32) | 1 << (39 - 32), 0];

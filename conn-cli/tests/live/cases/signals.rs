@@ -31,12 +31,21 @@ const MIN_SURVIVAL: Duration = Duration::from_millis(500);
 const MAX_EXIT_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) fn hang_up(context: &Context) -> Result<String> {
+    ends_in_order(context, Signal::HUP)
+}
+
+/// A signal that by itself would kill conn-cli, as tools send it to any program.
+pub(crate) fn user_defined(context: &Context) -> Result<String> {
+    ends_in_order(context, Signal::USR2)
+}
+
+fn ends_in_order(context: &Context, signal: Signal) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
-    let ended = tracer.finish(Signal::HUP, &stdout)?;
+    let ended = tracer.finish(signal, &stdout)?;
     Ok(Report::new(&ended)?.check(&served)?.to_string())
 }
 

@@ -102,6 +102,10 @@ fn on_full_disk(context: &Context, options: &[&str], signal: Option<Signal>) -> 
         "ended with {}: {stderr}",
         ended.status
     );
+    ensure!(
+        ended.stderr.iter().any(|line| line == "=== Summary ==="),
+        "the summary is nowhere: {stderr}"
+    );
     let last = ended.stderr.last().context("conn-cli printed nothing")?;
     ensure!(
         last.starts_with("conn-cli: ") && last.contains("standard output"),
