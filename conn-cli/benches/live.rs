@@ -106,7 +106,7 @@ fn bench_tally(criterion: &mut Criterion) {
 }
 
 fn for_each(events: &[Event], mut handle: impl FnMut(&Connection)) {
-    let clock = WallClock::now();
+    let clock = WallClock::now(0);
     for event in black_box(events) {
         let connection = decode(bytemuck::bytes_of(event), clock);
         handle(&connection.expect("the event is complete"));

@@ -182,8 +182,13 @@ pub struct Counters {
     /// Connections by stage for whose [`Key`] the kernel had no memory. A later connection of the
     /// same client may get an entry, which then lacks these.
     pub out_of_memory: Stages,
+    /// Connections by stage that conn-cli made to itself, which no total includes.
+    pub self_tests: Stages,
+    /// When the last of these was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
+    /// namespace.
+    pub self_test_ns: u64,
 }
-const _: () = assert!(size_of::<Counters>() == 112);
+const _: () = assert!(size_of::<Counters>() == 152);
 
 /// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
 /// of two.
@@ -307,6 +312,8 @@ impl SocketOffsets {
 pub struct Config {
     /// The server's address that [`Self::by_local_address`] selects.
     pub local_address: Address,
+    /// Both addresses of the connection that conn-cli makes to itself.
+    pub self_test_address: Address,
     /// The thread name that [`Self::by_comm`] selects: the 16 bytes of [`Event::comm`].
     pub comm: [u64; 2],
     /// One bit for each stage, numbered by the `STAGE_` constants. 1: write an [`Event`] for every
@@ -340,13 +347,22 @@ pub struct Config {
     pub by_comm: u32,
     /// Not 0: only connections accepted in the first cgroup of the map `CGROUPS`, or below it.
     pub by_cgroup: u32,
+    /// The local port of conn-cli's own connection, host byte order; 0 if there is none.
+    pub self_test_port: u32,
+    /// The remote port of conn-cli's own connection, host byte order.
+    pub self_test_remote_port: u32,
+    /// Not 0: [`Self::self_test_port`] is in [`PortBits`] for that connection only.
+    pub self_test_port_only: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
-const _: () = assert!(size_of::<Config>() == 88);
+const _: () = assert!(size_of::<Config>() == 120);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
     pub const EVERYTHING: Self = Self {
         local_address: [0; 2],
+        self_test_address: [0; 2],
         comm: [0; 2],
         emit: u32::MAX,
         details: 1,
@@ -362,6 +378,10 @@ impl Config {
         uid: 0,
         by_comm: 0,
         by_cgroup: 0,
+        self_test_port: 0,
+        self_test_remote_port: 0,
+        self_test_port_only: 0,
+        reserved: 0,
     };
 }
 

@@ -14,6 +14,7 @@ pub mod config;
 pub mod filter;
 pub mod packet;
 pub mod record;
+pub mod self_test;
 pub mod socket;
 
 /// Never reached: the verifier refuses to load a program with a panic that survived compilation.

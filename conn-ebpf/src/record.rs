@@ -130,6 +130,16 @@ pub fn second_hook_only() {
     add_one(offset_of!(Counters, second_hook_only));
 }
 
+/// Counts a connection that conn-cli made to itself.
+#[inline(always)]
+pub fn self_test(stage: Stage) {
+    add_one(offset_of!(Counters, self_tests) + stage.offset());
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: a pointer to the map's only value; the helper only reads the clock.
+        unsafe { (*counters).self_test_ns = bpf_ktime_get_boot_ns() };
+    }
+}
+
 /// Counts a connection whose socket could not be read, and which is in no total.
 #[inline(always)]
 pub fn unreadable() {

@@ -78,6 +78,8 @@ struct LiveOnly {
     max_clients: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
     buffer_size: Option<String>,
+    #[arg(long, hide = true, value_parser = kernel)]
+    self_test_interval: Option<String>,
     #[arg(short, long, hide = true)]
     verbose: bool,
 }

@@ -1,12 +1,12 @@
 //! The options of live tracing.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::builder::TypedValueParser;
 
 use super::{
     named,
-    show::{CONNECTIONS, ShowArgs},
+    show::{CONNECTIONS, ShowArgs, duration},
 };
 use crate::{
     model::{
@@ -99,6 +99,10 @@ pub(super) struct TraceArgs {
     /// Show diagnostics of the eBPF programs and of their loading
     #[arg(short, long, help_heading = LIMITS)]
     verbose: bool,
+
+    /// See whether the hooks still run this often
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide = true)]
+    self_test_interval: Duration,
 }
 
 const STAGES: &str = "Stages of a connection";
@@ -148,6 +152,7 @@ impl TraceArgs {
             max_clients: self.max_clients,
             buffer_size: self.buffer_size,
             verbose: self.verbose,
+            self_test_interval: self.self_test_interval,
         };
         check(&options)?;
         Ok(options)

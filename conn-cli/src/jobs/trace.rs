@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    rc::Rc,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use crate::{
         hook::counting_candidates,
         options::TraceOptions,
         ports::PortSet,
+        self_test::{SelfTestOutcome, SelfTestResult},
         stage::{Stage, WatchedStages},
     },
     output::listening,
@@ -30,7 +32,8 @@ use crate::{
     system::{cgroups, files, memory, privileges, stderr::say, stop::Stop},
     trace::{
         kernel::{
-            self, Choice, Detached, PreemptionMode, Refused, Settings, SynScope, Totals, Tracer,
+            self, Choice, Detached, PreemptionMode, Refused, SelfTest, Settings, SynScope, Totals,
+            Tracer,
         },
         listeners::Survey,
     },
@@ -66,6 +69,10 @@ struct Tracing {
     reported_waiting: bool,
     /// When to check for waiting connections, unless something arrives.
     check_at: Instant,
+    /// What the self-tests have found so far, how often there is one, and when the last was.
+    self_test: SelfTestOutcome,
+    self_test_interval: Duration,
+    self_tested: (Timestamp, Instant),
 }
 
 /// Traces as `options` say until the run is stopped, and prints the summary. Returns whether the count
@@ -103,14 +110,22 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     if let Some(duration) = show.duration {
         stop.after(duration);
     }
-    say(kernel::announcement(
+    let mut announcement = kernel::announcement(
         &show.ports,
         (tracer.hook(), tracer.earlier_hooks()),
         &settings.stages,
         &settings.types.offsets,
         &exactness,
         &passed_over,
-    ));
+    );
+    let self_test = match tracer.first_self_test() {
+        SelfTestResult::NotTested(why) => {
+            announcement += &format!("; not self-tested: {why}");
+            SelfTestOutcome::NotTested(why.clone())
+        }
+        SelfTestResult::Passed | SelfTestResult::Silent(..) => SelfTestOutcome::Passed,
+    };
+    say(announcement);
     // Needs privileges. Meanwhile the ring buffer holds new records, as many as fit.
     if let Some(survey) = &mut survey {
         survey.find_owners();
@@ -134,12 +149,16 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         last_arrival: now,
         reported_waiting: false,
         check_at: now + FIRST_CHECK_AFTER,
+        self_test,
+        self_test_interval: options.self_test_interval,
+        self_tested: (Timestamp::now(), now),
     };
     let end = tokio::select! {
         biased;
         () = stop.wait() => End::Done,
         end = tracing.follow() => end?,
     };
+    tracing.test_hooks();
     let detached = tracing.tracer.detach();
     tracing.finish(&detached, &mut stop, end).await
 }
@@ -171,6 +190,11 @@ fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
         types,
         by: show.listing.by,
         demand: Demand::new(show),
+        self_test: Rc::new(
+            SelfTest::prepare().map_err(|error| {
+                format!("conn-cli has no ports for a connection to itself: {error}")
+            }),
+        ),
         max_clients: options.max_clients,
         buffer_size: options.buffer_size,
         verbose: options.verbose,
@@ -221,6 +245,9 @@ impl Tracing {
     /// Shows connections as they arrive, until the limit is reached or standard output is closed.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
+            if self.is_test_due() {
+                self.test_hooks();
+            }
             let view = &mut self.view;
             let batch = self.tracer.read(BATCH, |connection| view.show(connection));
             self.view.roll(self.tracer.lost());
@@ -241,6 +268,7 @@ impl Tracing {
                 sleep(MIN_READ_INTERVAL).await;
             } else {
                 let until_check = self.check_at.saturating_duration_since(Instant::now());
+                let until_check = until_check.min(self.until_test());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
                     () = sleep(self.view.patience(until_check)) => {
@@ -250,6 +278,41 @@ impl Tracing {
                         self.check_waiting();
                     }
                 }
+            }
+        }
+    }
+
+    fn until_test(&self) -> Duration {
+        if self.self_test == SelfTestOutcome::Passed {
+            let since = self.self_tested.1.elapsed();
+            self.self_test_interval.saturating_sub(since)
+        } else {
+            Duration::MAX
+        }
+    }
+
+    fn is_test_due(&self) -> bool {
+        self.until_test().is_zero()
+    }
+
+    /// Sees whether the hooks still run. Once one is silent, the count cannot be trusted from then on,
+    /// whether it runs again or not.
+    fn test_hooks(&mut self) {
+        if self.self_test != SelfTestOutcome::Passed {
+            return;
+        }
+        match self.tracer.self_test() {
+            SelfTestResult::Passed => self.self_tested = (Timestamp::now(), Instant::now()),
+            SelfTestResult::Silent(stage, cause) => {
+                self.self_test = SelfTestOutcome::Silent {
+                    hook: self.tracer.hook_of(stage),
+                    cause,
+                    since: self.self_tested.0,
+                };
+            }
+            SelfTestResult::NotTested(why) => {
+                log::debug!("not self-tested: {why}");
+                self.self_tested.1 = Instant::now();
             }
         }
     }
@@ -297,7 +360,9 @@ impl Tracing {
         let hook = self.tracer.hook();
         let preemption = (self.preemption.at_start(), self.preemption.now());
         let exactness = judge_run(hook, preemption, self.tracer.counts_misses());
-        totals.discrepancies.at_least = is_at_least(&exactness, totals.discrepancies.missed_runs);
+        let is_silent = matches!(self.self_test, SelfTestOutcome::Silent { .. });
+        totals.discrepancies.at_least =
+            is_at_least(&exactness, totals.discrepancies.missed_runs) || is_silent;
         let counted = self.tracer.stages().counted();
         let tally = totals.stages.remove(&counted).unwrap_or_default();
         let all = tally.connections();
@@ -315,6 +380,7 @@ impl Tracing {
             counted,
             hook,
             exactness,
+            self_test: self.self_test.clone(),
             elapsed: self.tracer.elapsed(),
             second_hook_only,
             out_of_memory: totals.out_of_memory,

@@ -15,4 +15,5 @@ pub(crate) mod preemption;
 pub(crate) mod queues;
 pub mod read_stats;
 pub(crate) mod schema;
+pub(crate) mod self_test;
 pub(crate) mod stage;

@@ -43,6 +43,8 @@ pub struct TraceOptions {
     pub buffer_size: u32,
     /// Whether to show diagnostics of the programs and of their loading.
     pub verbose: bool,
+    /// How often to see whether the hooks still run.
+    pub self_test_interval: Duration,
 }
 
 /// The options of reading records.

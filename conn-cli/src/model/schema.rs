@@ -128,6 +128,9 @@ pub(crate) struct SummaryLine<'a> {
     /// Live: why, or why not.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub exact_reason: Option<Cow<'a, str>>,
+    /// Live: whether the hooks saw conn-cli's own connections.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<SelfTestFields<'a>>,
     /// Live: how long the probes were attached.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
@@ -233,6 +236,23 @@ pub(crate) struct SummaryLine<'a> {
     pub left_off: Option<LeftOffEntry>,
     /// The clients, or other groups.
     pub clients: Vec<ClientEntry<'a>>,
+}
+
+/// What conn-cli's connections to itself have shown.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SelfTestFields<'a> {
+    /// `passed`, `silent` or `not tested`.
+    pub result: Cow<'a, str>,
+    /// The hook that is silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Cow<'a, str>>,
+    /// Why it is silent, or not tested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+    /// The last time that it was not silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Cow<'a, str>>,
 }
 
 /// How long connections waited, in seconds.

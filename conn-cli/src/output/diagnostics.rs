@@ -216,6 +216,9 @@ fn inexact(report: &Report) -> Option<String> {
         }
         (Some(_), _) => return Some(format!("{}; it skipped none in this run", why?.reason())),
     };
+    if let Some(silent) = report.live().and_then(Live::silent) {
+        line += &format!("; {silent}");
+    }
     if let Some(why) = why.map(Exactness::reason) {
         line += &format!("; {why}");
     }

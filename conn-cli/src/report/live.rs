@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     count::waits::Quantiles,
-    model::{exactness::Exactness, hook::Hook, queues::Queues, stage::Stage},
+    model::{
+        exactness::Exactness, hook::Hook, queues::Queues, self_test::SelfTestOutcome, stage::Stage,
+    },
 };
 
 /// Further results of a live run.
@@ -16,6 +18,8 @@ pub struct Live {
     pub hook: Hook,
     /// Whether that hook is exact on this machine.
     pub exactness: Exactness,
+    /// Whether the hooks saw the connections that conn-cli made to itself.
+    pub self_test: SelfTestOutcome,
     /// How long the probes were attached.
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
@@ -40,6 +44,19 @@ pub struct Live {
     pub queues: Option<Queues>,
 }
 
+impl Live {
+    /// Since when and why a hook is silent, as a clause.
+    pub(crate) fn silent(&self) -> Option<String> {
+        match &self.self_test {
+            SelfTestOutcome::Silent { hook, cause, since } => Some(format!(
+                "{hook} has seen nothing, not even conn-cli's own connections, since {since:.0} or \
+                 soon after: {cause}"
+            )),
+            SelfTestOutcome::Passed | SelfTestOutcome::NotTested(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 impl Live {
     /// A live run with only these values.
@@ -48,6 +65,7 @@ impl Live {
             counted: hook.stage(),
             hook,
             exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
+            self_test: SelfTestOutcome::Passed,
             elapsed,
             second_hook_only: 0,
             out_of_memory: 0,

@@ -87,6 +87,7 @@ pub struct LeftOff {
 
 /// Where connections were counted, and further results from there.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum Origin {
     /// In the kernel.
     Kernel(Live),

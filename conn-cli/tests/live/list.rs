@@ -9,8 +9,8 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
     leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports, preemption,
-    privileges, resets, self_connect, signals, steered, streams, syn_flood, syns, tasks, text,
-    trouble, waits,
+    privileges, resets, self_connect, signals, silent, steered, streams, syn_flood, syns, tasks,
+    text, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, beside_readers, everywhere,
@@ -192,6 +192,16 @@ pub(crate) const CASES: &[Case] = &[
     needing(
         &["ip", "tcpdump"],
         case("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
+    ),
+    case(
+        "silent-at-start",
+        &[Hook::Auto, Hook::Kretprobe, Hook::Fentry],
+        silent::at_start,
+    ),
+    case(
+        "silent-mid-run",
+        &[Hook::Kretprobe, Hook::Fentry],
+        silent::mid_run,
     ),
     case("killed", EACH, leftovers::killed),
     case("killed-old-version", EACH, old_version::killed),

@@ -1,5 +1,7 @@
 //! The last line of a run.
 
+use std::borrow::Cow;
+
 use super::seconds;
 use crate::{
     count::{profile::Profile, waits::Quantiles},
@@ -8,8 +10,10 @@ use crate::{
         group::{GroupBy, GroupKey},
         listener::Listener,
         schema::{
-            ClientEntry, EarlierStages, LeftOffEntry, ListenerEntry, SummaryLine, Type, WaitFields,
+            ClientEntry, EarlierStages, LeftOffEntry, ListenerEntry, SelfTestFields, SummaryLine,
+            Type, WaitFields,
         },
+        self_test::SelfTestOutcome,
         stage::Stage,
     },
     output::{Clock, brief::rounded},
@@ -33,7 +37,8 @@ pub(super) fn summary_line<'a>(
         r#type: Type::Summary,
         probe: live.map(|live| live.hook.name().into()),
         exact: live.map(|live| live.exactness.is_exact() && !report.discrepancies.at_least),
-        exact_reason: live.map(|live| exact_reason(live, report).into()),
+        exact_reason: live.map(|live| exact_reason(live, report)),
+        self_test: live.map(|live| self_test(&live.self_test, clock)),
         seconds: live.map(|live| rounded(live.elapsed.as_secs_f64())),
         second_hook_only: live.map(|live| live.second_hook_only),
         out_of_memory: live.map(|live| live.out_of_memory),
@@ -82,10 +87,35 @@ pub(super) fn summary_line<'a>(
     }
 }
 
-fn exact_reason<'a>(live: &'a Live, report: &Report) -> &'a str {
+fn exact_reason<'a>(live: &'a Live, report: &Report) -> Cow<'a, str> {
     match (&live.exactness, report.discrepancies.at_least) {
-        (Exactness::Exact(_), true) => "the kernel skipped the program that counts",
-        (exactness, _) => exactness.reason(),
+        (Exactness::Exact(_), true) => match live.silent() {
+            Some(silent) => silent.into(),
+            None => "the kernel skipped the program that counts".into(),
+        },
+        (exactness, _) => exactness.reason().into(),
+    }
+}
+
+fn self_test<'a>(outcome: &'a SelfTestOutcome, clock: &Clock) -> SelfTestFields<'a> {
+    let result = |result: &'static str| SelfTestFields {
+        result: result.into(),
+        hook: None,
+        reason: None,
+        since: None,
+    };
+    match outcome {
+        SelfTestOutcome::Passed => result("passed"),
+        SelfTestOutcome::NotTested(why) => SelfTestFields {
+            reason: Some(why.as_str().into()),
+            ..result("not tested")
+        },
+        SelfTestOutcome::Silent { hook, cause, since } => SelfTestFields {
+            hook: Some(hook.name().into()),
+            reason: Some(cause.to_string().into()),
+            since: Some(clock.rfc3339(*since).into()),
+            ..result("silent")
+        },
     }
 }
 

@@ -14,13 +14,14 @@ use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{
-    KernelTypes, Refusal, Settings, cgroup, facts,
+    KernelTypes, Refusal, Settings, cgroup, counters, facts,
     kprobe::{self, At},
     object::{self, Object},
     root_cgroup, sockets,
 };
 use crate::model::{
     hook::{AttachPoint, Hook, Program, candidates},
+    self_test::SelfTestResult,
     stage::Stage,
 };
 
@@ -46,6 +47,8 @@ pub(super) struct Attached {
     pub(super) links: Vec<Link>,
     /// The hooks of the earlier stages, in the order of the stages.
     pub(super) earlier: Vec<Hook>,
+    /// What the self-test found: if one hook was not tested, why.
+    pub(super) self_test: SelfTestResult,
 }
 
 /// Loads and attaches `hook`, for the stage that is counted, and a hook for each earlier stage.
@@ -63,16 +66,25 @@ pub(super) fn attach(hook: Hook, settings: &Settings) -> anyhow::Result<Attached
     }
     let mut links = Vec::new();
     let mut earlier = Vec::new();
+    let mut self_test = SelfTestResult::Passed;
     for stage in stages.earlier() {
-        let (hook, stage_links) = attach_earlier(stage, &mut ebpf, settings)?;
+        let (hook, stage_links, result) = attach_earlier(stage, &mut ebpf, settings)?;
         earlier.push(hook);
         links.splice(0..0, stage_links);
+        if result != SelfTestResult::Passed {
+            self_test = result;
+        }
     }
-    links.splice(0..0, attach_hook(hook, &mut ebpf, settings)?);
+    let (hook_links, result) = attach_and_test(hook, &mut ebpf, settings)?;
+    links.splice(0..0, hook_links);
+    if result != SelfTestResult::Passed {
+        self_test = result;
+    }
     Ok(Attached {
         ebpf,
         links,
         earlier,
+        self_test,
     })
 }
 
@@ -81,12 +93,12 @@ fn attach_earlier(
     stage: Stage,
     ebpf: &mut Ebpf,
     settings: &Settings,
-) -> Result<(Hook, Vec<Link>), Refusal> {
+) -> Result<(Hook, Vec<Link>, SelfTestResult), Refusal> {
     let mut refused = None;
     let is_usable = |hook: &&Hook| hook.info().knows_netns || settings.netns.is_none();
     for &hook in candidates(stage).iter().filter(is_usable) {
-        match attach_hook(hook, ebpf, settings) {
-            Ok(links) => return Ok((hook, links)),
+        match attach_and_test(hook, ebpf, settings) {
+            Ok((links, result)) => return Ok((hook, links, result)),
             Err(error) => {
                 let why = Refusal::explain(hook, &error, &facts::gather(hook));
                 log::debug!("{hook}: {error:?}");
@@ -95,6 +107,28 @@ fn attach_earlier(
         }
     }
     Err(refused.unwrap_or_else(|| Refusal::Other(format!("no hook sees {}", stage.name()))))
+}
+
+/// Attaches a hook, and sees that it runs.
+fn attach_and_test(
+    hook: Hook,
+    ebpf: &mut Ebpf,
+    settings: &Settings,
+) -> anyhow::Result<(Vec<Link>, SelfTestResult)> {
+    let links = attach_hook(hook, ebpf, settings)?;
+    let result = match settings.self_test.as_ref() {
+        Ok(self_test) if settings.is_testable(hook.stage()) => {
+            self_test.run(&counters::Live::new(ebpf)?, &[hook.stage()])
+        }
+        Ok(_) => {
+            SelfTestResult::NotTested("SYNs are looked for where conn-cli's own are not".to_owned())
+        }
+        Err(why) => SelfTestResult::NotTested(why.clone()),
+    };
+    match result {
+        SelfTestResult::Silent(_, cause) => Err(Refusal::Silent(cause).into()),
+        SelfTestResult::Passed | SelfTestResult::NotTested(_) => Ok((links, result)),
+    }
 }
 
 /// Loads and attaches the programs of a hook, the last one first.

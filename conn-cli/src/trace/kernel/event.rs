@@ -20,19 +20,16 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// The current difference.
+    /// The current difference. `boot_clock_ahead_ns`: that of the two clocks of boot, see
+    /// [`boot_clock_ahead_ns`].
     #[must_use]
-    pub fn now() -> Self {
-        let read = |clock| {
-            let time = clock_gettime(clock);
-            time.tv_sec * NANOS_PER_SECOND + time.tv_nsec
-        };
+    pub fn now(boot_clock_ahead_ns: i64) -> Self {
         // The mean of two readings: an interruption between readings shifts the times less.
         let before = read(ClockId::Boottime);
         let wall = read(ClockId::Realtime);
         let after = read(ClockId::Boottime);
         Self {
-            ahead_ns: wall - (before + (after - before) / 2),
+            ahead_ns: wall - (before + (after - before) / 2) + boot_clock_ahead_ns,
         }
     }
 
@@ -44,6 +41,23 @@ impl WallClock {
         );
         Timestamp::new(second, nanosecond as i32).ok()
     }
+}
+
+/// How far the `CLOCK_BOOTTIME` of this process is ahead of the one that had just stamped an event: 0
+/// but in a time namespace.
+pub(super) fn boot_clock_ahead_ns(event_ns: u64) -> i64 {
+    let ahead = read(ClockId::Boottime).saturating_sub_unsigned(event_ns);
+    let is_offset = event_ns != 0 && ahead.abs() > MAX_DELAY_NS;
+    if is_offset { ahead } else { 0 }
+}
+
+/// More than the time from a self-test's event until it is looked at.
+const MAX_DELAY_NS: i64 = NANOS_PER_SECOND;
+
+/// A clock's time in nanoseconds.
+fn read(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * NANOS_PER_SECOND + time.tv_nsec
 }
 
 /// Nanoseconds per second. Nanoseconds in an i64 last until the year 2262.
@@ -231,7 +245,7 @@ mod tests {
         let boot = clock_gettime(ClockId::Boottime);
         let boot_ns = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
         let before = Timestamp::now();
-        let time = WallClock::now().at(boot_ns).unwrap();
+        let time = WallClock::now(0).at(boot_ns).unwrap();
         let difference = time.duration_since(before).abs();
         assert!(difference < SignedDuration::from_secs(1), "{difference:?}");
     }

@@ -18,6 +18,7 @@ mod requirements;
 mod ring;
 mod root_cgroup;
 mod select;
+mod self_test;
 mod sockets;
 mod totals;
 mod tracer;
@@ -32,6 +33,7 @@ pub use self::{
     refusal::{Refusal, Remedy},
     requirements::{reading_maps_needs_capabilities, require},
     select::{Choice, Refused, choose},
+    self_test::SelfTest,
     sockets::SynScope,
     totals::{Totals, counts_misses},
     tracer::{Batch, Detached, Tracer},

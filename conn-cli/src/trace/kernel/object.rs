@@ -1,6 +1,6 @@
 //! The compiled eBPF programs and their configuration before loading.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, rc::Rc};
 
 use anyhow::Context as _;
 use aya::{
@@ -14,7 +14,7 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{KernelTypes, SynScope, allocation, names};
+use super::{KernelTypes, SelfTest, SynScope, allocation, names};
 use crate::model::{
     connection::Family,
     demand::{Demand, Reported},
@@ -93,6 +93,8 @@ pub struct Settings {
     pub max_clients: u32,
     /// The size of the ring buffer in bytes.
     pub buffer_size: u32,
+    /// conn-cli's own connection, or why there is none.
+    pub self_test: Rc<Result<SelfTest, String>>,
     /// Whether the programs log diagnostics.
     pub verbose: bool,
 }
@@ -102,6 +104,14 @@ impl Settings {
     #[must_use]
     pub fn leaves_out(&self) -> bool {
         self.ends != EndsFilter::default() || !self.task.is_empty()
+    }
+}
+
+impl Settings {
+    /// Whether the hook of this stage can see conn-cli's own connection: SYNs are looked for in one
+    /// network namespace, perhaps on one interface.
+    pub(super) fn is_testable(&self, stage: Stage) -> bool {
+        stage != Stage::Syn || self.syn_scope == SynScope::default()
     }
 }
 
@@ -115,6 +125,11 @@ pub(super) fn open(
     stages: &WatchedStages,
 ) -> anyhow::Result<Ebpf> {
     let config = config(settings, stages);
+    let mut ports = settings.ports.clone();
+    if let Ok(self_test) = settings.self_test.as_ref() {
+        let port = usize::from(self_test.ports().0);
+        ports[port / 64] |= 1 << (port % 64);
+    }
     let log_level = if settings.verbose {
         aya_log::Level::Debug as u8
     } else {
@@ -128,7 +143,7 @@ pub(super) fn open(
             true,
         )
         .override_global(names::CONFIG, bytemuck::bytes_of(&config), true)
-        .override_global(names::PORTS, &settings.ports[..], true)
+        .override_global(names::PORTS, &ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries(names::CLIENTS, settings.max_clients)
         .map_max_entries(names::EVENTS, settings.buffer_size)
@@ -190,6 +205,9 @@ fn emit(reported: Reported, stages: &WatchedStages) -> u32 {
 
 fn config(settings: &Settings, stages: &WatchedStages) -> Config {
     let Settings { ends, task, .. } = settings;
+    let self_test = settings.self_test.as_ref().as_ref().ok();
+    let ports_have_self_test =
+        self_test.is_some_and(|test| is_set(&settings.ports, test.ports().0));
     Config {
         emit: emit(settings.demand.reported, stages),
         details: settings.demand.details.into(),
@@ -216,7 +234,16 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         by_comm: task.comm.is_some().into(),
         comm: task.comm.map_or([0; 2], |comm| bytemuck::cast(comm.0)),
         by_cgroup: task.cgroup.is_some().into(),
+        self_test_address: self_test.map_or([0; 2], |test| words(test.address().into())),
+        self_test_port: self_test.map_or(0, |test| test.ports().0.into()),
+        self_test_remote_port: self_test.map_or(0, |test| test.ports().1.into()),
+        self_test_port_only: (!ports_have_self_test).into(),
+        reserved: 0,
     }
+}
+
+fn is_set(ports: &PortBits, port: u16) -> bool {
+    ports[usize::from(port) / 64] >> (port % 64) & 1 == 1
 }
 
 /// Converts an address to the programs' representation.

@@ -7,7 +7,10 @@ use std::{fmt, io};
 
 use aya::{maps::MapError, programs::ProgramError};
 
-use crate::model::hook::{AttachPoint, Hook};
+use crate::model::{
+    hook::{AttachPoint, Hook},
+    self_test::SilentCause,
+};
 
 /// Why a hook cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub enum Refusal {
     NoPacketSockets,
     /// There is no interface of this name.
     NoInterface(String),
+    /// It attaches, and does not see conn-cli's own connection.
+    Silent(SilentCause),
     /// The hook of an earlier stage cannot be used, for this reason.
     Earlier(Hook, Box<Self>),
     /// Any other error, with the system's text.
@@ -222,6 +227,9 @@ impl Refusal {
             }
             Self::NoPacketSockets => "not permitted to open packet sockets".to_owned(),
             Self::NoInterface(name) => format!("there is no interface {name}"),
+            Self::Silent(cause) => {
+                format!("it attaches, but does not see conn-cli's own connection: {cause}")
+            }
             Self::Earlier(hook, why) => format!("cannot use {hook}: {}", why.reason()),
             Self::Other(text) => text.clone(),
         }
@@ -267,6 +275,15 @@ impl Refusal {
             ),
             Self::NoMemory => Other("choose a smaller --max-clients or --buffer-size"),
             Self::Rejected => AnotherHook("use another --probe, and please report what -v shows"),
+            Self::Silent(SilentCause::FtraceOff) => {
+                AnotherHook("use another --probe, or set it with 'sysctl kernel.ftrace_enabled=1'")
+            }
+            Self::Silent(SilentCause::KprobesOff) => {
+                AnotherHook("use another --probe, or write 1 to that file")
+            }
+            Self::Silent(SilentCause::Unknown) => {
+                AnotherHook("use another --probe, or leave it out")
+            }
             Self::Earlier(_, why) => return why.remedy(),
             Self::Other(_) => return None,
         })

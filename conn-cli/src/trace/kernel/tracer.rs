@@ -1,22 +1,30 @@
 //! The hooks of one run, from attaching them to reading their totals.
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 
 use super::{
-    KernelTypes, Refusal, Settings,
+    KernelTypes, Refusal, SelfTest, Settings,
     attach::{self, Attached},
     counters,
-    event::{WallClock, decode},
+    event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
     ring::Ring,
     totals::{self, Totals},
 };
 use crate::model::{
-    connection::Connection, demand::Reported, group::GroupBy, hook::Hook, stage::WatchedStages,
+    connection::Connection,
+    demand::Reported,
+    group::GroupBy,
+    hook::Hook,
+    self_test::SelfTestResult,
+    stage::{Stage, WatchedStages},
 };
 
 /// Attached hooks.
@@ -25,6 +33,12 @@ pub struct Tracer {
     stages: WatchedStages,
     by: GroupBy,
     types: KernelTypes,
+    self_test: Rc<Result<SelfTest, String>>,
+    /// The stages whose hooks the self-test can reach.
+    testable: Vec<Stage>,
+    /// How far the `CLOCK_BOOTTIME` of conn-cli's time namespace is ahead of the kernel's, which
+    /// stamps events.
+    boot_clock_ahead_ns: i64,
     attached: Attached,
     ring: Ring,
     counters: counters::Live,
@@ -73,12 +87,18 @@ impl Tracer {
             .ebpf
             .take_map(names::EVENTS)
             .context("the eBPF object has no map EVENTS")?;
+        let stages = settings.stages.counting(hook.stage());
+        let is_testable = |stage: &Stage| settings.is_testable(*stage);
+        let counters = counters::Live::new(&attached.ebpf)?;
         Ok(Self {
             hook,
-            stages: settings.stages.counting(hook.stage()),
+            testable: stages.all().filter(is_testable).collect(),
+            stages,
             by: settings.by,
             types: settings.types.clone(),
-            counters: counters::Live::new(&attached.ebpf)?,
+            self_test: Rc::clone(&settings.self_test),
+            boot_clock_ahead_ns: boot_clock_ahead_ns(counters.get().self_test_ns),
+            counters,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?),
             reported: settings.demand.reported,
@@ -86,6 +106,30 @@ impl Tracer {
             attached_at: Instant::now(),
             detached_at: None,
         })
+    }
+
+    /// What the self-test found when the hooks were attached.
+    #[must_use]
+    pub fn first_self_test(&self) -> &SelfTestResult {
+        &self.attached.self_test
+    }
+
+    /// Tests again whether the hooks run.
+    #[must_use]
+    pub fn self_test(&self) -> SelfTestResult {
+        match self.self_test.as_ref() {
+            Ok(self_test) => self_test.run(&self.counters, &self.testable),
+            Err(why) => SelfTestResult::NotTested(why.clone()),
+        }
+    }
+
+    /// The hook that sees a watched stage.
+    #[must_use]
+    pub fn hook_of(&self, stage: Stage) -> Hook {
+        let mut earlier = self.earlier_hooks().iter().copied();
+        earlier
+            .find(|hook| hook.stage() == stage)
+            .unwrap_or(self.hook)
     }
 
     /// The hook that sees the last stage.
@@ -138,7 +182,7 @@ impl Tracer {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        let clock = WallClock::now();
+        let clock = WallClock::now(self.boot_clock_ahead_ns);
         for records in 0..limit {
             let read = |record: &[u8]| {
                 if let Some(connection) = decode(record, clock) {

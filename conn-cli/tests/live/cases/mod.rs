@@ -24,6 +24,7 @@ pub(crate) mod privileges;
 pub(crate) mod resets;
 pub(crate) mod self_connect;
 pub(crate) mod signals;
+pub(crate) mod silent;
 pub(crate) mod steered;
 pub(crate) mod streams;
 pub(crate) mod syn_flood;

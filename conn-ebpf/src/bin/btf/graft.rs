@@ -8,7 +8,9 @@
 use core::ffi::c_void;
 
 use conn_ebpf::{
-    config, filter, record,
+    config, filter,
+    record::{self, Stage},
+    self_test,
     socket::{Direct, Fields as _, Socket},
 };
 
@@ -35,6 +37,9 @@ pub(crate) fn grafted(sock: *const c_void, hook: u16) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
+    if self_test::is_done(&ends, Stage::Accepted) {
+        return Ok(());
+    }
     if filter::wants_accepted(&ends, &fields) {
         record::accepted(&ends, hook, &fields, protocol);
     }

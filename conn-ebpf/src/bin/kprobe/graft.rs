@@ -17,7 +17,9 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use aya_log_ebpf::debug;
 use conn_common::HOOK_KPROBE;
 use conn_ebpf::{
-    config, filter, record,
+    config, filter,
+    record::{self, Stage},
+    self_test,
     socket::{Fields as _, Socket},
 };
 
@@ -56,6 +58,9 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
+    if self_test::is_done(&ends, Stage::Accepted) {
+        return Ok(());
+    }
     if filter::wants_accepted(&ends, &fields) {
         let hook = handoff.hook();
         record::accepted(&ends, hook, &fields, protocol);

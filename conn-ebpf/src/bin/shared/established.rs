@@ -19,7 +19,9 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use conn_common::HOOK_TRACEPOINT;
 use conn_ebpf::{
-    config, filter, record,
+    config, filter,
+    record::{self, Stage},
+    self_test,
     socket::{Fields as _, Socket},
 };
 
@@ -56,6 +58,9 @@ fn try_conn_state(ctx: &RawTracePointContext) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
+    if self_test::is_done(&ends, Stage::Established) {
+        return Ok(());
+    }
     if filter::wants_ends(&ends) && filter::wants_namespace(|| fields.netns()) {
         record::established(&ends, HOOK_TRACEPOINT, || fields.netns());
     }

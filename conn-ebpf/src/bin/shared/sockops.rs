@@ -19,7 +19,12 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use conn_common::{AF_INET6, HOOK_SOCK_OPS, from_v4};
-use conn_ebpf::{config, filter, record, socket::Ends};
+use conn_ebpf::{
+    config, filter,
+    record::{self, Stage},
+    self_test,
+    socket::Ends,
+};
 
 /// A word of the context, or an element of an array of them.
 macro_rules! word {
@@ -71,7 +76,7 @@ fn try_conn_sockops(ops: *const bpf_sock_ops) {
         local_port,
         family,
     };
-    if filter::wants_ends(&ends) {
+    if !self_test::is_done(&ends, Stage::Established) && filter::wants_ends(&ends) {
         record::established(&ends, HOOK_SOCK_OPS, || 0);
     }
 }

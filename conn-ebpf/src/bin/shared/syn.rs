@@ -16,7 +16,8 @@ use conn_common::{Address, HOOK_FILTER};
 use conn_ebpf::{
     config, filter,
     packet::{Packet, Syn},
-    record,
+    record::{self, Stage},
+    self_test,
 };
 
 /// Identifies a SYN: a retransmission has the same values, any other SYN has different ones. Byte
@@ -55,7 +56,7 @@ fn netns() -> u32 {
 
 #[inline(always)]
 fn count_syn(syn: &Syn, interface: u32) {
-    if !filter::wants_ends(&syn.ends) {
+    if self_test::is_done(&syn.ends, Stage::Syn) || !filter::wants_ends(&syn.ends) {
         return;
     }
     let id = SynId {

@@ -1,0 +1,79 @@
+//! Hooks that attach and never run, or stop to: the kernel's function tracer is switched off for the
+//! whole machine.
+
+use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::hook::Hook;
+use lab::report::Report;
+use lab::server::Server;
+use lab::setting::Setting;
+use lab::tracer::Tracer;
+use rustix::process::Signal;
+
+use super::privileges::refused;
+use crate::context::Context;
+
+const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
+
+const CONNECTIONS: u32 = 20;
+
+/// A hook that never runs is refused, and `auto` takes one that does.
+pub(crate) fn at_start(context: &Context) -> Result<String> {
+    let _off = Setting::set(FTRACE, "0")?;
+    if context.hook != Hook::Auto {
+        let mut command = context.conn_cli(context.port);
+        return refused(&mut command, 1, &["own connection", "ftrace_enabled"]);
+    }
+    let server = Server::plain(context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let tracing = ended
+        .stderr
+        .first()
+        .context("conn-cli printed nothing")?
+        .clone();
+    let report = Report::new(&ended)?;
+    ensure!(
+        report.counts()? == served && report.summary["self_test"]["result"] == "passed",
+        "not the server's count: {}",
+        report.summary
+    );
+    Ok(tracing)
+}
+
+/// A hook that stops to run is told, and the count not trusted.
+pub(crate) fn mid_run(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--self-test-interval", "100ms"]))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
+    let mut lines = stdout.take(CONNECTIONS)?;
+    let off = Setting::set(FTRACE, "0")?;
+    Load::v4(context.port, CONNECTIONS).run()?;
+    let served = server.finish()?;
+    tracer.process.signal(Signal::INT)?;
+    lines.extend(stdout.rest()?);
+    let ended = tracer.wait(lines)?;
+    drop(off);
+    let stderr = ended.stderr.join(" | ");
+    ensure!(
+        ended.status.code() == Some(1) && stderr.contains("ftrace_enabled is 0"),
+        "ended with {}: {stderr}",
+        ended.status
+    );
+    let summary: serde_json::Value =
+        serde_json::from_str(ended.stdout.last().context("no summary")?)?;
+    ensure!(
+        summary["self_test"]["result"] == "silent" && summary["at_least"] == true,
+        "not told: {summary}"
+    );
+    let served: u64 = served.values().sum();
+    Ok(format!(
+        "server={served} conn-cli={} {stderr}",
+        summary["connections"]
+    ))
+}
