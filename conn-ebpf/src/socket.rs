@@ -41,8 +41,18 @@ pub trait Fields {
     /// A negative `errno` of the kernel if the memory cannot be read.
     fn protocol_at(&self, offset: u16) -> Result<u16, i32>;
 
-    /// The socket.
-    fn socket(&self) -> Socket;
+    /// The port, network byte order, at this offset, in bytes, of `struct inet_sock`.
+    ///
+    /// # Errors
+    /// A negative `errno` of the kernel if the memory cannot be read, or [`NO_PORT`].
+    fn inet_port(&self, offset: u16) -> Result<u16, i32>;
+
+    /// The 64 bits at this offset, in bytes, of the `struct tcp_sock`; 0 if they cannot be read.
+    fn tcp_word(&self, offset: u16) -> u64;
+
+    /// The 32 bits at `inner`, in bytes, of what the pointer at `outer` of `struct sock` points to; 0 if
+    /// they cannot be read. `outer` is an offset in `struct sock_common`.
+    fn pointed_word(&self, outer: u16, inner: u16) -> u32;
 
     /// Whether the socket's family is `AF_INET` or `AF_INET6`.
     #[inline(always)]
@@ -75,7 +85,7 @@ pub trait Fields {
     fn kept_port(&self) -> Result<u16, i32> {
         match offset(|offsets| &offsets.sport) {
             UNKNOWN_OFFSET => Err(NO_PORT),
-            sport_offset => self.socket().read(sport_offset).map(u16::from_be),
+            sport_offset => self.inet_port(sport_offset).map(u16::from_be),
         }
     }
 
@@ -125,7 +135,7 @@ pub trait Fields {
         if net_offset == UNKNOWN_OFFSET || inum_offset == UNKNOWN_OFFSET {
             return 0;
         }
-        Socket(self.common(net_offset)).read_or_zero(inum_offset)
+        self.pointed_word(net_offset, inum_offset)
     }
 
     /// For how many nanoseconds the connection has been established at `now_ns`, nanoseconds of
@@ -138,24 +148,9 @@ pub trait Fields {
             return UNKNOWN_WAIT;
         }
         // The kernel truncates the time to microseconds. 0 is before any connection.
-        match self.socket().read_or_zero::<u64>(established_offset) {
+        match self.tcp_word(established_offset) {
             0 => UNKNOWN_WAIT,
             established_us => now_ns.saturating_sub(established_us * 1000),
-        }
-    }
-
-    /// Whether it is the socket of an application that is connecting it. The socket of a listener's
-    /// connection is no application's until it is accepted. `false` on a kernel without BTF.
-    #[inline(always)]
-    fn connects(&self) -> bool {
-        let owner_offset = offset(|offsets| &offsets.owner);
-        let state_offset = offset(|offsets| &offsets.owner_state);
-        if owner_offset == UNKNOWN_OFFSET || state_offset == UNKNOWN_OFFSET {
-            return false;
-        }
-        match Socket::new(self.socket().read_or_zero(owner_offset)) {
-            Some(owner) => owner.read_or_zero::<u32>(state_offset) == SS_CONNECTING,
-            None => false,
         }
     }
 
@@ -273,6 +268,24 @@ impl Socket {
     }
 }
 
+impl Copied<'_> {
+    /// Whether it is the socket of an application that is connecting it. The socket of a listener's
+    /// connection is no application's until it is accepted. `false` on a kernel without BTF.
+    #[inline(always)]
+    #[must_use]
+    pub fn connects(&self) -> bool {
+        let owner_offset = offset(|offsets| &offsets.owner);
+        let state_offset = offset(|offsets| &offsets.owner_state);
+        if owner_offset == UNKNOWN_OFFSET || state_offset == UNKNOWN_OFFSET {
+            return false;
+        }
+        match Socket::new(self.socket.read_or_zero(owner_offset)) {
+            Some(owner) => owner.read_or_zero::<u32>(state_offset) == SS_CONNECTING,
+            None => false,
+        }
+    }
+}
+
 impl Fields for Copied<'_> {
     #[inline(always)]
     fn common<T: Copy>(&self, offset: u16) -> T {
@@ -290,12 +303,31 @@ impl Fields for Copied<'_> {
     }
 
     #[inline(always)]
-    fn socket(&self) -> Socket {
-        self.socket
+    fn inet_port(&self, offset: u16) -> Result<u16, i32> {
+        self.socket.read(offset)
+    }
+
+    #[inline(always)]
+    fn tcp_word(&self, offset: u16) -> u64 {
+        self.socket.read_or_zero(offset)
+    }
+
+    #[inline(always)]
+    fn pointed_word(&self, outer: u16, inner: u16) -> u32 {
+        Socket(self.common(outer)).read_or_zero(inner)
     }
 }
 
 impl Direct {
+    /// The same socket as a `struct tcp_sock`, whose fields the verifier knows, too. None if it is not
+    /// one.
+    #[inline(always)]
+    fn as_tcp(&self) -> Option<Self> {
+        // SAFETY: the helper only looks at the socket that the kernel passed to the program.
+        let tcp = unsafe { generated::bpf_skc_to_tcp_sock(self.0.0.cast_mut()) };
+        Socket::new(tcp.cast_const().cast()).map(Self)
+    }
+
     /// The fields of the socket that the kernel passed to an LSM or fentry program. The verifier
     /// refuses a program that uses any other pointer.
     #[inline(always)]
@@ -325,7 +357,19 @@ impl Fields for Direct {
     }
 
     #[inline(always)]
-    fn socket(&self) -> Socket {
-        self.0
+    fn inet_port(&self, offset: u16) -> Result<u16, i32> {
+        // A tcp_sock begins with an inet_sock.
+        self.as_tcp().map(|tcp| tcp.common(offset)).ok_or(NO_PORT)
+    }
+
+    #[inline(always)]
+    fn tcp_word(&self, offset: u16) -> u64 {
+        self.as_tcp().map_or(0, |tcp| tcp.common(offset))
+    }
+
+    #[inline(always)]
+    fn pointed_word(&self, outer: u16, inner: u16) -> u32 {
+        // The verifier knows what a pointer that it lets a program load points to.
+        Self(Socket(self.common(outer))).common(inner)
     }
 }

@@ -305,6 +305,22 @@ impl Hook {
             })
     }
 
+    /// Whether its programs read memory that the verifier does not know, which a kernel that is locked
+    /// down for confidentiality forbids.
+    #[must_use]
+    pub fn reads_kernel_memory(self) -> bool {
+        let reads = |program: &Program| match program.point {
+            AttachPoint::Kprobe(_) | AttachPoint::Kretprobe(_) | AttachPoint::RawTracepoint(_) => {
+                true
+            }
+            AttachPoint::Fentry(_)
+            | AttachPoint::Lsm { .. }
+            | AttachPoint::RootCgroup
+            | AttachPoint::PacketSockets => false,
+        };
+        self.info().programs.iter().any(reads)
+    }
+
     /// Whether it needs kprobes, which are attached through perf events: these are what
     /// `kernel.perf_event_paranoid` restricts.
     #[must_use]

@@ -261,7 +261,19 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         runs: locked_down,
-        ..case("lockdown", &[Hook::Kretprobe], privileges::lockdown)
+        ..case(
+            "lockdown",
+            &[Hook::Kretprobe, Hook::Tracepoint],
+            privileges::lockdown,
+        )
+    },
+    Case {
+        runs: locked_down,
+        ..case(
+            "exact-in-lockdown",
+            &[Hook::Auto, Hook::Lsm, Hook::Fentry, Hook::SockOps],
+            privileges::exact_in_lockdown,
+        )
     },
     Case {
         runs: without_kprobes,

@@ -98,7 +98,7 @@ impl Refusal {
         match facts.missing_symbol {
             _ if !facts.ring_buffer => Self::NoRingBuffer,
             _ if !facts.sysfs => Self::NoSysfs,
-            _ if facts.confidential => Self::Lockdown,
+            _ if facts.confidential && hook.reads_kernel_memory() => Self::Lockdown,
             _ if hook.needs_kprobes() && !facts.kprobes => Self::NoKprobes,
             _ if hook.info().needs_btf && !facts.btf => Self::NoBtf,
             Some(symbol) if hook.functions().any(|function| function == symbol) => {
@@ -164,7 +164,6 @@ impl Refusal {
                 | Self::NoInterface(_)
                 | Self::Earlier(..)
                 | Self::NoSysfs
-                | Self::Lockdown
         )
     }
 }
@@ -198,7 +197,9 @@ impl Refusal {
                 "kernel.perf_event_paranoid is {level}, which leaves kprobes to CAP_SYS_ADMIN"
             ),
             Self::Lockdown => {
-                "the kernel is locked down (confidentiality mode), which forbids tracing".to_owned()
+                "the kernel is locked down (confidentiality mode), which forbids kprobes and reading \
+                 kernel memory"
+                    .to_owned()
             }
             Self::NoSysfs => "sysfs is not mounted on /sys".to_owned(),
             Self::NoKprobes => "this kernel has no kprobes (CONFIG_KPROBES is off)".to_owned(),
@@ -258,7 +259,9 @@ impl Refusal {
                 "run it with sudo, use --probe fentry, or set it with 'sysctl \
                  kernel.perf_event_paranoid=2'",
             ),
-            Self::Lockdown => Other("boot with lockdown=integrity, or turn Secure Boot off"),
+            Self::Lockdown => {
+                AnotherHook("use another --probe, or leave it out, or boot with lockdown=integrity")
+            }
             Self::NoSysfs => Other("mount it with 'mount -t sysfs sysfs /sys'"),
             Self::NoKprobes | Self::NoSymbol(_) => {
                 AnotherHook("use another --probe, or leave it out")

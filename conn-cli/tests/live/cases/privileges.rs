@@ -50,6 +50,12 @@ pub(crate) fn lockdown(context: &Context) -> Result<String> {
     refused(&mut context.conn_cli(context.port), 1, &["lockdown"])
 }
 
+/// What reads only memory that the verifier knows is allowed there. Connections that waited and those in
+/// another namespace show that all of it can be read.
+pub(crate) fn exact_in_lockdown(context: &Context) -> Result<String> {
+    Count::PLAIN.run(context)
+}
+
 /// An LSM program would attach there, but never run.
 pub(crate) fn no_bpf_lsm(context: &Context) -> Result<String> {
     refused(
