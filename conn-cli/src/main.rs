@@ -35,7 +35,15 @@ fn run(job: &Job) -> anyhow::Result<Verdict> {
         match job {
             Job::Trace(options) => jobs::trace::trace(options).await,
             Job::Read(options) => jobs::read::read(options).await,
-            Job::Print(text) => print(text),
+            Job::Check(options) => {
+                let (page, verdict) = jobs::check::check(options)?;
+                print(&page)?;
+                Ok(verdict)
+            }
+            Job::Print(text) => {
+                print(text)?;
+                Ok(Verdict::Trusted)
+            }
         }
     });
     // A pending write to standard output blocks a thread of tokio, which ends with the process.
@@ -43,10 +51,10 @@ fn run(job: &Job) -> anyhow::Result<Verdict> {
     result
 }
 
-fn print(text: &[u8]) -> anyhow::Result<Verdict> {
+fn print(text: &[u8]) -> anyhow::Result<()> {
     match io::stdout().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        Ok(()) | Err(_) => Ok(Verdict::Trusted),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

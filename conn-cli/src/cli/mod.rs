@@ -14,7 +14,7 @@ use clap::{
 };
 
 use self::{generate::GenerateArgs, read::ReadArgs, trace::TraceArgs};
-use crate::model::options::Job;
+use crate::model::options::{CheckOptions, Job};
 
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed or the count is a lower bound, \
 2 wrong usage, 130 after a second Ctrl-C.";
@@ -69,6 +69,18 @@ struct Args {
     version: Option<bool>,
 }
 
+/// The arguments of `conn-cli check`.
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// Write one line of JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print this help; --help has more than -h
+    #[arg(short, long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
 /// What conn-cli does besides tracing.
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -83,6 +95,14 @@ enum Command {
     /// read to its end, the others are still read, and the exit status is 1.
     #[command(after_help = EXIT_STATUS, disable_help_flag = true)]
     Read(Box<ReadArgs>),
+
+    /// Try each hook, and say what this machine allows
+    ///
+    /// It attaches each hook for a moment, connects to itself, and says which hooks see that, which are
+    /// exact, why not and what to do, and what tracing would use. The exit status is 0 if every accepted
+    /// connection can be counted, else 1.
+    #[command(after_help = EXIT_STATUS, disable_help_flag = true)]
+    Check(CheckArgs),
 
     /// Print a man page, or completions for a shell
     #[command(disable_help_flag = true)]
@@ -112,6 +132,11 @@ impl Args {
     fn job(&self) -> Result<Job, String> {
         Ok(match &self.command {
             Some(Command::Read(read)) => Job::Read(read.options()?),
+            Some(Command::Check(check)) => Job::Check(CheckOptions {
+                json: check.json,
+                // The defaults.
+                trace: Self::parse_from(["conn-cli"]).trace.options()?,
+            }),
             Some(Command::Generate(generate)) => Job::Print(generate.text(Args::command())),
             None => Job::Trace(self.trace.options()?),
         })

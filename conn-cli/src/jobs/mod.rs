@@ -1,5 +1,6 @@
 //! The jobs of conn-cli. Each joins a source of connections, counting and an output.
 
+pub mod check;
 pub mod read;
 pub mod trace;
 pub mod view;

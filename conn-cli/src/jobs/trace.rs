@@ -174,7 +174,7 @@ fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
     }
 }
 
-fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
+pub(super) fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
     let types = kernel::read_types()?;
     let show = &options.show;
     Ok(Settings {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::stage::{Stage, WatchedStages};
 
 /// A way to see connections at one stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hook {
     /// The kretprobe on `inet_csk_accept` with the kprobe on `security_sock_graft`.

@@ -18,8 +18,19 @@ pub enum Job {
     Trace(TraceOptions),
     /// Read records.
     Read(ReadOptions),
+    /// Say what this machine allows.
+    Check(CheckOptions),
     /// Print this: a man page, or completions for a shell.
     Print(Vec<u8>),
+}
+
+/// The options of `conn-cli check`.
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// Whether to write JSON instead of text.
+    pub json: bool,
+    /// How hooks are attached.
+    pub trace: TraceOptions,
 }
 
 /// The options of live tracing.

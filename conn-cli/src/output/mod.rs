@@ -1,6 +1,7 @@
 //! The output: text or JSON on standard output, diagnostics on standard error.
 
 mod brief;
+mod check;
 mod clock;
 mod diagnostics;
 mod interval;
@@ -18,6 +19,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use jiff::tz::TimeZone;
 
 pub(crate) use self::{
+    check::check,
     clock::Clock,
     diagnostics::diagnostics,
     interval::{RowStyle, Rows},

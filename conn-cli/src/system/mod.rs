@@ -3,6 +3,7 @@
 pub(crate) mod cgroups;
 pub(crate) mod container;
 pub(crate) mod files;
+pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod privileges;
 pub(crate) mod procfs;

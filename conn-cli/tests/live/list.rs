@@ -7,13 +7,13 @@ use lab::hook::Hook;
 use crate::case::{Case, blocked, case, count, everywhere_case, needing, single_hook, stages};
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
-    beside_reader, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
+    beside_reader, check, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
     leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports, preemption,
     privileges, resets, self_connect, signals, silent, steered, streams, syn_flood, syns, tasks,
     text, trouble, waits,
 };
 use crate::machines::{
-    ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, beside_readers, everywhere,
+    ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
     in_each_guest, locked_down, switchable, with_last_stage, with_memory_lock, with_mptcp,
     without_bpf_lsm, without_kprobes,
 };
@@ -223,6 +223,10 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("not-root", &[Hook::Auto], privileges::not_root),
     case("bad-port", &[Hook::Auto], privileges::bad_port),
+    Case {
+        runs: anywhere,
+        ..case("check", &[Hook::Auto], check::is_what_is_used)
+    },
     Case {
         runs: in_each_guest,
         ..case("chosen", &[Hook::Auto], preemption::chosen)

@@ -95,6 +95,11 @@ pub(crate) fn beside_readers(machine: Machine, hook: Hook) -> bool {
     }
 }
 
+/// On every machine, with whatever hooks it has.
+pub(crate) fn anywhere(_: Machine, _: Hook) -> bool {
+    true
+}
+
 pub(crate) fn in_each_guest(machine: Machine, _: Hook) -> bool {
     matches!(machine, Machine::Guest(_) | Machine::Preemptible(..))
 }

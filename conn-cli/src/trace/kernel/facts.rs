@@ -12,9 +12,10 @@ use rustix::process::{Resource, getrlimit};
 use super::{
     bpf::{create_array, create_ring_buffer},
     refusal::Facts,
+    requirements::require,
     types::VMLINUX,
 };
-use crate::model::hook::Hook;
+use crate::{model::hook::Hook, system::machine};
 
 /// Looks up all facts, for a hook.
 pub(super) fn gather(hook: Hook) -> Facts {
@@ -26,6 +27,8 @@ pub(super) fn gather(hook: Hook) -> Facts {
         missing_symbol: missing_symbol(hook.functions().collect()),
         btf: Path::new(VMLINUX).exists(),
         memory_lock: memory_lock(),
+        capable: require().is_ok(),
+        initial_user_namespace: machine::is_in_initial_user_namespace(),
         ring_buffer: !matches!(
             create_ring_buffer(),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL)

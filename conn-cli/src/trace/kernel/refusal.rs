@@ -17,6 +17,10 @@ use crate::model::{
 pub enum Refusal {
     /// The process may not load eBPF programs.
     NotPermitted,
+    /// The process is in a user namespace, whose capabilities are not those of the machine.
+    UserNamespace,
+    /// The kernel does not permit it, though the capabilities are there.
+    Denied,
     /// The kernel has no BPF ring buffer.
     NoRingBuffer,
     /// The maps exceed the memory lock limit, in bytes.
@@ -79,6 +83,10 @@ pub(super) struct Facts {
     pub(super) btf: bool,
     /// The memory lock limit in bytes, if maps are charged to it.
     pub(super) memory_lock: Option<u64>,
+    /// The process has the capabilities that every hook needs.
+    pub(super) capable: bool,
+    /// The process is in the initial user namespace.
+    pub(super) initial_user_namespace: bool,
     /// The kernel has BPF ring buffers.
     pub(super) ring_buffer: bool,
     /// `kernel.perf_event_paranoid`, if it is above 2, the highest level of the mainline kernel.
@@ -110,7 +118,7 @@ impl Refusal {
                 Self::MemoryLock(limit)
             }
             _ if error.chain().any(|cause| cause.is::<MapError>()) => match errno {
-                Some(libc::EPERM) => Self::NotPermitted,
+                Some(libc::EPERM) => Self::not_permitted(facts),
                 Some(libc::ENOMEM | libc::E2BIG) => Self::NoMemory,
                 _ => Self::Other(format!("{error:#}")),
             },
@@ -140,8 +148,18 @@ impl Refusal {
                 Some(Self::NoTrampolines)
             }
             Some(level) if is_denied && hook.needs_kprobes() => Some(Self::PerfParanoid(level)),
-            _ if is_denied => Some(Self::NotPermitted),
+            _ if is_denied => Some(Self::not_permitted(facts)),
             _ => None,
+        }
+    }
+
+    fn not_permitted(facts: &Facts) -> Self {
+        if !facts.initial_user_namespace {
+            Self::UserNamespace
+        } else if facts.capable {
+            Self::Denied
+        } else {
+            Self::NotPermitted
         }
     }
 
@@ -157,6 +175,7 @@ impl Refusal {
         matches!(
             self,
             Self::NotPermitted
+                | Self::UserNamespace
                 | Self::NoRingBuffer
                 | Self::MemoryLock(_)
                 | Self::NoMemory
@@ -186,6 +205,11 @@ impl Refusal {
     pub fn reason(&self) -> String {
         match self {
             Self::NotPermitted => "not permitted to load eBPF programs".to_owned(),
+            Self::UserNamespace => {
+                "not permitted in a user namespace, such as that of a rootless container".to_owned()
+            }
+            Self::Denied => "the kernel does not permit it, although the capabilities are there"
+                .to_owned(),
             Self::NoRingBuffer => {
                 "this kernel has no BPF ring buffer (in Linux since 5.8)".to_owned()
             }
@@ -251,6 +275,10 @@ impl Refusal {
                 AnotherHook("run it outside of the container, or use another --probe")
             }
             Self::NoInterface(_) => Other("'ip link' lists them"),
+            Self::UserNamespace => Other("run it outside of the container"),
+            Self::Denied => Other(
+                "see what the kernel's log says of it; security modules and seccomp filters can forbid it",
+            ),
             Self::NoRingBuffer => Other("boot a newer kernel"),
             Self::MemoryLock(_) => {
                 Other("raise it with 'ulimit -l unlimited', or run it with sudo")

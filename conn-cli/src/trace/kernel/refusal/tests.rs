@@ -13,6 +13,7 @@ fn supported() -> Facts {
         kprobes: true,
         btf: true,
         ring_buffer: true,
+        initial_user_namespace: true,
         ..Facts::default()
     }
 }
@@ -154,6 +155,8 @@ fn an_error_that_is_a_refusal_is_returned() {
 fn every_message_is_one_line_with_a_remedy() {
     for (refusal, remedy) in [
         (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
+        (Refusal::UserNamespace, "container"),
+        (Refusal::Denied, "kernel's log"),
         (Refusal::NoRingBuffer, "5.8"),
         (Refusal::MemoryLock(65536), "64 KiB"),
         (Refusal::PerfParanoid(3), "--probe fentry"),
@@ -176,4 +179,23 @@ fn every_message_is_one_line_with_a_remedy() {
         assert!(text.contains(remedy), "{text}");
         assert!(!text.contains('\n') && !text.contains("  "), "{text}");
     }
+}
+
+#[test]
+fn a_missing_capability_is_told_from_another_refusal() {
+    let explain = |facts: &Facts| {
+        let error = anyhow::Error::new(io::Error::from_raw_os_error(libc::EPERM));
+        Refusal::explain(Hook::SockOps, &error, facts)
+    };
+    assert_eq!(explain(&supported()), Refusal::NotPermitted);
+    let capable = Facts {
+        capable: true,
+        ..supported()
+    };
+    assert_eq!(explain(&capable), Refusal::Denied);
+    let rootless = Facts {
+        initial_user_namespace: false,
+        ..capable
+    };
+    assert_eq!(explain(&rootless), Refusal::UserNamespace);
 }

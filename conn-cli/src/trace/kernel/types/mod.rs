@@ -23,7 +23,7 @@ pub struct KernelTypes {
     /// which programs are attached to them. None: the kernel has no such function.
     pub(super) functions: BTreeMap<String, Option<u32>>,
     /// Whether the kernel counts how often it skips a kprobe program.
-    pub(super) counts_kprobe_misses: bool,
+    pub counts_kprobe_misses: bool,
     /// Whether a program can safely add entries to a map that allocates them when they come.
     pub(super) allocates_on_demand: bool,
 }
@@ -32,6 +32,12 @@ impl KernelTypes {
     /// The id of a function in the kernel's BTF, if it is one of those that programs are attached to.
     pub(super) fn function_id(&self, function: &str) -> Option<u32> {
         self.functions.get(function).copied().flatten()
+    }
+
+    /// Whether they are from the kernel's BTF.
+    #[must_use]
+    pub fn has_btf(&self) -> bool {
+        !self.functions.is_empty()
     }
 
     /// What is known without BTF.

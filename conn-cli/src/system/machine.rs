@@ -1,0 +1,92 @@
+//! What the machine is, as far as tracing depends on it.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+/// The inode numbers of the initial namespaces (`include/linux/proc_ns.h`).
+const INITIAL_CGROUP: u64 = 0xeffffffb;
+const INITIAL_PID: u64 = 0xeffffffc;
+const INITIAL_USER: u64 = 0xeffffffd;
+
+const NOT_KNOWN: &str = "not known";
+
+/// What it is: names and values.
+#[must_use]
+pub(crate) fn describe() -> Vec<(&'static str, String)> {
+    let uname = rustix::system::uname();
+    let kernel = format!(
+        "Linux {} {}",
+        uname.release().to_string_lossy(),
+        uname.machine().to_string_lossy()
+    );
+    let security = |file| {
+        let text = fs::read_to_string(format!("/sys/kernel/security/{file}"));
+        text.map_or_else(|_| NOT_KNOWN.to_owned(), |text| text.trim().to_owned())
+    };
+    vec![
+        ("kernel", kernel),
+        ("security modules", security("lsm")),
+        ("lockdown", in_brackets(&security("lockdown"))),
+        ("cgroup namespace", namespace("cgroup", INITIAL_CGROUP)),
+        ("PID namespace", namespace("pid", INITIAL_PID)),
+        ("user namespace", namespace("user", INITIAL_USER)),
+        ("capabilities", held()),
+    ]
+}
+
+/// Whether this process's capabilities are those of the machine; true if that is not known.
+#[must_use]
+pub(crate) fn is_in_initial_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER)
+}
+
+/// `none [integrity] confidentiality` is `integrity`.
+fn in_brackets(text: &str) -> String {
+    let chosen = text
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
+    chosen.map_or(text, |(chosen, _)| chosen).to_owned()
+}
+
+fn namespace(kind: &str, initial: u64) -> String {
+    match fs::metadata(format!("/proc/self/ns/{kind}")) {
+        Ok(namespace) if namespace.ino() == initial => "initial".to_owned(),
+        Ok(_) => "of a container".to_owned(),
+        Err(_) => NOT_KNOWN.to_owned(),
+    }
+}
+
+/// The capabilities that tracing needs and this process has.
+fn held() -> String {
+    let Ok(sets) = capabilities(None) else {
+        return NOT_KNOWN.to_owned();
+    };
+    let wanted = [
+        (CapabilitySet::BPF, "CAP_BPF"),
+        (CapabilitySet::PERFMON, "CAP_PERFMON"),
+        (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+        (CapabilitySet::NET_RAW, "CAP_NET_RAW"),
+        (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+        (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
+    ];
+    let held = wanted
+        .iter()
+        .filter(|(one, _)| sets.effective.contains(*one));
+    let names: Vec<&str> = held.map(|(_, name)| *name).collect();
+    match names[..] {
+        [] => "none of those that tracing needs".to_owned(),
+        _ => names.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_one_is_in_brackets() {
+        assert_eq!(in_brackets("none [integrity] confidentiality"), "integrity");
+        assert_eq!(in_brackets(NOT_KNOWN), NOT_KNOWN);
+    }
+}
