@@ -19,6 +19,11 @@ impl Cgroup {
         Ok(Self(path))
     }
 
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Moves a process, with all its threads, into the cgroup.
     pub fn add(&self, pid: u32) -> Result<()> {
         move_process(pid, &self.0)

@@ -7,10 +7,10 @@ use lab::hook::Hook;
 use crate::case::{Case, blocked, case, count, everywhere_case, needing, single_hook, stages};
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
-    beside_reader, check, dropped, filters, flood, forged, funnel, grouping, hostile, intervals,
-    leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports, preemption,
-    privileges, resets, self_connect, signals, silent, steered, streams, syn_flood, syns, tasks,
-    text, trouble, waits,
+    beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
+    intervals, leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports,
+    preemption, privileges, resets, self_connect, signals, silent, steered, streams, syn_flood,
+    syns, tasks, text, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -203,6 +203,8 @@ pub(crate) const CASES: &[Case] = &[
         &[Hook::Kretprobe, Hook::Fentry],
         silent::mid_run,
     ),
+    case("child-programs", &[Hook::SockOps], cgroups::child_programs),
+    case("cgroup-namespace", &[Hook::SockOps], cgroups::namespace),
     case("killed", EACH, leftovers::killed),
     case("killed-old-version", EACH, old_version::killed),
     everywhere_case("dropped-privileges", dropped::privileges),

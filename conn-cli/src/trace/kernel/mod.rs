@@ -9,6 +9,7 @@ mod cgroup;
 mod counters;
 mod event;
 mod facts;
+mod interface;
 mod kprobe;
 mod names;
 mod object;

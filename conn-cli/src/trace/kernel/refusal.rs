@@ -60,6 +60,10 @@ pub enum Refusal {
     NoPacketSockets,
     /// There is no interface of this name.
     NoInterface(String),
+    /// The interface is a VRF: IP gets packets on its members.
+    VrfInterface(String, Vec<String>),
+    /// The interface is a port of another one, of a bridge for example, on which IP gets its packets.
+    PortInterface(String, String),
     /// It attaches, and does not see conn-cli's own connection.
     Silent(SilentCause),
     /// The hook of an earlier stage cannot be used, for this reason.
@@ -181,6 +185,8 @@ impl Refusal {
                 | Self::NoMemory
                 | Self::NoPacketSockets
                 | Self::NoInterface(_)
+                | Self::VrfInterface(..)
+                | Self::PortInterface(..)
                 | Self::Earlier(..)
                 | Self::NoSysfs
         )
@@ -252,6 +258,16 @@ impl Refusal {
             }
             Self::NoPacketSockets => "not permitted to open packet sockets".to_owned(),
             Self::NoInterface(name) => format!("there is no interface {name}"),
+            Self::VrfInterface(name, members) => match members[..] {
+                [] => format!("{name} is a VRF without interfaces, and has no packets of its own"),
+                _ => format!(
+                    "{name} is a VRF, whose packets come in on its interfaces: {}",
+                    members.join(", ")
+                ),
+            },
+            Self::PortInterface(name, master) => {
+                format!("{name} is a port of {master}, on which its packets are seen")
+            }
             Self::Silent(cause) => {
                 format!("it attaches, but does not see conn-cli's own connection: {cause}")
             }
@@ -275,6 +291,7 @@ impl Refusal {
                 AnotherHook("run it outside of the container, or use another --probe")
             }
             Self::NoInterface(_) => Other("'ip link' lists them"),
+            Self::VrfInterface(..) | Self::PortInterface(..) => Other("use that with --interface"),
             Self::UserNamespace => Other("run it outside of the container"),
             Self::Denied => Other(
                 "see what the kernel's log says of it; security modules and seccomp filters can forbid it",

@@ -13,7 +13,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use super::Refusal;
+use super::{Refusal, interface};
 
 /// The protocols that carry SYNs, IPv4 and IPv6 (`include/uapi/linux/if_ether.h`). A socket bound
 /// to one of these sees the packets passed to that protocol and no outgoing ones, each of which the
@@ -88,7 +88,9 @@ fn open_here(interface: Option<&str>) -> Result<Vec<Socket>, Refusal> {
             protocol,
         })
     };
-    PROTOCOLS.into_iter().map(open).collect()
+    let sockets = PROTOCOLS.into_iter().map(open).collect::<Result<_, _>>()?;
+    interface.map_or(Ok(()), interface::check)?;
+    Ok(sockets)
 }
 
 impl Socket {

@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 pub(crate) mod beside_reader;
+pub(crate) mod cgroups;
 pub(crate) mod check;
 pub(crate) mod dropped;
 pub(crate) mod exact;
