@@ -309,6 +309,9 @@ impl Tracing {
                     cause,
                     since: self.self_tested.0,
                 };
+                if let Some(silent) = self.self_test.silent() {
+                    say(format_args!("warning: {silent}"));
+                }
             }
             SelfTestResult::NotTested(why) => {
                 log::debug!("not self-tested: {why}");

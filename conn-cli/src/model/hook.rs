@@ -305,6 +305,12 @@ impl Hook {
             })
     }
 
+    /// Whether its programs run through the kernel's function tracer, which can be switched off.
+    #[must_use]
+    pub fn needs_ftrace(self) -> bool {
+        self.functions().next().is_some()
+    }
+
     /// Whether its programs read memory that the verifier does not know, which a kernel that is locked
     /// down for confidentiality forbids.
     #[must_use]

@@ -55,3 +55,17 @@ pub enum SelfTestOutcome {
     /// The hooks are not tested, for this reason.
     NotTested(String),
 }
+
+impl SelfTestOutcome {
+    /// Since when and why a hook is silent, as a clause.
+    #[must_use]
+    pub(crate) fn silent(&self) -> Option<String> {
+        match self {
+            Self::Silent { hook, cause, since } => Some(format!(
+                "{hook} has seen nothing, not even conn-cli's own connections, since {since:.0} or \
+                 soon after: {cause}"
+            )),
+            Self::Passed | Self::NotTested(_) => None,
+        }
+    }
+}

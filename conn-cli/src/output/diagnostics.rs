@@ -216,7 +216,7 @@ fn inexact(report: &Report) -> Option<String> {
         }
         (Some(_), _) => return Some(format!("{}; it skipped none in this run", why?.reason())),
     };
-    if let Some(silent) = report.live().and_then(Live::silent) {
+    if let Some(silent) = report.live().and_then(|live| live.self_test.silent()) {
         line += &format!("; {silent}");
     }
     if let Some(why) = why.map(Exactness::reason) {

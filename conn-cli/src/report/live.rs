@@ -44,19 +44,6 @@ pub struct Live {
     pub queues: Option<Queues>,
 }
 
-impl Live {
-    /// Since when and why a hook is silent, as a clause.
-    pub(crate) fn silent(&self) -> Option<String> {
-        match &self.self_test {
-            SelfTestOutcome::Silent { hook, cause, since } => Some(format!(
-                "{hook} has seen nothing, not even conn-cli's own connections, since {since:.0} or \
-                 soon after: {cause}"
-            )),
-            SelfTestOutcome::Passed | SelfTestOutcome::NotTested(_) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 impl Live {
     /// A live run with only these values.

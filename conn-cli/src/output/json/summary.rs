@@ -89,7 +89,7 @@ pub(super) fn summary_line<'a>(
 
 fn exact_reason<'a>(live: &'a Live, report: &Report) -> Cow<'a, str> {
     match (&live.exactness, report.discrepancies.at_least) {
-        (Exactness::Exact(_), true) => match live.silent() {
+        (Exactness::Exact(_), true) => match live.self_test.silent() {
             Some(silent) => silent.into(),
             None => "the kernel skipped the program that counts".into(),
         },

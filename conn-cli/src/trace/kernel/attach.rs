@@ -17,7 +17,9 @@ use super::{
     KernelTypes, Refusal, Settings, cgroup, counters, facts,
     kprobe::{self, At},
     object::{self, Object},
-    root_cgroup, sockets,
+    root_cgroup,
+    self_test::is_ftrace_off,
+    sockets,
 };
 use crate::model::{
     hook::{AttachPoint, Hook, Program, candidates},
@@ -115,6 +117,11 @@ fn attach_and_test(
     ebpf: &mut Ebpf,
     settings: &Settings,
 ) -> anyhow::Result<(Vec<Link>, SelfTestResult)> {
+    // Not to be tried: on Linux 6.1, ftrace fails for good once a probe that was attached while it was
+    // off is removed.
+    if hook.needs_ftrace() && is_ftrace_off() {
+        return Err(Refusal::FtraceOff.into());
+    }
     let links = attach_hook(hook, ebpf, settings)?;
     let result = match settings.self_test.as_ref() {
         Ok(self_test) if settings.is_testable(hook.stage()) => {

@@ -64,6 +64,8 @@ pub enum Refusal {
     VrfInterface(String, Vec<String>),
     /// The interface is a port of another one, of a bridge for example, on which IP gets its packets.
     PortInterface(String, String),
+    /// The kernel's function tracer is switched off, without which the programs do not run.
+    FtraceOff,
     /// It attaches, and does not see conn-cli's own connection.
     Silent(SilentCause),
     /// The hook of an earlier stage cannot be used, for this reason.
@@ -268,6 +270,9 @@ impl Refusal {
             Self::PortInterface(name, master) => {
                 format!("{name} is a port of {master}, on which its packets are seen")
             }
+            Self::FtraceOff => {
+                "kernel.ftrace_enabled is 0, so probes and trampolines do not run".to_owned()
+            }
             Self::Silent(cause) => {
                 format!("it attaches, but does not see conn-cli's own connection: {cause}")
             }
@@ -323,7 +328,7 @@ impl Refusal {
             ),
             Self::NoMemory => Other("choose a smaller --max-clients or --buffer-size"),
             Self::Rejected => AnotherHook("use another --probe, and please report what -v shows"),
-            Self::Silent(SilentCause::FtraceOff) => {
+            Self::FtraceOff | Self::Silent(SilentCause::FtraceOff) => {
                 AnotherHook("use another --probe, or set it with 'sysctl kernel.ftrace_enabled=1'")
             }
             Self::Silent(SilentCause::KprobesOff) => {

@@ -175,9 +175,17 @@ fn wait(socket: &OwnedFd, events: PollFlags) -> io::Result<()> {
     }
 }
 
+/// Whether the kernel's function tracer is switched off, as far as that can be read.
+pub(super) fn is_ftrace_off() -> bool {
+    is_off("/proc/sys/kernel/ftrace_enabled")
+}
+
+fn is_off(path: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.trim() == "0")
+}
+
 fn silent_cause() -> SilentCause {
-    let is_off = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
-    if is_off("/proc/sys/kernel/ftrace_enabled") {
+    if is_ftrace_off() {
         SilentCause::FtraceOff
     } else if is_off("/sys/kernel/debug/kprobes/enabled") {
         SilentCause::KprobesOff

@@ -155,6 +155,7 @@ fn an_error_that_is_a_refusal_is_returned() {
 fn every_message_is_one_line_with_a_remedy() {
     for (refusal, remedy) in [
         (Refusal::NotPermitted, "CAP_BPF and CAP_PERFMON"),
+        (Refusal::FtraceOff, "sysctl kernel.ftrace_enabled=1"),
         (Refusal::UserNamespace, "container"),
         (Refusal::Denied, "kernel's log"),
         (Refusal::NoRingBuffer, "5.8"),
