@@ -3,6 +3,9 @@
 //! Selection, the announcement, refusals, JSON and the table in the documentation use this table. A
 //! new hook is a variant, its [`HookInfo`], and its place in [`candidates`].
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use conn_common::{
@@ -418,69 +421,4 @@ pub fn counting_candidates(
         ));
     }
     Ok(vec![hook])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_hook_is_left_out() {
-        // Serde lists all variants.
-        let error = serde_json::from_str::<Hook>("\"\"")
-            .unwrap_err()
-            .to_string();
-        for hook in Hook::ALL {
-            assert!(error.contains(&format!("`{}`", hook.name())), "{error}");
-        }
-        assert_eq!(error.matches('`').count(), 2 * (1 + Hook::ALL.len()));
-    }
-
-    #[test]
-    fn names_and_codes_are_distinct() {
-        for hook in Hook::ALL {
-            assert_eq!(Hook::from_name(hook.name()), Some(hook));
-            assert_eq!(Hook::from_code(hook.info().code), Some(hook));
-            // Serde writes the same name.
-            let json = serde_json::to_string(&hook).unwrap();
-            assert_eq!(json, format!("\"{}\"", hook.name()));
-        }
-    }
-
-    #[test]
-    fn each_hook_is_a_candidate_for_its_stage_and_has_its_counting_program() {
-        for hook in Hook::ALL {
-            assert!(candidates(hook.stage()).contains(&hook), "{hook}");
-            let info = hook.info();
-            let counting = |program: &Program| program.name == info.counting;
-            assert!(info.programs.iter().any(counting), "{hook}");
-        }
-    }
-
-    #[test]
-    fn a_chosen_hook_must_see_what_is_asked_for() {
-        let established = WatchedStages::new([Stage::Syn, Stage::Established]);
-        let chosen = |hook, stages: &WatchedStages, task| {
-            counting_candidates(hook, stages, Needs { task, netns: false })
-        };
-        let both = vec![Hook::SockOps, Hook::Tracepoint];
-        assert_eq!(chosen(None, &established, false), Ok(both));
-        assert_eq!(
-            chosen(Some(Hook::Tracepoint), &established, false),
-            Ok(vec![Hook::Tracepoint])
-        );
-        assert!(chosen(Some(Hook::Kretprobe), &established, false).is_err());
-        let syn = WatchedStages::only(Stage::Syn);
-        assert_eq!(chosen(None, &syn, false), Ok(vec![Hook::Filter]));
-        assert!(chosen(Some(Hook::Fentry), &syn, false).is_err());
-        let accepted = WatchedStages::only(Stage::Accepted);
-        let all = candidates(Stage::Accepted);
-        assert_eq!(chosen(None, &accepted, false), Ok(all.to_vec()));
-        assert_eq!(chosen(None, &accepted, true), Ok(all[..3].to_vec()));
-        assert!(chosen(Some(Hook::Tracepoint), &accepted, true).is_err());
-        assert_eq!(
-            chosen(Some(Hook::Lsm), &accepted, true),
-            Ok(vec![Hook::Lsm])
-        );
-    }
 }
