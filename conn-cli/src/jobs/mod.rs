@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod read;
+mod self_tests;
 pub mod trace;
 pub mod view;
 

@@ -13,7 +13,10 @@ use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::view::{End, View};
+use super::{
+    self_tests::SelfTests,
+    view::{End, View},
+};
 use crate::{
     count::{known::Known, tally::Tally},
     model::{
@@ -24,7 +27,7 @@ use crate::{
         hook::counting_candidates,
         options::TraceOptions,
         ports::PortSet,
-        self_test::{SelfTestOutcome, SelfTestResult},
+        self_test::SelfTestOutcome,
         stage::{Stage, WatchedStages},
     },
     output::listening,
@@ -69,10 +72,7 @@ struct Tracing {
     reported_waiting: bool,
     /// When to check for waiting connections, unless something arrives.
     check_at: Instant,
-    /// What the self-tests have found so far, how often there is one, and when the last was.
-    self_test: SelfTestOutcome,
-    self_test_interval: Duration,
-    self_tested: (Timestamp, Instant),
+    self_tests: SelfTests,
 }
 
 /// Traces as `options` say until the run is stopped, and prints the summary. Returns whether the count
@@ -118,13 +118,10 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         &exactness,
         &passed_over,
     );
-    let self_test = match tracer.first_self_test() {
-        SelfTestResult::NotTested(why) => {
-            announcement += &format!("; not self-tested: {why}");
-            SelfTestOutcome::NotTested(why.clone())
-        }
-        SelfTestResult::Passed | SelfTestResult::Silent(..) => SelfTestOutcome::Passed,
-    };
+    let self_tests = SelfTests::begin(tracer.first_self_test(), options.self_test_interval);
+    if let SelfTestOutcome::NotTested(why) = self_tests.outcome() {
+        announcement += &format!("; not self-tested: {why}");
+    }
     say(announcement);
     // Needs privileges. Meanwhile the ring buffer holds new records, as many as fit.
     if let Some(survey) = &mut survey {
@@ -149,16 +146,14 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         last_arrival: now,
         reported_waiting: false,
         check_at: now + FIRST_CHECK_AFTER,
-        self_test,
-        self_test_interval: options.self_test_interval,
-        self_tested: (Timestamp::now(), now),
+        self_tests,
     };
     let end = tokio::select! {
         biased;
         () = stop.wait() => End::Done,
         end = tracing.follow() => end?,
     };
-    tracing.test_hooks();
+    tracing.self_tests.run(&tracing.tracer);
     let detached = tracing.tracer.detach();
     tracing.finish(&detached, &mut stop, end).await
 }
@@ -245,8 +240,8 @@ impl Tracing {
     /// Shows connections as they arrive, until the limit is reached or standard output is closed.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
-            if self.is_test_due() {
-                self.test_hooks();
+            if self.self_tests.left().is_zero() {
+                self.self_tests.run(&self.tracer);
             }
             let view = &mut self.view;
             let batch = self.tracer.read(BATCH, |connection| view.show(connection));
@@ -268,7 +263,7 @@ impl Tracing {
                 sleep(MIN_READ_INTERVAL).await;
             } else {
                 let until_check = self.check_at.saturating_duration_since(Instant::now());
-                let until_check = until_check.min(self.until_test());
+                let until_check = until_check.min(self.self_tests.left());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
                     () = sleep(self.view.patience(until_check)) => {
@@ -278,44 +273,6 @@ impl Tracing {
                         self.check_waiting();
                     }
                 }
-            }
-        }
-    }
-
-    fn until_test(&self) -> Duration {
-        if self.self_test == SelfTestOutcome::Passed {
-            let since = self.self_tested.1.elapsed();
-            self.self_test_interval.saturating_sub(since)
-        } else {
-            Duration::MAX
-        }
-    }
-
-    fn is_test_due(&self) -> bool {
-        self.until_test().is_zero()
-    }
-
-    /// Sees whether the hooks still run. Once one is silent, the count cannot be trusted from then on,
-    /// whether it runs again or not.
-    fn test_hooks(&mut self) {
-        if self.self_test != SelfTestOutcome::Passed {
-            return;
-        }
-        match self.tracer.self_test() {
-            SelfTestResult::Passed => self.self_tested = (Timestamp::now(), Instant::now()),
-            SelfTestResult::Silent(stage, cause) => {
-                self.self_test = SelfTestOutcome::Silent {
-                    hook: self.tracer.hook_of(stage),
-                    cause,
-                    since: self.self_tested.0,
-                };
-                if let Some(silent) = self.self_test.silent() {
-                    say(format_args!("warning: {silent}"));
-                }
-            }
-            SelfTestResult::NotTested(why) => {
-                log::debug!("not self-tested: {why}");
-                self.self_tested.1 = Instant::now();
             }
         }
     }
@@ -363,7 +320,7 @@ impl Tracing {
         let hook = self.tracer.hook();
         let preemption = (self.preemption.at_start(), self.preemption.now());
         let exactness = judge_run(hook, preemption, self.tracer.counts_misses());
-        let is_silent = matches!(self.self_test, SelfTestOutcome::Silent { .. });
+        let is_silent = matches!(self.self_tests.outcome(), SelfTestOutcome::Silent { .. });
         totals.discrepancies.at_least =
             is_at_least(&exactness, totals.discrepancies.missed_runs) || is_silent;
         let counted = self.tracer.stages().counted();
@@ -383,7 +340,7 @@ impl Tracing {
             counted,
             hook,
             exactness,
-            self_test: self.self_test.clone(),
+            self_test: self.self_tests.outcome().clone(),
             elapsed: self.tracer.elapsed(),
             second_hook_only,
             out_of_memory: totals.out_of_memory,
