@@ -193,16 +193,6 @@ pub(crate) const CASES: &[Case] = &[
         &["ip", "tcpdump"],
         case("forged-syns-vlan", &[Hook::Kretprobe], forged::syns_in_vlan),
     ),
-    case(
-        "silent-at-start",
-        &[Hook::Auto, Hook::Kretprobe, Hook::Fentry],
-        silent::at_start,
-    ),
-    case(
-        "silent-mid-run",
-        &[Hook::Kretprobe, Hook::Fentry],
-        silent::mid_run,
-    ),
     case("child-programs", &[Hook::SockOps], cgroups::child_programs),
     case("cgroup-namespace", &[Hook::SockOps], cgroups::namespace),
     case("killed", EACH, leftovers::killed),
@@ -285,4 +275,16 @@ pub(crate) const CASES: &[Case] = &[
         runs: without_kprobes,
         ..case("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
     },
+    // The last ones: a kernel may attach no probes any more once the function tracer was switched off
+    // while some were attached.
+    case(
+        "silent-at-start",
+        &[Hook::Auto, Hook::Kretprobe, Hook::Fentry],
+        silent::at_start,
+    ),
+    case(
+        "silent-mid-run",
+        &[Hook::Kretprobe, Hook::Fentry],
+        silent::mid_run,
+    ),
 ];
