@@ -28,7 +28,7 @@ impl Install {
 }
 
 /// The programs whose packages have other names.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("busybox", "busybox-static"),
     ("c++", "g++"),
     ("editcap", "wireshark-common"),
@@ -37,6 +37,7 @@ const PACKAGES: [(&str, &str); 8] = [
     ("nstat", "iproute2"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("ss", "iproute2"),
+    ("unshare", "util-linux"),
 ];
 
 /// The Debian package with this program.

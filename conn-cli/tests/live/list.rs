@@ -10,7 +10,7 @@ use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     intervals, leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports,
     preemption, privileges, resets, self_connect, signals, silent, steered, streams, syn_flood,
-    syns, tasks, text, trouble, waits,
+    syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -137,6 +137,10 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("grouping", grouping::endpoints),
     single_hook("interval", intervals::rows),
     single_hook("interval-flood", intervals::flood),
+    needing(
+        &["unshare"],
+        single_hook("time-namespace", time_namespace::wall_clock),
+    ),
     // Only a guest's clock may be set.
     case("clock-set", &[Hook::Kretprobe], intervals::clock_set),
     single_hook("new-known", newcomers::new_known),

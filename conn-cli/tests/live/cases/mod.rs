@@ -33,5 +33,6 @@ pub(crate) mod syn_flood;
 pub(crate) mod syns;
 pub(crate) mod tasks;
 pub(crate) mod text;
+pub(crate) mod time_namespace;
 pub(crate) mod trouble;
 pub(crate) mod waits;
