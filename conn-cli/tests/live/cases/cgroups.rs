@@ -13,7 +13,7 @@ use lab::client::Load;
 use lab::report::Report;
 use lab::server::Server;
 use lab::tracer::Tracer;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::context::Context;
@@ -103,6 +103,14 @@ fn attach(cgroup: &Cgroup, flags: u32) -> Result<OwnedFd> {
 fn load() -> io::Result<OwnedFd> {
     const CODE: [u64; 2] = [0x0000_0001_0000_00b7, 0x95];
     const LICENSE: &std::ffi::CStr = c"GPL";
+    // Linux 5.10 charges programs to this limit.
+    setrlimit(
+        Resource::Memlock,
+        Rlimit {
+            current: None,
+            maximum: None,
+        },
+    )?;
     // prog_type and insn_cnt, insns, license.
     let mut attributes = [
         u64::from(SOCK_OPS) | (CODE.len() as u64) << 32,
