@@ -353,8 +353,9 @@ pub struct Config {
     pub self_test_remote_port: u32,
     /// Not 0: [`Self::self_test_port`] is in [`PortBits`] for that connection only.
     pub self_test_port_only: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Not 0: the kernel may be locked down for confidentiality, which forbids
+    /// `bpf_probe_read_kernel`.
+    pub locked_down: u32,
 }
 const _: () = assert!(size_of::<Config>() == 120);
 
@@ -381,7 +382,7 @@ impl Config {
         self_test_port: 0,
         self_test_remote_port: 0,
         self_test_port_only: 0,
-        reserved: 0,
+        locked_down: 0,
     };
 }
 

@@ -92,7 +92,7 @@ fn attempt(hook: Hook, options: &TraceOptions) -> anyhow::Result<Tried> {
     let settings = settings(&options)?;
     Ok(kernel::require()
         .and_then(|()| Tracer::attach(hook, &settings))
-        .map(|tracer| tracer.first_self_test().clone()))
+        .map(|tracer| tracer.first_self_test()))
 }
 
 fn hook_check(hook: Hook, tried: &Tried, exactness: &Exactness) -> HookCheck {

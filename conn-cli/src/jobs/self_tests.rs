@@ -67,7 +67,12 @@ impl SelfTests {
                     say(format_args!("warning: {silent}"));
                 }
             }
-            SelfTestResult::NotTested(why) => log::debug!("not self-tested: {why}"),
+            SelfTestResult::NotTested(why) => {
+                say(format_args!(
+                    "not self-tested any more: {why}; whether the hooks still run is not known"
+                ));
+                self.outcome = SelfTestOutcome::NotTested(why);
+            }
         }
         self.last = Instant::now();
     }

@@ -118,9 +118,11 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         &exactness,
         &passed_over,
     );
-    let self_tests = SelfTests::begin(tracer.first_self_test(), options.self_test_interval);
+    let self_tests = SelfTests::begin(&tracer.first_self_test(), options.self_test_interval);
     if let SelfTestOutcome::NotTested(why) = self_tests.outcome() {
         announcement += &format!("; not self-tested: {why}");
+    } else if let Some(why) = tracer.untested_stage() {
+        announcement += &format!("; one hook not self-tested: {why}");
     }
     say(announcement);
     // Needs privileges. Meanwhile the ring buffer holds new records, as many as fit.
@@ -232,7 +234,7 @@ const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 /// Finds the listeners. Connections are counted even if this fails.
 fn survey(ports: &PortSet, netns: Option<u32>) -> Option<Survey> {
     Survey::begin(ports, netns)
-        .inspect_err(|error| say(format_args!("cannot list listening sockets: {error:#}")))
+        .inspect_err(|error| say(format_args!("{error:#}")))
         .ok()
 }
 

@@ -308,6 +308,12 @@ impl Hook {
             })
     }
 
+    /// Whether what it needs is shown in sysfs: kprobes as events, or BTF.
+    #[must_use]
+    pub fn needs_sysfs(self) -> bool {
+        self.needs_kprobes() || self.info().needs_btf
+    }
+
     /// Whether its programs run through the kernel's function tracer, which can be switched off.
     #[must_use]
     pub fn needs_ftrace(self) -> bool {

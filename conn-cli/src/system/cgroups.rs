@@ -17,7 +17,8 @@ use rustix::fs::{FsWord, statfs};
 
 use super::text::escaped;
 
-const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
+/// The type of the file system.
+pub(crate) const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
 const MOUNTS: &str = "/proc/self/mounts";
 

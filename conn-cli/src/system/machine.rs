@@ -52,7 +52,7 @@ fn in_brackets(text: &str) -> String {
 fn namespace(kind: &str, initial: u64) -> String {
     match fs::metadata(format!("/proc/self/ns/{kind}")) {
         Ok(namespace) if namespace.ino() == initial => "initial".to_owned(),
-        Ok(_) => "of a container".to_owned(),
+        Ok(_) => "not the initial one".to_owned(),
         Err(_) => NOT_KNOWN.to_owned(),
     }
 }

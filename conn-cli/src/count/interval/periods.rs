@@ -33,7 +33,7 @@ impl Periods {
     pub(crate) fn live(length: Duration, begun: Timestamp, zone: TimeZone) -> Self {
         let intervals = Intervals::begin(length, begun, zone.clone());
         Self {
-            clock: Some(SteadyClock::begin(begun)),
+            clock: Some(SteadyClock::begin(Timestamp::now())),
             intervals: Some(intervals),
             ..Self::for_records(length, zone)
         }

@@ -108,9 +108,12 @@ pub(super) fn create_link(
 /// Whether a program is attached to this cgroup that allows no other one (`kernel/bpf/cgroup.c`,
 /// `__cgroup_bpf_attach`).
 pub(super) fn holds_an_exclusive(cgroup: &OwnedFd, attach_type: u32) -> bool {
-    // target_fd, attach_type, query_flags, attach_flags, prog_ids (two words), prog_cnt.
-    let mut attributes = [raw(cgroup), attach_type, 0, 0, 0, 0, 0];
-    // SAFETY: the only pointer, prog_ids, is null.
+    // target_fd, attach_type, query_flags, attach_flags, prog_ids (two words), prog_cnt, and room for
+    // later fields: Linux 6.17 writes `revision` whatever size is passed.
+    let mut attributes = [0; 16];
+    attributes[0] = raw(cgroup);
+    attributes[1] = attach_type;
+    // SAFETY: the pointers, prog_ids and prog_attach_flags, are null.
     let queried = unsafe { bpf(BPF_PROG_QUERY, &mut attributes) };
     let (flags, programs) = (attributes[3], attributes[6]);
     queried.is_ok() && programs > 0 && flags & BPF_F_ALLOW_MULTI == 0

@@ -20,8 +20,7 @@ use crate::{model::hook::Hook, system::machine};
 /// Looks up all facts, for a hook.
 pub(super) fn gather(hook: Hook) -> Facts {
     Facts {
-        confidential: fs::read_to_string("/sys/kernel/security/lockdown")
-            .is_ok_and(|text| text.contains("[confidentiality]")),
+        confidential: lockdown().is_some_and(|mode| mode.contains(CONFIDENTIAL)),
         sysfs: Path::new("/sys/kernel").exists(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
         missing_symbol: missing_symbol(hook.functions().collect()),
@@ -52,6 +51,17 @@ fn missing_symbol(mut missing: Vec<&'static str>) -> Option<&'static str> {
         }
     }
     missing.first().filter(|_| has_symbols).copied()
+}
+
+const CONFIDENTIAL: &str = "[confidentiality]";
+
+fn lockdown() -> Option<String> {
+    fs::read_to_string("/sys/kernel/security/lockdown").ok()
+}
+
+/// Whether the kernel is locked down for confidentiality, as far as that can be read.
+pub(super) fn may_be_locked_down() -> bool {
+    lockdown().is_none_or(|mode| mode.contains(CONFIDENTIAL))
 }
 
 /// The limit, if maps are charged to it: then a map of this size is refused, and a small one is not.

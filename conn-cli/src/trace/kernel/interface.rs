@@ -9,15 +9,23 @@ use std::{
 use super::Refusal;
 use crate::system::text::escaped;
 
-/// Where the kernel shows the interfaces of this process's network namespace.
+/// Where the kernel shows the interfaces, of the network namespace in which sysfs was mounted.
 const INTERFACES: &str = "/sys/class/net";
 
-/// Checks that IP gets packets on this interface, as far as sysfs shows it.
+/// Checks that IP gets packets on this interface of this thread's network namespace, as far as sysfs
+/// shows it.
 ///
 /// # Errors
 /// On which interface it gets them instead.
-pub(super) fn check(name: &str) -> Result<(), Refusal> {
-    check_in(Path::new(INTERFACES), name)
+pub(super) fn check(name: &str, index: u32) -> Result<(), Refusal> {
+    let interfaces = Path::new(INTERFACES);
+    let shown = fs::read_to_string(interfaces.join(name).join("ifindex"));
+    let is_this_one = shown.is_ok_and(|shown| shown.trim() == index.to_string());
+    if is_this_one {
+        check_in(interfaces, name)
+    } else {
+        Ok(())
+    }
 }
 
 fn check_in(interfaces: &Path, name: &str) -> Result<(), Refusal> {
@@ -29,13 +37,17 @@ fn check_in(interfaces: &Path, name: &str) -> Result<(), Refusal> {
     let master = fs::read_link(interface.join("master"));
     let master = master.ok().and_then(|path| file_name(&path));
     match master {
-        // The port's packets are the bridge's, the bond's or the team's (`rx_handler` of
-        // `net/core/dev.c`). Those of a member of a VRF stay its own.
-        Some(master) if !is_vrf(&interfaces.join(&master)) => {
+        // The port's packets become those of the bridge or the bond (`rx_handler` of `net/core/dev.c`).
+        Some(master) if takes_packets(&interfaces.join(&master)) => {
             Err(Refusal::PortInterface(escaped(name.as_bytes()), master))
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether it is a bridge or a bond.
+fn takes_packets(interface: &Path) -> bool {
+    interface.join("bridge").is_dir() || interface.join("bonding").is_dir()
 }
 
 fn is_vrf(interface: &Path) -> bool {
@@ -75,7 +87,8 @@ mod tests {
             path
         };
         interface("eth0", "");
-        interface("br0", "DEVTYPE=bridge\n");
+        let bridge = interface("br0", "DEVTYPE=bridge\n");
+        fs::create_dir(bridge.join("bridge")).unwrap();
         let vrf = interface("red", "DEVTYPE=vrf\n");
         for (port, master) in [("eth1", "br0"), ("eth2", "red")] {
             let path = interface(port, "");

@@ -14,7 +14,7 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{KernelTypes, SelfTest, SynScope, allocation, names};
+use super::{KernelTypes, SelfTest, SynScope, allocation, facts::may_be_locked_down, names};
 use crate::model::{
     connection::Family,
     demand::{Demand, Reported},
@@ -238,7 +238,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         self_test_port: self_test.map_or(0, |test| test.ports().0.into()),
         self_test_remote_port: self_test.map_or(0, |test| test.ports().1.into()),
         self_test_port_only: (!ports_have_self_test).into(),
-        reserved: 0,
+        locked_down: may_be_locked_down().into(),
     }
 }
 

@@ -111,7 +111,7 @@ impl Refusal {
             .find_map(io::Error::raw_os_error);
         match facts.missing_symbol {
             _ if !facts.ring_buffer => Self::NoRingBuffer,
-            _ if !facts.sysfs => Self::NoSysfs,
+            _ if !facts.sysfs && hook.needs_sysfs() => Self::NoSysfs,
             _ if facts.confidential && hook.reads_kernel_memory() => Self::Lockdown,
             _ if hook.needs_kprobes() && !facts.kprobes => Self::NoKprobes,
             _ if hook.info().needs_btf && !facts.btf => Self::NoBtf,
@@ -190,7 +190,6 @@ impl Refusal {
                 | Self::VrfInterface(..)
                 | Self::PortInterface(..)
                 | Self::Earlier(..)
-                | Self::NoSysfs
         )
     }
 }
@@ -251,9 +250,7 @@ impl Refusal {
             Self::Rejected => "the kernel's verifier rejects the eBPF program".to_owned(),
             Self::NoNetAdmin => "sock_ops programs need CAP_NET_ADMIN".to_owned(),
             Self::NoRootCgroup => {
-                "the root of cgroup v2 cannot be reached: it is not mounted here, and cannot be \
-                 mounted"
-                    .to_owned()
+                "the root of cgroup v2 is not mounted here, and cannot be mounted or entered".to_owned()
             }
             Self::RootCgroupTaken => {
                 "another program is attached to the root cgroup that allows no other one".to_owned()
@@ -292,9 +289,9 @@ impl Refusal {
             ),
             Self::NoPacketSockets => Other("run it with sudo, or give it CAP_NET_RAW, too"),
             Self::NoNetAdmin => Other("run it with sudo, or give it CAP_NET_ADMIN, too"),
-            Self::NoRootCgroup => {
-                AnotherHook("run it outside of the container, or use another --probe")
-            }
+            Self::NoRootCgroup => AnotherHook(
+                "run it with CAP_SYS_ADMIN, and outside of a container, or use another --probe",
+            ),
             Self::NoInterface(_) => Other("'ip link' lists them"),
             Self::VrfInterface(..) | Self::PortInterface(..) => Other("use that with --interface"),
             Self::UserNamespace => Other("run it outside of the container"),

@@ -11,19 +11,21 @@ use std::{
 };
 
 use rustix::{
+    fs::{fstat, fstatfs},
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 use super::{Refusal, bpf};
-use crate::system::cgroups;
+use crate::system::cgroups::{self, CGROUP2_SUPER_MAGIC};
 
 /// The inode number of the root of each hierarchy (`kernel/cgroup/cgroup.c`, `cgroup_setup_root`):
 /// the root that a cgroup namespace shows has another one.
 const ROOT_INODE: u64 = 1;
 
-/// `BPF_CGROUP_SOCK_OPS` of the same file.
+/// `BPF_CGROUP_SOCK_OPS` of `include/uapi/linux/bpf.h`.
 const BPF_CGROUP_SOCK_OPS: u32 = 3;
+
 /// The root of cgroup v2: where it is mounted, else by mounting it where nobody sees it.
 ///
 /// # Errors
@@ -42,8 +44,9 @@ pub(super) fn open() -> Result<OwnedFd, Refusal> {
 }
 
 fn is_root(directory: &OwnedFd) -> bool {
-    let stat = rustix::fs::fstat(directory);
-    stat.is_ok_and(|stat| stat.st_ino == ROOT_INODE)
+    // The root of another file system may have this number, too.
+    let is_cgroup2 = fstatfs(directory).is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC);
+    is_cgroup2 && fstat(directory).is_ok_and(|stat| stat.st_ino == ROOT_INODE)
 }
 
 /// A mount of cgroup v2 that is in no mount namespace. It needs `CAP_SYS_ADMIN`.

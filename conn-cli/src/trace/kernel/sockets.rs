@@ -88,8 +88,10 @@ fn open_here(interface: Option<&str>) -> Result<Vec<Socket>, Refusal> {
             protocol,
         })
     };
-    let sockets = PROTOCOLS.into_iter().map(open).collect::<Result<_, _>>()?;
-    interface.map_or(Ok(()), interface::check)?;
+    let sockets: Vec<Socket> = PROTOCOLS.into_iter().map(open).collect::<Result<_, _>>()?;
+    if let (Some(name), [first, ..]) = (interface, &sockets[..]) {
+        interface::check(name, first.interface)?;
+    }
     Ok(sockets)
 }
 

@@ -57,6 +57,8 @@ pub struct Batch {
     pub more: bool,
 }
 
+const ELSEWHERE: &str = "SYNs are looked for where conn-cli's own are not";
+
 /// The hooks are detached. Totals cannot be had before: while a process reads a map through a system
 /// call, the kernel may skip programs on that CPU.
 #[derive(Debug)]
@@ -110,8 +112,19 @@ impl Tracer {
 
     /// What the self-test found when the hooks were attached.
     #[must_use]
-    pub fn first_self_test(&self) -> &SelfTestResult {
-        &self.attached.self_test
+    pub fn first_self_test(&self) -> SelfTestResult {
+        if self.testable.is_empty() {
+            SelfTestResult::NotTested(ELSEWHERE.to_owned())
+        } else {
+            self.attached.self_test.clone()
+        }
+    }
+
+    /// Why the hook of an earlier stage is not tested, if so.
+    #[must_use]
+    pub fn untested_stage(&self) -> Option<&'static str> {
+        let tested = self.testable.len();
+        (0 < tested && tested < self.stages.all().count()).then_some(ELSEWHERE)
     }
 
     /// Tests again whether the hooks run.
