@@ -59,9 +59,13 @@ fn lockdown() -> Option<String> {
     fs::read_to_string("/sys/kernel/security/lockdown").ok()
 }
 
-/// Whether the kernel is locked down for confidentiality, as far as that can be read.
+/// Whether the kernel is locked down for confidentiality; true if that cannot be read.
 pub(super) fn may_be_locked_down() -> bool {
-    lockdown().is_none_or(|mode| mode.contains(CONFIDENTIAL))
+    match lockdown() {
+        Some(mode) => mode.contains(CONFIDENTIAL),
+        // Where securityfs is mounted, the file is missing because the kernel has no lockdown.
+        None => !Path::new("/sys/kernel/security/lsm").exists(),
+    }
 }
 
 /// The limit, if maps are charged to it: then a map of this size is refused, and a small one is not.
