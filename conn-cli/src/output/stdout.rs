@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 /// The bytes that a pipe takes without blocking if poll(2) reports it writable, however full it is.
 const PIPE_BUF: usize = 4096;
 
-/// Buffered standard output. Writes to a stopped terminal or to a pipe that nobody reads can block, so
+/// Buffered standard output. Writes to a stopped terminal or to a pipe whose reader has stopped can block, so
 /// they are made in a thread of tokio. If the future of [`Self::send`] is dropped and it is called
 /// again, nothing is lost or written twice.
 #[derive(Debug)]

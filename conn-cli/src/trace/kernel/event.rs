@@ -76,7 +76,7 @@ fn said_ahead(offsets: &str) -> i64 {
         .saturating_add(nanoseconds)
 }
 
-/// More than the time from a self-test's event until it is looked at, unless conn-cli is stopped.
+/// More than the time from a self-test's event until conn-cli reads it, unless it is stopped.
 const MAX_DELAY_NS: i64 = 10 * NANOS_PER_SECOND;
 
 /// A clock's time in nanoseconds.
