@@ -102,7 +102,7 @@ fn attach_earlier(
         match attach_and_test(hook, ebpf, settings) {
             Ok((links, result)) => return Ok((hook, links, result)),
             Err(error) => {
-                let why = Refusal::explain(hook, &error, &facts::gather(hook));
+                let why = Refusal::explain(hook, &error, &facts::gather(hook, &error));
                 log::debug!("{hook}: {error:?}");
                 refused = Some(Refusal::Earlier(hook, why.into()));
             }
@@ -216,14 +216,10 @@ fn attach_kprobe(ebpf: &mut Ebpf, name: &str, function: &str, at: At) -> anyhow:
 /// `is_net_admin_prog_type`).
 fn require_net_admin() -> Result<(), Refusal> {
     // If the capabilities cannot be read, the kernel decides.
-    let has = capabilities(None).is_ok_and(|sets| {
-        let wanted = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
-        sets.effective.intersects(wanted)
-    });
-    if has {
-        Ok(())
-    } else {
-        Err(Refusal::NoNetAdmin)
+    let wanted = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
+    match capabilities(None) {
+        Ok(sets) if !sets.effective.intersects(wanted) => Err(Refusal::NoNetAdmin),
+        _ => Ok(()),
     }
 }
 

@@ -11,21 +11,25 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{
     bpf::{create_array, create_ring_buffer},
-    refusal::Facts,
+    refusal::{Facts, errno},
     requirements::require,
     types::VMLINUX,
 };
 use crate::{model::hook::Hook, system::machine};
 
-/// Looks up all facts, for a hook.
-pub(super) fn gather(hook: Hook) -> Facts {
+/// Looks up all facts, for a hook that failed with this error.
+pub(super) fn gather(hook: Hook, error: &anyhow::Error) -> Facts {
     Facts {
         confidential: lockdown().is_some_and(|mode| mode.contains(CONFIDENTIAL)),
         sysfs: Path::new("/sys/kernel").exists(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
         missing_symbol: missing_symbol(hook.functions().collect()),
         btf: Path::new(VMLINUX).exists(),
-        memory_lock: memory_lock(),
+        // It creates a map as large as the limit.
+        memory_lock: match errno(error) {
+            Some(libc::EPERM) => memory_lock(),
+            _ => None,
+        },
         capable: require().is_ok(),
         initial_user_namespace: machine::is_in_initial_user_namespace(),
         ring_buffer: !matches!(

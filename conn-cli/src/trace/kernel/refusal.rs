@@ -105,10 +105,7 @@ impl Refusal {
         if let Some(refusal) = error.downcast_ref::<Self>() {
             return refusal.clone();
         }
-        let errno = error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<io::Error>())
-            .find_map(io::Error::raw_os_error);
+        let errno = errno(error);
         match facts.missing_symbol {
             _ if !facts.ring_buffer => Self::NoRingBuffer,
             _ if !facts.sysfs && hook.needs_sysfs() => Self::NoSysfs,
@@ -192,6 +189,14 @@ impl Refusal {
                 | Self::Earlier(..)
         )
     }
+}
+
+/// The system's error number, if the error has one.
+pub(super) fn errno(error: &anyhow::Error) -> Option<i32> {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .find_map(io::Error::raw_os_error)
 }
 
 /// Whether the verifier has checked the program and rejected it.

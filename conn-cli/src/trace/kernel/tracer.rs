@@ -72,7 +72,7 @@ impl Tracer {
     /// Why the hooks cannot be used here.
     pub fn attach(hook: Hook, settings: &Settings) -> Result<Self, Refusal> {
         Self::try_attach(hook, settings).map_err(|error| {
-            let facts = facts::gather(hook);
+            let facts = facts::gather(hook, &error);
             log::debug!("{hook}: {error:?}; {facts:?}");
             Refusal::explain(hook, &error, &facts)
         })
