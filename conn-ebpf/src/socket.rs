@@ -173,7 +173,7 @@ pub struct Copied<'a> {
 
 /// The fields of a socket whose type the verifier knows (`PTR_TO_BTF_ID`). The program reads them
 /// in place; if they are not mapped, the kernel handles the fault and the value is 0. Where a helper
-/// is used for others, it is allowed and costs less: on Linux 6.1, a program that may call
+/// is used for others, it is allowed and costs less: on Linux 6.1, a program that can call
 /// `bpf_skc_to_tcp_sock` takes 1,100 instructions more for each accept.
 pub struct Direct(Socket);
 
