@@ -81,7 +81,12 @@ impl Results {
 
     /// How many runs failed.
     pub fn failed(&self) -> usize {
-        self.outcomes.len() - self.passed()
+        self.failures().count()
+    }
+
+    /// The outcomes that are failures.
+    pub fn failures(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(|outcome| !outcome.passed)
     }
 
     /// Planned runs without an outcome, which count as not passed.
@@ -92,7 +97,15 @@ impl Results {
 
     /// Whether there are planned runs and each of them ran and passed.
     pub fn all_passed(&self) -> bool {
-        !self.expected.is_empty() && self.failed() == 0 && self.did_not_run().is_empty()
+        !self.expected.is_empty() && self.problems().is_empty()
+    }
+
+    /// A line for each planned run that did not pass.
+    pub fn problems(&self) -> Vec<String> {
+        let failed = self.failures().map(Outcome::to_string);
+        let missing = self.did_not_run();
+        let did_not_run = missing.iter().map(|name| format!("{name} DID NOT RUN"));
+        failed.chain(did_not_run).collect()
     }
 }
 
@@ -144,11 +157,15 @@ mod tests {
         let mut results = Results::new(vec![name("ipv4"), name("ipv6")]);
         results.record(outcome("ipv4", true));
         assert!(!results.all_passed());
-        assert_eq!(results.did_not_run(), [&name("ipv6")]);
+        assert_eq!(results.problems(), ["ipv6/kretprobe DID NOT RUN"]);
         results.record(outcome("ipv6", true));
         assert!(results.all_passed());
         results.record(outcome("ipv6", false));
         assert!(!results.all_passed());
+        assert_eq!(
+            results.problems(),
+            ["ipv6/kretprobe FAILED server=500 conn-cli=500"]
+        );
     }
 
     #[test]

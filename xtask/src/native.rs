@@ -26,6 +26,17 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
+impl Args {
+    /// Runs every case with this conn-cli.
+    pub(crate) fn every_case(conn_cli: PathBuf) -> Self {
+        Self {
+            conn_cli: Some(conn_cli),
+            verbose: false,
+            filter: Vec::new(),
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let machine = Machine::native();
     let live = Live::build(args.filter.clone())?;
@@ -48,11 +59,9 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     });
     let status = running.wait()?;
     println!("native: {results}");
-    for missing in results.did_not_run() {
-        println!("native {missing} DID NOT RUN");
-    }
     if !results.all_passed() || !status.success() {
-        bail!("not every case ran and passed on this machine");
+        let problems = results.problems().join("\n");
+        bail!("not every case ran and passed on this machine:\n{problems}");
     }
     Ok(())
 }

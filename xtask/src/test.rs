@@ -3,9 +3,11 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use lab::packages::Install;
 use lab::{command, workspace};
+
+use crate::{native, vm};
 
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
@@ -32,19 +34,16 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
         built = Some(workspace::build_conn_cli()?);
         Ok(())
     });
-    for part in ["native", "vm"] {
-        report.part(part, || match &built {
-            Some(conn_cli) => {
-                let mut cases = xtask(install)?;
-                cases.arg(part).arg("--conn-cli").arg(conn_cli);
-                if args.all && part == "vm" {
-                    cases.arg("--all");
-                }
-                command::run(&mut cases)
-            }
-            None => bail!("did not run: there is no conn-cli to test"),
-        });
-    }
+    let conn_cli = || {
+        let built = built.clone();
+        built.context("did not run: there is no conn-cli to test")
+    };
+    report.part("native", || {
+        native::run(&native::Args::every_case(conn_cli()?), install)
+    });
+    report.part("vm", || {
+        vm::run(&vm::Args::every_case(conn_cli()?, args.all), install)
+    });
     report.part("fuzz", || {
         command::run(xtask(install)?.args(["fuzz", "--seconds", FUZZ_SECONDS, "--seed", "1"]))
     });

@@ -56,6 +56,21 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
+impl Args {
+    /// Runs every case with this conn-cli; the heavy ones too if `all`.
+    pub(crate) fn every_case(conn_cli: PathBuf, all: bool) -> Self {
+        Self {
+            kernels: Vec::new(),
+            all,
+            conn_cli: Some(conn_cli),
+            jobs: default_jobs(),
+            verbose: false,
+            shell: false,
+            filter: Vec::new(),
+        }
+    }
+}
+
 /// Two, if there are two processors; more would need more memory.
 fn default_jobs() -> usize {
     thread::available_parallelism().map_or(1, |processors| processors.get().min(2))
@@ -275,22 +290,20 @@ fn run_job(
     Ok((results, problem))
 }
 
-/// Prints the results of each guest; an error unless every case in each ran and passed.
+/// Prints the results of each guest; an error unless every case in each ran and passed, which
+/// says what did not.
 fn summarise(results: &[(String, Results, Option<String>)]) -> Result<()> {
-    let mut all_passed = !results.is_empty();
     println!();
+    let mut problems = Vec::new();
     for (name, results, problem) in results {
         println!("{name}: {results}");
-        for missing in results.did_not_run() {
-            println!("{name} {missing} DID NOT RUN");
-        }
-        if let Some(problem) = problem {
-            println!("{name}: {problem}");
-        }
-        all_passed &= results.all_passed() && problem.is_none();
+        let of_guest = results.problems().into_iter().chain(problem.clone());
+        problems.extend(of_guest.map(|problem| format!("{name} {problem}")));
     }
-    if !all_passed {
-        bail!("not every case ran and passed in every guest");
+    let all_passed = results.iter().all(|(_, results, _)| results.all_passed());
+    if results.is_empty() || !all_passed || !problems.is_empty() {
+        let problems = problems.join("\n");
+        bail!("not every case ran and passed in every guest:\n{problems}");
     }
     Ok(())
 }
