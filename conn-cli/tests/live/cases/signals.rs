@@ -41,7 +41,10 @@ pub(crate) fn user_defined(context: &Context) -> Result<String> {
 
 fn ends_in_order(context: &Context, signal: Signal) -> Result<String> {
     let server = Server::plain(context.port)?;
-    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
+    let mut command = context.conn_cli(context.port);
+    // The test itself may have been started by `nohup`.
+    on_hang_up(command.arg("--json"), libc::SIG_DFL);
+    let mut tracer = Tracer::start(&mut command)?;
     let stdout = tracer.stdout()?;
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
@@ -53,7 +56,7 @@ fn ends_in_order(context: &Context, signal: Signal) -> Result<String> {
 pub(crate) fn nohup(context: &Context) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut command = context.conn_cli(context.port);
-    ignore_hang_up(command.arg("--json"));
+    on_hang_up(command.arg("--json"), libc::SIG_IGN);
     let mut tracer = Tracer::start(&mut command)?;
     let stdout = tracer.stdout()?;
     tracer.process.signal(Signal::HUP)?;
@@ -67,16 +70,17 @@ pub(crate) fn nohup(context: &Context) -> Result<String> {
         .to_string())
 }
 
-fn ignore_hang_up(command: &mut Command) {
-    let ignore = || {
-        // SAFETY: ignoring a signal installs no handler.
-        match unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) } {
+/// Has the command start with SIGHUP ignored (`SIG_IGN`) or not (`SIG_DFL`).
+fn on_hang_up(command: &mut Command, disposition: libc::sighandler_t) {
+    let set = move || {
+        // SAFETY: neither disposition is a handler.
+        match unsafe { libc::signal(libc::SIGHUP, disposition) } {
             libc::SIG_ERR => Err(std::io::Error::last_os_error()),
             _ => Ok(()),
         }
     };
     // SAFETY: between fork and exec there is one system call and nothing else.
-    unsafe { command.pre_exec(ignore) };
+    unsafe { command.pre_exec(set) };
 }
 
 /// A second SIGTERM, which service managers send, loses nothing.
