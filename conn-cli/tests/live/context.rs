@@ -7,6 +7,7 @@ use lab::as_user;
 use lab::hook::Hook;
 
 use crate::hidden;
+use crate::old_version::OldVersion;
 
 /// The parameters of a run.
 #[derive(Clone, Debug)]
@@ -19,8 +20,8 @@ pub(crate) struct Context {
     pub(crate) as_user: Option<&'static [&'static str]>,
     /// A directory of the kernel that is hidden from conn-cli.
     pub(crate) hidden: Option<&'static str>,
-    /// Have uname(2) tell conn-cli that Linux is 2.6.
-    pub(crate) old_uname: bool,
+    /// Have uname(2) tell conn-cli an old version of Linux.
+    pub(crate) old_version: Option<OldVersion>,
     /// Have conn-cli show diagnostics, which are no messages.
     pub(crate) verbose: bool,
 }
@@ -46,9 +47,9 @@ impl Context {
         if let Some(directory) = self.hidden {
             hidden::hide(&mut command, directory);
         }
-        if self.old_uname {
-            hidden::pretend_old_version(&mut command);
+        match self.old_version {
+            Some(old_version) => old_version.tell(command),
+            None => command,
         }
-        command
     }
 }

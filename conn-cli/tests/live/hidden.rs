@@ -1,4 +1,4 @@
-//! Hides from conn-cli what the kernel is: directories, and its version.
+//! Hides directories of the kernel from conn-cli.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -28,20 +28,4 @@ pub(crate) fn hide(command: &mut Command, directory: &'static str) {
     // SAFETY: between fork and exec, this makes system calls and allocates nothing: the paths are
     // short enough for the stack.
     unsafe { command.pre_exec(hide) };
-}
-
-/// `UNAME26` of `include/uapi/linux/personality.h`: uname(2) tells 2.6, as `setarch --uname-2.6` says.
-const UNAME26: libc::c_ulong = 0x0002_0000;
-
-/// Makes uname(2) tell `command` an old version of Linux.
-pub(crate) fn pretend_old_version(command: &mut Command) {
-    let pretend = || {
-        // SAFETY: this system call has no pointer.
-        match unsafe { libc::personality(UNAME26) } {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    };
-    // SAFETY: between fork and exec, this makes one system call.
-    unsafe { command.pre_exec(pretend) };
 }

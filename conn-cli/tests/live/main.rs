@@ -25,6 +25,7 @@ mod context;
 
 mod allowed;
 mod hidden;
+mod old_version;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -39,6 +40,7 @@ enum Helper {
     Serve(server::Args),
     AsUser(as_user::Args),
     ReadMap(map_reader::Args),
+    RewriteUname(old_version::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn help(helper: &Helper) -> Result<()> {
         Helper::Serve(args) => server::run(args),
         Helper::AsUser(args) => as_user::run(args),
         Helper::ReadMap(args) => map_reader::run(args),
+        Helper::RewriteUname(args) => old_version::run(args),
     }
 }
 

@@ -17,16 +17,20 @@ const THREADS: u32 = 64;
 pub(crate) fn nobody_accepts(context: &Context) -> Result<String> {
     let no_listener = initial_message(context, &format!("no listener on port {}", context.port))?;
     let busy = Server::start(Serve::threads(THREADS, Family::V4.listen()), context.port)?;
-    let listening = initial_message(context, "listening: ")?;
     let expected = [
         format!("127.0.0.1:{} ", context.port),
         format!("(pid {})", busy.pid()),
         format!(", {THREADS} threads waiting in accept, accept queue 0/"),
     ];
-    ensure!(
-        expected.iter().all(|part| listening.contains(part)),
-        "no {expected:?} in: {listening}"
-    );
+    let is_expected = |line: &String| expected.iter().all(|part| line.contains(part));
+    let mut listening = initial_message(context, "listening: ")?;
+    // The kernel may say of a waiting thread that it runs, if it looks at an unlucky time.
+    for _ in 0..2 {
+        if !is_expected(&listening) {
+            listening = initial_message(context, "listening: ")?;
+        }
+    }
+    ensure!(is_expected(&listening), "no {expected:?} in: {listening}");
     busy.finish()?;
     let waiting = clients_wait(context)?;
     Ok(format!("{no_listener} | {listening} | {waiting}"))
