@@ -347,10 +347,12 @@ pub struct Config {
     pub by_comm: u32,
     /// Not 0: only connections accepted in the first cgroup of the map `CGROUPS`, or below it.
     pub by_cgroup: u32,
+    /// Not 0: the process that accepts conn-cli's own connection, as in [`Event::tgid`].
+    pub self_test_tgid: u32,
     /// The local port of conn-cli's own connection, host byte order; 0 if there is none.
-    pub self_test_port: u32,
+    pub self_test_port: u16,
     /// The remote port of conn-cli's own connection, host byte order.
-    pub self_test_remote_port: u32,
+    pub self_test_remote_port: u16,
     /// Not 0: [`Self::self_test_port`] is in [`PortBits`] for that connection only.
     pub self_test_port_only: u32,
     /// Not 0: the kernel may be locked down for confidentiality, which forbids
@@ -379,6 +381,7 @@ impl Config {
         uid: 0,
         by_comm: 0,
         by_cgroup: 0,
+        self_test_tgid: 0,
         self_test_port: 0,
         self_test_remote_port: 0,
         self_test_port_only: 0,

@@ -41,6 +41,12 @@ pub(crate) fn is_in_initial_user_namespace() -> bool {
     fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER)
 }
 
+/// Whether this process's id is the one that the kernel knows it by.
+#[must_use]
+pub(crate) fn is_in_initial_pid_namespace() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL_PID)
+}
+
 /// `none [integrity] confidentiality` is `integrity`.
 fn in_brackets(text: &str) -> String {
     let chosen = text

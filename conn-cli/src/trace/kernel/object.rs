@@ -15,13 +15,16 @@ use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{KernelTypes, SelfTest, SynScope, allocation, facts::may_be_locked_down, names};
-use crate::model::{
-    connection::Family,
-    demand::{Demand, Reported},
-    filter::{EndsFilter, Networks, TaskFilter},
-    group::GroupBy,
-    hook::Hook,
-    stage::{Stage, WatchedStages},
+use crate::{
+    model::{
+        connection::Family,
+        demand::{Demand, Reported},
+        filter::{EndsFilter, Networks, TaskFilter},
+        group::GroupBy,
+        hook::Hook,
+        stage::{Stage, WatchedStages},
+    },
+    system::machine,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -235,11 +238,17 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         comm: task.comm.map_or([0; 2], |comm| bytemuck::cast(comm.0)),
         by_cgroup: task.cgroup.is_some().into(),
         self_test_address: self_test.map_or([0; 2], |test| words(test.address().into())),
-        self_test_port: self_test.map_or(0, |test| test.ports().0.into()),
-        self_test_remote_port: self_test.map_or(0, |test| test.ports().1.into()),
+        self_test_tgid: own_tgid().unwrap_or(0),
+        self_test_port: self_test.map_or(0, |test| test.ports().0),
+        self_test_remote_port: self_test.map_or(0, |test| test.ports().1),
         self_test_port_only: (!ports_have_self_test).into(),
         locked_down: may_be_locked_down().into(),
     }
+}
+
+/// This process, as the programs see it: they know it by its id in the initial PID namespace.
+fn own_tgid() -> Option<u32> {
+    machine::is_in_initial_pid_namespace().then(std::process::id)
 }
 
 fn is_set(ports: &PortBits, port: u16) -> bool {
