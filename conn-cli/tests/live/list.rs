@@ -9,8 +9,8 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     intervals, leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports,
-    preemption, privileges, resets, self_connect, signals, silent, steered, streams, syn_flood,
-    syns, tasks, text, time_namespace, trouble, waits,
+    preemption, privileges, resets, same_ends, self_connect, signals, silent, steered, streams,
+    syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -119,6 +119,8 @@ pub(crate) const CASES: &[Case] = &[
         resets::without_btf,
     ),
     everywhere_case("simultaneous-open", self_connect::simultaneous_open),
+    // The other hooks do not know who accepts.
+    case("same-ends-elsewhere", ACCEPTS, same_ends::elsewhere),
     everywhere_case("no-btf", no_btf::no_btf),
     everywhere_case("old-version", old_version::counts),
     everywhere_case("port-list", ports::list),

@@ -24,6 +24,7 @@ pub(crate) mod ports;
 pub(crate) mod preemption;
 pub(crate) mod privileges;
 pub(crate) mod resets;
+pub(crate) mod same_ends;
 pub(crate) mod self_connect;
 pub(crate) mod signals;
 pub(crate) mod silent;

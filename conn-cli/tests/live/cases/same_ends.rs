@@ -1,0 +1,66 @@
+//! A connection between the addresses and ports of conn-cli's own, in another network namespace.
+
+use std::fs;
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::netns::Namespace;
+use lab::report::Report;
+use lab::tracer::Tracer;
+use rustix::net::{
+    AddressFamily, SocketType, accept, bind, connect, getsockname, listen, socket, sockopt,
+};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open};
+
+use crate::context::Context;
+
+/// It counts: conn-cli did not accept it.
+pub(crate) fn elsewhere(context: &Context) -> Result<String> {
+    let mut command = context.conn_cli(context.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--port", "1-65535"]))?;
+    let stdout = tracer.stdout()?;
+    let ends = self_test_ends(tracer.pid())?;
+    let [server, client] = ends[..] else {
+        anyhow::bail!("the test is at fault: conn-cli's own sockets are bound to {ends:?}");
+    };
+    Namespace::new()?.run(|| {
+        let listener = bound(server)?;
+        listen(&listener, 1)?;
+        let client = bound(client)?;
+        connect(&client, &server)?;
+        Ok(accept(&listener)?)
+    })?;
+    let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
+    ensure!(
+        report.counts()? == [((*client.ip()).into(), 1)].into()
+            && report.summary["self_test"]["result"] == "passed",
+        "a connection from {client} to {server} in another namespace is missing: {}",
+        report.summary
+    );
+    Ok(format!("{client} -> {server}"))
+}
+
+/// The addresses to which a process has bound TCP sockets, in order.
+fn self_test_ends(pid: u32) -> Result<Vec<SocketAddrV4>> {
+    let process = Pid::from_raw(pid.cast_signed()).context("no process id")?;
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    let mut ends = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let number = entry?.file_name().to_string_lossy().parse()?;
+        let Ok(descriptor) = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) else {
+            continue;
+        };
+        let address = getsockname(&descriptor).ok();
+        ends.extend(address.and_then(|address| SocketAddrV4::try_from(address).ok()));
+    }
+    ends.sort_unstable();
+    Ok(ends)
+}
+
+fn bound(address: SocketAddrV4) -> Result<OwnedFd> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
