@@ -9,6 +9,7 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     process::{self, Child, Command, Stdio},
+    sync::atomic::AtomicBool,
     thread,
     time::{Duration, Instant},
 };
@@ -41,9 +42,14 @@ fn survey(address: SocketAddr) -> Survey {
 }
 
 fn with_owners(ports: &PortSet) -> Survey {
-    let mut survey = Survey::begin(ports, None).unwrap();
-    survey.find_owners();
-    survey
+    complete(Survey::begin(ports, None).unwrap()).unwrap()
+}
+
+/// As conn-cli does: the thread leaves its network namespace.
+fn complete(mut survey: Survey) -> anyhow::Result<Survey> {
+    let complete = || survey.complete(&AtomicBool::new(false));
+    thread::scope(|scope| scope.spawn(complete).join().unwrap())?;
+    Ok(survey)
 }
 
 fn ports(address: SocketAddr) -> PortSet {
@@ -266,13 +272,27 @@ fn a_later_listener_is_found_without_privileges() {
 }
 
 #[test]
+fn a_stopped_search_has_what_it_found() {
+    let (_server, address) = server();
+    let mut survey = Survey::begin(&ports(address), None).unwrap();
+    survey.complete(&AtomicBool::new(true)).unwrap();
+    let listener = at(survey.at_start(), address).unwrap();
+    // This process is one.
+    assert_eq!(listener.owners.len(), 0);
+    assert_eq!(current(&mut survey, address).owners.len(), 0);
+}
+
+#[test]
 fn listeners_are_found_only_in_the_given_namespace() {
     let (_server, address) = server();
     let own = fs::metadata("/proc/self/ns/net").unwrap().ino() as u32;
     let survey = Survey::begin(&ports(address), Some(own)).unwrap();
+    let survey = complete(survey).unwrap();
     assert!(at(survey.at_start(), address).is_some());
     assert_eq!(survey.unseen().namespaces, 0);
-    let error = Survey::begin(&ports(address), Some(1)).unwrap_err();
+    let elsewhere = Survey::begin(&ports(address), Some(1)).unwrap();
+    assert_eq!(elsewhere.at_start(), []);
+    let error = complete(elsewhere).unwrap_err();
     let error = format!("{error:#}");
     let expected = "cannot list listening sockets: no process is in the network namespace 1";
     assert!(error.starts_with(expected), "{error}");

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    listeners::Listeners,
     self_tests::SelfTests,
     view::{End, View},
 };
@@ -26,19 +27,14 @@ use crate::{
         filter::TaskFilter,
         hook::counting_candidates,
         options::TraceOptions,
-        ports::PortSet,
         self_test::SelfTestOutcome,
         stage::{Stage, WatchedStages},
     },
-    output::listening,
     report::{Live, Origin, Report, Verdict},
     system::{cgroups, files, memory, privileges, stderr::say, stop::Stop},
-    trace::{
-        kernel::{
-            self, Choice, Detached, PreemptionMode, Refused, SelfTest, Settings, SynScope, Totals,
-            Tracer,
-        },
-        listeners::Survey,
+    trace::kernel::{
+        self, Choice, Detached, PreemptionMode, Refused, SelfTest, Settings, SynScope, Totals,
+        Tracer,
     },
 };
 
@@ -63,7 +59,7 @@ struct Tracing {
     tracer: Tracer,
     preemption: PreemptionMode,
     view: View,
-    survey: Option<Survey>,
+    listeners: Listeners,
     /// Whether connections are filtered out. Then nothing may arrive while others are accepted, and
     /// connections that wait at that time mean nothing.
     filters: bool,
@@ -91,9 +87,6 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let candidates = candidates.map_err(|why| anyhow!(why))?;
     // Before attaching: a signal must not end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
-    // Before attaching: what is dropped from now on may belong to counted connections. The owners
-    // of the listeners are found later, since that takes longest.
-    let mut survey = survey(&show.ports, settings.netns);
     let preemption = PreemptionMode::read();
     let reading_needs_capabilities = kernel::reading_maps_needs_capabilities();
     let judge = |hook| {
@@ -107,6 +100,9 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     } = kernel::choose(&candidates, judge, |hook| Tracer::attach(hook, &settings))
         .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(options, &refused)))?;
     let started = Timestamp::now();
+    // After attaching, since it may take long, and while there are privileges. Before anybody is told
+    // that conn-cli is ready, so that what is dropped then is known.
+    let listeners = Listeners::search(&show.ports, settings.netns);
     if let Some(duration) = show.duration {
         stop.after(duration);
     }
@@ -125,25 +121,15 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         announcement += &format!("; one hook not self-tested: {why}");
     }
     say(announcement);
-    // Needs privileges. Meanwhile the ring buffer holds new records, as many as fit.
-    if let Some(survey) = &mut survey {
-        survey.find_owners();
-    }
     privileges::drop_privileges(reading_needs_capabilities)?;
     memory::release();
-    if let Some(survey) = &survey {
-        let hidden_namespaces = survey.unseen().namespaces;
-        for line in listening(&show.ports, survey.at_start(), hidden_namespaces) {
-            say(line);
-        }
-    }
 
     let now = Instant::now();
     let mut tracing = Tracing {
         view: View::new(show, Some((tracer.stages(), started)), known),
         tracer,
         preemption,
-        survey,
+        listeners,
         filters: settings.leaves_out(),
         last_arrival: now,
         reported_waiting: false,
@@ -231,13 +217,6 @@ fn netns(options: &TraceOptions, offsets: &SocketOffsets) -> anyhow::Result<Opti
 /// From `include/uapi/linux/nsfs.h`: returns the type of a namespace.
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
-/// Finds the listeners. Connections are counted even if this fails.
-fn survey(ports: &PortSet, netns: Option<u32>) -> Option<Survey> {
-    Survey::begin(ports, netns)
-        .inspect_err(|error| say(format_args!("{error:#}")))
-        .ok()
-}
-
 impl Tracing {
     /// Shows connections as they arrive, until the limit is reached or standard output is closed.
     async fn follow(&mut self) -> anyhow::Result<End> {
@@ -245,6 +224,7 @@ impl Tracing {
             if self.self_tests.left().is_zero() {
                 self.self_tests.run(&self.tracer);
             }
+            self.listeners.name_found();
             let view = &mut self.view;
             let batch = self.tracer.read(BATCH, |connection| view.show(connection));
             self.view.roll(self.tracer.lost());
@@ -268,6 +248,7 @@ impl Tracing {
                 let until_check = until_check.min(self.self_tests.left());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
+                    () = self.listeners.found() => (),
                     () = sleep(self.view.patience(until_check)) => {
                         if self.view.stdout.is_closed() {
                             return Ok(End::Output(None));
@@ -291,7 +272,7 @@ impl Tracing {
         if self.reported_waiting || self.filters || !reports {
             return;
         }
-        let Some(Ok(listeners)) = self.survey.as_mut().map(Survey::now) else {
+        let Some(listeners) = self.listeners.now() else {
             return;
         };
         for listener in listeners.iter().filter(|listener| listener.waiting > 0) {
@@ -312,6 +293,7 @@ impl Tracing {
         end: End,
     ) -> anyhow::Result<Verdict> {
         let totals = self.settle(detached).await?;
+        self.listeners.end().await;
         self.view.roll(self.tracer.lost());
         let report = self.report(totals);
         self.view.conclude(&report, stop, end).await
@@ -352,7 +334,7 @@ impl Tracing {
             missed_established: totals.missed_established,
             repeated: totals.repeated,
             waits,
-            queues: self.survey.as_mut().and_then(|survey| survey.queues().ok()),
+            queues: self.listeners.queues(),
         };
         self.view
             .report(tally, earlier, totals.discrepancies, Origin::Kernel(live))

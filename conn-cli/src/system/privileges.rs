@@ -6,9 +6,9 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-/// Drops all capabilities, and the right to gain new ones by `execve`. It keeps `CAP_BPF` if that is
-/// needed to read maps, and so the totals at the end.
-/// Must be called before any thread is started: each has its own capabilities.
+/// Drops all capabilities of this thread, and the right to gain new ones by `execve`. It keeps
+/// `CAP_BPF` if that is needed to read maps, and so the totals at the end. Threads that run already
+/// keep what they have, so only those that need it may be started before.
 ///
 /// # Errors
 /// An error of the system.

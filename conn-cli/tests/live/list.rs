@@ -8,14 +8,14 @@ use crate::case::{Case, blocked, case, count, everywhere_case, needing, single_h
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
-    intervals, leftovers, limits, memory, newcomers, no_btf, nobody, old_version, peers, ports,
-    preemption, privileges, resets, same_ends, self_connect, signals, silent, steered, streams,
-    syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    intervals, leftovers, limits, memory, namespaces, newcomers, no_btf, nobody, old_version,
+    peers, ports, preemption, privileges, resets, same_ends, self_connect, signals, silent,
+    steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
-    in_each_guest, locked_down, switchable, with_last_stage, with_memory_lock, with_mptcp,
-    without_bpf_lsm, without_kprobes,
+    in_each_guest, in_one_guest, locked_down, switchable, with_last_stage, with_memory_lock,
+    with_mptcp, without_bpf_lsm, without_kprobes,
 };
 
 /// Every case, in the order in which they run.
@@ -153,6 +153,10 @@ pub(crate) const CASES: &[Case] = &[
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     case("steered", STEERED, steered::steered),
     single_hook("hidden-processors", limits::hidden_processors),
+    Case {
+        runs: in_one_guest,
+        ..single_hook("many-namespaces", namespaces::many)
+    },
     single_hook("count", limits::count),
     single_hook("count-not-reached", limits::count_not_reached),
     single_hook("duration", limits::duration),

@@ -17,6 +17,7 @@ mod cases;
 mod machines;
 
 mod identity;
+mod many_listeners;
 mod map_reader;
 mod preemptible;
 mod rfc3339;
@@ -39,6 +40,7 @@ use lab::{as_user, guest, itself, server};
 enum Helper {
     Serve(server::Args),
     AsUser(as_user::Args),
+    ListenInNamespaces(many_listeners::Args),
     ReadMap(map_reader::Args),
     RewriteUname(old_version::Args),
 }
@@ -61,6 +63,7 @@ fn help(helper: &Helper) -> Result<()> {
     match helper {
         Helper::Serve(args) => server::run(args),
         Helper::AsUser(args) => as_user::run(args),
+        Helper::ListenInNamespaces(args) => many_listeners::run(args),
         Helper::ReadMap(args) => map_reader::run(args),
         Helper::RewriteUname(args) => old_version::run(args),
     }

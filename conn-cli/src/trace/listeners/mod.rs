@@ -1,26 +1,32 @@
 //! The listeners on the watched ports in every network namespace, how many connections wait there
 //! to be accepted, and how many the kernel had to drop.
 //!
-//! Searching for listeners needs privileges, querying the kernel again does not. Call
-//! [`Survey::begin`] and [`Survey::find_owners`] before dropping privileges, the rest at any time.
+//! Searching for listeners needs privileges and may take seconds, so a thread of its own does it
+//! ([`Search`]), which keeps its privileges until then. Querying the kernel again needs none.
 
 mod counters;
 mod diag;
 mod namespace;
 mod owner;
 mod queues;
+mod search;
 
-use std::io;
+use std::{io, sync::atomic::AtomicBool};
 
 use anyhow::Context as _;
 
-pub use self::namespace::Unseen;
-use self::{diag::Listening, namespace::Namespace};
+use self::{
+    diag::Listening,
+    namespace::{Namespace, Visited},
+};
+pub use self::{namespace::Unseen, search::Search};
 pub use crate::model::{
     listener::{Listener, Owner},
     queues::Queues,
 };
 use crate::model::{ports::PortSet, queues::NamespaceDrops};
+
+const CANNOT_LIST: &str = "cannot list listening sockets";
 
 /// The listeners on some ports at the start, and the means to query them again.
 ///
@@ -30,48 +36,63 @@ use crate::model::{ports::PortSet, queues::NamespaceDrops};
 #[derive(Debug)]
 pub struct Survey {
     ports: PortSet,
+    /// The only wanted namespace.
+    netns: Option<u32>,
     namespaces: Vec<Namespace>,
     at_start: Vec<Listener>,
     unseen: Unseen,
 }
 
 impl Survey {
-    /// Searches every network namespace that some process is in, by its first thread, or only the
-    /// one with this inode number.
+    /// Lists the listeners in the network namespace of this thread, which needs no privilege, unless
+    /// `netns` is the inode number of another one.
     ///
-    /// Other namespaces need `CAP_SYS_ADMIN`, and other users' processes `CAP_SYS_PTRACE`, here
-    /// and in [`Survey::find_owners`]. Without these, the result is incomplete, and
-    /// [`Survey::unseen`] counts what is missing. The calling thread stays in its namespace.
+    /// # Errors
+    /// What would fail in every other namespace, too.
+    pub fn begin(ports: &PortSet, netns: Option<u32>) -> anyhow::Result<Self> {
+        let mut survey = Self {
+            ports: ports.clone(),
+            netns,
+            namespaces: Vec::new(),
+            at_start: Vec::new(),
+            unseen: Unseen::default(),
+        };
+        let visited = namespace::visit_own(ports, netns).context(CANNOT_LIST)?;
+        survey.add(visited);
+        Ok(survey)
+    }
+
+    /// Goes on with every other network namespace that some process is in, by its first thread, or
+    /// only the one that is wanted, and then searches the open files of all processes for the owners
+    /// of the listeners; until `stop` is set.
+    ///
+    /// Other namespaces need `CAP_SYS_ADMIN`, and other users' processes `CAP_SYS_PTRACE`. Without
+    /// these, the result is incomplete, and [`Survey::unseen`] counts what is missing. The calling
+    /// thread is in another namespace afterwards.
     ///
     /// # Errors
     /// If not a single namespace could be searched.
-    pub fn begin(ports: &PortSet, netns: Option<u32>) -> anyhow::Result<Self> {
-        let visited = namespace::visit(ports, netns).context("cannot list listening sockets")?;
-        let mut at_start = Vec::new();
-        let mut namespaces = Vec::new();
-        for (namespace, found) in visited.namespaces {
-            at_start.extend(found.into_iter().map(|found| listener(&namespace, found)));
-            namespaces.push(namespace);
-        }
-        at_start.sort_by_key(Listener::order);
-        Ok(Self {
-            ports: ports.clone(),
-            namespaces,
-            at_start,
-            unseen: visited.unseen,
-        })
-    }
-
-    /// Searches the open files of all processes for the owners of the listeners. This is the
-    /// slowest step.
-    pub fn find_owners(&mut self) {
-        let denied = owner::find(&mut self.at_start);
+    pub fn complete(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        let others = namespace::visit_others(&self.ports, self.netns, stop);
+        self.add(others.context(CANNOT_LIST)?);
+        let denied = owner::find(&mut self.at_start, stop);
         // A process with unreadable descriptors has an unreadable namespace, too.
         self.unseen.processes = self.unseen.processes.max(denied);
+        Ok(())
+    }
+
+    fn add(&mut self, visited: Visited) {
+        for (namespace, found) in visited.namespaces {
+            let found = found.into_iter().map(|found| listener(&namespace, found));
+            self.at_start.extend(found);
+            self.namespaces.push(namespace);
+        }
+        self.at_start.sort_by_key(Listener::order);
+        self.unseen = visited.unseen;
     }
 
     /// The listeners at the start, by port and address. They have no owners before
-    /// [`Survey::find_owners`].
+    /// [`Survey::complete`].
     #[must_use]
     pub fn at_start(&self) -> &[Listener] {
         &self.at_start

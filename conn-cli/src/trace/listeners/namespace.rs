@@ -5,10 +5,13 @@ use std::{
     fs::{self, File},
     io,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    panic, thread,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::{
+    io::Errno,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use super::{
     counters::Counters,
@@ -42,96 +45,79 @@ pub struct Unseen {
     pub processes: usize,
 }
 
-/// The namespaces that stay open, with their listeners.
-#[derive(Debug)]
+/// Namespaces that stay open, with their listeners.
+#[derive(Debug, Default)]
 pub(super) struct Visited {
     pub(super) namespaces: Vec<(Namespace, Vec<Listening>)>,
     pub(super) unseen: Unseen,
 }
 
-/// Lists the listeners in each network namespace, or only in this one.
-pub(super) fn visit(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
+/// Lists the listeners in the namespace of this thread, unless another one is wanted.
+pub(super) fn visit_own(ports: &PortSet, only: Option<u32>) -> io::Result<Visited> {
     let own = inode(&File::open(OWN_NETNS)?)?;
-    let is_wanted = |inode| only.is_none_or(|only| only == inode);
-    let mut namespaces = Vec::new();
-    if is_wanted(own) {
-        // What fails here would fail in every other namespace, too.
-        namespaces.push(query(own, true, ports)?);
+    let mut visited = Visited::default();
+    if only.is_none_or(|only| only == own) {
+        visited.namespaces.push(query(own, true, ports)?);
     }
+    Ok(visited)
+}
 
-    let mut unseen = Unseen::default();
-    let mut others = Vec::new();
+/// Lists the listeners in each other network namespace, or only in this one, until `stop` is set.
+/// This thread is in one of them afterwards.
+pub(super) fn visit_others(
+    ports: &PortSet,
+    only: Option<u32>,
+    stop: &AtomicBool,
+) -> io::Result<Visited> {
+    let own = inode(&File::open(OWN_NETNS)?)?;
+    let mut visited = Visited::default();
+    if only == Some(own) {
+        return Ok(visited);
+    }
+    let mut failed = HashMap::new();
+    let mut seen = HashSet::from([own]);
     for pid in processes()? {
-        match link(pid) {
-            Ok((path, netns)) if netns != own && is_wanted(netns) => others.push((path, netns)),
-            Ok(_) => (),
-            // Any other error: it has exited.
-            Err(error) => unseen.processes += usize::from(is_denied(&error)),
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
-    }
-    let mut entered = enter_each(others, ports, only.is_some())?;
-    namespaces.append(&mut entered.namespaces);
-    let mut failed = entered.failed;
-    unseen.namespaces = failed.len();
-    match only {
-        Some(only) if namespaces.is_empty() => Err(failed
-            .remove(&only)
-            .unwrap_or_else(|| missing(only, unseen))),
-        _ => Ok(Visited { namespaces, unseen }),
-    }
-}
-
-/// The result of entering namespaces.
-#[derive(Default)]
-struct Entered {
-    namespaces: Vec<(Namespace, Vec<Listening>)>,
-    failed: HashMap<u32, io::Error>,
-}
-
-/// Enters these namespaces, given by a link of each of their processes, and lists the listeners.
-/// A namespace without listeners is kept only if `keeps_all`.
-///
-/// A separate thread does this, if there is a namespace to enter: no other thread of conn-cli may
-/// leave its namespace.
-fn enter_each(links: Vec<(String, u32)>, ports: &PortSet, keeps_all: bool) -> io::Result<Entered> {
-    if links.is_empty() {
-        return Ok(Entered::default());
-    }
-    let enter_all = || {
-        let mut entered = Entered::default();
-        let mut seen = HashSet::new();
-        for (path, netns) in links {
-            if seen.contains(&netns) {
+        let (path, netns) = match link(pid) {
+            Ok(link) => link,
+            // Any other error: it has exited.
+            Err(error) => {
+                visited.unseen.processes += usize::from(is_denied(&error));
                 continue;
             }
-            // If this fails, the link of another process in the namespace may work.
-            match enter(&path, ports) {
-                Ok((namespace, listening)) => {
-                    entered.failed.remove(&namespace.inode);
-                    let is_new = seen.insert(namespace.inode);
-                    if !is_new || !keeps_all && listening.is_empty() {
-                        continue;
-                    }
-                    if entered.namespaces.len() < max_kept() {
-                        entered.namespaces.push((namespace, listening));
-                    } else {
-                        let too_many = io::Error::from(rustix::io::Errno::MFILE);
-                        entered.failed.insert(netns, too_many);
-                    }
+        };
+        if seen.contains(&netns) || only.is_some_and(|only| only != netns) {
+            continue;
+        }
+        // If this fails, the link of another process in the namespace may work.
+        match enter(&path, ports) {
+            Ok((namespace, listening)) => {
+                failed.remove(&namespace.inode);
+                // A namespace without listeners is kept only if it is the one that is wanted.
+                let is_new = seen.insert(namespace.inode);
+                if !is_new || only.is_none() && listening.is_empty() {
+                    continue;
                 }
-                Err(error) => {
-                    entered.failed.insert(netns, error);
+                if visited.namespaces.len() < max_kept() {
+                    visited.namespaces.push((namespace, listening));
+                } else {
+                    failed.insert(netns, Errno::MFILE.into());
                 }
             }
+            Err(error) => {
+                failed.insert(netns, error);
+            }
         }
-        entered
-    };
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().spawn_scoped(scope, enter_all)?;
-        Ok(thread
-            .join()
-            .unwrap_or_else(|panic| panic::resume_unwind(panic)))
-    })
+    }
+    visited.unseen.namespaces = failed.len();
+    match only {
+        Some(only) if visited.namespaces.is_empty() => Err(failed
+            .remove(&only)
+            .unwrap_or_else(|| missing(only, visited.unseen))),
+        _ => Ok(visited),
+    }
 }
 
 /// How many namespaces can be kept, at two files each, so that enough files are left for the rest.

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fs, io,
     os::fd::{AsFd, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::fs::{Dir, Mode, OFlags, open, readlinkat_raw};
@@ -20,9 +21,9 @@ use crate::{
 /// Longer than any `socket:[INODE]`. Longer links are truncated, and are not sockets.
 const MAX_LINK_LEN: usize = 32;
 
-/// Adds the processes that have these listeners open, and returns how many processes could not
-/// be searched.
-pub(super) fn find(listeners: &mut [Listener]) -> usize {
+/// Adds the processes that have these listeners open, until `stop` is set, and returns how many
+/// processes could not be searched.
+pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
     // The sockets of all namespaces get their inode numbers from one counter.
     let mut wanted = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
@@ -38,7 +39,10 @@ pub(super) fn find(listeners: &mut [Listener]) -> usize {
     };
     let mut denied = 0;
     for pid in processes {
-        match held_listeners(pid, &wanted) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        match held_listeners(pid, &wanted, stop) {
             Ok(held) if held.is_empty() => (),
             Ok(held) => add_owner(listeners, pid, &held),
             // Any other error: it has just exited.
@@ -52,15 +56,19 @@ pub(super) fn find(listeners: &mut [Listener]) -> usize {
 }
 
 /// The descriptors of a process that are listeners, each with the listener's index.
-fn held_listeners(pid: u32, wanted: &HashMap<u32, usize>) -> io::Result<Vec<(u32, usize)>> {
+fn held_listeners(
+    pid: u32,
+    wanted: &HashMap<u32, usize>,
+    stop: &AtomicBool,
+) -> io::Result<Vec<(u32, usize)>> {
     let process = format!("/proc/{pid}");
-    let (held, has_any) = descriptors(&process, wanted)?;
+    let (held, has_any) = descriptors(&process, wanted, stop)?;
     if has_any {
         return Ok(held);
     }
     // After the first thread has exited, only the others show the open files.
     for tid in threads(pid)?.filter(|&tid| tid != pid) {
-        let (held, has_any) = descriptors(&format!("{process}/task/{tid}"), wanted)?;
+        let (held, has_any) = descriptors(&format!("{process}/task/{tid}"), wanted, stop)?;
         if has_any {
             return Ok(held);
         }
@@ -72,12 +80,17 @@ fn held_listeners(pid: u32, wanted: &HashMap<u32, usize>) -> io::Result<Vec<(u32
 fn descriptors(
     thread: &str,
     wanted: &HashMap<u32, usize>,
+    stop: &AtomicBool,
 ) -> io::Result<(Vec<(u32, usize)>, bool)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory: OwnedFd = open(format!("{thread}/fd"), flags, Mode::empty())?;
     let mut held = Vec::new();
     let mut has_any = false;
     for entry in Dir::read_from(&directory)? {
+        // There may be a million.
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let entry = entry?;
         let Ok(Ok(fd)) = entry.file_name().to_str().map(str::parse) else {
             continue;

@@ -29,8 +29,10 @@ pub(crate) fn privileges(context: &Context) -> Result<String> {
     // To write to a socket, conn-cli starts a thread, which has its own capabilities.
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = context.conn_cli(context.port);
-    let tracer = Tracer::start_onto(command.arg("--json"), OwnedFd::from(theirs))?;
+    let mut tracer = Tracer::start_onto(command.arg("--json"), OwnedFd::from(theirs))?;
     drop(command);
+    // The thread that searches for listeners has its privileges until it ends.
+    tracer.wait_for("listening: ")?;
     let stdout = Lines::of("conn-cli", ours);
     Load::v4(context.port, 1).run()?;
     let mut lines = stdout.take(1)?;

@@ -15,6 +15,7 @@ pub(crate) mod intervals;
 pub(crate) mod leftovers;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod namespaces;
 pub(crate) mod newcomers;
 pub(crate) mod no_btf;
 pub(crate) mod nobody;
