@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) programs: &'static [&'static str],
     /// Whether the case runs on a machine with a hook.
     pub(crate) runs: fn(Machine, Hook) -> bool,
+    /// Whether one kernel is enough, beside this machine's own, unless all runs are wanted.
+    pub(crate) on_one_kernel: bool,
     pub(crate) body: Body,
 }
 
@@ -45,6 +47,7 @@ pub(crate) const fn count(name: &'static str, count: Count) -> Case {
         hooks: EACH,
         programs: &[],
         runs: in_every_guest,
+        on_one_kernel: false,
         body: Body::Count(count),
     }
 }
@@ -64,6 +67,7 @@ pub(crate) const fn case(name: &'static str, hooks: &'static [Hook], run: Run) -
         hooks,
         programs: &[],
         runs: in_every_guest,
+        on_one_kernel: false,
         body: Body::Other(run),
     }
 }
@@ -95,4 +99,12 @@ pub(crate) const fn single_hook(name: &'static str, run: Run) -> Case {
 /// The same case, which also runs these programs.
 pub(crate) const fn needing(programs: &'static [&'static str], case: Case) -> Case {
     Case { programs, ..case }
+}
+
+/// The same case, which does not depend on the kernel, or takes long.
+pub(crate) const fn on_one_kernel(case: Case) -> Case {
+    Case {
+        on_one_kernel: true,
+        ..case
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 
 use lab::as_user;
 use lab::hook::Hook;
 
-use crate::hidden;
+use crate::hidden::{self, EditedBtf};
 use crate::old_version::OldVersion;
 
 /// The parameters of a run.
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) as_user: Option<&'static [&'static str]>,
     /// A directory of the kernel that is hidden from conn-cli.
     pub(crate) hidden: Option<&'static str>,
+    /// What conn-cli sees as the kernel's BTF.
+    pub(crate) btf: Option<Rc<EditedBtf>>,
     /// Have uname(2) tell conn-cli an old version of Linux.
     pub(crate) old_version: Option<OldVersion>,
     /// Have conn-cli show diagnostics, which are no messages.
@@ -27,6 +30,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Whether conn-cli can find out a connection's network namespace.
+    pub(crate) fn shows_netns(&self) -> bool {
+        self.hook != Hook::SockOps
+            && self.hidden != Some(hidden::BTF)
+            && self.btf.as_ref().is_none_or(|btf| btf.has("skc_net"))
+    }
+
     /// A conn-cli that watches `port` with this hook.
     pub(crate) fn conn_cli(&self, port: u16) -> Command {
         self.with(port, &["--probe", &self.hook.to_string()])
@@ -46,6 +56,9 @@ impl Context {
         }
         if let Some(directory) = self.hidden {
             hidden::hide(&mut command, directory);
+        }
+        if let Some(btf) = &self.btf {
+            btf.show(&mut command);
         }
         match self.old_version {
             Some(old_version) => old_version.tell(command),

@@ -4,12 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::hook::Hook;
 use lab::report::Report;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::hidden;
 
 /// The identity of a running server, as `/proc` shows it.
 pub(crate) struct Identity {
@@ -35,12 +33,8 @@ impl Identity {
 
     /// Every live line must name the server, as far as the hook knows it.
     pub(crate) fn check(&self, report: &Report, context: &Context) -> Result<()> {
-        let netns = match context.hidden {
-            Some(hidden::BTF) => Value::Null,
-            _ if context.hook == Hook::SockOps => Value::Null,
-            _ => self.netns.into(),
-        };
-        report.check_live(&[("netns", netns)])?;
+        let netns = context.shows_netns().then_some(self.netns);
+        report.check_live(&[("netns", netns.into())])?;
         if !context.hook.sees_accepts() {
             // Such a hook runs in whatever task the packet interrupts.
             let unknown = ["pid", "tid", "comm", "uid", "cgroup"].map(|key| (key, Value::Null));

@@ -4,7 +4,9 @@ use lab::accept::Accept;
 use lab::family::Family;
 use lab::hook::Hook;
 
-use crate::case::{Case, blocked, case, count, everywhere_case, needing, single_hook, stages};
+use crate::case::{
+    Case, blocked, case, count, everywhere_case, needing, on_one_kernel, single_hook, stages,
+};
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
@@ -14,8 +16,8 @@ use crate::cases::{
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
-    in_each_guest, in_one_guest, locked_down, switchable, with_last_stage, with_memory_lock,
-    with_mptcp, without_bpf_lsm, without_kprobes,
+    in_each_guest, locked_down, switchable, with_last_stage, with_memory_lock, with_mptcp,
+    without_bpf_lsm, without_kprobes,
 };
 
 /// Every case, in the order in which they run.
@@ -122,6 +124,8 @@ pub(crate) const CASES: &[Case] = &[
     // The other hooks do not know who accepts.
     case("same-ends-elsewhere", ACCEPTS, same_ends::elsewhere),
     everywhere_case("no-btf", no_btf::no_btf),
+    on_one_kernel(everywhere_case("no-namespaces", no_btf::no_namespaces)),
+    on_one_kernel(everywhere_case("no-ipv6", no_btf::no_ipv6)),
     everywhere_case("old-version", old_version::counts),
     everywhere_case("port-list", ports::list),
     Case {
@@ -153,10 +157,7 @@ pub(crate) const CASES: &[Case] = &[
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     case("steered", STEERED, steered::steered),
     single_hook("hidden-processors", limits::hidden_processors),
-    Case {
-        runs: in_one_guest,
-        ..single_hook("many-namespaces", namespaces::many)
-    },
+    on_one_kernel(single_hook("many-namespaces", namespaces::many)),
     single_hook("count", limits::count),
     single_hook("count-not-reached", limits::count_not_reached),
     single_hook("duration", limits::duration),

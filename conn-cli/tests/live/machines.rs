@@ -76,11 +76,6 @@ pub(crate) fn once(machine: Machine, hook: Hook) -> bool {
     hook == usual && everywhere(machine, hook)
 }
 
-/// The same, but in one guest only: the case takes long and does not depend on the kernel either.
-pub(crate) fn in_one_guest(machine: Machine, hook: Hook) -> bool {
-    once(machine, hook) && guest(machine).is_none_or(|line| line == Line::V6_12)
-}
-
 /// Debian's 5.10 was built without MPTCP.
 pub(crate) fn with_mptcp(machine: Machine, hook: Hook) -> bool {
     guest(machine).is_some_and(|line| line != Line::V5_10 && has(line, hook))

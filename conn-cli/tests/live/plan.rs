@@ -8,6 +8,9 @@ use lab::machine::{Line, Machine, Processors};
 use crate::case::Case;
 use crate::list::CASES;
 
+/// The kernel of cases for which one is enough.
+const ONE_KERNEL: Line = Line::V6_12;
+
 /// How many of the runs are planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
@@ -18,11 +21,12 @@ pub(crate) enum Depth {
 }
 
 impl Depth {
-    /// Whether cases run on a machine with a hook.
-    fn includes(self, machine: Machine, hook: Hook) -> bool {
+    /// Whether a run is one of them on a machine.
+    fn includes(self, run: Run, machine: Machine) -> bool {
         let is_heavy = match machine {
+            Machine::Guest(line) if run.case.on_one_kernel && line != ONE_KERNEL => true,
             // The newest kernel runs these.
-            Machine::Guest(Line::V6_1 | Line::V6_12) => hook == Hook::Lsm,
+            Machine::Guest(Line::V6_1 | Line::V6_12) => run.hook == Hook::Lsm,
             // A single processor is preempted more often.
             Machine::Preemptible(_, processors) => processors != Processors::One,
             _ => false,
@@ -41,7 +45,7 @@ pub(crate) struct Run {
 impl Run {
     /// Whether it is planned on a machine.
     pub(crate) fn is_planned(self, machine: Machine, depth: Depth) -> bool {
-        depth.includes(machine, self.hook) && (self.case.runs)(machine, self.hook)
+        depth.includes(self, machine) && (self.case.runs)(machine, self.hook)
     }
 }
 

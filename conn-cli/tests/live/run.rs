@@ -153,6 +153,7 @@ fn run_one(run: Run, settings: &Settings) -> Result<Outcome> {
         port: settings.port.map_or_else(free_port, Ok)?,
         as_user: None,
         hidden: None,
+        btf: None,
         old_version: None,
         verbose: settings.verbose,
     };
