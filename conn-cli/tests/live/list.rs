@@ -10,9 +10,9 @@ use crate::case::{
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
-    intervals, leftovers, limits, memory, namespaces, newcomers, no_btf, nobody, old_version,
-    peers, ports, preemption, privileges, resets, same_ends, self_connect, signals, silent,
-    steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    interfaces, intervals, leftovers, limits, memory, namespaces, newcomers, no_btf, nobody,
+    old_version, peers, ports, preemption, privileges, resets, same_ends, self_connect, signals,
+    silent, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -193,6 +193,15 @@ pub(crate) const CASES: &[Case] = &[
             &[Hook::Kretprobe],
             syns::repeats_in_vlan,
         ),
+    ),
+    // Not every machine has these types of interfaces.
+    needing(
+        &["ip"],
+        on_one_kernel(case("vrf", &[Hook::Kretprobe], interfaces::vrf)),
+    ),
+    needing(
+        &["ip"],
+        on_one_kernel(case("bridge", &[Hook::Kretprobe], interfaces::bridge)),
     ),
     needing(
         &["nstat", "ss", "tcpdump"],

@@ -10,7 +10,7 @@ use lzma_rust2::XzReader;
 use object::{Object as _, ObjectSection as _};
 
 /// What `ss` queries, and the interfaces that packets are sent through.
-const WANTED: [&str; 4] = ["tcp_diag", "veth", "8021q", "inet_diag"];
+const WANTED: [&str; 6] = ["tcp_diag", "veth", "8021q", "inet_diag", "vrf", "bridge"];
 
 /// Written last, beside the modules: lists which ones they are.
 const STAMP: &str = "wanted";

@@ -31,6 +31,25 @@ const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
 /// the answers to a flood are sent again all at once, and all wait in one queue.
 const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
 
+const MASTER: &str = "conn-over";
+
+/// An interface that another one is under; it exists as long as this value.
+pub struct Master;
+
+impl Master {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        MASTER
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        // If this fails, so does the next attempt to create it.
+        let _ = ip(&format!("link delete {MASTER}\n"));
+    }
+}
+
 /// The pair, which exists as long as this value.
 pub struct Link {
     far: Namespace,
@@ -106,6 +125,15 @@ impl Link {
     /// The near interface without the VLAN: each frame passes it first.
     pub fn cable(&self) -> &'static str {
         NEAR
+    }
+
+    /// Puts the near interface under a new one of this type, such as `vrf table 10` or `bridge`.
+    pub fn put_under(&self, kind: &str) -> Result<Master> {
+        ip(&format!(
+            "link add {MASTER} type {kind}\nlink set {MASTER} up\nlink set {NEAR} master {MASTER}\n"
+        ))
+        .with_context(|| format!("cannot put {NEAR} under a {kind}"))?;
+        Ok(Master)
     }
 
     /// The address to listen on for what comes from `sources`.

@@ -1,8 +1,12 @@
 //! On which interface packets are seen: those of some interfaces come to IP on another one.
 
 use std::{
+    ffi::CStr,
     fs,
-    os::unix::ffi::OsStrExt as _,
+    os::{
+        fd::{AsFd, AsRawFd as _},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -12,29 +16,29 @@ use crate::system::text::escaped;
 /// Where the kernel shows the interfaces, of the network namespace in which sysfs was mounted.
 const INTERFACES: &str = "/sys/class/net";
 
-/// Checks that IP gets packets on this interface of this thread's network namespace, as far as sysfs
-/// shows it.
+/// Checks that IP gets packets on this interface of the socket's network namespace; what sysfs shows is
+/// only heeded if it shows that namespace.
 ///
 /// # Errors
 /// On which interface it gets them instead.
-pub(super) fn check(name: &str, index: u32) -> Result<(), Refusal> {
+pub(super) fn check(name: &str, index: u32, socket: impl AsFd) -> Result<(), Refusal> {
     let interfaces = Path::new(INTERFACES);
     let shown = fs::read_to_string(interfaces.join(name).join("ifindex"));
-    let is_this_one = shown.is_ok_and(|shown| shown.trim() == index.to_string());
-    if is_this_one {
-        check_in(interfaces, name)
+    let is_shown = shown.is_ok_and(|shown| shown.trim() == index.to_string());
+    if driver(name, socket).as_deref() == Some(VRF) {
+        let members = is_shown.then(|| members(&interfaces.join(name)));
+        let name = escaped(name.as_bytes());
+        return Err(Refusal::VrfInterface(name, members.unwrap_or_default()));
+    }
+    if is_shown {
+        check_port(interfaces, name)
     } else {
         Ok(())
     }
 }
 
-fn check_in(interfaces: &Path, name: &str) -> Result<(), Refusal> {
-    let interface = interfaces.join(name);
-    if is_vrf(&interface) {
-        let name = escaped(name.as_bytes());
-        return Err(Refusal::VrfInterface(name, members(&interface)));
-    }
-    let master = fs::read_link(interface.join("master"));
+fn check_port(interfaces: &Path, name: &str) -> Result<(), Refusal> {
+    let master = fs::read_link(interfaces.join(name).join("master"));
     let master = master.ok().and_then(|path| file_name(&path));
     match master {
         // The port's packets become those of the bridge or the bond (`rx_handler` of `net/core/dev.c`).
@@ -45,14 +49,49 @@ fn check_in(interfaces: &Path, name: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The driver of a VRF (`DRV_NAME` of `drivers/net/vrf.c`). Sysfs does not tell it from others.
+const VRF: &str = "vrf";
+
+/// `ETHTOOL_GDRVINFO` and `SIOCETHTOOL` of `include/uapi/linux/ethtool.h` and `sockios.h`.
+const GET_DRIVER_INFO: u32 = 3;
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    _rest: [u8; 160],
+}
+
+/// The name of an interface's driver, in the socket's network namespace.
+fn driver(name: &str, socket: impl AsFd) -> Option<String> {
+    let mut info = DriverInfo {
+        command: GET_DRIVER_INFO,
+        driver: [0; 32],
+        _rest: [0; 160],
+    };
+    // SAFETY: a zeroed `ifreq` is valid: an interface without a name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0.
+    let last = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..last].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut info).cast();
+    // SAFETY: the kernel reads the request, and writes a `struct ethtool_drvinfo` to where it points.
+    // Both outlive the call.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    if result < 0 {
+        return None;
+    }
+    let driver = CStr::from_bytes_until_nul(&info.driver).ok()?;
+    Some(driver.to_string_lossy().into_owned())
+}
+
 /// Whether it is a bridge or a bond.
 fn takes_packets(interface: &Path) -> bool {
     interface.join("bridge").is_dir() || interface.join("bonding").is_dir()
-}
-
-fn is_vrf(interface: &Path) -> bool {
-    let properties = fs::read_to_string(interface.join("uevent")).unwrap_or_default();
-    properties.lines().any(|line| line == "DEVTYPE=vrf")
 }
 
 /// The interfaces of a VRF.
@@ -78,31 +117,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_of_a_port_or_a_vrf_are_seen_elsewhere() {
+    fn packets_of_a_port_are_seen_elsewhere() {
         let root = std::env::temp_dir().join(format!("conn-cli-interfaces-{}", std::process::id()));
-        let interface = |name: &str, kind: &str| {
+        let interface = |name: &str| {
             let path = root.join(name);
             fs::create_dir_all(&path).unwrap();
-            fs::write(path.join("uevent"), format!("{kind}INTERFACE={name}\n")).unwrap();
             path
         };
-        interface("eth0", "");
-        let bridge = interface("br0", "DEVTYPE=bridge\n");
-        fs::create_dir(bridge.join("bridge")).unwrap();
-        let vrf = interface("red", "DEVTYPE=vrf\n");
+        interface("eth0");
+        fs::create_dir(interface("br0").join("bridge")).unwrap();
+        fs::create_dir(interface("red").join("lower_eth2")).unwrap();
         for (port, master) in [("eth1", "br0"), ("eth2", "red")] {
-            let path = interface(port, "");
-            symlink(format!("../{master}"), path.join("master")).unwrap();
+            symlink(format!("../{master}"), interface(port).join("master")).unwrap();
         }
-        fs::create_dir(vrf.join("lower_eth2")).unwrap();
-        let check = |name| check_in(&root, name);
+        let check = |name| check_port(&root, name);
         assert_eq!(check("eth0"), Ok(()));
         assert_eq!(check("br0"), Ok(()));
         assert_eq!(check("eth2"), Ok(()));
         let port = Refusal::PortInterface("eth1".to_owned(), "br0".to_owned());
         assert_eq!(check("eth1"), Err(port));
-        let vrf = Refusal::VrfInterface("red".to_owned(), vec!["eth2".to_owned()]);
-        assert_eq!(check("red"), Err(vrf));
+        assert_eq!(members(&root.join("red")), ["eth2"]);
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn an_interface_without_a_driver_has_no_name() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(driver("no such interface", &socket), None);
+        assert_ne!(driver("lo", &socket).as_deref(), Some(VRF));
     }
 }

@@ -90,7 +90,7 @@ fn open_here(interface: Option<&str>) -> Result<Vec<Socket>, Refusal> {
     };
     let sockets: Vec<Socket> = PROTOCOLS.into_iter().map(open).collect::<Result<_, _>>()?;
     if let (Some(name), [first, ..]) = (interface, &sockets[..]) {
-        interface::check(name, first.interface)?;
+        interface::check(name, first.interface, &first.fd)?;
     }
     Ok(sockets)
 }

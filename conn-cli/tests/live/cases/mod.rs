@@ -11,6 +11,7 @@ pub(crate) mod forged;
 pub(crate) mod funnel;
 pub(crate) mod grouping;
 pub(crate) mod hostile;
+pub(crate) mod interfaces;
 pub(crate) mod intervals;
 pub(crate) mod leftovers;
 pub(crate) mod limits;
