@@ -36,6 +36,12 @@ pub enum Accept {
     Slow(u32),
 }
 
+/// The system calls that `poll` may make: the newer architectures have only the later one.
+#[cfg(target_arch = "x86_64")]
+const POLL: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_ppoll];
+#[cfg(not(target_arch = "x86_64"))]
+const POLL: &[libc::c_long] = &[libc::SYS_ppoll];
+
 impl Accept {
     /// The system calls that the waiting threads block in, and how many threads wait.
     pub fn waits_in(self) -> (&'static [libc::c_long], u32) {
@@ -44,7 +50,7 @@ impl Accept {
             Self::Fork => (&[libc::SYS_accept, libc::SYS_accept4], 1),
             Self::Epoll => (&[libc::SYS_epoll_pwait], EPOLL_THREADS),
             Self::IoUring => (&[libc::SYS_io_uring_enter], 1),
-            Self::Slow(_) => (&[libc::SYS_poll, libc::SYS_ppoll], 1),
+            Self::Slow(_) => (POLL, 1),
         }
     }
 
