@@ -7,6 +7,25 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+/// The processor architecture of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Architecture {
+    /// That of the machine, since the guests' own programs are built on it.
+    X86_64,
+    /// The other one that conn-cli has eBPF objects for; its programs are cross-built.
+    Aarch64,
+}
+
+impl Architecture {
+    /// Its name in Debian.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+}
+
 /// A kernel line that guests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Line {

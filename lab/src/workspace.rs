@@ -28,15 +28,22 @@ pub fn conn_cli(path: Option<&Path>) -> Result<PathBuf> {
     path.map_or_else(build_conn_cli, |path| Ok(path.to_owned()))
 }
 
+/// Cargo's arguments that build conn-cli as it is released.
+pub const BUILD_CONN_CLI: [&str; 4] = ["build", "--release", "--package", "conn-cli"];
+
 /// Builds conn-cli as it is released, and returns its path.
 pub fn build_conn_cli() -> Result<PathBuf> {
-    build("conn-cli", &["build", "--release", "--package", "conn-cli"])
+    build("conn-cli", &BUILD_CONN_CLI)
 }
 
 /// Runs cargo with these arguments, and returns the path of the program that it built for the
 /// target `name`.
 pub fn build(name: &str, arguments: &[&str]) -> Result<PathBuf> {
-    let mut cargo = cargo();
+    build_with(cargo(), name, arguments)
+}
+
+/// The same with this cargo, which may have a compiler of its own.
+pub fn build_with(mut cargo: Command, name: &str, arguments: &[&str]) -> Result<PathBuf> {
     cargo
         .args(arguments)
         .arg("--message-format=json-render-diagnostics");

@@ -2,6 +2,7 @@
 //!
 //! One module per command; each has an `Args` for clap and a `run`.
 
+mod aarch64;
 mod bench;
 mod ebpf;
 mod fuzz;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use lab::packages::Install;
 use lab::{command, workspace};
 
-use crate::{native, vm};
+use crate::{aarch64, native, vm};
 
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
@@ -38,6 +38,9 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
         let built = built.clone();
         built.context("did not run: there is no conn-cli to test")
     };
+    report.part("build for aarch64", || {
+        aarch64::check(&aarch64::Toolchain::obtain()?.build_conn_cli()?)
+    });
     report.part("native", || {
         native::run(&native::Args::every_case(conn_cli()?), install)
     });

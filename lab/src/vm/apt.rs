@@ -1,7 +1,8 @@
-//! A private apt: it sees only the Debian release that a kernel comes from, and does
-//! not touch the machine's own package lists.
+//! A private apt: it sees only one Debian release for one architecture, and does not touch the
+//! machine's own package lists.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,12 +10,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command;
+use crate::machine::Architecture;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// One version of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Package {
+pub struct Package {
     pub(super) name: String,
     pub(super) version: String,
     /// The dependencies: name and, if it is exact, version.
@@ -22,16 +24,21 @@ pub(super) struct Package {
 }
 
 /// An apt with its state in a directory of ours.
-pub(super) struct Apt {
+pub struct Apt {
     directory: PathBuf,
+    architecture: Architecture,
 }
 
 impl Apt {
-    /// Sets the state up and fetches the package lists of `release`.
-    pub(super) fn updated(directory: &Path, release: &str) -> Result<Self> {
+    /// Sets the state up, beside what guests boot from, and fetches the package lists of `release`.
+    pub fn updated(release: &str, architecture: Architecture) -> Result<Self> {
+        let name = format!("apt/{release}-{}", architecture.debian());
+        let directory = super::directory()?.join(name);
         let apt = Self {
-            directory: directory.to_owned(),
+            directory,
+            architecture,
         };
+        let directory = &apt.directory;
         for part in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(directory.join(part))?;
         }
@@ -46,32 +53,36 @@ impl Apt {
     }
 
     /// Every version of a package that the release has, highest first.
-    pub(super) fn show(&self, name: &str) -> Result<Vec<Package>> {
+    pub fn show(&self, name: &str) -> Result<Vec<Package>> {
         let text = command::output(self.command("apt-cache").args(["show", name]))?;
         Ok(parse_packages(&text))
     }
 
     /// Fetches a package and unpacks it into `into`.
-    pub(super) fn unpack(&self, package: &Package, into: &Path) -> Result<()> {
+    pub fn unpack(&self, package: &Package, into: &Path) -> Result<()> {
         let downloads = self.directory.join("downloads");
         if downloads.exists() {
             fs::remove_dir_all(&downloads)?;
         }
         fs::create_dir_all(&downloads)?;
-        fs::create_dir_all(into)?;
         let wanted = format!("{}={}", package.name, package.version);
         let mut download = self.command("apt-get");
         download.current_dir(&downloads);
         command::output(download.args(["download", &wanted]))?;
-        for deb in fs::read_dir(&downloads)? {
-            command::output(
-                Command::new("dpkg-deb")
-                    .arg("-x")
-                    .arg(deb?.path())
-                    .arg(into),
-            )?;
-        }
+        unpack_each(&downloads, into)?;
         fs::remove_dir_all(&downloads)?;
+        Ok(())
+    }
+
+    /// Fetches these packages and all that they depend on, and unpacks them into `into`.
+    pub fn unpack_with_dependencies(&self, packages: &[&str], into: &Path) -> Result<()> {
+        let clean = || command::output(self.command("apt-get").arg("clean"));
+        clean()?;
+        let mut download = self.command("apt-get");
+        download.args(["install", "--yes", "--download-only"]);
+        command::output(download.arg("--no-install-recommends").args(packages))?;
+        unpack_each(&self.directory.join("cache/archives"), into)?;
+        clean()?;
         Ok(())
     }
 
@@ -84,6 +95,8 @@ impl Apt {
             format!("Dir::State::status={}", path("state/status")),
             format!("Dir::Cache={}", path("cache")),
             format!("Dir::Etc::SourceList={}", path("sources.list")),
+            format!("APT::Architecture={}", self.architecture.debian()),
+            format!("APT::Architectures={}", self.architecture.debian()),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
             // The lists of an old release have expired, which is expected.
             "Acquire::Check-Valid-Until=false".to_owned(),
@@ -96,6 +109,39 @@ impl Apt {
         }
         command
     }
+}
+
+/// Has `unpack` fill a directory with these packages, unless it has them from an earlier run.
+pub fn unpack_once(
+    packages: &[&str],
+    directory: &Path,
+    unpack: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    // Written last: an incomplete directory, or one of other packages, is filled again.
+    let stamp = directory.join("packages");
+    let packages = packages.join(" ");
+    if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == packages) {
+        return Ok(());
+    }
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    println!("fetching {packages}");
+    unpack()?;
+    fs::write(stamp, packages)?;
+    Ok(())
+}
+
+/// Unpacks every package in the directory `from` into `into`.
+fn unpack_each(from: &Path, into: &Path) -> Result<()> {
+    fs::create_dir_all(into)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new("deb")) {
+            command::output(Command::new("dpkg-deb").arg("-x").args([&path, into]))?;
+        }
+    }
+    Ok(())
 }
 
 /// The machine's own package sources: pairs of mirror and release.

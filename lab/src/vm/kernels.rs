@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::apt::{Apt, Package};
 use super::modules;
-use crate::machine::Line;
+use crate::machine::{Architecture, Line};
 
 /// The suffix of the names of these kernels.
 const FLAVOUR: &str = "-cloud-amd64";
@@ -68,7 +68,7 @@ pub fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
         .iter()
         .map(|&line| {
             let store = directory.join("kernels").join(line.to_string());
-            fetch(line, directory, &store).or_else(|error| {
+            fetch(line, &store).or_else(|error| {
                 eprintln!("cannot fetch the kernel {line}, trying one fetched before: {error:#}");
                 cached(line, &store)
             })
@@ -76,8 +76,8 @@ pub fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
         .collect()
 }
 
-fn fetch(line: Line, directory: &Path, store: &Path) -> Result<Kernel> {
-    let apt = Apt::updated(&directory.join("apt").join(release(line)), release(line))?;
+fn fetch(line: Line, store: &Path) -> Result<Kernel> {
+    let apt = Apt::updated(release(line), Architecture::X86_64)?;
     let meta = apt.show(META_PACKAGE)?.into_iter().next();
     let meta = meta.with_context(|| format!("no package {META_PACKAGE}"))?;
     let image = dependency(&apt, &meta, "linux-image-")?
