@@ -314,10 +314,12 @@ impl Hook {
         self.needs_kprobes() || self.info().needs_btf
     }
 
-    /// Whether its programs run through the kernel's function tracer, which can be switched off.
+    /// Whether its programs run through the kernel's function tracer, which can be switched off. On
+    /// aarch64 those of kprobes do not: they are breakpoints there.
     #[must_use]
     pub fn needs_ftrace(self) -> bool {
-        self.functions().next().is_some()
+        let kprobes_need_it = cfg!(target_arch = "x86_64");
+        self.btf_functions().next().is_some() || kprobes_need_it && self.needs_kprobes()
     }
 
     /// Whether its programs read memory that the verifier does not know, which a kernel that is locked

@@ -59,3 +59,11 @@ fn a_chosen_hook_must_see_what_is_asked_for() {
         Ok(vec![Hook::Lsm])
     );
 }
+
+#[test]
+fn trampolines_need_the_function_tracer_and_kprobes_where_they_run_through_it() {
+    assert!(Hook::Fentry.needs_ftrace() && Hook::Lsm.needs_ftrace());
+    let kprobes_need_it = cfg!(target_arch = "x86_64");
+    assert_eq!(Hook::Kretprobe.needs_ftrace(), kprobes_need_it);
+    assert!(!Hook::SockOps.needs_ftrace() && !Hook::Tracepoint.needs_ftrace());
+}

@@ -273,7 +273,7 @@ impl Refusal {
                 format!("{name} is a port of {master}, on which its packets are seen")
             }
             Self::FtraceOff => {
-                "kernel.ftrace_enabled is 0, so probes and trampolines do not run".to_owned()
+                "kernel.ftrace_enabled is 0, without which it does not run".to_owned()
             }
             Self::Silent(cause) => {
                 format!("it attaches, but does not see conn-cli's own connection: {cause}")

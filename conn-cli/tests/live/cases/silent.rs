@@ -1,5 +1,5 @@
-//! Hooks that attach and never run, or stop to: the kernel's function tracer is switched off for the
-//! whole machine.
+//! Hooks that attach and never run, or stop to: what calls them is switched off for the whole
+//! machine.
 
 use std::io;
 
@@ -18,15 +18,29 @@ use super::privileges::refused;
 use crate::context::Context;
 
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
+const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 
 const CONNECTIONS: u32 = 20;
 
+const IS_AARCH64: bool = cfg!(target_arch = "aarch64");
+
+/// The setting that switches a hook off, and what conn-cli says of it.
+fn switch(hook: Hook) -> (&'static str, &'static str) {
+    // On aarch64 kprobes are breakpoints, and run without the function tracer.
+    if hook == Hook::Kretprobe && IS_AARCH64 {
+        (KPROBES, "kprobes/enabled is 0")
+    } else {
+        (FTRACE, "ftrace_enabled is 0")
+    }
+}
+
 /// A hook that never runs is refused, and `auto` takes one that does.
 pub(crate) fn at_start(context: &Context) -> Result<String> {
-    let off = Setting::set(FTRACE, "0")?;
+    let (path, said) = switch(context.hook);
+    let off = Setting::set(path, "0")?;
     if context.hook != Hook::Auto {
         let mut command = context.conn_cli(context.port);
-        let refused = refused(&mut command, 1, &["ftrace_enabled"])?;
+        let refused = refused(&mut command, 1, &[said])?;
         drop(off);
         return Ok(format!("{refused}; then {}", Count::PLAIN.run(context)?));
     }
@@ -43,6 +57,10 @@ pub(crate) fn at_start(context: &Context) -> Result<String> {
         "not the server's count: {}",
         report.summary
     );
+    ensure!(
+        !IS_AARCH64 || report.summary["probe"] == "kretprobe",
+        "the kretprobe would run, too: {tracing}"
+    );
     Ok(tracing.clone())
 }
 
@@ -54,7 +72,8 @@ pub(crate) fn mid_run(context: &Context) -> Result<String> {
     let stdout = tracer.stdout()?;
     Load::v4(context.port, CONNECTIONS).run()?;
     let mut lines = stdout.take(CONNECTIONS)?;
-    let off = match Setting::set(FTRACE, "0") {
+    let (path, said) = switch(context.hook);
+    let off = match Setting::set(path, "0") {
         // Linux 5.10 does not switch it off while there are trampolines.
         Err(error) if is_busy(&error) => return Ok("it cannot be switched off".to_owned()),
         off => off?,
@@ -71,7 +90,7 @@ pub(crate) fn mid_run(context: &Context) -> Result<String> {
     let ended = tracer.wait(lines)?;
     let stderr = ended.stderr.join(" | ");
     ensure!(
-        ended.status.code() == Some(1) && stderr.contains("ftrace_enabled is 0"),
+        ended.status.code() == Some(1) && stderr.contains(said),
         "ended with {}: {stderr}",
         ended.status
     );
