@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use lab::machine::Processors;
+use lab::machine::{Architecture, Processors};
 use lab::packages::Install;
 use lab::vm::archive::Archive;
 use lab::vm::qemu::{self, End, Guest};
@@ -90,7 +90,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
-    qemu::require(install)?;
+    qemu::require(&[Architecture::X86_64].into(), install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let directory = vm::directory()?.join("bench-live");
     fs::create_dir_all(&directory)?;
@@ -106,6 +106,7 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let initramfs = directory.join("initramfs");
     root.write_initramfs(&initramfs, archive)?;
     let guest = Guest {
+        architecture: Architecture::X86_64,
         kernel: &root.kernel,
         initramfs: &initramfs,
         arguments: "log_buf_len=16M",

@@ -10,8 +10,8 @@ pub(crate) mod work;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use lab::machine::{Line, Processors};
+use anyhow::{Result, bail, ensure};
+use lab::machine::{Architecture, Line, Processors};
 use lab::packages::Install;
 use lab::vm::archive::Archive;
 use lab::vm::kernels::{self, Kernel};
@@ -51,7 +51,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
-    qemu::require(install)?;
+    ensure!(
+        args.kernel.architecture() == Architecture::X86_64,
+        "this measures on x86_64 only"
+    );
+    qemu::require(&[Architecture::X86_64].into(), install)?;
     let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
     let directory = vm::directory()?;
     let kernel = kernels::obtain(&[args.kernel], &directory)?.swap_remove(0);
@@ -59,9 +63,10 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let plan = format!("{} {}\n", args.connections, args.runs);
     archive.file(PLAN.trim_start_matches('/'), plan)?;
     let initramfs = directory.join("bench-rate.cpio.gz");
-    let shared = vm::shared(&vm::this_program()?, &conn_cli, &[])?;
+    let shared = vm::shared(&vm::this_program()?, &conn_cli, &[], Architecture::X86_64)?;
     vm::write_initramfs(&initramfs, &shared, archive, &kernel)?;
     let guest = Guest {
+        architecture: Architecture::X86_64,
         kernel: &kernel.image,
         initramfs: &initramfs,
         arguments: "",

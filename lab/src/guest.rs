@@ -36,7 +36,11 @@ pub const ARGUMENTS: &str = "/arguments";
 /// The shell of a guest that gives a prompt after a failure.
 pub const SHELL: &str = "/bin/sh";
 /// The terminal of its prompt: the console itself cannot be one.
-const TERMINAL: &str = "/dev/ttyS0";
+const TERMINAL: &str = if cfg!(target_arch = "aarch64") {
+    "/dev/ttyAMA0"
+} else {
+    "/dev/ttyS0"
+};
 /// Exists in the initramfs of such a guest.
 pub const SHELL_WANTED: &str = "/shell";
 

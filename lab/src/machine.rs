@@ -24,6 +24,14 @@ impl Architecture {
             Self::Aarch64 => "arm64",
         }
     }
+
+    /// What is added to the name of a kernel, unless it is that of the machine.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::X86_64 => "",
+            Self::Aarch64 => "+aarch64",
+        }
+    }
 }
 
 /// A kernel line that guests run.
@@ -41,11 +49,28 @@ pub enum Line {
     /// The newest in Debian: the kernel of sid.
     #[value(name = "newest")]
     Newest,
+    /// Debian 13's, on aarch64.
+    #[value(name = "6.12+aarch64")]
+    V6_12Aarch64,
 }
 
 impl Line {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::Newest];
+    pub const ALL: [Self; 5] = [
+        Self::V5_10,
+        Self::V6_1,
+        Self::V6_12,
+        Self::Newest,
+        Self::V6_12Aarch64,
+    ];
+
+    /// The architecture that it is for.
+    pub fn architecture(self) -> Architecture {
+        match self {
+            Self::V5_10 | Self::V6_1 | Self::V6_12 | Self::Newest => Architecture::X86_64,
+            Self::V6_12Aarch64 => Architecture::Aarch64,
+        }
+    }
 }
 
 impl fmt::Display for Line {
@@ -55,6 +80,7 @@ impl fmt::Display for Line {
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
             Self::Newest => "newest",
+            Self::V6_12Aarch64 => "6.12+aarch64",
         })
     }
 }
@@ -101,7 +127,8 @@ impl Machine {
         if line == Self::LOCKED_DOWN {
             machines.push(Self::LockedDown);
         }
-        if line != Line::V5_10 {
+        // Debian's kernels for aarch64 cannot be told to preempt themselves.
+        if !matches!(line, Line::V5_10 | Line::V6_12Aarch64) {
             machines.push(Self::Preemptible(line, Processors::One));
         }
         // The newest kernel is preemptible by default.

@@ -28,14 +28,16 @@ impl Install {
 }
 
 /// The programs whose packages have other names.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("busybox", "busybox-static"),
     ("c++", "g++"),
     ("editcap", "wireshark-common"),
     ("ip", "iproute2"),
     ("mergecap", "wireshark-common"),
     ("nstat", "iproute2"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("sh", "dash"),
     ("ss", "iproute2"),
     ("unshare", "util-linux"),
 ];

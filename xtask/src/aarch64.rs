@@ -1,4 +1,4 @@
-//! Builds conn-cli for aarch64, on x86_64.
+//! Builds conn-cli and its cases for aarch64, on x86_64.
 //!
 //! rustup's toolchains come with one standard library, and stable Rust cannot build another. Debian
 //! has a current Rust with those of all its architectures, and a linker: they are unpacked into
@@ -25,7 +25,9 @@ const TOOLS: [&str; 3] = [
     "gcc-12-aarch64-linux-gnu",
     "libc6-dev-arm64-cross",
 ];
+/// It compiles C, too.
 const LINKER: &str = "aarch64-linux-gnu-gcc-12";
+const ARCHIVER: &str = "aarch64-linux-gnu-ar";
 /// The standard library for aarch64. What its package depends on is for programs that are not static.
 const STANDARD_LIBRARY: &str = "libstd-rust-web-dev";
 
@@ -58,6 +60,11 @@ impl Toolchain {
         self.build("conn-cli", &workspace::BUILD_CONN_CLI)
     }
 
+    /// Builds the test program with the cases.
+    pub(crate) fn build_live(&self) -> Result<PathBuf> {
+        self.build("live", &crate::live::BUILD)
+    }
+
     fn build(&self, name: &str, arguments: &[&str]) -> Result<PathBuf> {
         let usr = self.root.join("usr");
         let program = |name: &str| usr.join("bin").join(name);
@@ -70,6 +77,9 @@ impl Toolchain {
                 "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
                 program(LINKER),
             )
+            // A dependency of the cases has a little C.
+            .env("CC_aarch64_unknown_linux_gnu", program(LINKER))
+            .env("AR_aarch64_unknown_linux_gnu", program(ARCHIVER))
             .env_remove("RUSTC_WRAPPER")
             .env_remove("RUSTC_WORKSPACE_WRAPPER");
         let arguments = [arguments, &["--target", TARGET, "--target-dir", BUILT]].concat();

@@ -7,6 +7,16 @@ use anyhow::{Context as _, Result};
 use lab::machine::Machine;
 use lab::{command, workspace};
 
+/// Cargo's arguments that build the program, as `cargo test` does.
+pub(crate) const BUILD: [&str; 6] = [
+    "test",
+    "--package",
+    "conn-cli",
+    "--test",
+    "live",
+    "--no-run",
+];
+
 /// The program, with the arguments that it gets wherever it runs.
 pub(crate) struct Live {
     pub(crate) program: PathBuf,
@@ -22,18 +32,10 @@ pub(crate) struct Planned {
 }
 
 impl Live {
-    /// Builds the program, as cargo does for `cargo test`.
+    /// Builds the program for this machine.
     pub(crate) fn build(arguments: Vec<String>) -> Result<Self> {
-        let build = [
-            "test",
-            "--package",
-            "conn-cli",
-            "--test",
-            "live",
-            "--no-run",
-        ];
         Ok(Self {
-            program: workspace::build("live", &build)?,
+            program: workspace::build("live", &BUILD)?,
             arguments,
         })
     }

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use lab::machine::Processors;
+use lab::machine::{Architecture, Processors};
 use lab::packages::{self, Install};
 use lab::vm::archive::Archive;
 use lab::vm::qemu::{self, End, Guest};
@@ -59,7 +59,7 @@ const SCRIPTS: [(&str, &str); 6] = [
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args, install: Install) -> Result<()> {
-    qemu::require(install)?;
+    qemu::require(&[Architecture::X86_64].into(), install)?;
     packages::require(&convert::PROGRAMS, install)?;
     let directory = vm::directory()?.join("record");
     fs::create_dir_all(&directory)?;
@@ -69,6 +69,7 @@ pub(crate) fn run(_args: &Args, install: Install) -> Result<()> {
     root.write_initramfs(&initramfs, scripts()?)?;
     let tarball = directory.join("recorded.tar.gz");
     let guest = Guest {
+        architecture: Architecture::X86_64,
         kernel: &root.kernel,
         initramfs: &initramfs,
         arguments: "log_buf_len=4M",

@@ -12,7 +12,7 @@ use crate::{aarch64, native, vm};
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also run cases that are too heavy to run for each change
+    /// Also run what is too heavy to run for each change: more cases, and those on aarch64
     #[arg(long)]
     all: bool,
 }

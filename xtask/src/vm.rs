@@ -1,13 +1,13 @@
 //! `cargo xtask vm`: runs the cases in guests with real kernels, under QEMU.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
-use lab::machine::{Line, Machine};
+use lab::machine::{Architecture, Line, Machine};
 use lab::outcome::{Outcome, Results};
 use lab::packages::{self, Install};
 use lab::tracer::DIAGNOSTIC;
@@ -16,6 +16,7 @@ use lab::vm::kernels::{self, Kernel};
 use lab::vm::qemu::{self, End};
 use lab::{command, guest, vm, workspace};
 
+use crate::aarch64::Toolchain;
 use crate::live::{Live, Planned, names, programs};
 
 /// How long a guest may take for all its cases.
@@ -36,10 +37,10 @@ pub(crate) struct Args {
     /// Run on this kernel only; can be given several times
     #[arg(long = "kernel", value_name = "LINE")]
     kernels: Vec<Line>,
-    /// Also run cases that are too heavy to run for each change
+    /// Also run what is too heavy to run for each change: more cases, and 6.12+aarch64
     #[arg(long)]
     all: bool,
-    /// A static conn-cli to test, instead of the release build of this tree
+    /// A static conn-cli to test, instead of the release build of this tree; not on aarch64
     #[arg(long, value_name = "PATH")]
     conn_cli: Option<PathBuf>,
     /// Number of guests to run at the same time, each on one processor
@@ -76,6 +77,9 @@ fn default_jobs() -> usize {
     thread::available_parallelism().map_or(1, |processors| processors.get().min(2))
 }
 
+/// For each architecture, the part of an initramfs that its guests share.
+type Shared = BTreeMap<Architecture, Vec<u8>>;
+
 /// One boot of one kernel.
 struct Job {
     kernel: Kernel,
@@ -85,14 +89,18 @@ struct Job {
 
 impl Job {
     fn name(&self) -> String {
-        format!("{}{}", self.kernel.release, self.machine.suffix())
+        let architecture = self.kernel.line.architecture().suffix();
+        let suffix = self.machine.suffix();
+        format!("{}{architecture}{suffix}", self.kernel.release)
     }
 }
 
 pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let mut lines = args.kernels.clone();
     if lines.is_empty() {
-        lines.extend(Line::ALL);
+        // Another architecture takes two builds and eight minutes more.
+        let is_usual = |line: &Line| line.architecture() == Architecture::X86_64;
+        lines.extend(Line::ALL.iter().filter(|line| args.all || is_usual(line)));
     }
     let live = live(args)?;
     let planned = plan(&live, &lines)?;
@@ -109,11 +117,17 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     if args.shell {
         programs.push(choose_shell(install)?);
     }
-    qemu::require(install)?;
-    packages::require(&programs, install)?;
-    let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
+    let architectures: BTreeSet<_> = planned
+        .iter()
+        .filter_map(|(machine, _)| Some(machine.line()?.architecture()))
+        .collect();
+    qemu::require(&architectures, install)?;
+    let mut shared = Shared::new();
+    for architecture in architectures {
+        let packed = pack(architecture, args, &live, &programs, install)?;
+        shared.insert(architecture, packed);
+    }
     let directory = vm::directory()?;
-    let shared = vm::shared(&vm::init(&live.program)?, &conn_cli, &programs)?;
     lines.retain(|line| {
         planned
             .iter()
@@ -123,6 +137,28 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     let jobs = jobs(&kernels, planned);
     let results = run_jobs(jobs, &live, &shared, args, &directory)?;
     summarise(&results)
+}
+
+/// Builds and packs what the guests of an architecture share.
+fn pack(
+    architecture: Architecture,
+    args: &Args,
+    live: &Live,
+    programs: &[&str],
+    install: Install,
+) -> Result<Vec<u8>> {
+    let (init, conn_cli) = match architecture {
+        Architecture::X86_64 => {
+            packages::require(programs, install)?;
+            let conn_cli = workspace::conn_cli(args.conn_cli.as_deref())?;
+            (live.program.clone(), conn_cli)
+        }
+        Architecture::Aarch64 => {
+            let toolchain = Toolchain::obtain()?;
+            (toolchain.build_live()?, toolchain.build_conn_cli()?)
+        }
+    };
+    vm::shared(&vm::init(&init)?, &conn_cli, programs, architecture)
 }
 
 /// The cases, with the arguments that they get in each guest.
@@ -192,7 +228,7 @@ fn jobs(kernels: &[Kernel], planned: Vec<(Machine, Vec<Planned>)>) -> VecDeque<J
 fn run_jobs(
     jobs: VecDeque<Job>,
     live: &Live,
-    shared: &[u8],
+    shared: &Shared,
     args: &Args,
     directory: &Path,
 ) -> Result<Vec<(String, Results, Option<String>)>> {
@@ -232,7 +268,7 @@ fn run_jobs(
 fn run_job(
     job: &Job,
     live: &Live,
-    shared: &[u8],
+    shared: &Shared,
     args: &Args,
     directory: &Path,
 ) -> Result<(Results, Option<String>)> {
@@ -250,8 +286,10 @@ fn run_job(
         }
         archive.file(guest::SHELL_WANTED.trim_start_matches('/'), [])?;
     }
-    vm::write_initramfs(&initramfs, shared, archive, &job.kernel)?;
+    let architecture = job.kernel.line.architecture();
+    vm::write_initramfs(&initramfs, &shared[&architecture], archive, &job.kernel)?;
     let guest = qemu::Guest {
+        architecture,
         kernel: &job.kernel.image,
         initramfs: &initramfs,
         arguments: job.machine.arguments(),

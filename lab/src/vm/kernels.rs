@@ -8,18 +8,19 @@ use anyhow::{Context as _, Result, bail};
 
 use super::apt::{Apt, Package};
 use super::modules;
-use crate::machine::{Architecture, Line};
+use crate::machine::Line;
 
 /// The suffix of the names of these kernels.
-const FLAVOUR: &str = "-cloud-amd64";
-const META_PACKAGE: &str = "linux-image-cloud-amd64";
+fn flavour(line: Line) -> String {
+    format!("-cloud-{}", line.architecture().debian())
+}
 
 /// The Debian release with a kernel of this line.
 fn release(line: Line) -> &'static str {
     match line {
         Line::V5_10 => "bullseye",
         Line::V6_1 => "bookworm",
-        Line::V6_12 => "trixie",
+        Line::V6_12 | Line::V6_12Aarch64 => "trixie",
         Line::Newest => "sid",
     }
 }
@@ -52,7 +53,7 @@ impl Kernel {
 
     /// As `uname -r` prints it.
     pub fn uname(&self) -> String {
-        format!("{}{FLAVOUR}", self.release)
+        format!("{}{}", self.release, flavour(self.line))
     }
 
     fn is_complete(&self) -> bool {
@@ -77,16 +78,18 @@ pub fn obtain(lines: &[Line], directory: &Path) -> Result<Vec<Kernel>> {
 }
 
 fn fetch(line: Line, store: &Path) -> Result<Kernel> {
-    let apt = Apt::updated(release(line), Architecture::X86_64)?;
-    let meta = apt.show(META_PACKAGE)?.into_iter().next();
-    let meta = meta.with_context(|| format!("no package {META_PACKAGE}"))?;
+    let apt = Apt::updated(release(line), line.architecture())?;
+    let flavour = flavour(line);
+    let meta_package = format!("linux-image{flavour}");
+    let meta = apt.show(&meta_package)?.into_iter().next();
+    let meta = meta.with_context(|| format!("no package {meta_package}"))?;
     let image = dependency(&apt, &meta, "linux-image-")?
-        .with_context(|| format!("{META_PACKAGE} {} depends on no image", meta.version))?;
-    let release = parse_release(&image.name)?;
+        .with_context(|| format!("{meta_package} {} depends on no image", meta.version))?;
+    let release = parse_release(&image.name, &flavour)?;
     let directory = store.join(&release);
     let kernel = Kernel::in_directory(line, release, &directory);
     if !kernel.is_complete() {
-        println!("fetching Linux {}", kernel.release);
+        println!("fetching Linux {}", kernel.uname());
         let unpacked = store.join("unpacked");
         if unpacked.exists() {
             fs::remove_dir_all(&unpacked)?;
@@ -132,10 +135,10 @@ fn dependency(apt: &Apt, package: &Package, prefix: &str) -> Result<Option<Packa
 }
 
 /// `linux-image-6.1.0-56-cloud-amd64` holds Linux `6.1.0-56`.
-fn parse_release(package: &str) -> Result<String> {
+fn parse_release(package: &str, flavour: &str) -> Result<String> {
     package
         .strip_prefix("linux-image-")
-        .and_then(|rest| rest.strip_suffix(FLAVOUR))
+        .and_then(|rest| rest.strip_suffix(flavour))
         .map(str::to_owned)
         .with_context(|| format!("cannot find the kernel release in the package name {package}"))
 }
@@ -186,9 +189,9 @@ mod tests {
     #[test]
     fn release_is_parsed_from_the_package_name() {
         assert_eq!(
-            parse_release("linux-image-7.2.13+deb14-cloud-amd64").unwrap(),
+            parse_release("linux-image-7.2.13+deb14-cloud-amd64", "-cloud-amd64").unwrap(),
             "7.2.13+deb14"
         );
-        assert!(parse_release("linux-image-amd64").is_err());
+        assert!(parse_release("linux-image-amd64", "-cloud-amd64").is_err());
     }
 }

@@ -4,6 +4,7 @@ pub mod apt;
 pub mod archive;
 pub mod kernels;
 mod modules;
+mod packaged;
 mod programs;
 pub mod qemu;
 pub mod root;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::machine::Architecture;
 use crate::strip::strip_debug;
 use crate::{guest, workspace};
 use archive::Archive;
@@ -25,9 +27,18 @@ pub fn directory() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// The part of an initramfs that guests can share: `init` as PID 1, conn-cli, and these programs of
-/// this machine.
-pub fn shared(init: &[u8], conn_cli: &Path, programs: &[&str]) -> Result<Vec<u8>> {
+/// The part of an initramfs that guests of an architecture can share: `init` as PID 1, conn-cli, and
+/// these programs, of this machine or else of Debian.
+pub fn shared(
+    init: &[u8],
+    conn_cli: &Path,
+    programs: &[&str],
+    architecture: Architecture,
+) -> Result<Vec<u8>> {
+    let programs = match architecture {
+        Architecture::X86_64 => programs::find(programs)?,
+        Architecture::Aarch64 => packaged::find(programs, architecture)?,
+    };
     let mut archive = Archive::new();
     for directory in ["dev", "bin", "proc", "run", "sys", "tmp"] {
         archive.directory(directory)?;
@@ -35,7 +46,7 @@ pub fn shared(init: &[u8], conn_cli: &Path, programs: &[&str]) -> Result<Vec<u8>
     archive.character_device("dev/console", 5, 1)?;
     archive.executable("init", init)?;
     archive.program(guest::CONN_CLI.trim_start_matches('/'), conn_cli)?;
-    programs::pack(&mut archive, programs)?;
+    programs::pack(&mut archive, &programs)?;
     archive.finish()
 }
 

@@ -1,7 +1,7 @@
 //! Programs of this machine that are copied into guests with their libraries: they measure by
 //! other means what conn-cli must report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,23 +14,32 @@ use crate::command;
 const PASSWD: &str = "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\n";
 
-/// Packs these programs into `/bin`, and their libraries where the loader looks for them.
-pub(super) fn pack(archive: &mut Archive, programs: &[&str]) -> Result<()> {
+/// Where the files of programs are in a guest, and where they are copied from.
+pub(super) type Files = BTreeMap<PathBuf, PathBuf>;
+
+/// Finds these programs, which go into `/bin`, and their libraries, where the loader looks for them.
+pub(super) fn find(programs: &[&str]) -> Result<Files> {
+    let mut files = Files::new();
+    for program in programs {
+        let path = command::program(program)?;
+        // It fails for a static program, which needs no libraries.
+        if let Ok(ldd) = command::output(Command::new("ldd").arg(&path)) {
+            let libraries = parse_ldd(&ldd)?.into_iter();
+            files.extend(libraries.map(|library| (library.clone(), library)));
+        }
+        files.insert(Path::new("/bin").join(program), path);
+    }
+    Ok(files)
+}
+
+/// Packs these files, and what the C library reads about users.
+pub(super) fn pack(archive: &mut Archive, files: &Files) -> Result<()> {
     archive.directory("etc")?;
     archive.file("etc/passwd", PASSWD)?;
     archive.file("etc/group", GROUP)?;
-    let mut libraries = BTreeSet::new();
-    for program in programs {
-        let path = command::program(program)?;
-        archive.program(&format!("bin/{program}"), &path)?;
-        // It fails for a static program, which needs no libraries.
-        if let Ok(ldd) = command::output(Command::new("ldd").arg(&path)) {
-            libraries.extend(parse_ldd(&ldd)?);
-        }
-    }
     let mut directories = BTreeSet::new();
-    for library in &libraries {
-        directories.extend(library.ancestors().skip(1));
+    for path in files.keys() {
+        directories.extend(path.ancestors().skip(1));
     }
     // Shorter paths come first, so each directory comes before its contents.
     for directory in directories {
@@ -38,8 +47,8 @@ pub(super) fn pack(archive: &mut Archive, programs: &[&str]) -> Result<()> {
             archive.directory(name(directory)?)?;
         }
     }
-    for library in &libraries {
-        archive.program(name(library)?, library)?;
+    for (path, source) in files {
+        archive.program(name(path)?, source)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Boots one guest and follows its serial console.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,11 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::guest::{LAST_LINE_FAILURE, LAST_LINE_SUCCESS, SHELL_LINE, STARTED_LINE};
-use crate::machine::Processors;
+use crate::machine::{Architecture, Processors};
 use crate::packages::{self, Install};
 use crate::tracer::DIAGNOSTIC;
-
-const QEMU: &str = "qemu-system-x86_64";
 
 /// How long a guest may take to reach PID 1; it needs 2 to 5 seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
@@ -42,6 +41,8 @@ const KERNEL_FAILURES: [&str; 8] = [
 
 /// A guest to boot.
 pub struct Guest<'a> {
+    /// The architecture of the kernel.
+    pub architecture: Architecture,
     /// The image to boot.
     pub kernel: &'a Path,
     /// The file system to boot with.
@@ -60,6 +61,32 @@ pub struct Guest<'a> {
     pub limit: Duration,
     /// Whether the guest may give a prompt, which this program's standard input goes to.
     pub shell: bool,
+}
+
+/// The program that emulates an architecture.
+fn qemu(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "qemu-system-x86_64",
+        Architecture::Aarch64 => "qemu-system-aarch64",
+    }
+}
+
+/// QEMU's options for the machine.
+fn machine_options(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        // With cmpxchg16b, some boots hang.
+        Architecture::X86_64 => &["-cpu", "max,-cx16"],
+        // `max` would authenticate pointers, which takes QEMU several times as long.
+        Architecture::Aarch64 => &["-machine", "virt", "-cpu", "cortex-a57"],
+    }
+}
+
+/// The kernel's name for the first serial line.
+fn console(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "ttyS0",
+        Architecture::Aarch64 => "ttyAMA0",
+    }
 }
 
 /// QEMU's options for this many processors.
@@ -84,22 +111,23 @@ pub enum End {
     Died(String),
 }
 
-/// Fails, or installs QEMU, if it is missing.
-pub fn require(install: Install) -> Result<()> {
+/// Fails, or installs QEMU, if it is missing for one of these architectures.
+pub fn require(architectures: &BTreeSet<Architecture>, install: Install) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
-        bail!("the guests are x86_64: run this on an x86_64 machine");
+        bail!("the guests' programs are built on x86_64: run this on an x86_64 machine");
     }
-    packages::require(&[QEMU], install)
+    let programs: Vec<_> = architectures.iter().copied().map(qemu).collect();
+    packages::require(&programs, install)
 }
 
 /// Boots `guest` and hands each line of its console to `on_line`.
 pub fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<End> {
-    let mut qemu = Running(
+    let mut running = Running(
         command_line(guest)
             .spawn()
-            .with_context(|| format!("cannot start {QEMU}"))?,
+            .with_context(|| format!("cannot start {}", qemu(guest.architecture)))?,
     );
-    let console = qemu.0.stdout.take().context("no pipe from QEMU")?;
+    let console = running.0.stdout.take().context("no pipe from QEMU")?;
     if let Some(directory) = guest.log.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -114,11 +142,12 @@ pub fn boot(guest: &Guest<'_>, mut on_line: impl FnMut(&str)) -> Result<End> {
 }
 
 fn command_line(guest: &Guest<'_>) -> Command {
-    let mut qemu = Command::new(QEMU);
+    let mut qemu = Command::new(qemu(guest.architecture));
     qemu
         // With several threads, QEMU 7 loses changes to kernel text that is patched
-        // while another processor runs it; and with cmpxchg16b, some boots hang.
-        .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16"])
+        // while another processor runs it.
+        .args(["-accel", "tcg,thread=single"])
+        .args(machine_options(guest.architecture))
         .args(options(guest.processors))
         .args(["-m", &guest.memory.to_string()])
         .args(["-nodefaults", "-no-reboot", "-display", "none"])
@@ -129,7 +158,8 @@ fn command_line(guest: &Guest<'_>) -> Command {
         .arg(guest.initramfs)
         .arg("-append")
         .arg(format!(
-            "console=ttyS0 quiet panic=-1 oops=panic {}",
+            "console={} quiet panic=-1 oops=panic {}",
+            console(guest.architecture),
             guest.arguments
         ))
         .stdin(if guest.shell {
