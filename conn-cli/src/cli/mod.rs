@@ -16,7 +16,7 @@ use clap::{
 use self::{generate::GenerateArgs, read::ReadArgs, trace::TraceArgs};
 use crate::model::options::{CheckOptions, Job};
 
-const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed or the count is a lower bound, \
+const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed, the count is a lower bound, or the process of --pid ended, \
 2 wrong usage, 130 after a second Ctrl-C.";
 
 const SHORT_ABOUT: &str = "Shows every new TCP connection to a port as it happens and, on \

@@ -56,6 +56,9 @@ pub(super) struct TraceArgs {
 
     /// Only what this process accepts
     ///
+    /// Its children have ids of their own where they accept. When it ends, so does the run, with exit
+    /// status 1.
+    ///
     /// Filters by who accepts, of which each is a further condition, work in the kernel, and do not go
     /// with the other stages.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = CONNECTIONS)]
@@ -76,6 +79,8 @@ pub(super) struct TraceArgs {
     cgroup: Option<PathBuf>,
 
     /// Only in the network namespace of this process, or file
+    ///
+    /// The namespace exists at least as long as the run.
     #[arg(long, value_name = "PID|PATH", help_heading = CONNECTIONS)]
     netns: Option<Namespace>,
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::trace::settings;
+use super::{target::Target, trace::settings};
 use crate::{
     model::{
         check::{Check, HookCheck, Property, Use},
@@ -89,7 +89,7 @@ fn attempt(hook: Hook, options: &TraceOptions) -> anyhow::Result<Tried> {
         stages: WatchedStages::only(hook.stage()),
         ..options.clone()
     };
-    let settings = settings(&options)?;
+    let settings = settings(&options, &Target::default())?;
     Ok(kernel::require()
         .and_then(|()| Tracer::attach(hook, &settings))
         .map(|tracer| tracer.first_self_test()))

@@ -4,6 +4,7 @@ pub mod check;
 mod listeners;
 pub mod read;
 mod self_tests;
+mod target;
 pub mod trace;
 pub mod view;
 

@@ -1,14 +1,8 @@
 //! Live tracing: from attaching to the summary.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -16,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     listeners::Listeners,
     self_tests::SelfTests,
+    target::Target,
     view::{End, View},
 };
 use crate::{
@@ -81,7 +76,8 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     memory::save();
     files::raise_limit();
     let show = &options.show;
-    let settings = settings(options)?;
+    let target = Target::hold(options)?;
+    let settings = settings(options, &target)?;
     let known = Known::for_lines(&show.lines)?;
     let candidates = counting_candidates(options.hook, &options.stages, options.needs());
     let candidates = candidates.map_err(|why| anyhow!(why))?;
@@ -139,6 +135,10 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let end = tokio::select! {
         biased;
         () = stop.wait() => End::Done,
+        ended = target.ended() => {
+            say(format_args!("{} has ended, so the run ends", ended?));
+            End::Target
+        }
         end = tracing.follow() => end?,
     };
     tracing.self_tests.run(&tracing.tracer);
@@ -157,7 +157,7 @@ fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
     }
 }
 
-pub(super) fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
+pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Result<Settings> {
     let types = kernel::read_types()?;
     let show = &options.show;
     Ok(Settings {
@@ -165,11 +165,11 @@ pub(super) fn settings(options: &TraceOptions) -> anyhow::Result<Settings> {
         stages: options.stages.clone(),
         syn_scope: SynScope {
             interface: options.interface.clone(),
-            netns: options.netns.as_ref().map(|netns| netns.path().to_owned()),
+            netns: target.netns_path(),
         },
         ends: show.ends.clone(),
         task: task(options)?,
-        netns: netns(options, &types.offsets)?,
+        netns: netns(options, target, &types.offsets)?,
         types,
         by: show.listing.by,
         demand: Demand::new(show),
@@ -193,29 +193,20 @@ fn task(options: &TraceOptions) -> anyhow::Result<TaskFilter> {
     Ok(task)
 }
 
-/// The inode number of the requested network namespace.
-fn netns(options: &TraceOptions, offsets: &SocketOffsets) -> anyhow::Result<Option<u32>> {
-    let Some(netns) = &options.netns else {
-        return Ok(None);
-    };
+/// The inode number of the requested network namespace, if the programs can find out that of a
+/// connection.
+fn netns(
+    options: &TraceOptions,
+    target: &Target,
+    offsets: &SocketOffsets,
+) -> anyhow::Result<Option<u32>> {
+    let netns = target.netns();
     let only_syns = options.stages == WatchedStages::only(Stage::Syn);
-    if offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
+    if netns.is_some() && offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
         bail!("--netns needs the kernel's BTF (/sys/kernel/btf/vmlinux), which is not there");
     }
-    let file = File::open(netns.path());
-    let file = file.with_context(|| format!("cannot find the network namespace {netns}"))?;
-    // SAFETY: this ioctl has no argument, and fails on a file that is not a namespace.
-    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
-    if kind != libc::CLONE_NEWNET {
-        bail!("{netns} is not a network namespace");
-    }
-    u32::try_from(file.metadata()?.ino())
-        .map(Some)
-        .with_context(|| format!("{netns} is not a network namespace"))
+    Ok(netns)
 }
-
-/// From `include/uapi/linux/nsfs.h`: returns the type of a namespace.
-const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
 impl Tracing {
     /// Shows connections as they arrive, until the limit is reached or standard output is closed.

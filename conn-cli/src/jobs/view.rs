@@ -73,6 +73,8 @@ pub struct FirstConnections {
 pub enum End {
     /// It was stopped, or there is no more to show.
     Done,
+    /// What a filter selects has ended.
+    Target,
     /// Writing to standard output failed: with this error, or because its reader is gone.
     Output(Option<io::Error>),
 }
@@ -223,7 +225,7 @@ impl View {
         let last = self.periods.as_mut().map_or(Vec::new(), Periods::finish);
         self.append_rows(&last);
         let (interrupted, end) = match end {
-            End::Done => {
+            End::Done | End::Target => {
                 // Lines that are not yet written count as shown: if they are never written, nobody
                 // reads this report either.
                 let lines = self.line_counts(report, self.arrived - self.left_out);
@@ -252,6 +254,7 @@ impl View {
         match end {
             _ if interrupted => Ok(Verdict::Interrupted),
             End::Output(Some(error)) => Err(error).context("cannot write to standard output"),
+            End::Target => Ok(Verdict::TargetEnded),
             End::Output(None) | End::Done => Ok(report.verdict()),
         }
     }

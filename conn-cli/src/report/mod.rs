@@ -111,6 +111,8 @@ pub enum Verdict {
     Trusted,
     /// It is a lower bound, see [`crate::model::exactness::is_at_least`].
     AtLeast,
+    /// It may, but what a filter selects ended before the run was stopped.
+    TargetEnded,
     /// The run was interrupted a second time, before everything was written.
     Interrupted,
 }

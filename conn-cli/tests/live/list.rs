@@ -136,6 +136,12 @@ pub(crate) const CASES: &[Case] = &[
     case("stage-filters", ACCEPTS, filters::stage_filters),
     // The other hooks do not know the process.
     case("task-filters", ACCEPTS, tasks::filters),
+    on_one_kernel(case(
+        "ended-process",
+        &[Hook::Kretprobe],
+        tasks::ended_process,
+    )),
+    on_one_kernel(case("ended-netns", &[Hook::Kretprobe], tasks::ended_netns)),
     case("netns-filter", &[Hook::Tracepoint], tasks::netns),
     case("wrong-filters", &[Hook::Kretprobe], tasks::wrong_filters),
     // The other hooks do not know the process.

@@ -13,7 +13,8 @@ use lab::family::Family;
 use lab::hook::Hook;
 use lab::server::{Serve, Server};
 use lab::several::Several;
-use lab::tracer::Ended;
+use lab::tracer::{Ended, Tracer};
+use rustix::process::Signal;
 
 use super::filters::check;
 use super::privileges::refused;
@@ -76,11 +77,11 @@ impl Servers {
         self.all[server].pid()
     }
 
-    /// Connects to each server and returns what each has counted.
-    fn connect(self) -> Result<Vec<Counts>> {
+    /// Connects to each server and returns how often.
+    fn connect(&self) -> Result<Vec<Counts>> {
         let isolated = self.pid(2);
-        let mut served = Vec::new();
-        for (index, server) in self.all.into_iter().enumerate() {
+        let mut made = Vec::new();
+        for (index, server) in self.all.iter().enumerate() {
             let load = Load {
                 netns_pid: (server.pid() == isolated).then_some(isolated),
                 ..Load::v4(
@@ -88,15 +89,21 @@ impl Servers {
                     CONNECTIONS[index],
                 )
             };
-            let made = load.run()?;
-            let counts = server.finish()?;
-            ensure!(
-                counts == made,
-                "the test is at fault: made {made:?}, served {counts:?}"
-            );
-            served.push(counts);
+            made.push(load.run()?);
         }
-        Ok(served)
+        Ok(made)
+    }
+
+    /// Ends them, and checks that they have counted these connections.
+    fn finish(self, made: &[Counts]) -> Result<()> {
+        for (server, made) in self.all.into_iter().zip(made) {
+            let served = server.finish()?;
+            ensure!(
+                served == *made,
+                "the test is at fault: made {made:?}, served {served:?}"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -139,12 +146,13 @@ fn count(context: &Context, servers: Servers, filters: &[(String, Wanted)]) -> R
         command
     };
     let several = Several::start(command, filters.iter().map(|(options, _)| options))?;
-    let served = servers.connect()?;
+    let made = servers.connect()?;
     let mut filters = filters.iter();
     several.finish(|_, ended| {
         let (_, wanted) = filters.next().context("no filter")?;
-        check_sum(ended, wanted.iter().map(|server| &served[*server]))
+        check_sum(ended, wanted.iter().map(|server| &made[*server]))
     })?;
+    servers.finish(&made)?;
     Ok(format!("servers={CONNECTIONS:?}"))
 }
 
@@ -156,12 +164,71 @@ fn check_sum<'a>(ended: &Ended, servers: impl Iterator<Item = &'a Counts>) -> Re
     check(ended, &sum)
 }
 
+/// The run ends with the process, whose id another one may get.
+pub(crate) fn ended_process(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let pid = server.pid();
+    let mut command = context.conn_cli(context.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--pid", &pid.to_string()]))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(context.port, CONNECTIONS[0]).run()?;
+    let served = server.finish()?;
+    let ended = tracer.wait(stdout.rest()?)?;
+    let said = format!("process {pid} has ended, so the run ends");
+    ensure!(
+        ended.status.code() == Some(1) && ended.stderr.contains(&said),
+        "ended with {}: {}",
+        ended.status,
+        ended.stderr.join(" | ")
+    );
+    let summary = ended.stdout.last().context("no summary")?;
+    let summary: serde_json::Value = serde_json::from_str(summary)?;
+    let expected: u64 = served.values().sum();
+    ensure!(
+        summary["connections"] == expected,
+        "not the server's {expected}: {summary}"
+    );
+    Ok(said)
+}
+
+/// A network namespace that conn-cli watches keeps its number when its last process ends.
+pub(crate) fn ended_netns(context: &Context) -> Result<String> {
+    let isolated = || {
+        let serve = Serve {
+            netns: true,
+            ..Serve::threads(2, Family::V4.listen())
+        };
+        Server::start(serve, context.port)
+    };
+    let connect = |server: Server, connections| {
+        let load = Load {
+            netns_pid: Some(server.pid()),
+            ..Load::v4(context.port, connections)
+        };
+        load.run()?;
+        server.finish()
+    };
+    let watched = isolated()?;
+    let mut command = context.conn_cli(context.port);
+    let netns = watched.pid().to_string();
+    let mut tracer = Tracer::start(command.args(["--json", "--netns", &netns]))?;
+    let stdout = tracer.stdout()?;
+    let served = connect(watched, CONNECTIONS[0])?;
+    // The kernel gives a new namespace the lowest number that is free.
+    for connections in CONNECTIONS {
+        connect(isolated()?, connections)?;
+    }
+    check(&tracer.finish(Signal::INT, &stdout)?, &served)?;
+    Ok(format!("server={}", CONNECTIONS[0]))
+}
+
 /// conn-cli must refuse invalid filters before it counts anything.
 pub(crate) fn wrong_filters(context: &Context) -> Result<String> {
     for (options, code, word) in [
         ("--cgroup /conn-cli-none", 1, "there is no cgroup"),
         ("--cgroup /tmp", 1, "not a directory of a cgroup"),
         ("--cgroup /sys/fs/cgroup/cgroup.procs", 1, "is a file"),
+        ("--pid 4194305", 1, "there is no process 4194305"),
         ("--netns 4194305", 1, "/proc/4194305/ns/net"),
         ("--netns /proc/self/ns/uts", 1, "is not a network namespace"),
         ("--netns /etc/passwd", 1, "is not a network namespace"),
