@@ -25,6 +25,7 @@ use crate::{
         self_test::SelfTestOutcome,
         stage::{Stage, WatchedStages},
     },
+    output::waiting,
     report::{Live, Origin, Report, Verdict},
     system::{cgroups, files, memory, privileges, stderr::say, stop::Stop},
     trace::kernel::{
@@ -49,6 +50,9 @@ const FIRST_CHECK_AFTER: Duration = Duration::from_secs(2);
 /// each time.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The shortest time between two reports of connections that wait, which anybody can cause.
+const WAITING_REPORT_INTERVAL: Duration = Duration::from_mins(1);
+
 /// The state of a live run.
 struct Tracing {
     tracer: Tracer,
@@ -58,9 +62,9 @@ struct Tracing {
     /// Whether connections are filtered out. Then nothing may arrive while others are accepted, and
     /// connections that wait at that time mean nothing.
     filters: bool,
-    /// When something arrived last, and whether waiting connections were reported since.
+    /// When something arrived last, and when waiting connections were reported last.
     last_arrival: Instant,
-    reported_waiting: bool,
+    waiting_reported: Option<Instant>,
     /// When to check for waiting connections, unless something arrives.
     check_at: Instant,
     self_tests: SelfTests,
@@ -128,7 +132,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         listeners,
         filters: settings.leaves_out(),
         last_arrival: now,
-        reported_waiting: false,
+        waiting_reported: None,
         check_at: now + FIRST_CHECK_AFTER,
         self_tests,
     };
@@ -227,7 +231,6 @@ impl Tracing {
             }
             if batch.records > 0 {
                 self.last_arrival = Instant::now();
-                self.reported_waiting = false;
                 self.check_at = self.last_arrival + FIRST_CHECK_AFTER;
             }
             if batch.more {
@@ -259,20 +262,18 @@ impl Tracing {
             return;
         }
         self.check_at = now + until_next_check(now - self.last_arrival);
-        let reports = self.tracer.reported() != Reported::None;
-        if self.reported_waiting || self.filters || !reports {
+        let is_reported = self.waiting_reported.is_some_and(|reported| {
+            reported > self.last_arrival || reported.elapsed() < WAITING_REPORT_INTERVAL
+        });
+        if is_reported || self.filters || self.tracer.reported() == Reported::None {
             return;
         }
         let Some(listeners) = self.listeners.now() else {
             return;
         };
-        for listener in listeners.iter().filter(|listener| listener.waiting > 0) {
-            say(format_args!(
-                "no new connection for {} s, but some wait to be accepted: {}",
-                self.last_arrival.elapsed().as_secs(),
-                listener.describe()
-            ));
-            self.reported_waiting = true;
+        for line in waiting(self.last_arrival.elapsed().as_secs(), &listeners) {
+            say(line);
+            self.waiting_reported = Some(now);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Who listens: the lines on standard error at the start, and their accept queues at the end.
 
+use std::cmp::Reverse;
+
 use super::brief::plural;
 use crate::model::{listener::Listener, ports::PortSet, queues::Queues};
 
@@ -37,6 +39,25 @@ pub(crate) fn listening(
             "network namespaces",
         );
         lines.push(format!("{namespaces} could not be inspected"));
+    }
+    lines
+}
+
+/// The listeners for which connections wait, after no new one for so many seconds: the longest queues,
+/// since anybody can make many.
+#[must_use]
+pub(crate) fn waiting(seconds: u64, listeners: &[Listener]) -> Vec<String> {
+    let is_waiting = |listener: &&Listener| listener.waiting > 0;
+    let mut waiting: Vec<_> = listeners.iter().filter(is_waiting).collect();
+    waiting.sort_by_key(|listener| Reverse(listener.waiting));
+    let named = waiting.iter().take(MAX_NAMED_LISTENERS).map(|listener| {
+        let listener = listener.describe();
+        format!("no new connection for {seconds} s, but some wait to be accepted: {listener}")
+    });
+    let mut lines: Vec<String> = named.collect();
+    if waiting.len() > MAX_NAMED_LISTENERS {
+        let more = waiting.len() - MAX_NAMED_LISTENERS;
+        lines.push(format!("some wait to be accepted: {more} more listeners"));
     }
     lines
 }
@@ -85,4 +106,34 @@ fn queue(listener: &Listener, dropped: Option<u32>) -> String {
         line += &format!(", {} dropped", plural(dropped.into(), "packet", "packets"));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_waiting_queues_the_longest_are_named() {
+        let listener = |waiting: u32| Listener {
+            address: ([127, 0, 0, 1], 1000 + waiting as u16).into(),
+            netns: 1,
+            is_own_netns: true,
+            inode: waiting,
+            cookie: waiting.into(),
+            waiting,
+            limit: 128,
+            drops: None,
+            owners: Vec::new(),
+        };
+        let listeners: Vec<_> = (0..=10).map(listener).collect();
+        let lines = waiting(2, &listeners);
+        assert_eq!(lines.len(), 9, "{lines:?}");
+        assert!(
+            lines[0].starts_with("no new connection for 2 s"),
+            "{lines:?}"
+        );
+        assert!(lines[0].contains("127.0.0.1:1010 ") && lines[7].contains("127.0.0.1:1003 "));
+        assert_eq!(lines[8], "some wait to be accepted: 2 more listeners");
+        assert_eq!(waiting(2, &listeners[..1]), Vec::<String>::new());
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) use self::{
     diagnostics::diagnostics,
     interval::{RowStyle, Rows},
     json::Json,
-    listeners::listening,
+    listeners::{listening, waiting},
     stdout::Stdout,
     text::{Look, Text},
 };
