@@ -165,6 +165,11 @@ pub struct RunningLoad {
 }
 
 impl RunningLoad {
+    /// Whether it has made all connections, or failed.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
     /// Connections made so far.
     pub fn made(&self) -> u32 {
         self.shared.made.load(Ordering::Relaxed)

@@ -18,6 +18,8 @@ pub struct Report {
     pub earlier: Vec<Value>,
     /// The rows of intervals.
     pub intervals: Vec<Value>,
+    /// The totals so far, each time they were asked for.
+    pub totals: Vec<Value>,
     /// The summary, which is the last line.
     pub summary: Value,
 }
@@ -98,6 +100,7 @@ impl Report {
 
     fn parse(ended: &Ended) -> Result<Self> {
         let (mut live, mut earlier, mut intervals) = (Vec::new(), Vec::new(), Vec::new());
+        let mut totals = Vec::new();
         let mut summary = None;
         for line in &ended.stdout {
             ensure!(summary.is_none(), "a line after the summary: {line}");
@@ -107,6 +110,7 @@ impl Report {
                 Some("connection") => live.push(value),
                 Some("stage") => earlier.push(value),
                 Some("interval") => intervals.push(value),
+                Some("totals") => totals.push(value),
                 Some("summary") => summary = Some(value),
                 _ => bail!("unknown type: {line}"),
             }
@@ -122,6 +126,7 @@ impl Report {
             live,
             earlier,
             intervals,
+            totals,
             summary,
         })
     }

@@ -216,6 +216,7 @@ mod tests {
         let report = |probe: &str, missed: Value| Report {
             live: Vec::new(),
             earlier: Vec::new(),
+            totals: Vec::new(),
             intervals: Vec::new(),
             summary: serde_json::json!({
                 "stages": {"syn": 9, "established": 37, "accepted": 30},

@@ -35,7 +35,8 @@ the end. Lines are written at once, into a pipe too. Colours are for terminals o
 NO_COLOR=1. With several ports, or none, each line ends in the port.
 
 Ctrl-C, SIGTERM, SIGHUP, --duration, --count and a reader that goes away end it in order: the probes \
-are detached, what is left is shown, then the summary. It waits for a reader that has only stopped \
+are detached, what is left is shown, then the summary. SIGUSR1 and Ctrl-\\ (SIGQUIT) show the totals so \
+far, on standard error or as a line of --json, and it goes on. It waits for a reader that has only stopped \
 reading; a second Ctrl-C ends it at once.";
 
 /// Shows every new TCP connection to a port as it happens and, on Ctrl-C, how many each

@@ -18,7 +18,7 @@ use crate::{
     model::{
         demand::{Demand, Reported},
         discrepancies::Discrepancies,
-        exactness::{is_at_least, judge, judge_run},
+        exactness::{Exactness, is_at_least, judge, judge_run},
         filter::TaskFilter,
         hook::counting_candidates,
         options::TraceOptions,
@@ -27,7 +27,11 @@ use crate::{
     },
     output::waiting,
     report::{Live, Origin, Report, Verdict},
-    system::{cgroups, files, memory, privileges, stderr::say, stop::Stop},
+    system::{
+        cgroups, files, memory, privileges,
+        stderr::say,
+        stop::{Stop, TotalsRequests},
+    },
     trace::kernel::{
         self, Choice, Detached, PreemptionMode, Refused, SelfTest, Settings, SynScope, Totals,
         Tracer,
@@ -87,6 +91,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let candidates = candidates.map_err(|why| anyhow!(why))?;
     // Before attaching: a signal must not end the process while probes are attached but unwatched.
     let mut stop = Stop::watch()?;
+    let mut requests = TotalsRequests::watch()?;
     let preemption = PreemptionMode::read();
     let reading_needs_capabilities = kernel::reading_maps_needs_capabilities();
     let judge = |hook| {
@@ -136,14 +141,17 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         check_at: now + FIRST_CHECK_AFTER,
         self_tests,
     };
-    let end = tokio::select! {
-        biased;
-        () = stop.wait() => End::Done,
-        ended = target.ended() => {
-            say(format_args!("{} has ended, so the run ends", ended?));
-            End::Target
+    let end = loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => break End::Done,
+            ended = target.ended() => {
+                say(format_args!("{} has ended, so the run ends", ended?));
+                break End::Target;
+            }
+            () = requests.next() => tracing.show_totals(),
+            end = tracing.follow() => break end?,
         }
-        end = tracing.follow() => end?,
     };
     tracing.self_tests.run(&tracing.tracer);
     let detached = tracing.tracer.detach();
@@ -213,7 +221,22 @@ fn netns(
 }
 
 impl Tracing {
+    /// Shows the totals so far, or why not.
+    fn show_totals(&mut self) {
+        let exactness = self.exactness();
+        let totals = self.tracer.totals_so_far(&exactness);
+        match totals {
+            Ok(totals) => {
+                let lost = totals.lost.values().sum();
+                let report = self.report(totals);
+                self.view.show_totals(&report, lost);
+            }
+            Err(error) => say(format_args!("no totals so far: {error:#}")),
+        }
+    }
+
     /// Shows connections as they arrive, until the limit is reached or standard output is closed.
+    /// Cancel safe.
     async fn follow(&mut self) -> anyhow::Result<End> {
         loop {
             if self.self_tests.left().is_zero() {
@@ -291,11 +314,16 @@ impl Tracing {
         self.view.conclude(&report, stop, end).await
     }
 
+    /// How exact the run is, as far as is known now.
+    fn exactness(&self) -> Exactness {
+        let preemption = (self.preemption.at_start(), self.preemption.now());
+        judge_run(self.tracer.hook(), preemption, self.tracer.counts_misses())
+    }
+
     /// The report on these totals, or on the connections up to the limit of `--count`.
     fn report(&mut self, mut totals: Totals) -> Report {
         let hook = self.tracer.hook();
-        let preemption = (self.preemption.at_start(), self.preemption.now());
-        let exactness = judge_run(hook, preemption, self.tracer.counts_misses());
+        let exactness = self.exactness();
         let is_silent = matches!(self.self_tests.outcome(), SelfTestOutcome::Silent { .. });
         totals.discrepancies.at_least =
             is_at_least(&exactness, totals.discrepancies.missed_runs) || is_silent;

@@ -212,6 +212,20 @@ impl View {
         )
     }
 
+    /// Shows the totals so far: with `--json` on standard output, else on standard error, where they are
+    /// not taken for the results. `lost`: how many connections could not be reported one by one. The
+    /// others count as shown, though some have still to arrive.
+    pub(super) fn show_totals(&mut self, report: &Report, lost: u64) {
+        let lines = self.line_counts(report, report.events().saturating_sub(lost + self.left_out));
+        let out = self.stdout.buffer();
+        if let Some(text) = self.printer.totals(out, report, lines) {
+            say(text);
+            for line in diagnostics(report, self.wants_lines.then_some(lines)) {
+                say(line);
+            }
+        }
+    }
+
     /// Prints the report and the diagnostics. Returns whether the count can be trusted.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub(crate) enum Type {
     Interval,
     /// The last line of a run.
     Summary,
+    /// The same so far, when a signal asked for it.
+    Totals,
     /// A kind that this conn-cli does not know.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -111,13 +113,13 @@ pub(crate) struct ConnectionLine<'a> {
     pub source: Option<Record>,
 }
 
-/// The last line of a run. What is only known of a live run is None in one of records, and the
+/// The last line of a run, or its totals so far. What is only known of a live run is None in one of records, and the
 /// other way round.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct SummaryLine<'a> {
-    /// `summary`
-    #[cfg_attr(test, schemars(extend("enum" = ["summary"])))]
+    /// `summary` or `totals`
+    #[cfg_attr(test, schemars(extend("enum" = ["summary", "totals"])))]
     pub r#type: Type,
     /// Live: the hook of the counted stage.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]

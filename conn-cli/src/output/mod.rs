@@ -111,8 +111,28 @@ impl Printer {
     /// Appends the report.
     pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
         match self {
-            Self::Text(text) => text.report(out, report),
+            Self::Text(text) => text.report(out, report, "Summary"),
             Self::Json(json) => json.report(out, report, lines),
+        }
+    }
+
+    /// Appends the totals so far, if that is a line among the others; else returns the text.
+    pub(crate) fn totals(
+        &mut self,
+        out: &mut Vec<u8>,
+        report: &Report,
+        lines: LineCounts,
+    ) -> Option<String> {
+        match self {
+            Self::Text(text) => {
+                let mut totals = Vec::new();
+                text.report(&mut totals, report, "So far");
+                Some(String::from_utf8_lossy(&totals).trim().to_owned())
+            }
+            Self::Json(json) => {
+                json.totals(out, report, lines);
+                None
+            }
         }
     }
 }

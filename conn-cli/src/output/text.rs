@@ -147,9 +147,9 @@ impl Text {
     }
 
     /// An empty line, a title, and a line for each client.
-    pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report) {
+    pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report, name: &str) {
         let title = self.style(TITLE);
-        put(out, format_args!("\n{title}=== Summary ==={title:#}\n"));
+        put(out, format_args!("\n{title}=== {name} ==={title:#}\n"));
         if self.look.long || report.earlier_stages().next().is_some() {
             self.table(out, report);
         } else {

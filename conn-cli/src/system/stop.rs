@@ -1,4 +1,4 @@
-//! What ends a run: a signal, or the time limit.
+//! What ends a run: a signal, or the time limit. And the signals that ask how far it is.
 
 use std::{mem::MaybeUninit, ptr, time::Duration};
 
@@ -75,6 +75,36 @@ impl Stop {
         while self.interrupts < 2 {
             self.interrupt.recv().await;
             self.interrupts += 1;
+        }
+    }
+}
+
+/// Waits for requests to show the totals so far, which by themselves would kill the process: SIGUSR1, and
+/// SIGQUIT, which is Ctrl-\\ on a terminal.
+#[derive(Debug)]
+pub(crate) struct TotalsRequests {
+    user_defined: Signal,
+    quit: Signal,
+}
+
+impl TotalsRequests {
+    /// Installs signal handlers.
+    ///
+    /// # Errors
+    /// If a signal handler cannot be installed.
+    pub(crate) fn watch() -> anyhow::Result<Self> {
+        let handle = |kind| signal(kind).context("cannot handle signals");
+        Ok(Self {
+            user_defined: handle(SignalKind::user_defined1())?,
+            quit: handle(SignalKind::quit())?,
+        })
+    }
+
+    /// Returns when there is a request. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.user_defined.recv() => (),
+            _ = self.quit.recv() => (),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     interfaces, intervals, leftovers, limits, memory, namespaces, newcomers, no_btf, nobody,
     old_version, peers, ports, preemption, privileges, resets, same_ends, self_connect, signals,
-    silent, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    silent, so_far, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -169,6 +169,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("duration", limits::duration),
     single_hook("hang-up", signals::hang_up),
     single_hook("user-defined-signal", signals::user_defined),
+    everywhere_case("totals-so-far", so_far::totals),
     single_hook("nohup", signals::nohup),
     single_hook("two-terms", signals::two_terms),
     single_hook("second-interrupt", signals::second_interrupt),

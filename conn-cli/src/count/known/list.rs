@@ -193,7 +193,7 @@ mod tests {
         let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
         let report = Report::sample(tally, origin);
         let mut text = Vec::new();
-        Text::new(clock, Look::default()).report(&mut text, &report);
+        Text::new(clock, Look::default()).report(&mut text, &report, "Summary");
         let mut known = known(text).unwrap();
         for host in &hosts {
             assert!(!known.is_new(host), "{host}");

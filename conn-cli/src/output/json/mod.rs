@@ -14,7 +14,7 @@ use crate::{
     model::{
         connection::{Connection, Process, Source, When},
         options::TimeFormat,
-        schema::{ConnectionLine, Type},
+        schema::{ConnectionLine, SummaryLine, Type},
         stage::Stage,
     },
     report::{LineCounts, Report},
@@ -95,6 +95,16 @@ impl Json {
     /// `{"type":"summary",...}`
     pub(crate) fn report(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
         put(out, &summary_line(report, lines, &self.clock));
+    }
+
+    /// `{"type":"totals",...}`, with the fields of a summary
+    pub(crate) fn totals(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
+        let summary = summary_line(report, lines, &self.clock);
+        let totals = SummaryLine {
+            r#type: Type::Totals,
+            ..summary
+        };
+        put(out, &totals);
     }
 }
 

@@ -59,7 +59,7 @@ impl Line for Lines {
         // The type is read first: serde's internally tagged enums do not support maps with
         // integer keys.
         events.push(match object::<Typed>(line)?.r#type {
-            Type::Stage | Type::Interval => return Ok(()),
+            Type::Stage | Type::Interval | Type::Totals => return Ok(()),
             Type::Unknown => Event::UnknownType,
             Type::Connection => {
                 let line: ConnectionLine = object(line)?;
@@ -227,6 +227,19 @@ fn unescaped_comm(text: &str) -> Option<[u8; 16]> {
 mod tests {
     use super::*;
     use crate::system::text::escaped;
+
+    #[test]
+    fn totals_so_far_are_no_run() {
+        let mut events = Vec::new();
+        let mut lines = Lines::new(Wanted { times: false });
+        for kind in ["totals", "interval", "summary"] {
+            let line = format!(r#"{{"type":"{kind}","connections":3}}"#);
+            let is_run = lines.line(line.as_bytes(), &mut events).is_err();
+            // A summary without clients is not one of conn-cli's.
+            assert_eq!(is_run, kind == "summary");
+        }
+        assert!(events.is_empty());
+    }
 
     #[test]
     fn escaped_comm_is_decoded() {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 
@@ -21,6 +21,7 @@ use super::{
 use crate::model::{
     connection::Connection,
     demand::Reported,
+    exactness::Exactness,
     group::GroupBy,
     hook::Hook,
     self_test::SelfTestResult,
@@ -235,6 +236,27 @@ impl Tracer {
     /// # Errors
     /// An error of the kernel.
     pub fn totals(&self, Detached(()): &Detached) -> anyhow::Result<Totals> {
+        self.read_totals()
+    }
+
+    /// Reads the totals so far, while the hooks are attached. Only the programs of kprobes are skipped
+    /// where a process reads a map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`; the others are only
+    /// skipped where they run already), and only if they run in the midst of that: on a kernel that
+    /// preempts itself, so not where they are exact.
+    ///
+    /// # Errors
+    /// The counts would no longer be exact, or an error of the kernel.
+    pub fn totals_so_far(&self, exactness: &Exactness) -> anyhow::Result<Totals> {
+        if self.hook.needs_kprobes() && !exactness.is_exact() {
+            bail!(
+                "reading the totals now could make {} miss connections",
+                self.hook
+            );
+        }
+        self.read_totals()
+    }
+
+    fn read_totals(&self) -> anyhow::Result<Totals> {
         let counters = self.counters.get();
         let Self {
             hook,

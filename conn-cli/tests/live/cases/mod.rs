@@ -30,6 +30,7 @@ pub(crate) mod same_ends;
 pub(crate) mod self_connect;
 pub(crate) mod signals;
 pub(crate) mod silent;
+pub(crate) mod so_far;
 pub(crate) mod steered;
 pub(crate) mod streams;
 pub(crate) mod syn_flood;

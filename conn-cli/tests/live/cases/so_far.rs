@@ -1,0 +1,87 @@
+//! Totals while connections arrive.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::client::Load;
+use lab::hook::Hook;
+use lab::report::Report;
+use lab::server::Server;
+use lab::tracer::Tracer;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::preemptible::is_preemptible;
+
+const CONNECTIONS: u32 = 1000;
+
+/// The time between two requests.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Asked for a hundred times a second, the totals are right, and no connection is lost by reading them.
+pub(crate) fn totals(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
+    let stdout = tracer.stdout()?;
+    let load = Load::v4(context.port, CONNECTIONS).start()?;
+    let mut requests = 0;
+    while !load.is_finished() {
+        tracer.process.signal(Signal::USR1)?;
+        requests += 1;
+        // How often it is asked is what the case is about.
+        thread::sleep(INTERVAL);
+    }
+    load.finish()?;
+    let served = server.finish()?;
+    let is_refused = context.hook == Hook::Kretprobe && is_preemptible()?;
+    if !is_refused {
+        // Nothing changes any more: the last one must have all.
+        tracer.process.signal(Signal::QUIT)?;
+    }
+    let mut lines = Vec::new();
+    let connections: u64 = served.values().sum();
+    while !is_refused && !is_total(lines.last(), connections)? {
+        lines.extend(stdout.take(1)?);
+    }
+    tracer.process.signal(Signal::INT)?;
+    lines.extend(stdout.rest()?);
+    let ended = tracer.wait(lines)?;
+    let report = Report::new(&ended)?;
+    let figures = report.check(&served)?;
+    if is_refused {
+        let said = |line: &String| line.starts_with("no totals so far: ");
+        ensure!(
+            report.totals.is_empty() && ended.stderr.iter().any(said),
+            "totals that would lose connections: {:?}",
+            ended.stderr
+        );
+    }
+    let counts = report.totals.iter().map(connections_of);
+    let counts = counts.collect::<Result<Vec<_>>>()?;
+    ensure!(counts.is_sorted(), "the totals shrink: {counts:?}");
+    Ok(format!(
+        "{figures}, asked {requests} times, {} answers",
+        counts.len()
+    ))
+}
+
+fn is_total(line: Option<&String>, connections: u64) -> Result<bool> {
+    let Some(line) = line else { return Ok(false) };
+    let line: Value = serde_json::from_str(line)?;
+    Ok(line["type"] == "totals" && connections_of(&line)? == connections)
+}
+
+/// The total, which must be the sum of its rows.
+fn connections_of(totals: &Value) -> Result<u64> {
+    let number = |value: &Value| value.as_u64().context("no number");
+    let rows = totals["clients"].as_array().context("no clients")?;
+    let rows = rows.iter().map(|row| number(&row["connections"]));
+    let sum = rows.sum::<Result<u64>>()? + number(&totals["other_clients"])?;
+    let connections = number(&totals["connections"])?;
+    ensure!(sum == connections, "{sum} in the rows of {totals}");
+    let lines = number(&totals["lines_shown"])? + number(&totals["lines_not_shown"])?;
+    ensure!(lines == connections, "{lines} lines in {totals}");
+    Ok(connections)
+}
