@@ -170,20 +170,30 @@ fn run_one(run: Run, settings: &Settings) -> Result<Outcome> {
     })
 }
 
-/// How often a case may run with a hook that the kernel does not always run.
+/// How often a case may run that fails for another reason than conn-cli.
 const ATTEMPTS: usize = 3;
 
-/// Runs a case once; with the tracepoint again if it fails, because the kernel may skip the program
-/// (docs/hooks.md, Limitations), too seldom to make most cases fail three times in a row. What conn-cli
-/// itself says is missing is no failure. The outcome has both.
+/// In the error of a case that could not set up what it is about, such as a server that is overloaded.
+const AT_FAULT: &str = "the test is at fault";
+
+/// Runs a case once; again if it could not set up what it is about, and with the tracepoint if it fails,
+/// because the kernel may skip the program (docs/hooks.md, Limitations), too seldom to make most cases fail
+/// three times in a row. What conn-cli itself says is missing is no failure. The outcome has all of it.
 fn run_until_passed(run: Run, context: &Context) -> Result<String> {
     let mut failures = Vec::new();
     while failures.len() < ATTEMPTS {
         match run.case.run(context) {
             Ok(details) => return Ok([vec![details], failures].concat().join(", after ")),
-            Err(error) if run.hook != Hook::Tracepoint => return Err(error),
-            Err(error) if are_told(&error) => return Ok(format!("conn-cli says so: {error:#}")),
-            Err(error) => failures.push(format!("{error:#}")),
+            Err(error) if run.hook == Hook::Tracepoint && are_told(&error) => {
+                return Ok(format!("conn-cli says so: {error:#}"));
+            }
+            Err(error) => {
+                let failure = format!("{error:#}");
+                if run.hook != Hook::Tracepoint && !failure.contains(AT_FAULT) {
+                    return Err(error);
+                }
+                failures.push(failure);
+            }
         }
     }
     bail!("{}", failures.join(", and again "))
