@@ -302,6 +302,11 @@ pub(crate) const CASES: &[Case] = &[
         runs: without_kprobes,
         ..case("no-kprobes", &[Hook::Kretprobe], privileges::no_kprobes)
     },
+    case(
+        "kprobes-disarmed",
+        &[Hook::Kretprobe],
+        silent::kprobes_disarmed,
+    ),
     // The last ones: a kernel may attach no probes any more once the function tracer was switched off
     // while some were attached.
     case(

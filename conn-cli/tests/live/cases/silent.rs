@@ -24,26 +24,40 @@ const CONNECTIONS: u32 = 20;
 
 const IS_AARCH64: bool = cfg!(target_arch = "aarch64");
 
-/// The setting that switches a hook off, and what conn-cli says of it.
-fn switch(hook: Hook) -> (&'static str, &'static str) {
+/// What switches hooks off: a setting, and what conn-cli says of it.
+type Switch = (&'static str, &'static str);
+
+const FTRACE_OFF: Switch = (FTRACE, "ftrace_enabled is 0");
+const KPROBES_OFF: Switch = (KPROBES, "kprobes/enabled is 0");
+
+fn switch(hook: Hook) -> Switch {
     // On aarch64 kprobes are breakpoints, and run without the function tracer.
     if hook == Hook::Kretprobe && IS_AARCH64 {
-        (KPROBES, "kprobes/enabled is 0")
+        KPROBES_OFF
     } else {
-        (FTRACE, "ftrace_enabled is 0")
+        FTRACE_OFF
     }
+}
+
+/// Kprobes are disarmed: those that are attached do not run.
+pub(crate) fn kprobes_disarmed(context: &Context) -> Result<String> {
+    is_refused(context, KPROBES_OFF)
+}
+
+fn is_refused(context: &Context, (path, said): Switch) -> Result<String> {
+    let off = Setting::set(path, "0")?;
+    let mut command = context.conn_cli(context.port);
+    let refused = refused(&mut command, 1, &[said])?;
+    drop(off);
+    Ok(format!("{refused}; then {}", Count::PLAIN.run(context)?))
 }
 
 /// A hook that never runs is refused, and `auto` takes one that does.
 pub(crate) fn at_start(context: &Context) -> Result<String> {
-    let (path, said) = switch(context.hook);
-    let off = Setting::set(path, "0")?;
     if context.hook != Hook::Auto {
-        let mut command = context.conn_cli(context.port);
-        let refused = refused(&mut command, 1, &[said])?;
-        drop(off);
-        return Ok(format!("{refused}; then {}", Count::PLAIN.run(context)?));
+        return is_refused(context, switch(context.hook));
     }
+    let _off = Setting::set(FTRACE, "0")?;
     let server = Server::plain(context.port)?;
     let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
     let stdout = tracer.stdout()?;
