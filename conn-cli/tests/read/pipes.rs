@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     process::Stdio,
     thread,
 };
@@ -108,9 +108,16 @@ fn a_second_interrupt_is_told_from_a_failure() {
     let dir = TempDir::new("interrupt");
     let large = dir.file("large", ACCEPT.repeat(5000));
     let missing = dir.0.join("missing");
-    let mut child = piped(&[missing.to_str().unwrap(), large.to_str().unwrap()]);
-    let stdout = child.stdout.take().unwrap();
-    let capacity = fcntl_setpipe_size(&stdout, 4096).unwrap();
+    let (stdout, writer) = io::pipe().unwrap();
+    // Before it writes: the kernel does not make a pipe smaller than what is in it.
+    let capacity = fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut command = conn_cli();
+    command.args([&missing, &large]).stdin(Stdio::piped());
+    let mut child = command
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     while ioctl_fionread(&stdout).unwrap() < capacity as u64 {
         thread::yield_now();
     }
