@@ -85,12 +85,12 @@ impl Results {
     }
 
     /// The outcomes that are failures.
-    pub fn failures(&self) -> impl Iterator<Item = &Outcome> {
+    fn failures(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|outcome| !outcome.passed)
     }
 
     /// Planned runs without an outcome, which count as not passed.
-    pub fn did_not_run(&self) -> Vec<&String> {
+    fn did_not_run(&self) -> Vec<&String> {
         let ran = |name: &String| self.outcomes.iter().any(|outcome| outcome.name == *name);
         self.expected.iter().filter(|name| !ran(name)).collect()
     }
