@@ -184,11 +184,14 @@ pub struct Counters {
     pub out_of_memory: Stages,
     /// Connections by stage that conn-cli made to itself, which no total includes.
     pub self_tests: Stages,
-    /// When the last of these was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
+    /// Connections by stage in network namespaces of users, which no total includes, see
+    /// [`Config::without_users`].
+    pub of_users: Stages,
+    /// When the last of [`Self::self_tests`] was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
     /// namespace.
     pub self_test_ns: u64,
 }
-const _: () = assert!(size_of::<Counters>() == 152);
+const _: () = assert!(size_of::<Counters>() == 184);
 
 /// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
 /// of two.
@@ -239,6 +242,12 @@ pub struct SocketOffsets {
     /// `ns.inum` of `struct net` (`include/net/net_namespace.h`): the inode number of the
     /// namespace, 32 bits; [`UNKNOWN_OFFSET`] without BTF.
     pub netns_inum: u16,
+    /// `user_ns` of `struct net`: a pointer to the `struct user_namespace` that owns the network
+    /// namespace, 64 bits; [`UNKNOWN_OFFSET`] without BTF.
+    pub netns_owner: u16,
+    /// `level` of `struct user_namespace` (`include/linux/user_namespace.h`): its depth, 32 bits, 0
+    /// for the initial one; [`UNKNOWN_OFFSET`] without BTF.
+    pub user_ns_level: u16,
     /// `inet_sport` of `struct inet_sock` (`include/net/inet_sock.h`): the local port, 16 bits,
     /// network byte order, which a closed socket keeps; [`UNKNOWN_OFFSET`] without BTF.
     pub sport: u16,
@@ -253,7 +262,7 @@ pub struct SocketOffsets {
     /// `state` of `struct socket` (`include/linux/net.h`), 32 bits; [`UNKNOWN_OFFSET`] without BTF.
     pub owner_state: u16,
 }
-const _: () = assert!(size_of::<SocketOffsets>() == 28);
+const _: () = assert!(size_of::<SocketOffsets>() == 32);
 
 /// The offset of a field that is not known; the programs do not read the field.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
@@ -297,6 +306,8 @@ impl SocketOffsets {
         net: 48,
         protocol: UNKNOWN_OFFSET,
         netns_inum: UNKNOWN_OFFSET,
+        netns_owner: UNKNOWN_OFFSET,
+        user_ns_level: UNKNOWN_OFFSET,
         sport: UNKNOWN_OFFSET,
         established: UNKNOWN_OFFSET,
         owner: UNKNOWN_OFFSET,
@@ -324,8 +335,8 @@ pub struct Config {
     /// What to count accepted connections by: one of the `BY_` constants. Earlier stages are always
     /// counted by address.
     pub count_by: u32,
-    /// Not 0: at least one filter is set. Accepted connections have the most filters; with 0 one
-    /// test skips all of them.
+    /// Not 0: at least one filter on ends or the accepting task is set. Accepted connections have the
+    /// most filters; with 0 one test skips all of these.
     pub filters: u32,
     /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
@@ -337,6 +348,12 @@ pub struct Config {
     pub by_local_address: u32,
     /// Not 0: only connections in the network namespace with this inode number.
     pub netns: u32,
+    /// Not 0: connections in network namespaces of users are not part of the totals, but summed in
+    /// [`Counters::of_users`]. Such a namespace belongs to another user namespace than the initial
+    /// one. Everybody can make one, and whichever connections in it.
+    pub without_users: u32,
+    /// The inode number of conn-cli's own network namespace, which is never left out for that.
+    pub own_netns: u32,
     /// Not 0: only connections that the process with this [`Event::tgid`] accepts.
     pub tgid: u32,
     /// Not 0: only connections that the user [`Self::uid`] accepts.
@@ -359,7 +376,7 @@ pub struct Config {
     /// `bpf_probe_read_kernel`.
     pub locked_down: u32,
 }
-const _: () = assert!(size_of::<Config>() == 120);
+const _: () = assert!(size_of::<Config>() == 128);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
@@ -376,6 +393,8 @@ impl Config {
         pass_others: 0,
         by_local_address: 0,
         netns: 0,
+        without_users: 0,
+        own_netns: 0,
         tgid: 0,
         by_uid: 0,
         uid: 0,

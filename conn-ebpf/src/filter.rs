@@ -1,10 +1,8 @@
 //! Which connections are wanted. The programs check the local port before that, see
 //! [`config::watched`](crate::config::watched).
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, generated::bpf_get_current_comm},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
     macros::map,
     maps::{CgroupArray, LpmTrie, lpm_trie::Key},
 };
@@ -12,7 +10,9 @@ use conn_common::{AF_INET, Address, to_v4};
 
 use crate::{
     config::{is_on, setting},
+    record::{self, Stage},
     socket::{Ends, Fields},
+    task,
 };
 
 /// Networks of clients, in the form of [`Address`]; the longest matching prefix decides. The value
@@ -56,17 +56,33 @@ pub fn wants_ends(ends: &Ends) -> bool {
 #[inline(always)]
 #[must_use]
 pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
-    !is_on(|config| &config.filters)
-        || wants_ends(ends) && wants_namespace(|| socket.netns()) && wants_task()
+    (!is_on(|config| &config.filters) || wants_ends(ends) && wants_task())
+        && wants_namespace(socket, Stage::Accepted)
 }
 
-/// Whether connections in the socket's network namespace are wanted. `socket_netns` returns its
-/// inode number, 0 if it is not known; it is only called if this filter is set.
+/// Whether it depends on the network namespace which connections are wanted.
 #[inline(always)]
 #[must_use]
-pub fn wants_namespace(socket_netns: impl FnOnce() -> u32) -> bool {
+pub fn is_by_namespace() -> bool {
+    setting(|config| &config.netns) != 0 || is_on(|config| &config.without_users)
+}
+
+/// Whether connections in the socket's network namespace are wanted. Comes last: one that is not, as
+/// its namespace is a user's, is counted as such.
+#[inline(always)]
+#[must_use]
+pub fn wants_namespace(socket: &impl Fields, stage: Stage) -> bool {
     let netns = setting(|config| &config.netns);
-    netns == 0 || socket_netns() == netns
+    if netns != 0 {
+        return socket.netns() == netns;
+    }
+    let is_of_user = is_on(|config| &config.without_users)
+        && socket.is_of_user()
+        && socket.netns() != setting(|config| &config.own_netns);
+    if is_of_user {
+        record::of_user(stage);
+    }
+    !is_of_user
 }
 
 #[inline(always)]
@@ -80,24 +96,8 @@ fn wants_task() -> bool {
     {
         return false;
     }
-    if is_on(|config| &config.by_comm) && comm() != setting(|config| &config.comm) {
+    if is_on(|config| &config.by_comm) && task::comm() != setting(|config| &config.comm) {
         return false;
     }
     !is_on(|config| &config.by_cgroup) || CGROUPS.current_task_under_cgroup(0) == Ok(true)
-}
-
-/// The name of the running thread, padded with NUL.
-#[inline(always)]
-pub(crate) fn comm() -> [u64; 2] {
-    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
-    // SAFETY: both words are set first, since Linux 6.1's helper does not write behind the name;
-    // volatile, or the compiler would call memset. The buffer has the 16 bytes that are passed as
-    // its size.
-    unsafe {
-        let words = comm.as_mut_ptr().cast::<u64>();
-        words.write_volatile(0);
-        words.add(1).write_volatile(0);
-        bpf_get_current_comm(words.cast(), 16);
-        comm.assume_init()
-    }
 }

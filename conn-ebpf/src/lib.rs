@@ -16,6 +16,7 @@ pub mod packet;
 pub mod record;
 pub mod self_test;
 pub mod socket;
+mod task;
 
 /// Never reached: the verifier refuses to load a program with a panic that survived compilation.
 #[cfg(target_arch = "bpf")]

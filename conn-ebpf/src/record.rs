@@ -18,8 +18,9 @@ use conn_common::{
 };
 
 use crate::{
-    config, filter,
+    config,
     socket::{Ends, Fields, Protocol},
+    task,
 };
 
 /// The totals of connections beyond the SYN stage, and of later SYNs of the same clients. The user
@@ -140,6 +141,12 @@ pub fn self_test(stage: Stage) {
     }
 }
 
+/// Counts a connection in a network namespace of a user.
+#[inline(always)]
+pub(crate) fn of_user(stage: Stage) {
+    add_one(offset_of!(Counters, of_users) + stage.offset());
+}
+
 /// Counts a connection whose socket could not be read, and which is in no total.
 #[inline(always)]
 pub fn unreadable() {
@@ -234,7 +241,7 @@ fn acceptor_key(ends: &Ends) -> Key {
     let mut key = client_key(ends);
     match config::setting(|config| &config.count_by) {
         BY_PROCESS => {
-            key.group = filter::comm();
+            key.group = task::comm();
             key.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
         }
         // SAFETY: the helper only reads the current task.

@@ -54,6 +54,9 @@ pub trait Fields {
     /// they cannot be read. `outer` is an offset in `struct sock_common`.
     fn pointed_word(&self, outer: u16, inner: u16) -> u32;
 
+    /// Like [`Self::pointed_word`], with a pointer at `middle` in between.
+    fn twice_pointed_word(&self, outer: u16, middle: u16, inner: u16) -> u32;
+
     /// Whether the socket's family is `AF_INET` or `AF_INET6`.
     #[inline(always)]
     fn is_ip(&self) -> bool {
@@ -136,6 +139,19 @@ pub trait Fields {
             return 0;
         }
         self.pointed_word(net_offset, inum_offset)
+    }
+
+    /// Whether the socket's network namespace belongs to another user namespace than the initial one.
+    /// `false` if that is not known.
+    #[inline(always)]
+    fn is_of_user(&self) -> bool {
+        let net_offset = offset(|offsets| &offsets.net);
+        let owner_offset = offset(|offsets| &offsets.netns_owner);
+        let level_offset = offset(|offsets| &offsets.user_ns_level);
+        net_offset != UNKNOWN_OFFSET
+            && owner_offset != UNKNOWN_OFFSET
+            && level_offset != UNKNOWN_OFFSET
+            && self.twice_pointed_word(net_offset, owner_offset, level_offset) != 0
     }
 
     /// For how many nanoseconds the connection has been established at `now_ns`, nanoseconds of
@@ -318,6 +334,12 @@ impl Fields for Copied<'_> {
     fn pointed_word(&self, outer: u16, inner: u16) -> u32 {
         Socket(self.common(outer)).read_or_zero(inner)
     }
+
+    #[inline(always)]
+    fn twice_pointed_word(&self, outer: u16, middle: u16, inner: u16) -> u32 {
+        let pointed = Socket(self.common(outer));
+        Socket(pointed.read_or_zero(middle)).read_or_zero(inner)
+    }
 }
 
 impl Direct {
@@ -325,8 +347,17 @@ impl Direct {
     /// one.
     #[inline(always)]
     fn as_tcp(&self) -> Option<Self> {
+        Self::tcp(self.0)
+    }
+
+    /// The fields of a socket that the kernel passed to the program, of whichever type, as those of a
+    /// `struct tcp_sock`. None if it is not one. The verifier refuses a program that uses any other
+    /// pointer.
+    #[inline(always)]
+    #[must_use]
+    pub fn tcp(socket: Socket) -> Option<Self> {
         // SAFETY: the helper only looks at the socket that the kernel passed to the program.
-        let tcp = unsafe { generated::bpf_skc_to_tcp_sock(self.0.0.cast_mut()) };
+        let tcp = unsafe { generated::bpf_skc_to_tcp_sock(socket.0.cast_mut()) };
         Socket::new(tcp.cast_const().cast()).map(Self)
     }
 
@@ -379,12 +410,13 @@ impl Fields for Direct {
 
     #[inline(always)]
     fn pointed_word(&self, outer: u16, inner: u16) -> u32 {
-        let pointer = Socket(self.common(outer));
-        if is_on(|config| &config.locked_down) {
-            // The verifier knows what a pointer that it lets a program load points to.
-            Self(pointer).common(inner)
-        } else {
-            pointer.read_or_zero(inner)
-        }
+        // The verifier knows what a pointer that it lets a program load points to.
+        Self(Socket(self.common(outer))).common(inner)
+    }
+
+    #[inline(always)]
+    fn twice_pointed_word(&self, outer: u16, middle: u16, inner: u16) -> u32 {
+        let pointed = Self(Socket(self.common(outer)));
+        Self(Socket(pointed.common(middle))).common(inner)
     }
 }

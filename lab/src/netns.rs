@@ -32,6 +32,15 @@ pub fn enter_new() -> Result<()> {
     bring_loopback_up()
 }
 
+/// Moves this process, which has only one thread so far, into a new network namespace of a new user
+/// namespace, as every user may.
+pub fn enter_new_of_user() -> Result<()> {
+    // SAFETY: separate namespaces change nothing that memory safety depends on.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }
+        .context("cannot create a user namespace")?;
+    bring_loopback_up()
+}
+
 /// Moves this thread into the network namespace of a process.
 pub fn join(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/ns/net");

@@ -47,6 +47,9 @@ pub struct Args {
     /// Serve in a new network namespace
     #[arg(long)]
     netns: bool,
+    /// Serve, as an ordinary user, in a new network namespace of that user
+    #[arg(long)]
+    users_netns: bool,
     /// Accept nothing until there is a line on standard input
     #[arg(long)]
     hold: bool,
@@ -68,6 +71,10 @@ const HOSTILE_NAME: &CStr = c"\x1b[2J\"\\\xff\n";
 pub fn run(args: &Args) -> Result<()> {
     if args.netns {
         netns::enter_new()?;
+    }
+    if args.users_netns {
+        as_user::become_nobody().context("cannot become an ordinary user")?;
+        netns::enter_new_of_user()?;
     }
     let listener = listener(args)
         .with_context(|| format!("cannot listen on {} (mptcp: {})", args.listen, args.mptcp))?;
@@ -127,6 +134,8 @@ pub struct Serve {
     pub mptcp: bool,
     /// Serve in a new network namespace.
     pub netns: bool,
+    /// Serve, as an ordinary user, in a new network namespace of that user.
+    pub users_netns: bool,
     /// Listen, but accept only after [`Server::release`].
     pub hold: bool,
     /// Use a thread name that would corrupt a terminal or JSON.
@@ -146,6 +155,7 @@ impl Serve {
             backlog: BACKLOG,
             mptcp: false,
             netns: false,
+            users_netns: false,
             hold: false,
             hostile_name: false,
             name: None,
@@ -172,6 +182,7 @@ impl Serve {
             .args(["--backlog", &self.backlog.to_string()])
             .args(self.mptcp.then_some("--mptcp"))
             .args(self.netns.then_some("--netns"))
+            .args(self.users_netns.then_some("--users-netns"))
             .args(self.hold.then_some("--hold"))
             .args(self.hostile_name.then_some("--hostile-name"))
             .args(self.name.into_iter().flat_map(|name| ["--name", name]))

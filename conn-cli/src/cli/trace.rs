@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{
-        filter::{Comm, Namespace, TaskFilter},
+        filter::{Comm, Namespaces, TaskFilter},
         hook::{Hook, counting_candidates},
         options::TraceOptions,
         stage::{Stage, WatchedStages},
@@ -78,11 +78,13 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "PATH", help_heading = CONNECTIONS)]
     cgroup: Option<PathBuf>,
 
-    /// Only in the network namespace of this process, or file
+    /// Only in the network namespace of this process, or file; or in all
     ///
-    /// The namespace exists at least as long as the run.
-    #[arg(long, value_name = "PID|PATH", help_heading = CONNECTIONS)]
-    netns: Option<Namespace>,
+    /// The namespace exists at least as long as the run. Without this option, connections are counted in
+    /// all but those that users made in user namespaces of their own, as everybody may, where anybody
+    /// can be a client: the end says how many there were.
+    #[arg(long, value_name = "PID|PATH|all", help_heading = CONNECTIONS)]
+    netns: Option<Namespaces>,
 
     /// Pairs of client and port counted one by one [default: 65536]
     ///
@@ -153,7 +155,7 @@ impl TraceArgs {
                 uid: self.uid,
                 cgroup: self.cgroup.clone(),
             },
-            netns: self.netns.clone(),
+            netns: self.netns.clone().unwrap_or_default(),
             max_clients: self.max_clients,
             buffer_size: self.buffer_size,
             verbose: self.verbose,

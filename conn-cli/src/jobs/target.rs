@@ -51,11 +51,7 @@ impl Target {
     pub(super) fn hold(options: &TraceOptions) -> anyhow::Result<Self> {
         Ok(Self {
             process: options.task.pid.map(Process::open).transpose()?,
-            netns: options
-                .netns
-                .as_ref()
-                .map(OpenNamespace::open)
-                .transpose()?,
+            netns: options.netns.one().map(OpenNamespace::open).transpose()?,
         })
     }
 

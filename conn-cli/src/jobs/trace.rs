@@ -19,7 +19,7 @@ use crate::{
         demand::{Demand, Reported},
         discrepancies::Discrepancies,
         exactness::{Exactness, is_at_least, judge, judge_run},
-        filter::TaskFilter,
+        filter::{Namespaces, TaskFilter},
         hook::counting_candidates,
         options::TraceOptions,
         self_test::SelfTestOutcome,
@@ -33,8 +33,8 @@ use crate::{
         stop::{Stop, TotalsRequests},
     },
     trace::kernel::{
-        self, Choice, Detached, PreemptionMode, Refused, SelfTest, Settings, SynScope, Totals,
-        Tracer,
+        self, Choice, Detached, NamespaceFilter, PreemptionMode, Refused, SelfTest, Settings,
+        SynScope, Totals, Tracer,
     },
 };
 
@@ -107,7 +107,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let started = Timestamp::now();
     // After attaching, since it may take long, and while there are privileges. Before anybody is told
     // that conn-cli is ready, so that what is dropped then is known.
-    let listeners = Listeners::search(&show.ports, settings.netns);
+    let listeners = Listeners::search(&show.ports, settings.namespaces.one());
     if let Some(duration) = show.duration {
         stop.after(duration);
     }
@@ -119,6 +119,10 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         &exactness,
         &passed_over,
     );
+    if settings.must_count_users() {
+        announcement +=
+            "; without BTF, network namespaces of users are not told from others, and count";
+    }
     let self_tests = SelfTests::begin(&tracer.first_self_test(), options.self_test_interval);
     if let SelfTestOutcome::NotTested(why) = self_tests.outcome() {
         announcement += &format!("; not self-tested: {why}");
@@ -181,7 +185,7 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         },
         ends: show.ends.clone(),
         task: task(options)?,
-        netns: netns(options, target, &types.offsets)?,
+        namespaces: namespaces(options, target, &types.offsets)?,
         types,
         by: show.listing.by,
         demand: Demand::new(show),
@@ -205,19 +209,23 @@ fn task(options: &TraceOptions) -> anyhow::Result<TaskFilter> {
     Ok(task)
 }
 
-/// The inode number of the requested network namespace, if the programs can find out that of a
-/// connection.
-fn netns(
+/// The requested network namespaces, if the programs can find out that of a connection.
+fn namespaces(
     options: &TraceOptions,
     target: &Target,
     offsets: &SocketOffsets,
-) -> anyhow::Result<Option<u32>> {
-    let netns = target.netns();
+) -> anyhow::Result<NamespaceFilter> {
+    let Some(netns) = target.netns() else {
+        return Ok(match options.netns {
+            Namespaces::All => NamespaceFilter::All,
+            _ => NamespaceFilter::Machine,
+        });
+    };
     let only_syns = options.stages == WatchedStages::only(Stage::Syn);
-    if netns.is_some() && offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
+    if offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
         bail!("--netns needs the kernel's BTF (/sys/kernel/btf/vmlinux), which is not there");
     }
-    Ok(netns)
+    Ok(NamespaceFilter::One(netns))
 }
 
 impl Tracing {
@@ -348,6 +356,7 @@ impl Tracing {
             elapsed: self.tracer.elapsed(),
             second_hook_only,
             out_of_memory: totals.out_of_memory,
+            of_users: totals.of_users,
             beyond_limit: all.saturating_sub(tally.connections()),
             stages: per_stage(Tally::connections),
             others: per_stage(Tally::other),

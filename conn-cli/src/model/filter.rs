@@ -50,7 +50,19 @@ pub struct Network(pub IpNet);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comm(pub [u8; 16]);
 
-/// A network namespace as `--netns` accepts it.
+/// The network namespaces whose connections are wanted, as `--netns` accepts them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Namespaces {
+    /// Those of this machine: all but those that users made in user namespaces of their own.
+    #[default]
+    Machine,
+    /// All.
+    All,
+    /// One.
+    One(Namespace),
+}
+
+/// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace(PathBuf);
 
@@ -172,17 +184,31 @@ impl FromStr for Comm {
     }
 }
 
-impl FromStr for Namespace {
+impl FromStr for Namespaces {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
         if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-            return Ok(Self(PathBuf::from(format!("/proc/{text}/ns/net"))));
+            return Ok(Self::One(Namespace(format!("/proc/{text}/ns/net").into())));
         }
         if text.contains('/') {
-            return Ok(Self(PathBuf::from(text)));
+            return Ok(Self::One(Namespace(PathBuf::from(text))));
         }
-        Err("give a process id, or a path such as /run/netns/blue".to_owned())
+        Err("give a process id, a path such as /run/netns/blue, or all".to_owned())
+    }
+}
+
+impl Namespaces {
+    /// The only one that is wanted.
+    #[must_use]
+    pub fn one(&self) -> Option<&Namespace> {
+        match self {
+            Self::One(namespace) => Some(namespace),
+            Self::Machine | Self::All => None,
+        }
     }
 }
 
@@ -282,9 +308,11 @@ mod tests {
         assert!("sixteen bytes...".parse::<Comm>().is_err());
         assert!("".parse::<Comm>().is_err());
         for text in ["", "blue", "-1", "12x"] {
-            assert!(text.parse::<Namespace>().is_err(), "{text}");
+            assert!(text.parse::<Namespaces>().is_err(), "{text}");
         }
-        let namespace: Namespace = "12".parse().unwrap();
-        assert_eq!(namespace.to_string(), "/proc/12/ns/net");
+        let namespaces: Namespaces = "12".parse().unwrap();
+        let only = namespaces.one().unwrap();
+        assert_eq!(only.to_string(), "/proc/12/ns/net");
+        assert_eq!("all".parse(), Ok(Namespaces::All));
     }
 }

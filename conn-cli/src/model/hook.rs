@@ -179,7 +179,7 @@ const SOCK_OPS: HookInfo = HookInfo {
     stage: Stage::Established,
     code: HOOK_SOCK_OPS,
     knows_task: false,
-    knows_netns: false,
+    knows_netns: true,
     needs_btf: false,
     programs: &[Program {
         name: "conn_sockops",

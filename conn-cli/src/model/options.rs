@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    filter::{EndsFilter, Namespace, TaskFilter},
+    filter::{EndsFilter, Namespaces, TaskFilter},
     format::Format,
     group::GroupBy,
     hook::{Hook, Needs},
@@ -46,8 +46,8 @@ pub struct TraceOptions {
     pub hook: Option<Hook>,
     /// The tasks whose accepts are wanted.
     pub task: TaskFilter,
-    /// The network namespace to watch; None for all.
-    pub netns: Option<Namespace>,
+    /// The network namespaces to watch.
+    pub netns: Namespaces,
     /// The entries of each map of totals.
     pub max_clients: u32,
     /// The bytes of the ring buffer.
@@ -182,7 +182,7 @@ impl TraceOptions {
     pub fn needs(&self) -> Needs {
         Needs {
             task: self.show.listing.by.needs_task() || !self.task.is_empty(),
-            netns: self.netns.is_some(),
+            netns: self.netns.one().is_some(),
         }
     }
 }

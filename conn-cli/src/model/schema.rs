@@ -142,6 +142,9 @@ pub(crate) struct SummaryLine<'a> {
     /// Live: connections for whose client the kernel had no memory.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub out_of_memory: Option<u64>,
+    /// Live: connections in network namespaces of users, which are not counted; not with `--netns`.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub user_namespaces: Option<u64>,
     /// Live, with several stages: how many connections reached each.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Cow<'a, BTreeMap<Stage, u64>>>,

@@ -82,6 +82,12 @@ fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec
              lack them"
         ));
     }
+    if let Some(of_users @ 1..) = live.of_users {
+        notes.push(format!(
+            "{} in network namespaces of users; --netns all counts them",
+            plural(of_users, "connection", "connections")
+        ));
+    }
     if live.beyond_limit > 0 {
         let what = match live.counted {
             Stage::Accepted => "accepted",

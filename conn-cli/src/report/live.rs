@@ -27,6 +27,9 @@ pub struct Live {
     /// Connections that are counted under "other" because the kernel had no memory for their
     /// client, whose row may lack them.
     pub out_of_memory: u64,
+    /// Connections in network namespaces of users, which are not counted. None if they are not told
+    /// from others.
+    pub of_users: Option<u64>,
     /// Connections that came after the limit of `--count`, before the probes were detached.
     pub beyond_limit: u64,
     /// How many reached each watched stage, all clients together.
@@ -56,6 +59,7 @@ impl Live {
             elapsed,
             second_hook_only: 0,
             out_of_memory: 0,
+            of_users: None,
             beyond_limit: 0,
             stages: BTreeMap::new(),
             others: BTreeMap::new(),

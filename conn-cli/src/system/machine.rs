@@ -47,6 +47,14 @@ pub(crate) fn is_in_initial_pid_namespace() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL_PID)
 }
 
+/// The inode number of the network namespace of this process.
+#[must_use]
+pub(crate) fn own_netns() -> Option<u32> {
+    let namespace = fs::metadata("/proc/self/ns/net").ok()?;
+    // Inode numbers of namespaces have 32 bits (`include/linux/ns_common.h`).
+    u32::try_from(namespace.ino()).ok()
+}
+
 /// `none [integrity] confidentiality` is `integrity`.
 fn in_brackets(text: &str) -> String {
     let chosen = text

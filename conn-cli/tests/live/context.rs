@@ -32,9 +32,7 @@ pub(crate) struct Context {
 impl Context {
     /// Whether conn-cli can find out a connection's network namespace.
     pub(crate) fn shows_netns(&self) -> bool {
-        self.hook != Hook::SockOps
-            && self.hidden != Some(hidden::BTF)
-            && self.btf.as_ref().is_none_or(|btf| btf.has("skc_net"))
+        self.hidden != Some(hidden::BTF) && self.btf.as_ref().is_none_or(|btf| btf.has("skc_net"))
     }
 
     /// A conn-cli that watches `port` with this hook.

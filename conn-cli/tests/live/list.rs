@@ -123,6 +123,7 @@ pub(crate) const CASES: &[Case] = &[
     everywhere_case("simultaneous-open", self_connect::simultaneous_open),
     // The other hooks do not know who accepts.
     case("same-ends-elsewhere", ACCEPTS, same_ends::elsewhere),
+    everywhere_case("users-netns", namespaces::of_users),
     everywhere_case("no-btf", no_btf::no_btf),
     on_one_kernel(everywhere_case("no-namespaces", no_btf::no_namespaces)),
     on_one_kernel(everywhere_case("no-ipv6", no_btf::no_ipv6)),

@@ -42,6 +42,7 @@ pub(super) fn summary_line<'a>(
         seconds: live.map(|live| rounded(live.elapsed.as_secs_f64())),
         second_hook_only: live.map(|live| live.second_hook_only),
         out_of_memory: live.map(|live| live.out_of_memory),
+        user_namespaces: live.and_then(|live| live.of_users),
         stages: several.map(|live| std::borrow::Cow::Borrowed(&live.stages)),
         other_stages: several.map(|live| std::borrow::Cow::Borrowed(&live.others)),
         stages_at_least: several.map(|_| report.stages_at_least()),

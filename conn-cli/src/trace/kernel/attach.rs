@@ -97,7 +97,7 @@ fn attach_earlier(
     settings: &Settings,
 ) -> Result<(Hook, Vec<Link>, SelfTestResult), Refusal> {
     let mut refused = None;
-    let is_usable = |hook: &&Hook| hook.info().knows_netns || settings.netns.is_none();
+    let is_usable = |hook: &&Hook| hook.info().knows_netns || settings.namespaces.one().is_none();
     for &hook in candidates(stage).iter().filter(is_usable) {
         match attach_and_test(hook, ebpf, settings) {
             Ok((links, result)) => return Ok((hook, links, result)),

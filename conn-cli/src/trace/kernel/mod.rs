@@ -29,7 +29,7 @@ use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 
 pub use self::{
     event::{WallClock, decode},
-    object::Settings,
+    object::{NamespaceFilter, Settings},
     preemption::PreemptionMode,
     refusal::{Refusal, Remedy},
     requirements::{reading_maps_needs_capabilities, require},

@@ -9,7 +9,7 @@ use aya::{
 };
 use conn_common::{
     AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
-    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN,
+    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, UNKNOWN_OFFSET,
 };
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -86,8 +86,8 @@ pub struct Settings {
     pub ends: EndsFilter,
     /// The filter on accepting tasks.
     pub task: TaskFilter,
-    /// The inode number of the network namespace, if only one is traced.
-    pub netns: Option<u32>,
+    /// The network namespaces.
+    pub namespaces: NamespaceFilter,
     /// What to count by.
     pub by: GroupBy,
     /// What the programs report, besides the totals.
@@ -102,11 +102,48 @@ pub struct Settings {
     pub verbose: bool,
 }
 
+/// The network namespaces whose connections are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceFilter {
+    /// All but those of users.
+    Machine,
+    /// All.
+    All,
+    /// The one with this inode number.
+    One(u32),
+}
+
+impl NamespaceFilter {
+    /// The inode number, if only one is traced.
+    #[must_use]
+    pub fn one(self) -> Option<u32> {
+        match self {
+            Self::One(inode) => Some(inode),
+            Self::Machine | Self::All => None,
+        }
+    }
+}
+
 impl Settings {
     /// Whether a filter excludes some connections of the traced namespaces.
     #[must_use]
     pub fn leaves_out(&self) -> bool {
         self.ends != EndsFilter::default() || !self.task.is_empty()
+    }
+
+    /// Whether connections in network namespaces of users are told from others, and not counted.
+    #[must_use]
+    pub fn leaves_out_users(&self) -> bool {
+        let offsets = &self.types.offsets;
+        self.namespaces == NamespaceFilter::Machine
+            && ![offsets.net, offsets.netns_owner, offsets.user_ns_level].contains(&UNKNOWN_OFFSET)
+    }
+
+    /// Whether they should be, but cannot be told from others.
+    #[must_use]
+    pub fn must_count_users(&self) -> bool {
+        // Its BTF says where a kernel has no namespaces.
+        self.namespaces == NamespaceFilter::Machine && !self.types.has_btf()
     }
 }
 
@@ -220,7 +257,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
             GroupBy::Cgroup => BY_CGROUP,
             GroupBy::User => BY_USER,
         },
-        filters: (settings.leaves_out() || settings.netns.is_some()).into(),
+        filters: settings.leaves_out().into(),
         family: match ends.family {
             None => 0,
             Some(Family::Ipv4) => AF_INET.into(),
@@ -230,7 +267,9 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         pass_others: ends.networks.wants_others().into(),
         by_local_address: ends.local.is_some().into(),
         local_address: ends.local.map_or([0; 2], words),
-        netns: settings.netns.unwrap_or(0),
+        netns: settings.namespaces.one().unwrap_or(0),
+        without_users: settings.leaves_out_users().into(),
+        own_netns: machine::own_netns().unwrap_or(0),
         tgid: task.pid.unwrap_or(0),
         by_uid: task.uid.is_some().into(),
         uid: task.uid.unwrap_or(0),

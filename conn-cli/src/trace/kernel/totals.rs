@@ -45,6 +45,9 @@ pub struct Totals {
     /// Connections counted under the other clients, because the kernel had no memory for their
     /// client's entry.
     pub out_of_memory: u64,
+    /// Connections at the last stage in network namespaces of users, which are in no tally. None if
+    /// they are not told from others.
+    pub of_users: Option<u64>,
     /// What may make these counts wrong.
     pub discrepancies: Discrepancies,
     /// How often the kernel did not run the tracepoint, if that counts an earlier stage and the
@@ -73,7 +76,7 @@ pub(super) fn read(
     (hook, earlier): (Hook, &[Hook]),
     types: &KernelTypes,
     stages: &WatchedStages,
-    by: GroupBy,
+    (by, leaves_out_users): (GroupBy, bool),
     counters: Counters,
 ) -> anyhow::Result<Totals> {
     let mut totals = Totals {
@@ -92,6 +95,7 @@ pub(super) fn read(
             .all()
             .map(|stage| count_at(&counters.out_of_memory, stage))
             .sum(),
+        of_users: leaves_out_users.then(|| count_at(&counters.of_users, stages.counted())),
         discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,

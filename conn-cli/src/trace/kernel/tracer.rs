@@ -33,6 +33,7 @@ pub struct Tracer {
     hook: Hook,
     stages: WatchedStages,
     by: GroupBy,
+    leaves_out_users: bool,
     types: KernelTypes,
     self_test: Rc<Result<SelfTest, String>>,
     /// The stages whose hooks the self-test can reach.
@@ -98,6 +99,7 @@ impl Tracer {
             testable: stages.all().filter(is_testable).collect(),
             stages,
             by: settings.by,
+            leaves_out_users: settings.leaves_out_users(),
             types: settings.types.clone(),
             self_test: Rc::clone(&settings.self_test),
             boot_clock_ahead_ns: boot_clock_ahead_ns(counters.get().self_test_ns),
@@ -262,6 +264,7 @@ impl Tracer {
             hook,
             stages,
             by,
+            leaves_out_users,
             types,
             ..
         } = self;
@@ -270,7 +273,7 @@ impl Tracer {
             (*hook, self.earlier_hooks()),
             types,
             stages,
-            *by,
+            (*by, *leaves_out_users),
             counters,
         )
     }

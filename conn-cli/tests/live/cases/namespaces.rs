@@ -1,13 +1,16 @@
-//! More network namespaces with a listener than files may be open.
+//! Network namespaces: those of users, and more of them than files may be open.
 
 use std::os::unix::process::CommandExt as _;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::client::Load;
+use lab::family::Family;
 use lab::report::Report;
-use lab::server::Server;
+use lab::server::{Serve, Server};
+use lab::several::Several;
 use lab::tracer::Tracer;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::many_listeners::Listeners;
@@ -19,6 +22,9 @@ const SOFT_LIMIT: u64 = 1024;
 const NAMESPACES: usize = 520;
 
 const CONNECTIONS: u32 = 20;
+
+/// How many a user makes.
+const OF_USERS: u32 = 12;
 
 /// conn-cli raises its limit where it may, or else counts all the same, and says what it cannot see.
 pub(crate) fn many(context: &Context) -> Result<String> {
@@ -35,6 +41,69 @@ pub(crate) fn many(context: &Context) -> Result<String> {
         .find(|line| line.ends_with("network namespaces could not be inspected"))
         .with_context(|| format!("nothing about hidden namespaces in {some:?}"))?;
     Ok(format!("{expected}; with a low limit, {hidden}"))
+}
+
+/// Connections that a user makes in a namespace of its own are summed apart, are no client's, and do not
+/// end a run, unless they are asked for.
+pub(crate) fn of_users(context: &Context) -> Result<String> {
+    let machines = Server::plain(context.port)?;
+    let users = Server::start(
+        Serve {
+            users_netns: true,
+            ..Serve::threads(2, Family::V4.listen())
+        },
+        context.port,
+    )?;
+    let one = format!("--netns {}", users.pid());
+    let options = ["", "--netns all", &one, "--count 8"];
+    let command = || {
+        let mut command = context.conn_cli(context.port);
+        command.arg("--json");
+        command
+    };
+    let several = Several::start(command, options)?;
+    let in_namespace = Load {
+        netns_pid: Some(users.pid()),
+        ..Load::v4(context.port, OF_USERS)
+    };
+    in_namespace.run()?;
+    Load::v4(context.port, CONNECTIONS).run()?;
+    let (machines, users) = (machines.finish()?, users.finish()?);
+    let mut both = machines.clone();
+    for (client, connections) in &users {
+        *both.entry(*client).or_default() += connections;
+    }
+    several.finish(|options, ended| {
+        let report = Report::new(ended)?;
+        let (expected, apart) = match options {
+            "--netns all" => (&both, Value::Null),
+            options if options == one => (&users, Value::Null),
+            _ => (&machines, OF_USERS.into()),
+        };
+        let total: u64 = expected.values().sum();
+        if options.starts_with("--count") {
+            ensure!(report.number("connections")? == 8, "{}", report.summary);
+        } else {
+            ensure!(
+                report.counts()? == *expected,
+                "{total} expected: {}",
+                report.summary
+            );
+        }
+        ensure!(
+            report.summary["user_namespaces"] == apart,
+            "not {apart} of users: {}",
+            report.summary
+        );
+        let said = "12 connections in network namespaces of users; --netns all counts them";
+        ensure!(
+            apart.is_null() != ended.stderr.iter().any(|line| line == said),
+            "{:?}",
+            ended.stderr
+        );
+        Ok(())
+    })?;
+    Ok(format!("machine={machines:?} users={users:?}"))
 }
 
 /// Counts connections with this hard limit of open files, and returns the messages.

@@ -23,7 +23,7 @@ pub(crate) fn no_btf(context: &Context) -> Result<String> {
     let (figures, ended) = Count::PLAIN.trace(&context)?;
     let tracing = ended.stderr.first().context("conn-cli printed nothing")?;
     ensure!(
-        context.hook != Hook::Kretprobe || tracing.contains("without BTF"),
+        tracing.contains("without BTF, network namespaces of users are not told from others"),
         "the announcement does not mention BTF: {tracing}"
     );
     Ok(figures.to_string())

@@ -61,7 +61,7 @@ fn try_conn_state(ctx: &RawTracePointContext) -> Result<(), i32> {
     if self_test::is_done(&ends, Stage::Established) {
         return Ok(());
     }
-    if filter::wants_ends(&ends) && filter::wants_namespace(|| fields.netns()) {
+    if filter::wants_ends(&ends) && filter::wants_namespace(&fields, Stage::Established) {
         record::established(&ends, HOOK_TRACEPOINT, || fields.netns());
     }
     Ok(())

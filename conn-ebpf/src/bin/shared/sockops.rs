@@ -18,19 +18,19 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use conn_common::{AF_INET6, HOOK_SOCK_OPS, from_v4};
+use conn_common::{AF_INET6, HOOK_SOCK_OPS, UNKNOWN_OFFSET, from_v4};
 use conn_ebpf::{
     config, filter,
     record::{self, Stage},
     self_test,
-    socket::Ends,
+    socket::{Direct, Ends, Fields as _, Socket},
 };
 
-/// A word of the context, or an element of an array of them.
+/// A word of the context, an element of an array of them, or a pointer.
 macro_rules! word {
     ($ops:expr, $($field:tt)+) => {
         // SAFETY: the kernel passes a valid context. Volatile, since the verifier lets a program
-        // load single words of it only.
+        // load single fields of it only.
         unsafe { (&raw const (*$ops).$($field)+).read_volatile() }
     };
 }
@@ -76,9 +76,32 @@ fn try_conn_sockops(ops: *const bpf_sock_ops) {
         local_port,
         family,
     };
-    if !self_test::is_done(&ends, Stage::Established) && filter::wants_ends(&ends) {
-        record::established(&ends, HOOK_SOCK_OPS, || 0);
+    if !self_test::is_done(&ends, Stage::Established)
+        && filter::wants_ends(&ends)
+        && wants_namespace(ops)
+    {
+        record::established(&ends, HOOK_SOCK_OPS, || netns(ops));
     }
+}
+
+#[inline(always)]
+fn wants_namespace(ops: *const bpf_sock_ops) -> bool {
+    !filter::is_by_namespace()
+        || socket(ops).is_none_or(|socket| filter::wants_namespace(&socket, Stage::Established))
+}
+
+#[inline(always)]
+fn netns(ops: *const bpf_sock_ops) -> u32 {
+    socket(ops).map_or(0, |socket| socket.netns())
+}
+
+/// The connection's socket, if the kernel has BTF: without it, the verifier knows no field of it.
+#[inline(always)]
+fn socket(ops: *const bpf_sock_ops) -> Option<Direct> {
+    if config::offset(|offsets| &offsets.netns_inum) == UNKNOWN_OFFSET {
+        return None;
+    }
+    Direct::tcp(Socket::new(word!(ops, __bindgen_anon_2.sk).cast())?)
 }
 
 /// Two words as they follow each other in memory.

@@ -114,6 +114,8 @@ fn offsets(btf: &Btf<'_>) -> anyhow::Result<SocketOffsets> {
         net: optional("sock_common", &["skc_net", "net"]),
         protocol: unless_unknown(protocol),
         netns_inum: optional("net", &["ns", "inum"]),
+        netns_owner: optional("net", &["user_ns"]),
+        user_ns_level: optional("user_namespace", &["level"]),
         sport: optional("inet_sock", &["inet_sport"]),
         // Without the protocol it is unknown whether a socket is a tcp_sock.
         established: unless_unknown(
