@@ -13,7 +13,7 @@ use conn_cli::{
     model::{connection::Connection, group::GroupBy, options::Job},
     trace::kernel::{WallClock, decode},
 };
-use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE};
+use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE, TASK_PROCESS};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 
@@ -57,7 +57,8 @@ fn event(number: u32) -> Event {
         netns: 4_026_531_840,
         remote_port: 32768 + number as u16,
         local_port: 80,
-        family,
+        family: family as u8,
+        task: TASK_PROCESS,
         hook: HOOK_KRETPROBE,
     }
 }

@@ -94,11 +94,12 @@ pub struct Event {
     /// The address that the client connected to.
     pub local_address: Address,
     /// The command name of the accepting thread, padded with NUL. A thread can set its name to any
-    /// bytes.
+    /// bytes. Of a worker of io_uring it is the name of the process's first thread.
     pub comm: [u8; 16],
-    /// The thread id of the accepting task, in the initial PID namespace.
+    /// The thread id of the accepting task, in conn-cli's PID namespace; 0 as [`Self::tgid`].
     pub pid: u32,
-    /// The process id (thread group id) of the accepting task, in the initial PID namespace.
+    /// The process id (thread group id) of the accepting task, in conn-cli's PID namespace; 0 if it has
+    /// none there, or [`TaskOffsets`] are unknown and that is not the initial one.
     pub tgid: u32,
     /// The real user id of the accepting task, in the initial user namespace.
     pub uid: u32,
@@ -111,11 +112,20 @@ pub struct Event {
     /// The server's port, host byte order.
     pub local_port: u16,
     /// The family of the socket, or for a SYN of the packet: [`AF_INET`] or [`AF_INET6`].
-    pub family: u16,
+    pub family: u8,
+    /// What accepted it: one of the `TASK_` constants.
+    pub task: u8,
     /// Which hook saw the connection: one of the `HOOK_` constants.
     pub hook: u16,
 }
 const _: () = assert!(size_of::<Event>() == 96);
+
+/// [`Event::task`]: the accepting task is not known.
+pub const TASK_UNKNOWN: u8 = 0;
+/// [`Event::task`]: a thread of a process accepted it.
+pub const TASK_PROCESS: u8 = 1;
+/// [`Event::task`]: a kernel thread accepted it.
+pub const TASK_KERNEL: u8 = 2;
 
 /// The key of the maps of totals, `CLIENTS` and `SYN_CLIENTS`: a group of connections to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,12 +136,17 @@ pub struct Key {
     /// name as in [`Event::comm`]; with [`BY_CGROUP`] the cgroup id as in [`Event::cgroup`], and 0;
     /// with [`BY_USER`] the user id as in [`Event::uid`], and 0.
     pub group: Address,
-    /// With [`BY_PROCESS`] the process id as in [`Event::tgid`], else 0.
+    /// With [`BY_PROCESS`] the process id as in [`Event::tgid`], else 0. With [`KEY_KERNEL`] added if a
+    /// kernel thread accepted; its user and cgroup mean nothing, and are 0.
     pub pid: u32,
     /// The server's port, host byte order.
     pub local_port: u32,
 }
 const _: () = assert!(size_of::<Key>() == 24);
+
+/// The bit of [`Key::pid`] that kernel threads have; greater than any process id
+/// (`include/linux/threads.h`, `PID_MAX_LIMIT`).
+pub const KEY_KERNEL: u32 = 1 << 31;
 
 /// [`Config::count_by`]: count by the client's address.
 pub const BY_ADDRESS: u32 = 0;
@@ -187,11 +202,14 @@ pub struct Counters {
     /// Connections by stage in network namespaces of users, which no total includes, see
     /// [`Config::without_users`].
     pub of_users: Stages,
+    /// Connections that kernel threads accepted, which no total includes, as [`Config::by_owner`] is
+    /// set.
+    pub by_kernel_threads: u64,
     /// When the last of [`Self::self_tests`] was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
     /// namespace.
     pub self_test_ns: u64,
 }
-const _: () = assert!(size_of::<Counters>() == 184);
+const _: () = assert!(size_of::<Counters>() == 192);
 
 /// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
 /// of two.
@@ -263,6 +281,47 @@ pub struct SocketOffsets {
     pub owner_state: u16,
 }
 const _: () = assert!(size_of::<SocketOffsets>() == 32);
+
+/// The offsets of a task's fields in the running kernel, in bytes from the start of the named
+/// structure. All are known, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(Pod, Zeroable, Serialize, Deserialize),
+    serde(deny_unknown_fields)
+)]
+#[repr(C)]
+pub struct TaskOffsets {
+    /// `flags` of `struct task_struct` (`include/linux/sched.h`): the `PF_` bits, 32 bits.
+    pub flags: u16,
+    /// `comm` of the same structure, 16 bytes.
+    pub comm: u16,
+    /// `group_leader` of the same structure: a pointer to the one of the process's first thread.
+    pub group_leader: u16,
+    /// `thread_pid` of the same structure: a pointer to `struct pid`.
+    pub thread_pid: u16,
+    /// `level` of `struct pid` (`include/linux/pid.h`), 32 bits.
+    pub pid_level: u16,
+    /// `numbers` of the same structure: a `struct upid` for each level up to that, a number and, at 8,
+    /// a pointer to its `struct pid_namespace`.
+    pub pid_numbers: u16,
+    /// `ns.inum` of `struct pid_namespace` (`include/linux/pid_namespace.h`), 32 bits.
+    pub pid_ns_inum: u16,
+}
+const _: () = assert!(size_of::<TaskOffsets>() == 14);
+
+impl TaskOffsets {
+    /// Without BTF.
+    pub const UNKNOWN: Self = Self {
+        flags: UNKNOWN_OFFSET,
+        comm: UNKNOWN_OFFSET,
+        group_leader: UNKNOWN_OFFSET,
+        thread_pid: UNKNOWN_OFFSET,
+        pid_level: UNKNOWN_OFFSET,
+        pid_numbers: UNKNOWN_OFFSET,
+        pid_ns_inum: UNKNOWN_OFFSET,
+    };
+}
 
 /// The offset of a field that is not known; the programs do not read the field.
 pub const UNKNOWN_OFFSET: u16 = u16::MAX;
@@ -354,6 +413,11 @@ pub struct Config {
     pub without_users: u32,
     /// The inode number of conn-cli's own network namespace, which is never left out for that.
     pub own_netns: u32,
+    /// Not 0: the inode number of conn-cli's PID namespace, which is not the initial one.
+    pub pid_namespace: u32,
+    /// Not 0: there is a filter by process, user or cgroup, which cannot judge what kernel threads
+    /// accept: that is counted in [`Counters::by_kernel_threads`].
+    pub by_owner: u32,
     /// Not 0: only connections that the process with this [`Event::tgid`] accepts.
     pub tgid: u32,
     /// Not 0: only connections that the user [`Self::uid`] accepts.
@@ -376,7 +440,7 @@ pub struct Config {
     /// `bpf_probe_read_kernel`.
     pub locked_down: u32,
 }
-const _: () = assert!(size_of::<Config>() == 128);
+const _: () = assert!(size_of::<Config>() == 136);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
@@ -395,6 +459,8 @@ impl Config {
         netns: 0,
         without_users: 0,
         own_netns: 0,
+        pid_namespace: 0,
+        by_owner: 0,
         tgid: 0,
         by_uid: 0,
         uid: 0,

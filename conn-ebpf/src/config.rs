@@ -1,7 +1,7 @@
 //! What the user side sets before it loads the programs. The kernel freezes these values, so the
 //! verifier knows them and removes the branches that they rule out.
 
-use conn_common::{Config, PORT_WORDS, PortBits, SocketOffsets};
+use conn_common::{Config, PORT_WORDS, PortBits, SocketOffsets, TaskOffsets};
 
 /// How the programs run.
 #[unsafe(no_mangle)]
@@ -10,6 +10,10 @@ static CONFIG: Config = Config::EVERYTHING;
 /// The offsets of a socket's fields in the running kernel.
 #[unsafe(no_mangle)]
 static OFFSETS: SocketOffsets = SocketOffsets::STABLE;
+
+/// The offsets of a task's fields in the running kernel.
+#[unsafe(no_mangle)]
+static TASK_OFFSETS: TaskOffsets = TaskOffsets::UNKNOWN;
 
 /// The local ports to watch.
 #[unsafe(no_mangle)]
@@ -34,6 +38,13 @@ pub fn is_on(field: impl FnOnce(&'static Config) -> &'static u32) -> bool {
 #[must_use]
 pub fn offset(field: impl FnOnce(&'static SocketOffsets) -> &'static u16) -> u16 {
     frozen(field(&OFFSETS))
+}
+
+/// One of the offsets of a task's fields, in bytes; [`conn_common::UNKNOWN_OFFSET`] if they are not known.
+#[inline(always)]
+#[must_use]
+pub(crate) fn task_offset(field: impl FnOnce(&'static TaskOffsets) -> &'static u16) -> u16 {
+    frozen(field(&TASK_OFFSETS))
 }
 
 /// Whether to watch connections to this local port, in host byte order. One load, whatever the set

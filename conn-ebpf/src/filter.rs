@@ -2,7 +2,7 @@
 //! [`config::watched`](crate::config::watched).
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
+    helpers::bpf_get_current_uid_gid,
     macros::map,
     maps::{CgroupArray, LpmTrie, lpm_trie::Key},
 };
@@ -10,6 +10,7 @@ use conn_common::{AF_INET, Address, to_v4};
 
 use crate::{
     config::{is_on, setting},
+    namespace,
     record::{self, Stage},
     socket::{Ends, Fields},
     task,
@@ -56,8 +57,20 @@ pub fn wants_ends(ends: &Ends) -> bool {
 #[inline(always)]
 #[must_use]
 pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
-    (!is_on(|config| &config.filters) || wants_ends(ends) && wants_task())
-        && wants_namespace(socket, Stage::Accepted)
+    if !is_on(|config| &config.filters) {
+        return wants_namespace(socket, Stage::Accepted);
+    }
+    if !wants_ends(ends) {
+        return false;
+    }
+    let is_judged = !is_on(|config| &config.by_owner) || !task::is_kernel_thread();
+    if is_judged && !wants_task() || !wants_namespace(socket, Stage::Accepted) {
+        return false;
+    }
+    if !is_judged {
+        record::by_kernel_thread();
+    }
+    is_judged
 }
 
 /// Whether it depends on the network namespace which connections are wanted.
@@ -76,9 +89,7 @@ pub fn wants_namespace(socket: &impl Fields, stage: Stage) -> bool {
     if netns != 0 {
         return socket.netns() == netns;
     }
-    let is_of_user = is_on(|config| &config.without_users)
-        && socket.is_of_user()
-        && socket.netns() != setting(|config| &config.own_netns);
+    let is_of_user = is_on(|config| &config.without_users) && namespace::is_of_user(socket);
     if is_of_user {
         record::of_user(stage);
     }
@@ -88,7 +99,7 @@ pub fn wants_namespace(socket: &impl Fields, stage: Stage) -> bool {
 #[inline(always)]
 fn wants_task() -> bool {
     let tgid = setting(|config| &config.tgid);
-    if tgid != 0 && (bpf_get_current_pid_tgid() >> 32) as u32 != tgid {
+    if tgid != 0 && task::ids().0 != tgid {
         return false;
     }
     if is_on(|config| &config.by_uid)
@@ -96,7 +107,7 @@ fn wants_task() -> bool {
     {
         return false;
     }
-    if is_on(|config| &config.by_comm) && task::comm() != setting(|config| &config.comm) {
+    if is_on(|config| &config.by_comm) && task::name() != setting(|config| &config.comm) {
         return false;
     }
     !is_on(|config| &config.by_cgroup) || CGROUPS.current_task_under_cgroup(0) == Ok(true)

@@ -12,6 +12,8 @@
 
 pub mod config;
 pub mod filter;
+mod memory;
+mod namespace;
 pub mod packet;
 pub mod record;
 pub mod self_test;

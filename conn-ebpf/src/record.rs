@@ -6,15 +6,15 @@ use core::mem::offset_of;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_ktime_get_boot_ns, bpf_ktime_get_ns, generated::bpf_get_current_comm,
+        bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_ktime_get_ns,
     },
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use conn_common::{
-    BY_CGROUP, BY_PROCESS, BY_USER, Counters, Event, Key, STAGE_ACCEPTED, STAGE_ESTABLISHED,
-    STAGE_SYN, Stages, UNKNOWN_WAIT, WAIT_STEP_BITS, WAIT_STEPS,
+    BY_ADDRESS, BY_CGROUP, BY_PROCESS, Counters, Event, KEY_KERNEL, Key, STAGE_ACCEPTED,
+    STAGE_ESTABLISHED, STAGE_SYN, Stages, TASK_KERNEL, TASK_PROCESS, TASK_UNKNOWN, UNKNOWN_WAIT,
+    WAIT_STEP_BITS, WAIT_STEPS,
 };
 
 use crate::{
@@ -147,6 +147,12 @@ pub(crate) fn of_user(stage: Stage) {
     add_one(offset_of!(Counters, of_users) + stage.offset());
 }
 
+/// Counts a connection that a kernel thread accepted, which a filter cannot judge.
+#[inline(always)]
+pub(crate) fn by_kernel_thread() {
+    add_one(offset_of!(Counters, by_kernel_threads));
+}
+
 /// Counts a connection whose socket could not be read, and which is in no total.
 #[inline(always)]
 pub fn unreadable() {
@@ -182,10 +188,10 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wai
             local_address = ends.local_address,
             remote_port = ends.remote_port,
             local_port = ends.local_port,
-            family = ends.family,
+            family = ends.family as u8,
             hook = hook,
             netns = netns;
-            pid, tgid, uid, cgroup, comm
+            task, pid, tgid, uid, cgroup, comm
         );
         write_task(event, is_detailed && stage == Stage::Accepted);
     }
@@ -199,27 +205,28 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wai
 /// `event` is valid for writes.
 #[inline(always)]
 unsafe fn write_task(event: *mut Event, with_task: bool) {
-    let pid_tgid = if with_task {
-        bpf_get_current_pid_tgid()
-    } else {
-        0
+    let (task, (tgid, pid)) = match with_task {
+        true if task::is_kernel_thread() => (TASK_KERNEL, task::ids()),
+        true => (TASK_PROCESS, task::ids()),
+        false => (TASK_UNKNOWN, (0, 0)),
     };
-    // SAFETY: the caller guarantees that `event` is valid for writes; `comm` is aligned to 8 and
-    // has the 16 bytes that are passed as its size; the helpers only read the current task.
+    // SAFETY: the caller guarantees that `event` is valid for writes; `comm` is aligned to 8 and has
+    // room for both words; the helpers only read the current task. Volatile, or the compiler would
+    // call memset.
     unsafe {
-        let comm = &raw mut (*event).comm;
-        // Volatile, or the compiler would call memset.
-        comm.cast::<u64>().write_volatile(0);
-        comm.cast::<u64>().add(1).write_volatile(0);
-        (*event).pid = pid_tgid as u32;
-        (*event).tgid = (pid_tgid >> 32) as u32;
+        let comm = (&raw mut (*event).comm).cast::<[u64; 2]>();
+        (*event).task = task;
+        (*event).pid = pid;
+        (*event).tgid = tgid;
         if with_task {
             (*event).uid = bpf_get_current_uid_gid() as u32;
             (*event).cgroup = bpf_get_current_cgroup_id();
-            bpf_get_current_comm(comm.cast(), 16);
+            task::write_name(comm);
         } else {
-            (*event).uid = 0;
+            (&raw mut (*event).uid).write_volatile(0);
             (&raw mut (*event).cgroup).write_volatile(0);
+            comm.cast::<u64>().write_volatile(0);
+            comm.cast::<u64>().add(1).write_volatile(0);
         }
     }
 }
@@ -239,15 +246,26 @@ fn client_key(ends: &Ends) -> Key {
 #[inline(always)]
 fn acceptor_key(ends: &Ends) -> Key {
     let mut key = client_key(ends);
-    match config::setting(|config| &config.count_by) {
-        BY_PROCESS => {
-            key.group = task::comm();
-            key.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        }
-        // SAFETY: the helper only reads the current task.
-        BY_CGROUP => key.group = [unsafe { bpf_get_current_cgroup_id() }, 0],
-        BY_USER => key.group = [u64::from(bpf_get_current_uid_gid() as u32), 0],
-        _ => (),
+    let count_by = config::setting(|config| &config.count_by);
+    if count_by == BY_ADDRESS {
+        return key;
+    }
+    let is_kernel_thread = task::is_kernel_thread();
+    if count_by == BY_PROCESS {
+        key.group = task::name();
+        key.pid = task::ids().0;
+    } else {
+        let owner = if count_by == BY_CGROUP {
+            // SAFETY: the helper only reads the current task.
+            unsafe { bpf_get_current_cgroup_id() }
+        } else {
+            u64::from(bpf_get_current_uid_gid() as u32)
+        };
+        // 0 for a kernel thread; with a branch, the compiler would call memset.
+        key.group = [owner & u64::from(is_kernel_thread).wrapping_sub(1), 0];
+    }
+    if is_kernel_thread {
+        key.pid |= KEY_KERNEL;
     }
     key
 }

@@ -1,11 +1,11 @@
 //! The connection that conn-cli makes to itself, to see that the hooks run.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-
 use crate::{
     config::{is_on, setting},
+    namespace,
     record::{self, Stage},
     socket::Ends,
+    task,
 };
 
 /// Whether the program is done with a connection: it is conn-cli's own, and is counted as such only,
@@ -14,9 +14,12 @@ use crate::{
 /// A port number is not unique: the addresses, random ones of 127.0.0.0/8, and both ports must be
 /// those of conn-cli's sockets, and where the program knows who accepts, that must be conn-cli. Else
 /// somebody who finds those out could hide a connection in another network namespace.
+///
+/// `net`: the address of the connection's network namespace ([`Fields::net`](crate::socket::Fields::net)),
+/// 0 if it is not known.
 #[inline(always)]
 #[must_use]
-pub fn is_done(ends: &Ends, stage: Stage) -> bool {
+pub fn is_done(ends: &Ends, stage: Stage, net: u64) -> bool {
     if ends.local_port != setting(|config| &config.self_test_port) {
         return false;
     }
@@ -27,6 +30,9 @@ pub fn is_done(ends: &Ends, stage: Stage) -> bool {
         && (!matches!(stage, Stage::Accepted) || is_accepted_by_conn_cli());
     if is_own {
         record::self_test(stage);
+        if net != 0 {
+            namespace::remember_own(net);
+        }
     }
     is_own || is_on(|config| &config.self_test_port_only)
 }
@@ -34,5 +40,5 @@ pub fn is_done(ends: &Ends, stage: Stage) -> bool {
 #[inline(always)]
 fn is_accepted_by_conn_cli() -> bool {
     let tgid = setting(|config| &config.self_test_tgid);
-    tgid == 0 || (bpf_get_current_pid_tgid() >> 32) as u32 == tgid
+    tgid == 0 || task::ids().0 == tgid
 }

@@ -2,12 +2,15 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use aya_ebpf::helpers::generated;
 use conn_common::{
     AF_INET, AF_INET6, Address, COMMON_BYTES, UNKNOWN_OFFSET, UNKNOWN_WAIT, from_v4,
 };
 
-use crate::config::{is_on, offset};
+use crate::{
+    config::{is_on, offset},
+    memory,
+};
 
 /// `IPPROTO_TCP` of `include/uapi/linux/in.h`.
 const IPPROTO_TCP: u16 = 6;
@@ -141,17 +144,26 @@ pub trait Fields {
         self.pointed_word(net_offset, inum_offset)
     }
 
-    /// Whether the socket's network namespace belongs to another user namespace than the initial one.
-    /// `false` if that is not known.
+    /// The address of the `struct net` of the socket's network namespace; 0 if it has none.
     #[inline(always)]
-    fn is_of_user(&self) -> bool {
+    fn net(&self) -> u64 {
+        match offset(|offsets| &offsets.net) {
+            UNKNOWN_OFFSET => 0,
+            net_offset => self.common(net_offset),
+        }
+    }
+
+    /// The level of the user namespace to which the socket's network namespace belongs: 0 for the
+    /// initial one, and if it is not known.
+    #[inline(always)]
+    fn owner_level(&self) -> u32 {
         let net_offset = offset(|offsets| &offsets.net);
         let owner_offset = offset(|offsets| &offsets.netns_owner);
         let level_offset = offset(|offsets| &offsets.user_ns_level);
-        net_offset != UNKNOWN_OFFSET
-            && owner_offset != UNKNOWN_OFFSET
-            && level_offset != UNKNOWN_OFFSET
-            && self.twice_pointed_word(net_offset, owner_offset, level_offset) != 0
+        if [net_offset, owner_offset, level_offset].contains(&UNKNOWN_OFFSET) {
+            return 0;
+        }
+        self.twice_pointed_word(net_offset, owner_offset, level_offset)
     }
 
     /// For how many nanoseconds the connection has been established at `now_ns`, nanoseconds of
@@ -262,28 +274,6 @@ impl Socket {
             error => Err(error as i32),
         }
     }
-
-    #[inline(always)]
-    fn read<T>(self, offset: u16) -> Result<T, i32> {
-        // SAFETY: the helper checks the address and fails on one that is not mapped; every T used
-        // here (integers, words of an address, a pointer that is only read through the helper
-        // again) is valid for any bytes.
-        unsafe { bpf_probe_read_kernel(self.0.byte_add(usize::from(offset)).cast()) }
-    }
-
-    /// Like [`Self::read`], but zero if the memory cannot be read: the helper writes zeros then
-    /// (`bpf_probe_read_kernel_common`), without a branch that the verifier would follow both ways.
-    #[inline(always)]
-    fn read_or_zero<T>(self, offset: u16) -> T {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: as in `read`; the helper writes all of `value`, whatever it finds.
-        unsafe {
-            let source = self.0.byte_add(usize::from(offset)).cast();
-            let size = size_of::<T>() as u32;
-            generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, source);
-            value.assume_init()
-        }
-    }
 }
 
 impl Copied<'_> {
@@ -297,10 +287,8 @@ impl Copied<'_> {
         if owner_offset == UNKNOWN_OFFSET || state_offset == UNKNOWN_OFFSET {
             return false;
         }
-        match Socket::new(self.socket.read_or_zero(owner_offset)) {
-            Some(owner) => owner.read_or_zero::<u32>(state_offset) == SS_CONNECTING,
-            None => false,
-        }
+        let owner = memory::read_or_zero::<*const c_void>(self.socket.0, owner_offset);
+        !owner.is_null() && memory::read_or_zero::<u32>(owner, state_offset) == SS_CONNECTING
     }
 }
 
@@ -317,28 +305,27 @@ impl Fields for Copied<'_> {
 
     #[inline(always)]
     fn protocol_at(&self, offset: u16) -> Result<u16, i32> {
-        self.socket.read(offset)
+        memory::read(self.socket.0, offset)
     }
 
     #[inline(always)]
     fn inet_port(&self, offset: u16) -> Result<u16, i32> {
-        self.socket.read(offset)
+        memory::read(self.socket.0, offset)
     }
 
     #[inline(always)]
     fn tcp_word(&self, offset: u16) -> u64 {
-        self.socket.read_or_zero(offset)
+        memory::read_or_zero(self.socket.0, offset)
     }
 
     #[inline(always)]
     fn pointed_word(&self, outer: u16, inner: u16) -> u32 {
-        Socket(self.common(outer)).read_or_zero(inner)
+        memory::read_or_zero(self.common(outer), inner)
     }
 
     #[inline(always)]
     fn twice_pointed_word(&self, outer: u16, middle: u16, inner: u16) -> u32 {
-        let pointed = Socket(self.common(outer));
-        Socket(pointed.read_or_zero(middle)).read_or_zero(inner)
+        memory::read_or_zero(memory::read_or_zero(self.common(outer), middle), inner)
     }
 }
 
@@ -395,7 +382,7 @@ impl Fields for Direct {
             // A tcp_sock begins with an inet_sock.
             self.as_tcp().map(|tcp| tcp.common(offset)).ok_or(NO_PORT)
         } else {
-            self.0.read(offset)
+            memory::read(self.0.0, offset)
         }
     }
 
@@ -404,7 +391,7 @@ impl Fields for Direct {
         if is_on(|config| &config.locked_down) {
             self.as_tcp().map_or(0, |tcp| tcp.common(offset))
         } else {
-            self.0.read_or_zero(offset)
+            memory::read_or_zero(self.0.0, offset)
         }
     }
 

@@ -1,21 +1,129 @@
 //! Reads the running task; nothing else does.
 
-use core::mem::MaybeUninit;
+use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::bpf_get_current_comm;
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_comm, bpf_get_current_task, bpf_probe_read_kernel},
+};
+use conn_common::UNKNOWN_OFFSET;
 
-/// The name of the running thread, padded with NUL.
+use crate::{
+    config::{is_on, setting, task_offset},
+    memory,
+};
+
+/// `PF_IO_WORKER` of `include/linux/sched.h`: a worker of io_uring. Since Linux 5.12 it is a thread of
+/// the process that uses it.
+const PF_IO_WORKER: u32 = 0x10;
+/// `PF_KTHREAD` of the same file: a kernel thread.
+const PF_KTHREAD: u32 = 0x20_0000;
+
+/// `MAX_PID_NS_LEVEL` of `include/linux/pid_namespace.h`: the deepest PID namespace.
+const MAX_PID_NS_LEVEL: u16 = 32;
+
+/// `struct upid` of `include/linux/pid.h`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Number {
+    number: u32,
+    padding: u32,
+    namespace: *const c_void,
+}
+
+/// The running task's process and thread id, in conn-cli's PID namespace; 0 if there is none.
 #[inline(always)]
-pub(crate) fn comm() -> [u64; 2] {
-    let mut comm = MaybeUninit::<[u64; 2]>::uninit();
-    // SAFETY: both words are set first, since Linux 6.1's helper does not write behind the name;
-    // volatile, or the compiler would call memset. The buffer has the 16 bytes that are passed as
-    // its size.
-    unsafe {
-        let words = comm.as_mut_ptr().cast::<u64>();
-        words.write_volatile(0);
-        words.add(1).write_volatile(0);
-        bpf_get_current_comm(words.cast(), 16);
-        comm.assume_init()
+pub(crate) fn ids() -> (u32, u32) {
+    let namespace = setting(|config| &config.pid_namespace);
+    if namespace == 0 {
+        let ids = bpf_get_current_pid_tgid();
+        return ((ids >> 32) as u32, ids as u32);
     }
+    let Some(task) = current() else {
+        return (0, 0);
+    };
+    let leader = memory::read_or_zero(task, task_offset(|offsets| &offsets.group_leader));
+    (number_in(namespace, leader), number_in(namespace, task))
+}
+
+/// The name of the running thread, padded with NUL; that of the process for a worker of io_uring.
+#[inline(always)]
+pub(crate) fn name() -> [u64; 2] {
+    let mut name = MaybeUninit::uninit();
+    // SAFETY: the variable is valid for writes, and `write_name` writes all of it.
+    unsafe {
+        write_name(name.as_mut_ptr());
+        name.assume_init()
+    }
+}
+
+/// Writes what [`name`] returns.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn write_name(to: *mut [u64; 2]) {
+    let to = to.cast::<u64>();
+    // SAFETY: the caller guarantees that both words can be written. They are set first, since Linux
+    // 6.1's helper does not write behind the name; volatile, or the compiler would call memset. The
+    // 16 bytes that are passed as a size are theirs; the second helper checks the address it reads.
+    unsafe {
+        to.write_volatile(0);
+        to.add(1).write_volatile(0);
+        bpf_get_current_comm(to.cast(), 16);
+        if let Some(task) = current()
+            && flags(task) & (PF_IO_WORKER | PF_KTHREAD) == PF_IO_WORKER
+        {
+            let leader: *const c_void =
+                memory::read_or_zero(task, task_offset(|offsets| &offsets.group_leader));
+            let comm = leader.byte_add(task_offset(|offsets| &offsets.comm).into());
+            bpf_probe_read_kernel(to.cast(), 16, comm);
+        }
+    }
+}
+
+/// Whether the running task is a kernel thread; `false` if that is not known.
+#[inline(always)]
+pub(crate) fn is_kernel_thread() -> bool {
+    current().is_some_and(|task| flags(task) & PF_KTHREAD != 0)
+}
+
+/// The running task's `struct task_struct`, if its fields can be read.
+#[inline(always)]
+fn current() -> Option<*const c_void> {
+    if task_offset(|offsets| &offsets.flags) == UNKNOWN_OFFSET
+        || is_on(|config| &config.locked_down)
+    {
+        return None;
+    }
+    // SAFETY: the helper only returns the address of the current task.
+    Some(unsafe { bpf_get_current_task() } as *const c_void)
+}
+
+#[inline(always)]
+fn flags(task: *const c_void) -> u32 {
+    memory::read_or_zero(task, task_offset(|offsets| &offsets.flags))
+}
+
+/// The number of a task in the PID namespace with this inode number; 0 if it has none there.
+#[inline(always)]
+fn number_in(namespace: u32, task: *const c_void) -> u32 {
+    let pid: *const c_void = memory::read_or_zero(task, task_offset(|offsets| &offsets.thread_pid));
+    let deepest: u32 = memory::read_or_zero(pid, task_offset(|offsets| &offsets.pid_level));
+    let numbers = task_offset(|offsets| &offsets.pid_numbers);
+    for level in 0..=MAX_PID_NS_LEVEL {
+        if u32::from(level) > deepest {
+            break;
+        }
+        let Number {
+            number,
+            namespace: of,
+            ..
+        } = memory::read_or_zero(pid, numbers + level * size_of::<Number>() as u16);
+        let inum: u32 = memory::read_or_zero(of, task_offset(|offsets| &offsets.pid_ns_inum));
+        if inum == namespace {
+            return number;
+        }
+    }
+    0
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use io_uring::squeue::Flags;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom, acceptfrom_with, getpeername};
@@ -29,6 +30,8 @@ pub enum Accept {
     Epoll,
     /// `IORING_OP_ACCEPT`: no thread of the server calls `accept`.
     IoUring,
+    /// The same, with each accept in a worker of io_uring.
+    IoUringWorker,
     /// One process accepts and forks another for each connection.
     Fork,
     /// One thread that waits in `poll` and delays each accept by this many milliseconds: an
@@ -49,7 +52,7 @@ impl Accept {
             Self::Threads(threads) => (&[libc::SYS_accept, libc::SYS_accept4], threads),
             Self::Fork => (&[libc::SYS_accept, libc::SYS_accept4], 1),
             Self::Epoll => (&[libc::SYS_epoll_pwait], EPOLL_THREADS),
-            Self::IoUring => (&[libc::SYS_io_uring_enter], 1),
+            Self::IoUring | Self::IoUringWorker => (&[libc::SYS_io_uring_enter], 1),
             Self::Slow(_) => (POLL, 1),
         }
     }
@@ -82,7 +85,8 @@ impl Accept {
         match self {
             Self::Threads(_) => blocking(index, listener, tally),
             Self::Epoll => epolling(listener, tally),
-            Self::IoUring => io_uring(listener, tally),
+            Self::IoUring => io_uring(Flags::empty(), listener, tally),
+            Self::IoUringWorker => io_uring(Flags::ASYNC, listener, tally),
             Self::Fork => forking(listener, tally),
             Self::Slow(delay) => slow(Duration::from_millis(delay.into()), listener, tally),
         }
@@ -95,6 +99,7 @@ impl fmt::Display for Accept {
             Self::Threads(threads) => write!(f, "threads:{threads}"),
             Self::Epoll => f.write_str("epoll"),
             Self::IoUring => f.write_str("io-uring"),
+            Self::IoUringWorker => f.write_str("io-uring-worker"),
             Self::Fork => f.write_str("fork"),
             Self::Slow(delay) => write!(f, "slow:{delay}"),
         }
@@ -108,6 +113,7 @@ impl FromStr for Accept {
         Ok(match text {
             "epoll" => Self::Epoll,
             "io-uring" => Self::IoUring,
+            "io-uring-worker" => Self::IoUringWorker,
             "fork" => Self::Fork,
             _ => match text.split_once(':') {
                 Some(("threads", threads)) => Self::Threads(threads.parse()?),
@@ -152,7 +158,7 @@ fn epolling(listener: &OwnedFd, tally: &Tally) -> Result<()> {
     }
 }
 
-fn io_uring(listener: &OwnedFd, tally: &Tally) -> Result<()> {
+fn io_uring(flags: Flags, listener: &OwnedFd, tally: &Tally) -> Result<()> {
     let mut ring = io_uring::IoUring::new(IN_FLIGHT).context("this kernel has no io_uring")?;
     let listener = io_uring::types::Fd(listener.as_raw_fd());
     let mut to_submit = IN_FLIGHT;
@@ -161,7 +167,7 @@ fn io_uring(listener: &OwnedFd, tally: &Tally) -> Result<()> {
             let accept =
                 io_uring::opcode::Accept::new(listener, std::ptr::null_mut(), std::ptr::null_mut());
             // SAFETY: the entry points to none of our memory, and the listener is never closed.
-            unsafe { ring.submission().push(&accept.build()) }?;
+            unsafe { ring.submission().push(&accept.build().flags(flags)) }?;
         }
         ring.submit_and_wait(1).context("io_uring_enter failed")?;
         to_submit = 0;
@@ -229,6 +235,7 @@ mod tests {
             Accept::Threads(64),
             Accept::Epoll,
             Accept::IoUring,
+            Accept::IoUringWorker,
             Accept::Fork,
             Accept::Slow(250),
         ] {

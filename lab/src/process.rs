@@ -1,6 +1,6 @@
 //! Child processes: their output lines, their end and their signals, all with deadlines.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -23,10 +23,17 @@ pub struct Process {
 impl Process {
     /// Starts a child, which messages call `name`.
     pub fn spawn(name: &'static str, command: &mut Command) -> Result<Self> {
+        Self::spawn_by(Command::spawn, name, command)
+    }
+
+    /// The same, with a child that `spawn` starts.
+    pub fn spawn_by(
+        spawn: impl FnOnce(&mut Command) -> io::Result<Child>,
+        name: &'static str,
+        command: &mut Command,
+    ) -> Result<Self> {
         let program = command.get_program().display().to_string();
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
+        let child = spawn(command).with_context(|| format!("cannot start {program}"))?;
         Ok(Self { child, name })
     }
 

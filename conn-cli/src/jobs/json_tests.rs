@@ -36,7 +36,8 @@ fn seen() -> Connection {
         family: Some(Family::Ipv6),
         process: Some(Process {
             pid: Some(7),
-            tid: 8,
+            tid: Some(8),
+            is_kernel_thread: true,
             uid: Some(33),
             cgroup: Some(99),
             comm: Some(*b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0"),

@@ -10,17 +10,14 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{
-    model::{filter::Namespace, options::TraceOptions},
-    system::machine,
-};
+use crate::model::{filter::Namespace, options::TraceOptions};
 
 /// The process and the network namespace that are asked for.
 #[derive(Debug, Default)]
@@ -86,11 +83,6 @@ impl Target {
 impl Process {
     fn open(pid: u32) -> anyhow::Result<Self> {
         let missing = || anyhow!("there is no process {pid}");
-        // The programs know a process by its id in the initial namespace.
-        ensure!(
-            machine::is_in_initial_pid_namespace(),
-            "--pid needs a conn-cli that runs outside of PID namespaces, as containers have"
-        );
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let raw = raw.with_context(missing)?;
         let fd = pidfd_open(raw, PidfdFlags::empty()).map_err(|error| match error {

@@ -176,6 +176,12 @@ fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
 pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Result<Settings> {
     let types = kernel::read_types()?;
     let show = &options.show;
+    if options.task.pid.is_some() && !types.knows_ids() {
+        bail!(
+            "--pid in a PID namespace, as containers have, needs the kernel's BTF, and a kernel that is not \
+             locked down: leave out --pid, or run conn-cli outside"
+        );
+    }
     Ok(Settings {
         ports: show.ports.bits(),
         stages: options.stages.clone(),
@@ -357,6 +363,7 @@ impl Tracing {
             second_hook_only,
             out_of_memory: totals.out_of_memory,
             of_users: totals.of_users,
+            by_kernel_threads: totals.by_kernel_threads,
             beyond_limit: all.saturating_sub(tally.connections()),
             stages: per_stage(Tally::connections),
             others: per_stage(Tally::other),

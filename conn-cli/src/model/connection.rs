@@ -102,13 +102,15 @@ pub struct Process {
     /// The process id.
     pub pid: Option<u32>,
     /// The thread id.
-    pub tid: u32,
+    pub tid: Option<u32>,
     /// The user id.
     pub uid: Option<u32>,
     /// The cgroup v2 id.
     pub cgroup: Option<u64>,
     /// The thread's name, padded with NUL. It may be any bytes: the process chooses them.
     pub comm: Option<[u8; 16]>,
+    /// Whether it is a kernel thread, as far as is known.
+    pub is_kernel_thread: bool,
 }
 
 /// What reported a connection.
@@ -308,10 +310,11 @@ mod tests {
     fn thread_name_excludes_padding() {
         let process = |comm| Process {
             pid: None,
-            tid: 1,
+            tid: Some(1),
             uid: None,
             cgroup: None,
             comm,
+            is_kernel_thread: false,
         };
         for (comm, name) in [
             (*b"nginx\0\0\0\0\0\0\0\0\0\0\0", "nginx"),

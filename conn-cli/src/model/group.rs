@@ -35,11 +35,15 @@ pub enum GroupKey {
     Port(Option<u16>),
     /// All connections that a process accepted.
     Process {
-        /// The process id.
-        pid: u32,
+        /// The process id; None if it has none in this PID namespace.
+        pid: Option<u32>,
         /// The accepting thread's name, safe to show.
         name: Box<str>,
+        /// Whether it is a kernel thread.
+        is_kernel_thread: bool,
     },
+    /// All connections that kernel threads accepted, whose users and cgroups mean nothing.
+    KernelThreads,
     /// All connections that were accepted in a cgroup.
     Cgroup {
         /// Its id.
@@ -92,10 +96,16 @@ impl GroupBy {
             ),
             Self::Process => for_task(|process| {
                 Some(GroupKey::Process {
-                    pid: process.pid?,
+                    pid: process.pid,
                     name: process.name()?.into(),
+                    is_kernel_thread: process.is_kernel_thread,
                 })
             }),
+            Self::Cgroup | Self::User
+                if process.is_some_and(|process| process.is_kernel_thread) =>
+            {
+                GroupKey::KernelThreads
+            }
             Self::Cgroup => for_task(|process| {
                 Some(GroupKey::Cgroup {
                     id: process.cgroup?,
@@ -171,10 +181,11 @@ fn network(lengths: &str) -> Option<GroupBy> {
 impl GroupKey {
     /// The key of a process. `comm` is padded with NUL, as in the kernel.
     #[must_use]
-    pub fn process(pid: u32, comm: &[u8; 16]) -> Self {
+    pub fn process(pid: Option<u32>, comm: &[u8; 16], is_kernel_thread: bool) -> Self {
         Self::Process {
             pid,
             name: thread_name(comm).into(),
+            is_kernel_thread,
         }
     }
 }
@@ -186,7 +197,22 @@ impl fmt::Display for GroupKey {
             Self::Network(network) => network.fmt(f),
             Self::Port(Some(port)) => write!(f, "port {port}"),
             Self::Port(None) => f.write_str("unknown port"),
-            Self::Process { pid, name } => write!(f, "{name} (pid {pid})"),
+            Self::Process {
+                pid,
+                name,
+                is_kernel_thread,
+            } => {
+                let kind = if *is_kernel_thread {
+                    "kernel thread"
+                } else {
+                    "pid"
+                };
+                match pid {
+                    Some(pid) => write!(f, "{name} ({kind} {pid})"),
+                    None => write!(f, "{name} ({kind} of another PID namespace)"),
+                }
+            }
+            Self::KernelThreads => f.write_str("kernel threads"),
             Self::Cgroup {
                 name: Some(name), ..
             } => f.write_str(name),
@@ -202,6 +228,7 @@ impl fmt::Display for GroupKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{connection::Source, hook::Hook};
 
     #[test]
     fn valid_names_parse_and_others_are_refused() {
@@ -243,7 +270,27 @@ mod tests {
 
     #[test]
     fn control_characters_in_names_are_escaped() {
-        let key = GroupKey::process(7, b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0");
+        let key = GroupKey::process(Some(7), b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0", false);
         assert_eq!(key.to_string(), "a\\u{1b}[2Jb (pid 7)");
+    }
+
+    #[test]
+    fn kernel_threads_are_said_as_such() {
+        let key = GroupKey::process(Some(7), b"nfsd\0\0\0\0\0\0\0\0\0\0\0\0", true);
+        assert_eq!(key.to_string(), "nfsd (kernel thread 7)");
+        let connection = Connection {
+            process: Some(Process {
+                pid: Some(7),
+                tid: Some(7),
+                uid: Some(0),
+                cgroup: Some(1),
+                comm: None,
+                is_kernel_thread: true,
+            }),
+            ..Connection::unknown(Source::Hook(Hook::Fentry))
+        };
+        for by in [GroupBy::Cgroup, GroupBy::User] {
+            assert_eq!(by.key(&connection), GroupKey::KernelThreads);
+        }
     }
 }

@@ -99,6 +99,9 @@ pub(crate) struct ConnectionLine<'a> {
     /// The cgroup v2 id of the accepting process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<u64>,
+    /// Whether a kernel thread accepted it; left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kernel_thread: bool,
     /// The inode number of the network namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
@@ -145,6 +148,10 @@ pub(crate) struct SummaryLine<'a> {
     /// Live: connections in network namespaces of users, which are not counted; not with `--netns`.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub user_namespaces: Option<u64>,
+    /// Live, with `--pid`, `--uid` or `--cgroup`: connections that kernel threads accepted, which these
+    /// cannot judge, and which are not counted.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub kernel_threads: Option<u64>,
     /// Live, with several stages: how many connections reached each.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Cow<'a, BTreeMap<Stage, u64>>>,
@@ -340,6 +347,9 @@ pub(crate) struct ClientEntry<'a> {
     /// By process: the thread's name, escaped.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'a, str>>,
+    /// By process, cgroup or user: whether it is a kernel thread, or all of them; left out if not.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub kernel_thread: bool,
     /// By cgroup: the id.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<u64>,

@@ -88,6 +88,12 @@ fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec
             plural(of_users, "connection", "connections")
         ));
     }
+    if let Some(by_kernel_threads @ 1..) = live.by_kernel_threads {
+        notes.push(format!(
+            "{} that kernel threads accepted, which --pid, --uid and --cgroup cannot judge, not counted",
+            plural(by_kernel_threads, "connection", "connections")
+        ));
+    }
     if live.beyond_limit > 0 {
         let what = match live.counted {
             Stage::Accepted => "accepted",

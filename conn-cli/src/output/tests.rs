@@ -23,7 +23,8 @@ fn connection() -> Connection {
         family: Some(Family::Ipv6),
         process: Some(Process {
             pid: Some(7),
-            tid: 8,
+            tid: Some(8),
+            is_kernel_thread: false,
             uid: Some(33),
             cgroup: Some(99),
             comm: Some(*b"a\x1b\"b\0\0\0\0\0\0\0\0\0\0\0\0"),

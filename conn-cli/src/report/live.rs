@@ -30,6 +30,9 @@ pub struct Live {
     /// Connections in network namespaces of users, which are not counted. None if they are not told
     /// from others.
     pub of_users: Option<u64>,
+    /// Connections that kernel threads accepted, which are not counted, as a filter cannot judge them.
+    /// None if there is no such filter.
+    pub by_kernel_threads: Option<u64>,
     /// Connections that came after the limit of `--count`, before the probes were detached.
     pub beyond_limit: u64,
     /// How many reached each watched stage, all clients together.
@@ -60,6 +63,7 @@ impl Live {
             second_hook_only: 0,
             out_of_memory: 0,
             of_users: None,
+            by_kernel_threads: None,
             beyond_limit: 0,
             stages: BTreeMap::new(),
             others: BTreeMap::new(),

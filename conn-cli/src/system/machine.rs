@@ -4,7 +4,8 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// The inode numbers of the initial namespaces (`include/linux/proc_ns.h`).
+/// The inode numbers of the initial namespaces (`include/linux/proc_ns.h`). All such numbers have 32 bits
+/// (`include/linux/ns_common.h`).
 const INITIAL_CGROUP: u64 = 0xeffffffb;
 const INITIAL_PID: u64 = 0xeffffffc;
 const INITIAL_USER: u64 = 0xeffffffd;
@@ -41,18 +42,19 @@ pub(crate) fn is_in_initial_user_namespace() -> bool {
     fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL_USER)
 }
 
-/// Whether this process's id is the one that the kernel knows it by.
+/// The inode number of the PID namespace of this process, if that is not the initial one, in which
+/// processes have the ids that the kernel knows them by.
 #[must_use]
-pub(crate) fn is_in_initial_pid_namespace() -> bool {
-    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL_PID)
+pub(crate) fn inner_pid_namespace() -> Option<u32> {
+    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
+    (namespace != INITIAL_PID).then_some(namespace as u32)
 }
 
 /// The inode number of the network namespace of this process.
 #[must_use]
 pub(crate) fn own_netns() -> Option<u32> {
     let namespace = fs::metadata("/proc/self/ns/net").ok()?;
-    // Inode numbers of namespaces have 32 bits (`include/linux/ns_common.h`).
-    u32::try_from(namespace.ino()).ok()
+    Some(namespace.ino() as u32)
 }
 
 /// `none [integrity] confidentiality` is `integrity`.

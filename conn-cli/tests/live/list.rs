@@ -10,14 +10,15 @@ use crate::case::{
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
-    interfaces, intervals, leftovers, limits, memory, namespaces, newcomers, no_btf, nobody,
-    old_version, peers, ports, preemption, privileges, resets, same_ends, self_connect, signals,
-    silent, so_far, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
+    no_btf, nobody, old_version, peers, pid_namespace, ports, preemption, privileges, resets,
+    same_ends, self_connect, signals, silent, so_far, steered, streams, syn_flood, syns, tasks,
+    text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
     in_each_guest, locked_down, switchable, with_last_stage, with_memory_lock, with_mptcp,
-    without_bpf_lsm, without_kprobes,
+    with_own_workers, with_smc, without_bpf_lsm, without_kprobes,
 };
 
 /// Every case, in the order in which they run.
@@ -70,6 +71,18 @@ pub(crate) const CASES: &[Case] = &[
             ..Count::PLAIN
         },
     ),
+    Case {
+        runs: with_own_workers,
+        // The other hooks do not know the process.
+        hooks: ACCEPTS,
+        ..count(
+            "io-uring-worker",
+            Count {
+                accept: Accept::IoUringWorker,
+                ..Count::PLAIN
+            },
+        )
+    },
     count(
         "fork",
         Count {
@@ -146,6 +159,14 @@ pub(crate) const CASES: &[Case] = &[
     case("netns-filter", &[Hook::Tracepoint], tasks::netns),
     case("wrong-filters", &[Hook::Kretprobe], tasks::wrong_filters),
     // The other hooks do not know the process.
+    needing(
+        &["cat", "nsenter"],
+        case("pid-namespace", ACCEPTS, pid_namespace::ids),
+    ),
+    Case {
+        runs: with_smc,
+        ..case("kernel-threads", ACCEPTS, kernel_threads::smc)
+    },
     case("grouping-tasks", ACCEPTS, grouping::tasks),
     single_hook("grouping", grouping::endpoints),
     single_hook("interval", intervals::rows),

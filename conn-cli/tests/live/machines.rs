@@ -81,6 +81,16 @@ pub(crate) fn with_mptcp(machine: Machine, hook: Hook) -> bool {
     guest(machine).is_some_and(|line| line != Line::V5_10 && has(line, hook))
 }
 
+/// Debian's newest kernel was built without SMC.
+pub(crate) fn with_smc(machine: Machine, hook: Hook) -> bool {
+    guest(machine).is_some_and(|line| line != Line::Newest && has(line, hook))
+}
+
+/// Since 5.12 workers of io_uring are threads of the process.
+pub(crate) fn with_own_workers(machine: Machine, hook: Hook) -> bool {
+    guest(machine).is_some_and(|line| line != Line::V5_10 && has(line, hook))
+}
+
 /// Since 5.11 maps are accounted to a cgroup, not to the memory lock limit.
 pub(crate) fn with_memory_lock(machine: Machine, _: Hook) -> bool {
     machine == Machine::Guest(Line::V5_10)

@@ -9,8 +9,17 @@ use anyhow::{Context as _, Result};
 use lzma_rust2::XzReader;
 use object::{Object as _, ObjectSection as _};
 
-/// What `ss` queries, and the interfaces that packets are sent through.
-const WANTED: [&str; 6] = ["tcp_diag", "veth", "8021q", "inet_diag", "vrf", "bridge"];
+/// What `ss` queries, the interfaces that packets are sent through, and sockets that the kernel accepts
+/// for.
+const WANTED: [&str; 7] = [
+    "tcp_diag",
+    "veth",
+    "8021q",
+    "inet_diag",
+    "vrf",
+    "bridge",
+    "smc",
+];
 
 /// Written last, beside the modules: lists which ones they are.
 const STAMP: &str = "wanted";

@@ -43,6 +43,7 @@ pub(super) fn summary_line<'a>(
         second_hook_only: live.map(|live| live.second_hook_only),
         out_of_memory: live.map(|live| live.out_of_memory),
         user_namespaces: live.and_then(|live| live.of_users),
+        kernel_threads: live.and_then(|live| live.by_kernel_threads),
         stages: several.map(|live| std::borrow::Cow::Borrowed(&live.stages)),
         other_stages: several.map(|live| std::borrow::Cow::Borrowed(&live.others)),
         stages_at_least: several.map(|_| report.stages_at_least()),
@@ -190,9 +191,18 @@ fn group(key: &GroupKey) -> ClientEntry<'_> {
             port: *port,
             ..empty
         },
-        GroupKey::Process { pid, name } => ClientEntry {
-            pid: Some(*pid),
+        GroupKey::Process {
+            pid,
+            name,
+            is_kernel_thread,
+        } => ClientEntry {
+            pid: *pid,
             comm: Some((&**name).into()),
+            kernel_thread: *is_kernel_thread,
+            ..empty
+        },
+        GroupKey::KernelThreads => ClientEntry {
+            kernel_thread: true,
             ..empty
         },
         GroupKey::Cgroup { id, name } => ClientEntry {

@@ -223,7 +223,8 @@ impl Merge {
 
     /// Completes the end of an accept call with the address and port from its beginning.
     fn finish_call(&mut self, connection: &mut Connection) {
-        let tid = connection.process.as_ref().map_or(0, |process| process.tid);
+        let tid = connection.process.as_ref();
+        let tid = tid.and_then(|process| process.tid).unwrap_or(0);
         if let Some(accept) = self.unfinished.remove(&tid)
             && connection.local_port.is_none()
         {

@@ -84,18 +84,19 @@ fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
         (None, Some(record)) => Source::Record(record),
         (None, None) => return None,
     };
-    let process = match line.tid {
-        Some(tid) => Some(Process {
+    let process = match (line.tid, &line.comm) {
+        (Some(_), _) | (_, Some(_)) => Some(Process {
             pid: line.pid,
-            tid,
+            tid: line.tid,
             uid: line.uid,
             cgroup: line.cgroup,
             comm: match line.comm {
                 Some(comm) => Some(unescaped_comm(&comm)?),
                 None => None,
             },
+            is_kernel_thread: line.kernel_thread,
         }),
-        None => None,
+        (None, None) => None,
     };
     let time = match (line.time, line.recorded_time, line.lacks) {
         (Some(time), _, _) => When::At(time.parse().ok()?),

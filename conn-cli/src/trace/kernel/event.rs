@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use conn_common::{AF_INET, AF_INET6, Address, Event, HOOK_KPROBE, UNKNOWN_WAIT, to_v4};
+use conn_common::{
+    AF_INET, AF_INET6, Address, Event, HOOK_KPROBE, TASK_KERNEL, TASK_UNKNOWN, UNKNOWN_WAIT, to_v4,
+};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -98,11 +100,13 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         code => Source::Hook(Hook::from_code(code)?),
     };
     let process = Process {
-        pid: Some(event.tgid),
-        tid: event.pid,
+        // Id 0 means none: the idle task never accepts.
+        pid: (event.tgid != 0).then_some(event.tgid),
+        tid: (event.pid != 0).then_some(event.pid),
         uid: Some(event.uid),
         cgroup: Some(event.cgroup),
         comm: Some(event.comm),
+        is_kernel_thread: event.task == TASK_KERNEL,
     };
     Some(Connection {
         time: When::At(clock.at(event.time_ns)?),
@@ -110,13 +114,12 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         remote_port: Some(event.remote_port),
         local: host(event.local_address),
         local_port: Some(event.local_port),
-        family: Some(match event.family {
+        family: Some(match event.family.into() {
             AF_INET => Family::Ipv4,
             AF_INET6 => Family::Ipv6,
             _ => return None,
         }),
-        // Process id 0 means unknown: the idle task never accepts.
-        process: (event.tgid != 0).then_some(process),
+        process: (event.task != TASK_UNKNOWN).then_some(process),
         netns: (event.netns != 0).then_some(event.netns),
         wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
         source,
@@ -136,7 +139,7 @@ pub(super) fn host(words: Address) -> Host {
 mod tests {
     use jiff::SignedDuration;
 
-    use conn_common::{HOOK_FENTRY, HOOK_KRETPROBE, HOOK_TRACEPOINT};
+    use conn_common::{HOOK_FENTRY, HOOK_KRETPROBE, HOOK_TRACEPOINT, TASK_PROCESS};
 
     use super::*;
 
@@ -168,7 +171,8 @@ mod tests {
             netns: 4_026_531_840,
             remote_port: 40000,
             local_port: 80,
-            family: AF_INET6,
+            family: AF_INET6 as u8,
+            task: TASK_PROCESS,
             hook: HOOK_KRETPROBE,
         }
     }
@@ -193,7 +197,8 @@ mod tests {
         assert_eq!(connection.netns, Some(4_026_531_840));
         assert_eq!(connection.wait, Some(Duration::from_millis(51)));
         let process = connection.process.unwrap();
-        assert_eq!((process.pid, process.tid), (Some(11), 12));
+        assert_eq!((process.pid, process.tid), (Some(11), Some(12)));
+        assert!(!process.is_kernel_thread);
         assert_eq!((process.uid, process.cgroup), (Some(33), Some(77)));
         assert_eq!(process.name().as_deref(), Some("nginx"));
     }
@@ -202,7 +207,7 @@ mod tests {
     fn tracepoint_events_have_no_process() {
         let event = Event {
             hook: HOOK_TRACEPOINT,
-            tgid: 0,
+            task: TASK_UNKNOWN,
             netns: 0,
             wait_ns: UNKNOWN_WAIT,
             ..event()
@@ -213,8 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn a_task_of_another_pid_namespace_has_no_ids() {
+        let event = Event {
+            tgid: 0,
+            pid: 0,
+            task: TASK_KERNEL,
+            ..event()
+        };
+        let connection = decode(bytemuck::bytes_of(&event), CLOCK).unwrap();
+        let process = connection.process.unwrap();
+        assert_eq!((process.pid, process.tid), (None, None));
+        assert_eq!(process.uid, Some(33));
+        assert!(process.is_kernel_thread);
+    }
+
+    #[test]
     fn events_without_details_have_no_process() {
         let event = Event {
+            task: TASK_UNKNOWN,
             pid: 0,
             tgid: 0,
             uid: 0,
@@ -263,7 +284,8 @@ mod tests {
             }
             // A valid hook and family, so that decoding gets past them.
             record[94..96].copy_from_slice(&HOOK_FENTRY.to_ne_bytes());
-            record[92..94].copy_from_slice(&AF_INET6.to_ne_bytes());
+            record[92] = AF_INET6 as u8;
+            record[93] = TASK_PROCESS;
             if let Some(connection) = decode(&record, CLOCK) {
                 let process = connection.process.unwrap();
                 let name = process.name().unwrap();

@@ -25,5 +25,7 @@ pub(super) const LOGS: &str = "AYA_LOGS";
 pub(super) const CONFIG: &str = "CONFIG";
 /// The setting with the offsets of a socket's fields.
 pub(super) const OFFSETS: &str = "OFFSETS";
+/// The setting with the offsets of a task's fields.
+pub(super) const TASK_OFFSETS: &str = "TASK_OFFSETS";
 /// The setting with the watched ports.
 pub(super) const PORTS: &str = "PORTS";

@@ -113,6 +113,15 @@ pub enum NamespaceFilter {
     One(u32),
 }
 
+/// What the programs count apart from the totals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Apart {
+    /// Connections in network namespaces of users.
+    pub(super) users: bool,
+    /// Connections that kernel threads accepted: a filter is about who does.
+    pub(super) kernel_threads: bool,
+}
+
 impl NamespaceFilter {
     /// The inode number, if only one is traced.
     #[must_use]
@@ -131,15 +140,24 @@ impl Settings {
         self.ends != EndsFilter::default() || !self.task.is_empty()
     }
 
-    /// Whether connections in network namespaces of users are told from others, and not counted.
-    #[must_use]
-    pub fn leaves_out_users(&self) -> bool {
+    /// What the programs leave out of the totals.
+    pub(super) fn apart(&self) -> Apart {
         let offsets = &self.types.offsets;
-        self.namespaces == NamespaceFilter::Machine
-            && ![offsets.net, offsets.netns_owner, offsets.user_ns_level].contains(&UNKNOWN_OFFSET)
+        let task = &self.task;
+        Apart {
+            users: self.namespaces == NamespaceFilter::Machine
+                && ![offsets.net, offsets.netns_owner, offsets.user_ns_level]
+                    .contains(&UNKNOWN_OFFSET),
+            kernel_threads: task.pid.is_some() || task.uid.is_some() || task.cgroup.is_some(),
+        }
     }
 
-    /// Whether they should be, but cannot be told from others.
+    /// This process's id, if the programs can compare it.
+    fn own_tgid(&self) -> Option<u32> {
+        self.types.knows_ids().then(std::process::id)
+    }
+
+    /// Whether network namespaces of users cannot be told from others.
     #[must_use]
     pub fn must_count_users(&self) -> bool {
         // Its BTF says where a kernel has no namespaces.
@@ -180,6 +198,11 @@ pub(super) fn open(
         .override_global(
             names::OFFSETS,
             bytemuck::bytes_of(&settings.types.offsets),
+            true,
+        )
+        .override_global(
+            names::TASK_OFFSETS,
+            bytemuck::bytes_of(&settings.types.task_offsets),
             true,
         )
         .override_global(names::CONFIG, bytemuck::bytes_of(&config), true)
@@ -245,6 +268,7 @@ fn emit(reported: Reported, stages: &WatchedStages) -> u32 {
 
 fn config(settings: &Settings, stages: &WatchedStages) -> Config {
     let Settings { ends, task, .. } = settings;
+    let apart = settings.apart();
     let self_test = settings.self_test.as_ref().as_ref().ok();
     let ports_have_self_test =
         self_test.is_some_and(|test| is_set(&settings.ports, test.ports().0));
@@ -268,8 +292,10 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         by_local_address: ends.local.is_some().into(),
         local_address: ends.local.map_or([0; 2], words),
         netns: settings.namespaces.one().unwrap_or(0),
-        without_users: settings.leaves_out_users().into(),
+        without_users: apart.users.into(),
         own_netns: machine::own_netns().unwrap_or(0),
+        pid_namespace: machine::inner_pid_namespace().unwrap_or(0),
+        by_owner: apart.kernel_threads.into(),
         tgid: task.pid.unwrap_or(0),
         by_uid: task.uid.is_some().into(),
         uid: task.uid.unwrap_or(0),
@@ -277,17 +303,12 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         comm: task.comm.map_or([0; 2], |comm| bytemuck::cast(comm.0)),
         by_cgroup: task.cgroup.is_some().into(),
         self_test_address: self_test.map_or([0; 2], |test| words(test.address().into())),
-        self_test_tgid: own_tgid().unwrap_or(0),
+        self_test_tgid: settings.own_tgid().unwrap_or(0),
         self_test_port: self_test.map_or(0, |test| test.ports().0),
         self_test_remote_port: self_test.map_or(0, |test| test.ports().1),
         self_test_port_only: (!ports_have_self_test).into(),
         locked_down: may_be_locked_down().into(),
     }
-}
-
-/// This process, as the programs see it: they know it by its id in the initial PID namespace.
-fn own_tgid() -> Option<u32> {
-    machine::is_in_initial_pid_namespace().then(std::process::id)
 }
 
 fn is_set(ports: &PortBits, port: u16) -> bool {

@@ -15,9 +15,9 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, MapData},
 };
-use conn_common::{Counters, Key, Stages, WAIT_STEPS};
+use conn_common::{Counters, KEY_KERNEL, Key, Stages, WAIT_STEPS};
 
-use super::{KernelTypes, bpf, event::host, names};
+use super::{KernelTypes, bpf, event::host, names, object::Apart};
 use crate::{
     count::{tally::Tally, waits::Waits},
     model::{
@@ -48,6 +48,9 @@ pub struct Totals {
     /// Connections at the last stage in network namespaces of users, which are in no tally. None if
     /// they are not told from others.
     pub of_users: Option<u64>,
+    /// Connections that kernel threads accepted, which are in no tally. None if no filter needs to judge
+    /// them.
+    pub by_kernel_threads: Option<u64>,
     /// What may make these counts wrong.
     pub discrepancies: Discrepancies,
     /// How often the kernel did not run the tracepoint, if that counts an earlier stage and the
@@ -76,7 +79,7 @@ pub(super) fn read(
     (hook, earlier): (Hook, &[Hook]),
     types: &KernelTypes,
     stages: &WatchedStages,
-    (by, leaves_out_users): (GroupBy, bool),
+    (by, apart): (GroupBy, Apart),
     counters: Counters,
 ) -> anyhow::Result<Totals> {
     let mut totals = Totals {
@@ -95,7 +98,10 @@ pub(super) fn read(
             .all()
             .map(|stage| count_at(&counters.out_of_memory, stage))
             .sum(),
-        of_users: leaves_out_users.then(|| count_at(&counters.of_users, stages.counted())),
+        of_users: apart
+            .users
+            .then(|| count_at(&counters.of_users, stages.counted())),
+        by_kernel_threads: apart.kernel_threads.then_some(counters.by_kernel_threads),
         discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,
@@ -152,11 +158,17 @@ pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {
 
 /// The group that a map key stands for.
 fn group_key(key: &Key, by: GroupBy) -> GroupKey {
+    let is_kernel_thread = key.pid & KEY_KERNEL != 0;
     match by {
         GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => {
             GroupKey::Client(host(key.group))
         }
-        GroupBy::Process => GroupKey::process(key.pid, &bytemuck::cast(key.group)),
+        GroupBy::Process => {
+            let pid = key.pid & !KEY_KERNEL;
+            let pid = (pid != 0).then_some(pid);
+            GroupKey::process(pid, &bytemuck::cast(key.group), is_kernel_thread)
+        }
+        GroupBy::Cgroup | GroupBy::User if is_kernel_thread => GroupKey::KernelThreads,
         GroupBy::Cgroup => GroupKey::Cgroup {
             id: key.group[0],
             name: None,

@@ -15,6 +15,7 @@ use super::{
     counters,
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
+    object::Apart,
     ring::Ring,
     totals::{self, Totals},
 };
@@ -33,7 +34,7 @@ pub struct Tracer {
     hook: Hook,
     stages: WatchedStages,
     by: GroupBy,
-    leaves_out_users: bool,
+    apart: Apart,
     types: KernelTypes,
     self_test: Rc<Result<SelfTest, String>>,
     /// The stages whose hooks the self-test can reach.
@@ -99,7 +100,7 @@ impl Tracer {
             testable: stages.all().filter(is_testable).collect(),
             stages,
             by: settings.by,
-            leaves_out_users: settings.leaves_out_users(),
+            apart: settings.apart(),
             types: settings.types.clone(),
             self_test: Rc::clone(&settings.self_test),
             boot_clock_ahead_ns: boot_clock_ahead_ns(counters.get().self_test_ns),
@@ -264,7 +265,7 @@ impl Tracer {
             hook,
             stages,
             by,
-            leaves_out_users,
+            apart,
             types,
             ..
         } = self;
@@ -273,7 +274,7 @@ impl Tracer {
             (*hook, self.earlier_hooks()),
             types,
             stages,
-            (*by, *leaves_out_users),
+            (*by, *apart),
             counters,
         )
     }

@@ -37,7 +37,7 @@ pub(crate) fn grafted(sock: *const c_void, hook: u16) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
-    if self_test::is_done(&ends, Stage::Accepted) {
+    if self_test::is_done(&ends, Stage::Accepted, fields.net()) {
         return Ok(());
     }
     if filter::wants_accepted(&ends, &fields) {

@@ -58,7 +58,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
-    if self_test::is_done(&ends, Stage::Accepted) {
+    if self_test::is_done(&ends, Stage::Accepted, fields.net()) {
         return Ok(());
     }
     if filter::wants_accepted(&ends, &fields) {

@@ -58,7 +58,7 @@ fn try_conn_state(ctx: &RawTracePointContext) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
-    if self_test::is_done(&ends, Stage::Established) {
+    if self_test::is_done(&ends, Stage::Established, fields.net()) {
         return Ok(());
     }
     if filter::wants_ends(&ends) && filter::wants_namespace(&fields, Stage::Established) {

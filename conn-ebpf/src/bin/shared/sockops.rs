@@ -76,7 +76,7 @@ fn try_conn_sockops(ops: *const bpf_sock_ops) {
         local_port,
         family,
     };
-    if !self_test::is_done(&ends, Stage::Established)
+    if !self_test::is_done(&ends, Stage::Established, 0)
         && filter::wants_ends(&ends)
         && wants_namespace(ops)
     {

@@ -56,7 +56,7 @@ fn netns() -> u32 {
 
 #[inline(always)]
 fn count_syn(syn: &Syn, interface: u32) {
-    if self_test::is_done(&syn.ends, Stage::Syn) || !filter::wants_ends(&syn.ends) {
+    if self_test::is_done(&syn.ends, Stage::Syn, 0) || !filter::wants_ends(&syn.ends) {
         return;
     }
     let id = SynId {

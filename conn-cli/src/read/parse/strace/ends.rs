@@ -35,10 +35,11 @@ impl Endpoints {
             family: self.family,
             process: tid.map(|tid| Process {
                 pid: None,
-                tid,
+                tid: Some(tid),
                 uid: None,
                 cgroup: None,
                 comm: None,
+                is_kernel_thread: false,
             }),
             ..Connection::unknown(Source::Record(Record::Strace))
         }

@@ -67,7 +67,7 @@ fn every_prefix_is_parsed() {
     ] {
         let connection = parse_connection(&format!("{prefix}accept4(3, {V4}) = 4 <0.000012>"));
         assert_eq!(
-            connection.process.map(|process| process.tid),
+            connection.process.and_then(|process| process.tid),
             tid,
             "{prefix}"
         );
@@ -167,7 +167,7 @@ fn call_on_two_lines_is_unfinished_and_resumed() {
         [Event::Unfinished(start), Event::Resumed(end)] => {
             assert_eq!((start.tid, start.local_port), (12, Some(80)));
             assert_eq!(end.remote, Host::at([192, 0, 2, 1]));
-            assert_eq!(end.process.unwrap().tid, 12);
+            assert_eq!(end.process.unwrap().tid, Some(12));
         }
         events => panic!("{events:?}"),
     }

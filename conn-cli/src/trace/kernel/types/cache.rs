@@ -76,6 +76,7 @@ fn parse(text: &str, now: &ValidFor) -> Option<KernelTypes> {
     let cache: CacheEntry<KernelTypes> = serde_json::from_str(text).ok()?;
     let KernelTypes {
         offsets,
+        task_offsets: _,
         functions: ids,
         counts_kprobe_misses: _,
         allocates_on_demand: _,
@@ -148,13 +149,17 @@ mod tests {
         path::PathBuf,
     };
 
-    use conn_common::SocketOffsets;
+    use conn_common::{SocketOffsets, TaskOffsets};
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
     fn types() -> KernelTypes {
         KernelTypes {
+            task_offsets: TaskOffsets {
+                flags: 44,
+                ..TaskOffsets::UNKNOWN
+            },
             offsets: SocketOffsets {
                 protocol: 516,
                 ..SocketOffsets::STABLE

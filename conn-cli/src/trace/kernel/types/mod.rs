@@ -5,11 +5,11 @@ mod cache;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, ensure};
-use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+use conn_common::{SocketOffsets, TaskOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
-use super::btf::Btf;
-use crate::model::hook::Hook;
+use super::{btf::Btf, facts::may_be_locked_down};
+use crate::{model::hook::Hook, system::machine};
 
 /// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -19,6 +19,8 @@ pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 pub struct KernelTypes {
     /// The offsets of the fields of a socket.
     pub offsets: SocketOffsets,
+    /// The offsets of the fields of a task.
+    pub task_offsets: TaskOffsets,
     /// The ids of the functions that the hooks name ([`Hook::btf_functions`]) in the kernel's BTF, by
     /// which programs are attached to them. None: the kernel has no such function.
     pub(super) functions: BTreeMap<String, Option<u32>>,
@@ -40,10 +42,18 @@ impl KernelTypes {
         !self.functions.is_empty()
     }
 
+    /// Whether the programs can find out the ids that tasks have in this process's PID namespace.
+    #[must_use]
+    pub fn knows_ids(&self) -> bool {
+        let can_read = self.task_offsets != TaskOffsets::UNKNOWN && !may_be_locked_down();
+        machine::inner_pid_namespace().is_none() || can_read
+    }
+
     /// What is known without BTF.
     fn without_btf() -> Self {
         Self {
             offsets: SocketOffsets::STABLE,
+            task_offsets: TaskOffsets::UNKNOWN,
             functions: BTreeMap::new(),
             counts_kprobe_misses: false,
             allocates_on_demand: false,
@@ -80,6 +90,7 @@ pub fn read_types() -> anyhow::Result<KernelTypes> {
 fn from_btf(btf: &Btf<'_>) -> anyhow::Result<KernelTypes> {
     Ok(KernelTypes {
         offsets: offsets(btf)?,
+        task_offsets: task_offsets(btf).unwrap_or(TaskOffsets::UNKNOWN),
         functions: functions()
             .map(|function| (function.to_owned(), btf.function(function)))
             .collect(),
@@ -129,6 +140,21 @@ fn offsets(btf: &Btf<'_>) -> anyhow::Result<SocketOffsets> {
         "its struct sock_common has another layout than the programs can read: {offsets:?}"
     );
     Ok(offsets)
+}
+
+/// None if one of them is not known, or `struct upid` is another one than the programs read.
+fn task_offsets(btf: &Btf<'_>) -> Option<TaskOffsets> {
+    let task = |member| btf.offset("task_struct", &[member]);
+    let upid = (btf.offset("upid", &["nr"])?, btf.offset("upid", &["ns"])?);
+    (upid == (0, 8)).then_some(TaskOffsets {
+        flags: task("flags")?,
+        comm: task("comm")?,
+        group_leader: task("group_leader")?,
+        thread_pid: task("thread_pid")?,
+        pid_level: btf.offset("pid", &["level"])?,
+        pid_numbers: btf.offset("pid", &["numbers"])?,
+        pid_ns_inum: btf.offset("pid_namespace", &["ns", "inum"])?,
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,31 @@
+//! Whose network namespace a connection is in.
+
+use aya_ebpf::{macros::map, maps::Array};
+
+use crate::{config::setting, socket::Fields};
+
+/// The address of conn-cli's own network namespace, as a socket has it; 0 until its connection to
+/// itself shows it. It stays valid: conn-cli is in that namespace as long as its programs run.
+#[map]
+static OWN_NETNS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Remembers conn-cli's own network namespace; `address` is that of one of its sockets there.
+#[inline(always)]
+pub(crate) fn remember_own(address: u64) {
+    if let Some(own) = OWN_NETNS.get_ptr_mut(0) {
+        // SAFETY: a pointer to the map's only value; a u64 is written as a whole.
+        unsafe { own.write_volatile(address) };
+    }
+}
+
+/// Whether the socket's network namespace is a user's: it belongs to another user namespace than the
+/// initial one. `false` for conn-cli's own, and if it is not known.
+///
+/// Most connections are in conn-cli's own, which costs less to see than who it belongs to.
+#[inline(always)]
+pub(crate) fn is_of_user(socket: &impl Fields) -> bool {
+    let own = OWN_NETNS.get(0).copied().unwrap_or(0);
+    socket.net() != own
+        && socket.owner_level() != 0
+        && socket.netns() != setting(|config| &config.own_netns)
+}
