@@ -126,10 +126,14 @@ fn permission_denied_suggests_sudo() {
     let secret = dir.file("secret", ACCEPT);
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // An ordinary user has to run it, who may not have access to the build directory.
-    let binary = dir.file(
-        "conn-cli",
-        fs::read(env!("CARGO_BIN_EXE_conn-cli")).unwrap(),
-    );
+    let binary = dir.0.join("conn-cli");
+    // Not written by this process: a program that another test starts meanwhile would have it open for
+    // writing, and nothing can execute it then.
+    let copy = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_conn-cli"))
+        .arg(&binary)
+        .status();
+    assert!(copy.unwrap().success());
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(binary);
