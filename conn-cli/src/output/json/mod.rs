@@ -2,12 +2,13 @@
 //! not change.
 
 mod summary;
+mod template;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use self::summary::summary_line;
+use self::{summary::summary_line, template::Templates};
 use super::{Clock, interval::interval_line};
 use crate::{
     count::interval::Interval,
@@ -26,6 +27,7 @@ pub(crate) struct Json {
     clock: Clock,
     /// The stage that the summary counts, if there are several.
     counted: Option<Stage>,
+    templates: Templates,
 }
 
 impl Json {
@@ -35,6 +37,7 @@ impl Json {
         Self {
             clock: clock.with_format(TimeFormat::Iso),
             counted: None,
+            templates: Templates::new(),
         }
     }
 
@@ -48,44 +51,20 @@ impl Json {
     /// `{"type":"connection",...}`, or `{"type":"stage",...}` at a stage before the one that the
     /// summary counts. Unknown fields are left out.
     pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
-        let (time, recorded) = match &connection.time {
-            When::At(timestamp) => (Some(self.clock.text(*timestamp).into()), None),
-            When::Recorded(recorded) => (None, Some(recorded)),
-            When::Unknown => (None, None),
+        let Self {
+            clock,
+            counted,
+            templates,
+        } = self;
+        let time = match &connection.time {
+            When::At(timestamp) => Some(clock.text(*timestamp)),
+            When::Recorded(_) | When::Unknown => None,
         };
-        let stage = connection.stage();
-        let process = connection.process.as_ref();
-        let line = ConnectionLine {
-            r#type: match self.counted {
-                Some(counted) if counted != stage => Type::Stage,
-                _ => Type::Connection,
-            },
-            stage: self.counted.map(|_| stage),
-            time,
-            recorded_time: recorded.map(|recorded| (&*recorded.text).into()),
-            lacks: recorded.map(|recorded| recorded.lacks),
-            remote_address: connection.remote.address(),
-            remote_name: connection.remote.name().map(Into::into),
-            remote_port: connection.remote_port,
-            local_address: connection.local.address(),
-            local_name: connection.local.name().map(Into::into),
-            local_port: connection.local_port,
-            family: connection.family,
-            pid: process.and_then(|process| process.pid),
-            tid: process.and_then(|process| process.tid),
-            comm: process.and_then(Process::name),
-            uid: process.and_then(|process| process.uid),
-            cgroup: process.and_then(|process| process.cgroup),
-            kernel_thread: process.is_some_and(|process| process.is_kernel_thread),
-            netns: connection.netns,
-            wait: connection.wait.map(seconds),
-            hook: connection.source.hook_name().map(Into::into),
-            source: match connection.source {
-                Source::Hook(_) | Source::SecondHook => None,
-                Source::Record(record) => Some(record),
-            },
-        };
-        put(out, &line);
+        if !templates.put(out, connection, time) {
+            let start = out.len();
+            put(out, &connection_line(connection, time, *counted));
+            templates.keep(connection, &out[start..]);
+        }
     }
 
     /// `{"type":"interval",...}`
@@ -109,12 +88,62 @@ impl Json {
     }
 }
 
+/// The fields of a connection's line. `time`: its timestamp, if that is known. `counted`: the stage
+/// that the summary counts, if there are several.
+fn connection_line<'a>(
+    connection: &'a Connection,
+    time: Option<&'a str>,
+    counted: Option<Stage>,
+) -> ConnectionLine<'a> {
+    let recorded = match &connection.time {
+        When::Recorded(recorded) => Some(recorded),
+        When::At(_) | When::Unknown => None,
+    };
+    let stage = connection.stage();
+    let process = connection.process.as_ref();
+    ConnectionLine {
+        r#type: match counted {
+            Some(counted) if counted != stage => Type::Stage,
+            _ => Type::Connection,
+        },
+        stage: counted.map(|_| stage),
+        time: time.map(Into::into),
+        recorded_time: recorded.map(|recorded| (&*recorded.text).into()),
+        lacks: recorded.map(|recorded| recorded.lacks),
+        remote_address: connection.remote.address(),
+        remote_name: connection.remote.name().map(Into::into),
+        remote_port: connection.remote_port,
+        local_address: connection.local.address(),
+        local_name: connection.local.name().map(Into::into),
+        local_port: connection.local_port,
+        family: connection.family,
+        pid: process.and_then(|process| process.pid),
+        tid: process.and_then(|process| process.tid),
+        comm: process.and_then(Process::name),
+        uid: process.and_then(|process| process.uid),
+        cgroup: process.and_then(|process| process.cgroup),
+        kernel_thread: process.is_some_and(|process| process.is_kernel_thread),
+        netns: connection.netns,
+        wait: connection.wait.map(seconds),
+        hook: connection.source.hook_name().map(Into::into),
+        source: match connection.source {
+            Source::Hook(_) | Source::SecondHook => None,
+            Source::Record(record) => Some(record),
+        },
+    }
+}
+
 /// Rounds to microseconds.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
+/// Appends a line.
 fn put(out: &mut Vec<u8>, line: &impl Serialize) {
-    serde_json::to_writer(&mut *out, line).expect("writing to memory does not fail");
+    put_value(out, line);
     out.push(b'\n');
+}
+
+fn put_value(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(out, value).expect("writing to memory does not fail");
 }
