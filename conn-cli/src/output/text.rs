@@ -29,7 +29,8 @@ pub(crate) struct Text {
     look: Look,
     time: Escapes,
     address: Escapes,
-    prefix: LinePrefix,
+    /// One for each stage, as in [`Stage::ALL`].
+    prefixes: [LinePrefix; Stage::ALL.len()],
     rows: Option<Rows>,
 }
 
@@ -68,14 +69,12 @@ impl Escapes {
 #[derive(Debug, Default)]
 struct LinePrefix {
     when: String,
-    what: &'static str,
     text: String,
 }
 
 impl LinePrefix {
-    fn set(&mut self, when: &str, what: &'static str, time: &Escapes, address: &Escapes) {
+    fn set(&mut self, when: &str, what: &str, time: &Escapes, address: &Escapes) {
         when.clone_into(&mut self.when);
-        self.what = what;
         self.text.clear();
         let parts = [&time.on, when, &time.off, " ", what, " from ", &address.on];
         self.text.extend(parts);
@@ -91,7 +90,7 @@ impl Text {
             look,
             time: Escapes::new(TIME, look.colour),
             address: Escapes::new(ADDRESS, look.colour),
-            prefix: LinePrefix::default(),
+            prefixes: Default::default(),
             rows: None,
         }
     }
@@ -112,12 +111,7 @@ impl Text {
 
     /// `Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1`
     pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
-        let what = match connection.stage() {
-            _ if !self.look.names_stage => "New connection",
-            Stage::Syn => "SYN",
-            Stage::Established => "Established",
-            Stage::Accepted => "Accepted",
-        };
+        let stage = connection.stage();
         let recorded;
         let when = match &connection.time {
             When::At(timestamp) => self.clock.text(*timestamp),
@@ -127,8 +121,14 @@ impl Text {
             }
             When::Unknown => "(no time)",
         };
-        let prefix = &mut self.prefix;
-        if prefix.when != when || !std::ptr::eq(prefix.what, what) {
+        let prefix = &mut self.prefixes[stage as usize];
+        if prefix.when != when {
+            let what = match stage {
+                _ if !self.look.names_stage => "New connection",
+                Stage::Syn => "SYN",
+                Stage::Established => "Established",
+                Stage::Accepted => "Accepted",
+            };
             prefix.set(when, what, &self.time, &self.address);
         }
         out.extend_from_slice(prefix.text.as_bytes());
