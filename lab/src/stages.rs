@@ -254,6 +254,6 @@ mod tests {
     #[test]
     fn rejects_inconsistent_counts() {
         assert_eq!(Stages::parse("5 SYNs; 3 accepted, 1 not accepted"), None);
-        assert_eq!(Stages::parse("12 connections from 9 addresses"), None);
+        assert_eq!(Stages::parse("12 connections in 0.5 s"), None);
     }
 }

@@ -30,8 +30,8 @@ the totals are right all the same, and the end says how many lines were not show
 be wrong, conn-cli says so.
 
 Results go to standard output: the lines, an empty line, the summary. Messages go to standard \
-error: a line that begins with Tracing when the probes are attached, who listens, and a report at \
-the end. Lines are written at once, into a pipe too. Colours are for terminals only, and not with \
+error: a line that begins with Tracing when the probes are attached, who listens, at \
+the end the total, and what else there is to say after the summary. Lines are written at once, into a pipe too. Colours are for terminals only, and not with \
 NO_COLOR=1. With several ports, or none, each line ends in the port.
 
 Ctrl-C, SIGTERM, SIGHUP, --duration, --count and a reader that goes away end it in order: the probes \

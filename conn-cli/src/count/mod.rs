@@ -3,5 +3,6 @@
 pub(crate) mod interval;
 pub(crate) mod known;
 pub(crate) mod profile;
+pub(crate) mod ranking;
 pub mod tally;
 pub(crate) mod waits;

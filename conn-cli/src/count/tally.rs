@@ -1,12 +1,12 @@
 //! Counts connections by client, or by another group.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::model::{connection::Host, group::GroupKey, ports::PortSet};
+use super::ranking::{Counts, Ranking};
+use crate::model::{connection::Host, group::GroupKey, ports::PortSet, stage::Stage};
 
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,18 +18,7 @@ pub struct Tally {
 }
 
 /// A client and the local port that it connected to, if that is known.
-type Pair = (GroupKey, Option<u16>);
-
-/// One client's part of a [`Tally`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
-    /// The client.
-    pub key: GroupKey,
-    /// All its connections.
-    pub connections: u64,
-    /// Its connections to each local port that is known, ascending.
-    pub ports: BTreeMap<u16, u64>,
-}
+pub(super) type Pair = (GroupKey, Option<u16>);
 
 impl Tally {
     /// Adds connections of one client to one local port.
@@ -64,7 +53,7 @@ impl Tally {
 
     /// The same connections, counted by the key that `group` returns for each client and port.
     #[must_use]
-    pub fn regrouped(self, group: impl Fn(GroupKey, Option<u16>) -> GroupKey) -> Self {
+    pub fn regrouped(&self, group: impl Fn(GroupKey, Option<u16>) -> GroupKey) -> Self {
         let mut grouped = Self::default();
         grouped.add_other(self.other);
         for ((key, port), connections) in self.pairs() {
@@ -90,10 +79,11 @@ impl Tally {
         unknown
     }
 
-    fn pairs(self) -> impl Iterator<Item = (Pair, u64)> {
-        let ipv4 = self.ipv4.into_iter();
-        let ipv4 = ipv4.map(|(packed, connections)| (unpacked(packed), connections));
-        ipv4.chain(self.counts)
+    fn pairs(&self) -> impl Iterator<Item = (Pair, u64)> {
+        let ipv4 = self.ipv4.iter();
+        let ipv4 = ipv4.map(|(packed, connections)| (unpacked(*packed), *connections));
+        let others = self.counts.iter();
+        ipv4.chain(others.map(|(pair, connections)| (pair.clone(), *connections)))
     }
 
     /// Adds connections whose individual clients are not known.
@@ -161,45 +151,40 @@ impl Tally {
         counts.fold(self.other, |sum, count| sum.saturating_add(*count))
     }
 
+    /// Each client and port with its connections, if it is not an IPv4 client.
+    pub(super) fn not_ipv4(&self) -> impl Iterator<Item = (&GroupKey, Option<u16>, u64)> {
+        let counts = self.counts.iter();
+        counts.map(|((key, port), connections)| (key, *port, *connections))
+    }
+
+    /// Each IPv4 client and port, [`packed`], with its connections.
+    pub(super) fn ipv4(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.ipv4.iter().map(|(packed, count)| (*packed, *count))
+    }
+
     /// The clients, most connections first, ties by address.
     #[must_use]
-    pub fn ranked(self) -> Vec<Client> {
-        let mut pairs: Vec<_> = self.pairs().collect();
-        pairs.sort_unstable();
-        let mut clients: Vec<Client> = Vec::new();
-        for ((key, port), connections) in pairs {
-            if clients.last().is_none_or(|last| last.key != key) {
-                clients.push(Client {
-                    key,
-                    connections: 0,
-                    ports: BTreeMap::new(),
-                });
-            }
-            if let Some(client) = clients.last_mut() {
-                add(&mut client.connections, connections);
-                client.ports.extend(port.map(|port| (port, connections)));
-            }
-        }
-        // Stable: clients with equal counts stay in the order of their addresses.
-        clients.sort_by_key(|client| Reverse(client.connections));
-        clients
+    pub fn ranked(&self) -> Ranking {
+        let mut counts = Counts::new([Stage::Accepted]);
+        counts.add_tally(Stage::Accepted, self);
+        counts.ranked()
     }
 }
 
 /// Saturates, since counts may come from a file, which may contain any number.
-fn add(count: &mut u64, connections: u64) {
+pub(super) fn add(count: &mut u64, connections: u64) {
     *count = count.saturating_add(connections);
 }
 
 /// Packs an IPv4 client and the port, if known, into as little as possible: a small table stays in
 /// the CPU cache, and a cache miss takes longer than parsing a line.
-fn packed(address: Ipv4Addr, port: Option<u16>) -> u64 {
+pub(super) fn packed(address: Ipv4Addr, port: Option<u16>) -> u64 {
     let port = port.map_or(0, |port| 1 << 16 | u64::from(port));
     u64::from(address.to_bits()) << 32 | port
 }
 
 /// Reverses [`packed`].
-fn unpacked(packed: u64) -> Pair {
+pub(super) fn unpacked(packed: u64) -> Pair {
     let address = Ipv4Addr::from_bits((packed >> 32) as u32);
     let port = (packed & 1 << 16 != 0).then_some(packed as u16);
     (GroupKey::Client(Host::Address(address.into())), port)
@@ -224,7 +209,7 @@ mod tests {
         }
         tally.add_other(4);
         assert_eq!(tally.connections(), 16);
-        let ranked = tally.ranked();
+        let ranked: Vec<_> = tally.ranked().clients().collect();
         assert_eq!(ranked[0].ports, [(80, 2), (443, 3)].into());
         let lines: Vec<_> = ranked
             .iter()
@@ -266,7 +251,7 @@ mod tests {
         tally.add_other(4);
         let by_port = tally.regrouped(|_, port| GroupKey::Port(port));
         assert_eq!(by_port.connections(), 14);
-        let ranked = by_port.ranked();
+        let ranked: Vec<_> = by_port.ranked().clients().collect();
         assert_eq!(ranked[0].key, GroupKey::Port(Some(80)));
         assert_eq!((ranked[0].connections, ranked[1].connections), (8, 2));
     }
@@ -274,7 +259,7 @@ mod tests {
     #[test]
     fn empty_tally_has_no_clients() {
         assert_eq!(Tally::default().connections(), 0);
-        assert_eq!(Tally::default().ranked(), []);
+        assert_eq!(Tally::default().ranked().clients().next(), None);
     }
 
     #[test]

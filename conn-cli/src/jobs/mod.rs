@@ -1,6 +1,7 @@
 //! The jobs of conn-cli. Each joins a source of connections, counting and an output.
 
 pub mod check;
+mod first;
 mod listeners;
 pub mod read;
 mod self_tests;

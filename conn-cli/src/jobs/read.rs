@@ -1,7 +1,6 @@
 //! Reading records: from the inputs to the summary.
 
 use std::{
-    collections::BTreeMap,
     io::{self, IsTerminal as _},
     num::NonZeroUsize,
     path::PathBuf,
@@ -14,11 +13,13 @@ use tokio::time::timeout;
 
 use super::view::{End, TICK, View};
 use crate::{
-    count::known::Known,
+    count::{known::Known, ranking::Counts, tally::Tally},
     model::{
         group::GroupBy,
         options::{Lines, ReadOptions},
+        stage::Stage,
     },
+    output::total,
     read::{
         feed::{Feed, FeedItem},
         input,
@@ -164,18 +165,13 @@ impl Reading {
     async fn conclude(self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         self.progress.end();
         let (tally, discrepancies, stats) = self.merge.finish();
-        let tally = match self.view.first_ones() {
-            Some(first) => first.tally,
-            None => tally,
-        };
-        let tally = match self.by {
-            GroupBy::Address => tally,
-            by => tally.regrouped(|key, port| by.group(key, port)),
+        let counts = match self.view.first_ones() {
+            Some(first) => first.counts(),
+            None => counts(tally, self.by),
         };
         let origin = Origin::Records(stats);
-        let report = self
-            .view
-            .report(tally, BTreeMap::new(), discrepancies, origin);
+        say(total(counts.connections(Stage::Accepted), &origin));
+        let report = self.view.report(counts, discrepancies, origin);
         let verdict = self.view.conclude(&report, stop, end).await?;
         match (self.failed, self.inputs) {
             _ if verdict == Verdict::Interrupted => Ok(verdict),
@@ -184,4 +180,14 @@ impl Reading {
             (failed, all) => bail!("could not read {failed} of {all} inputs to their end"),
         }
     }
+}
+
+fn counts(tally: Tally, by: GroupBy) -> Counts {
+    let tally = match by {
+        GroupBy::Address => tally,
+        by => tally.regrouped(|key, port| by.group(key, port)),
+    };
+    let mut counts = Counts::new([Stage::Accepted]);
+    counts.add_tally(Stage::Accepted, &tally);
+    counts
 }

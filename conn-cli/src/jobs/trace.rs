@@ -1,6 +1,6 @@
 //! Live tracing: from attaching to the summary.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use anyhow::{anyhow, bail};
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
@@ -14,7 +14,7 @@ use super::{
     view::{End, View},
 };
 use crate::{
-    count::{known::Known, tally::Tally},
+    count::known::Known,
     model::{
         demand::{Demand, Reported},
         discrepancies::Discrepancies,
@@ -25,7 +25,7 @@ use crate::{
         self_test::SelfTestOutcome,
         stage::{Stage, WatchedStages},
     },
-    output::waiting,
+    output::{Extent, total, waiting},
     report::{Live, Origin, Report, Verdict},
     system::{
         cgroups, files, memory, privileges,
@@ -33,8 +33,8 @@ use crate::{
         stop::{Stop, TotalsRequests},
     },
     trace::kernel::{
-        self, Choice, Detached, NamespaceFilter, PreemptionMode, Refused, SelfTest, Settings,
-        SynScope, Totals, Tracer,
+        self, Choice, Detached, Detail, NamespaceFilter, PreemptionMode, Refused, SelfTest,
+        Settings, SynScope, Totals, Tracer,
     },
 };
 
@@ -314,7 +314,7 @@ impl Tracing {
         }
     }
 
-    /// Prints the report on the totals, and returns whether the count can be trusted.
+    /// Prints the total and the report, and returns whether the count can be trusted.
     async fn finish(
         mut self,
         detached: &Detached,
@@ -322,8 +322,18 @@ impl Tracing {
         end: End,
     ) -> anyhow::Result<Verdict> {
         let totals = self.settle(detached).await?;
+        // First, and without the memory for the clients, which there may not be.
+        let connections = match self.view.first_ones() {
+            Some(first) => first.connections(),
+            None => totals.counts.connections(self.tracer.stages().counted()),
+        };
+        say(total(connections, Extent::Time(self.tracer.elapsed())));
         self.listeners.end().await;
         self.view.roll(self.tracer.lost());
+        let totals = Totals {
+            discrepancies: totals.discrepancies,
+            ..self.tracer.totals(detached, Detail::Clients)?
+        };
         let report = self.report(totals);
         self.view.conclude(&report, stop, end).await
     }
@@ -342,17 +352,15 @@ impl Tracing {
         totals.discrepancies.at_least =
             is_at_least(&exactness, totals.discrepancies.missed_runs) || is_silent;
         let counted = self.tracer.stages().counted();
-        let tally = totals.stages.remove(&counted).unwrap_or_default();
-        let all = tally.connections();
-        let waits = totals.waits.quantiles();
-        let (tally, earlier, second_hook_only, waits) = match self.view.first_ones() {
+        let all = totals.counts.connections(counted);
+        let (counts, second_hook_only, waits) = match self.view.first_ones() {
             // The histogram covers all connections.
-            Some(first) => (first.tally, first.earlier, first.second_hook_only, None),
-            None => (tally, totals.stages, totals.second_hook_only, waits),
-        };
-        let per_stage = |count: fn(&Tally) -> u64| -> BTreeMap<_, _> {
-            let earlier = earlier.iter().map(|(stage, tally)| (*stage, count(tally)));
-            earlier.chain([(counted, count(&tally))]).collect()
+            Some(first) => (first.counts(), first.second_hook_only(), None),
+            None => (
+                totals.counts,
+                totals.second_hook_only,
+                totals.waits.quantiles(),
+            ),
         };
         let live = Live {
             counted,
@@ -364,19 +372,19 @@ impl Tracing {
             out_of_memory: totals.out_of_memory,
             of_users: totals.of_users,
             by_kernel_threads: totals.by_kernel_threads,
-            beyond_limit: all.saturating_sub(tally.connections()),
-            stages: per_stage(Tally::connections),
-            others: per_stage(Tally::other),
+            beyond_limit: all.saturating_sub(counts.connections(counted)),
+            stages: counts.totals(),
+            others: counts.others(),
             missed_established: totals.missed_established,
             repeated: totals.repeated,
             waits,
             queues: self.listeners.queues(),
         };
         self.view
-            .report(tally, earlier, totals.discrepancies, Origin::Kernel(live))
+            .report(counts, totals.discrepancies, Origin::Kernel(live))
     }
 
-    /// Reads the ring buffer until every counted connection has arrived or is known to be lost. A
+    /// Reads the ring buffer and the sums until every counted connection has arrived or is known to be lost. A
     /// program that was running when its probe was detached may still be writing.
     async fn settle(&mut self, detached: &Detached) -> anyhow::Result<Totals> {
         let start = Instant::now();
@@ -389,7 +397,7 @@ impl Tracing {
                 }
                 tokio::task::yield_now().await;
             }
-            let totals = self.tracer.totals(detached)?;
+            let totals = self.tracer.totals(detached, Detail::Sums)?;
             let reported = totals.reported(self.tracer.reported(), self.tracer.stages());
             let unaccounted = reported.saturating_sub(self.view.arrived);
             if unaccounted == 0 || start.elapsed() > DRAIN_TIMEOUT {

@@ -1,25 +1,26 @@
 //! What a run shows: the live lines, counts of them, and the summary at the end.
 
-use std::{collections::BTreeMap, convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, rc::Rc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::sleep;
 
+use super::first::FirstConnections;
 use crate::{
     count::{
         interval::{Interval, Periods},
         known::Known,
         profile::Profiles,
-        tally::Tally,
+        ranking::Counts,
     },
     model::{
-        connection::{Connection, Source},
+        connection::Connection,
         discrepancies::Discrepancies,
         options::{Listing, ShowOptions},
         stage::{Stage, WatchedStages},
     },
-    output::{Printer, Stdout, diagnostics},
+    output::{Printer, Stdout, diagnostics, total},
     report::{LineCounts, Origin, Report, Verdict},
     system::{stderr::say, stop::Stop},
 };
@@ -49,23 +50,9 @@ pub struct View {
     /// Lines that `--new` left out.
     left_out: u64,
     periods: Option<Periods>,
-    profiles: Option<Profiles>,
+    profiles: Option<Rc<Profiles>>,
     limit: Option<u64>,
     first: FirstConnections,
-}
-
-/// The connections up to the limit of `--count`. If the limit is reached, the summary covers only
-/// these.
-#[derive(Clone, Debug, Default)]
-pub struct FirstConnections {
-    /// Those at the stage that is counted, to which the limit applies.
-    pub tally: Tally,
-    /// Those at other stages.
-    pub earlier: BTreeMap<Stage, Tally>,
-    /// Those that only the second hook of the pair saw.
-    pub second_hook_only: u64,
-    /// How many there are in `tally`, which would otherwise have to be summed.
-    counted: u64,
 }
 
 /// Why a run ended.
@@ -107,7 +94,7 @@ impl View {
                 Some(started) => Periods::live(length, started, zone),
                 None => Periods::for_records(length, zone),
             }),
-            profiles: options.long.then(Profiles::default),
+            profiles: options.long.then(Rc::default),
             arrived: 0,
             limit: options.count,
             first: FirstConnections::new(stages),
@@ -117,13 +104,14 @@ impl View {
     /// Whether the limit of `--count` is reached.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.first.counted >= limit)
+        self.limit
+            .is_some_and(|limit| self.first.connections() >= limit)
     }
 
     /// The connections up to the limit, if it is reached.
     #[must_use]
-    pub fn first_ones(&self) -> Option<FirstConnections> {
-        self.is_full().then(|| self.first.clone())
+    pub(super) fn first_ones(&self) -> Option<&FirstConnections> {
+        self.is_full().then_some(&self.first)
     }
 
     /// Whether the summary counts this connection.
@@ -144,7 +132,8 @@ impl View {
             self.first.add(connection, counts, self.listing);
         }
         if let (true, Some(profiles)) = (counts, &mut self.profiles) {
-            profiles.add(self.listing.by, connection);
+            // There is no report while connections arrive.
+            Rc::make_mut(profiles).add(self.listing.by, connection);
         }
         if let (true, Some(periods)) = (counts, &mut self.periods) {
             let finished = periods.add(connection);
@@ -192,24 +181,16 @@ impl View {
         }
     }
 
-    /// The report on the counts at the last stage and at those before it.
+    /// The report on these counts.
     #[must_use]
-    pub fn report(
+    pub(super) fn report(
         &self,
-        tally: Tally,
-        earlier: BTreeMap<Stage, Tally>,
+        counts: Counts,
         discrepancies: Discrepancies,
         origin: Origin,
     ) -> Report {
-        let profiles = self.profiles.as_ref();
-        Report::new(
-            tally,
-            earlier,
-            profiles,
-            self.listing,
-            discrepancies,
-            origin,
-        )
+        let profiles = self.profiles.clone();
+        Report::new(counts, profiles, self.listing, discrepancies, origin)
     }
 
     /// Shows the totals so far: with `--json` on standard output, else on standard error, where they are
@@ -219,6 +200,7 @@ impl View {
         let lines = self.line_counts(report, report.events().saturating_sub(lost + self.left_out));
         let out = self.stdout.buffer();
         if let Some(text) = self.printer.totals(out, report, lines) {
+            say(total(report.connections, &report.origin));
             say(text);
             for line in diagnostics(report, self.wants_lines.then_some(lines)) {
                 say(line);
@@ -226,7 +208,7 @@ impl View {
         }
     }
 
-    /// Prints the report and the diagnostics. Returns whether the count can be trusted.
+    /// Prints the report and the diagnostics, except for the total. Returns whether the count can be trusted.
     ///
     /// # Errors
     /// Why writing to standard output failed, unless its reader is gone.
@@ -243,10 +225,9 @@ impl View {
                 // Lines that are not yet written count as shown: if they are never written, nobody
                 // reads this report either.
                 let lines = self.line_counts(report, self.arrived - self.left_out);
-                self.printer.report(self.stdout.buffer(), report, lines);
                 tokio::select! {
                     biased;
-                    sent = self.stdout.send() => (false, sent.map_or_else(End::output, |()| end)),
+                    sent = self.send_report(report, lines) => (false, sent.map_or_else(End::output, |()| end)),
                     () = stop.insisted() => (true, end),
                     never = explain_wait() => match never {},
                 }
@@ -255,9 +236,8 @@ impl View {
         };
         let lines = self.line_counts(report, self.stdout.lines_sent());
         if let End::Output(Some(_)) = end {
-            let mut summary = Vec::new();
-            self.printer.report(&mut summary, report, lines);
-            say(String::from_utf8_lossy(&summary).trim_end());
+            let summary: String = self.printer.report(report, lines).collect();
+            say(summary.trim_end());
         }
         for line in diagnostics(report, self.wants_lines.then_some(lines)) {
             say(line);
@@ -273,6 +253,14 @@ impl View {
         }
     }
 
+    /// Writes what is pending and the report.
+    async fn send_report(&mut self, report: &Report, lines: LineCounts) -> io::Result<()> {
+        for part in self.printer.report(report, lines) {
+            self.stdout.write(&part).await?;
+        }
+        self.stdout.send().await
+    }
+
     /// How many lines were shown, and how many requested ones were not.
     fn line_counts(&self, report: &Report, shown: u64) -> LineCounts {
         if !self.wants_lines {
@@ -286,29 +274,6 @@ impl View {
             not_shown: wanted - shown,
             connections: several.then_some(self.connection_lines),
         }
-    }
-}
-
-impl FirstConnections {
-    /// No connections yet, at any of these stages.
-    fn new(stages: Option<&WatchedStages>) -> Self {
-        let earlier = stages.into_iter().flat_map(WatchedStages::earlier);
-        Self {
-            earlier: earlier.map(|stage| (stage, Tally::default())).collect(),
-            ..Self::default()
-        }
-    }
-
-    fn add(&mut self, connection: &Connection, counts: bool, listing: Listing) {
-        let tally = if counts {
-            &mut self.tally
-        } else {
-            self.earlier.entry(connection.stage()).or_default()
-        };
-        tally.add_key(listing.by.key(connection), connection.local_port, 1);
-        self.counted += u64::from(counts);
-        let by_second_hook = connection.source == Source::SecondHook;
-        self.second_hook_only += u64::from(by_second_hook);
     }
 }
 
@@ -338,7 +303,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        connection::{Host, When},
+        connection::{Host, Source, When},
         hook::Hook,
         options::Lines,
     };
@@ -384,8 +349,9 @@ mod tests {
         assert_eq!(lines(&mut view), 2);
         assert_eq!(view.arrived, 3);
         let first = view.first_ones().unwrap();
-        assert_eq!(first.tally.connections(), 2);
-        assert_eq!(first.second_hook_only, 1);
+        assert_eq!(first.connections(), 2);
+        assert_eq!(first.counts().connections(Stage::Accepted), 2);
+        assert_eq!(first.second_hook_only(), 1);
     }
 
     #[test]

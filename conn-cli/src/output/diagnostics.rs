@@ -1,10 +1,11 @@
-//! The diagnostics on standard error: one line with the counts, the losses between the stages of a
-//! connection, and a line for each thing that could make the total wrong.
+//! The diagnostics on standard error: a line with the total, before the report; after it, one with the
+//! other counts, the losses between the stages of a connection, and a line for each thing that could
+//! make the total wrong.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use super::{
     brief::{brief, plural},
@@ -15,17 +16,27 @@ use crate::{
     report::{LineCounts, Live, Origin, Report},
 };
 
-/// The lines of the diagnostics: the counts first, the warnings last. `lines`: how many lines there
-/// were, if any were requested.
+/// What connections were counted over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent<'a> {
+    Time(Duration),
+    Records(&'a ReadStats),
+}
+
+/// The line with the total, which needs no report: there may be no memory for that.
+#[must_use]
+pub(crate) fn total<'a>(connections: u64, extent: impl Into<Extent<'a>>) -> String {
+    let connections = plural(connections, "connection", "connections");
+    let extent = extent.into();
+    format!("{connections} in {extent}")
+}
+
+/// The lines after the report: the counts first, the warnings last. `lines`: how many lines there were,
+/// if any were requested.
 #[must_use]
 pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<String> {
     let (one, many) = report.by.nouns();
-    let mut line = format!(
-        "{} from {} in {}",
-        plural(report.connections, "connection", "connections"),
-        plural(report.groups as u64, one, many),
-        extent(&report.origin),
-    );
+    let mut line = format!("from {}", plural(report.groups as u64, one, many));
     if let Some(lines) = lines {
         let lines = plural(lines.not_shown, "line", "lines");
         line += &format!("; {lines} not shown");
@@ -52,19 +63,31 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
     lines
 }
 
-/// The time, lines or packets that were counted over.
-fn extent(origin: &Origin) -> String {
-    match origin {
-        Origin::Kernel(live) => format!("{:.1} s", live.elapsed.as_secs_f64()),
-        Origin::Records(stats) => match (stats.lines, stats.packets) {
-            (lines, 0) => plural(lines, "line", "lines"),
-            (0, packets) => plural(packets, "packet", "packets"),
-            (lines, packets) => format!(
-                "{} and {}",
-                plural(lines, "line", "lines"),
-                plural(packets, "packet", "packets")
-            ),
-        },
+impl<'a> From<&'a Origin> for Extent<'a> {
+    fn from(origin: &'a Origin) -> Self {
+        match origin {
+            Origin::Kernel(live) => Self::Time(live.elapsed),
+            Origin::Records(stats) => Self::Records(stats),
+        }
+    }
+}
+
+impl fmt::Display for Extent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lines, packets) = match self {
+            Self::Time(elapsed) => return write!(f, "{:.1} s", elapsed.as_secs_f64()),
+            Self::Records(stats) => (stats.lines, stats.packets),
+        };
+        if lines > 0 || packets == 0 {
+            f.write_str(&plural(lines, "line", "lines"))?;
+        }
+        if lines > 0 && packets > 0 {
+            f.write_str(" and ")?;
+        }
+        if packets > 0 {
+            f.write_str(&plural(packets, "packet", "packets"))?;
+        }
+        Ok(())
     }
 }
 

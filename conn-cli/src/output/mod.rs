@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 pub(crate) use self::{
     check::check,
     clock::Clock,
-    diagnostics::diagnostics,
+    diagnostics::{Extent, diagnostics, total},
     interval::{RowStyle, Rows},
     json::Json,
     listeners::{listening, waiting},
@@ -108,11 +108,15 @@ impl Printer {
         }
     }
 
-    /// Appends the report.
-    pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
+    /// The report, in parts: all of them can be more than fits into memory.
+    pub(crate) fn report<'a>(
+        &'a mut self,
+        report: &'a Report,
+        lines: LineCounts,
+    ) -> Box<dyn Iterator<Item = String> + 'a> {
         match self {
-            Self::Text(text) => text.report(out, report, "Summary"),
-            Self::Json(json) => json.report(out, report, lines),
+            Self::Text(text) => text.report(report, "Summary"),
+            Self::Json(json) => Box::new(json.report(report, lines)),
         }
     }
 
@@ -125,12 +129,13 @@ impl Printer {
     ) -> Option<String> {
         match self {
             Self::Text(text) => {
-                let mut totals = Vec::new();
-                text.report(&mut totals, report, "So far");
-                Some(String::from_utf8_lossy(&totals).trim().to_owned())
+                let totals: String = text.report(report, "So far").collect();
+                Some(totals.trim().to_owned())
             }
             Self::Json(json) => {
-                json.totals(out, report, lines);
+                for part in json.totals(report, lines) {
+                    out.extend_from_slice(part.as_bytes());
+                }
                 None
             }
         }

@@ -12,6 +12,9 @@ use tokio::io::AsyncWriteExt as _;
 /// The bytes that a pipe takes without blocking if poll(2) reports it writable, however full it is.
 const PIPE_BUF: usize = 4096;
 
+/// The bytes of a long output that wait until they are written.
+const CHUNK: usize = 64 * 1024;
+
 /// Buffered standard output. Writes to a stopped terminal or to a pipe whose reader has stopped can block, so
 /// they are made in a thread of tokio. If the future of [`Self::send`] is dropped and it is called
 /// again, nothing is lost or written twice.
@@ -72,6 +75,19 @@ impl Stdout {
     #[must_use]
     pub fn lines_sent(&self) -> u64 {
         self.lines_sent
+    }
+
+    /// Appends text, and writes everything that was appended if that is much. If this is dropped, the
+    /// text may be lost.
+    ///
+    /// # Errors
+    /// The system's, including `BrokenPipe`.
+    pub(crate) async fn write(&mut self, text: &str) -> io::Result<()> {
+        self.pending.extend_from_slice(text.as_bytes());
+        if self.pending.len() >= CHUNK {
+            self.send().await?;
+        }
+        Ok(())
     }
 
     /// Writes everything that was appended. May be dropped at any time and called again.

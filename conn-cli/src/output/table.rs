@@ -1,46 +1,41 @@
 //! Text in aligned columns.
 
-use super::put;
+use anstyle::Style;
 
-/// A table: the first column is left-aligned, the others are right-aligned.
+/// A table that is not in memory: the first column is left-aligned, the others are right-aligned.
 #[derive(Debug)]
 pub(super) struct Table {
-    rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
 }
 
 impl Table {
-    /// A table with these column titles.
-    pub(super) fn new(titles: Vec<String>) -> Self {
-        Self { rows: vec![titles] }
-    }
-
-    /// Appends a row with as many cells as there are titles.
-    pub(super) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
-    }
-
-    /// Writes the table. `paint` styles the first cell of a row, given the row's number.
-    pub(super) fn write(&self, out: &mut Vec<u8>, paint: impl Fn(usize, &str) -> String) {
-        let columns = self.rows.first().map_or(0, Vec::len);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for (number, row) in self.rows.iter().enumerate() {
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let blanks = width - cell.chars().count();
-                if column == 0 {
-                    let painted = paint(number, cell);
-                    put(out, format_args!("{painted}{:blanks$}", ""));
-                } else {
-                    put(out, format_args!("  {:blanks$}{cell}", ""));
-                }
-            }
-            while out.last() == Some(&b' ') {
-                out.pop();
-            }
-            out.push(b'\n');
+    /// A table with this many columns.
+    pub(super) fn new(columns: usize) -> Self {
+        Self {
+            widths: vec![0; columns],
         }
+    }
+
+    /// Makes the columns wide enough for a row. The last cells may be missing.
+    pub(super) fn fit(&mut self, cells: &[String]) {
+        for (width, cell) in self.widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+
+    /// A row's line, with its first cell in this style.
+    pub(super) fn line(&self, cells: &[String], style: Style) -> String {
+        let mut line = String::new();
+        for (number, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
+            let blanks = " ".repeat(width - cell.chars().count());
+            let parts: &[&str] = if number == 0 {
+                &[&format!("{style}{cell}{style:#}"), &blanks]
+            } else {
+                &["  ", &blanks, cell]
+            };
+            line.extend(parts.iter().copied());
+        }
+        line.truncate(line.trim_end_matches(' ').len());
+        line + "\n"
     }
 }

@@ -48,7 +48,7 @@ fn report() -> Report {
         second_hook_only: 1,
         ..Live::sample(Hook::Kretprobe, Duration::from_micros(1_234_567))
     });
-    Report::sample(tally, origin)
+    Report::sample(&tally, origin)
 }
 
 fn text(names_port: bool, colour: bool) -> Text {
@@ -65,7 +65,9 @@ fn text(names_port: bool, colour: bool) -> Text {
 fn lines(mut printer: Printer) -> String {
     let mut out = Vec::new();
     printer.connection(&mut out, &connection());
-    printer.report(&mut out, &report(), LineCounts::default());
+    for part in printer.report(&report(), LineCounts::default()) {
+        out.extend_from_slice(part.as_bytes());
+    }
     String::from_utf8(out).unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! The text for people and for scripts that read the SystemTap script's output.
 
+use std::iter::once;
+
 use anstyle::{AnsiColor, Style};
 
 use super::{
@@ -147,33 +149,56 @@ impl Text {
     }
 
     /// An empty line, a title, and a line for each client.
-    pub(crate) fn report(&mut self, out: &mut Vec<u8>, report: &Report, name: &str) {
-        let title = self.style(TITLE);
-        put(out, format_args!("\n{title}=== {name} ==={title:#}\n"));
+    pub(crate) fn report<'a>(
+        &'a mut self,
+        report: &'a Report,
+        name: &str,
+    ) -> Box<dyn Iterator<Item = String> + 'a> {
+        let style = self.style(TITLE);
+        let title = once(format!("\n{style}=== {name} ==={style:#}\n"));
         if self.look.long || report.earlier_stages().next().is_some() {
-            self.table(out, report);
+            Box::new(title.chain(self.table(report)))
         } else {
-            self.list(out, report);
+            Box::new(title.chain(self.list(report)))
         }
     }
 
     /// `192.168.122.1: 2`
-    fn list(&self, out: &mut Vec<u8>, report: &Report) {
+    fn list<'a>(&self, report: &'a Report) -> impl Iterator<Item = String> + use<'a> {
         let address = self.style(ADDRESS);
-        for row in &report.rows {
+        let clients = report.rows.iter().map(move |row| {
             let (key, connections) = (&row.key, row.connections);
-            put(
-                out,
-                format_args!("{address}{key}{address:#}: {connections}\n"),
-            );
-        }
-        for (key, counts) in report.without_row() {
+            format!("{address}{key}{address:#}: {connections}\n")
+        });
+        let rest = report.without_row().into_iter().map(|(key, counts)| {
             let connections: u64 = counts.iter().sum();
-            put(out, format_args!("{key}: {connections}\n"));
-        }
+            format!("{key}: {connections}\n")
+        });
+        clients.chain(rest)
     }
 
-    fn table(&mut self, out: &mut Vec<u8>, report: &Report) {
+    fn table<'a>(&'a mut self, report: &'a Report) -> impl Iterator<Item = String> + 'a {
+        let (title, address) = (self.style(TITLE), self.style(ADDRESS));
+        let titles = self.titles(report);
+        let rest = rest(report);
+        let mut table = Table::new(titles.len());
+        for row in &rest {
+            table.fit(row);
+        }
+        table.fit(&titles);
+        for row in report.rows.iter() {
+            table.fit(&self.cells(report, &row));
+        }
+        let titles = once(table.line(&titles, title));
+        let rest: Vec<_> = { rest.iter() }
+            .map(|cells| table.line(cells, Style::new()))
+            .collect();
+        let clients = report.rows.iter();
+        let clients = clients.map(move |row| table.line(&self.cells(report, &row), address));
+        titles.chain(clients).chain(rest)
+    }
+
+    fn titles(&self, report: &Report) -> Vec<String> {
         let stages: Vec<Stage> = report.earlier_stages().collect();
         let last = match report.live() {
             Some(live) if !stages.is_empty() => live.counted.name(),
@@ -193,38 +218,22 @@ impl Text {
             ];
             titles.extend(long.map(str::to_owned));
         }
-        let columns = titles.len();
-        let mut table = Table::new(titles);
-        for row in &report.rows {
-            let counts = report.counts(Some(&row.earlier), row.connections);
-            let mut cells = vec![row.key.to_string()];
-            cells.extend(counts.iter().map(u64::to_string));
-            if self.look.long {
-                cells.extend(self.details(row, report.connections));
-            }
-            table.row(cells);
+        titles
+    }
+
+    fn cells(&mut self, report: &Report, row: &Row) -> Vec<String> {
+        let counts = report.counts(Some(&row.earlier), row.connections);
+        let mut cells = vec![row.key.to_string()];
+        cells.extend(counts.iter().map(u64::to_string));
+        if self.look.long {
+            cells.extend(self.details(row, report.connections));
         }
-        let total = report.live().map(|live| &live.stages);
-        let total = report.counts(total, report.connections);
-        let is_counted = total.iter().any(|count| *count > 0);
-        let total = is_counted.then(|| ("total".to_owned(), total));
-        for (key, counts) in report.without_row().into_iter().chain(total) {
-            let mut cells = vec![key];
-            cells.extend(counts.iter().map(u64::to_string));
-            cells.resize(columns, String::new());
-            table.row(cells);
-        }
-        let (title, address) = (self.style(TITLE), self.style(ADDRESS));
-        let clients = 1..=report.rows.len();
-        table.write(out, |number, cell| match number {
-            0 => format!("{title}{cell}{title:#}"),
-            number if clients.contains(&number) => format!("{address}{cell}{address:#}"),
-            _ => cell.to_owned(),
-        });
+        cells
     }
 
     fn details(&mut self, row: &Row, connections: u64) -> [String; 6] {
-        let profile = row.profile.clone().unwrap_or_default();
+        let unknown = Profile::default();
+        let profile = row.profile.as_ref().unwrap_or(&unknown);
         let share = match connections {
             0 => "-".to_owned(),
             _ => format!(
@@ -236,7 +245,7 @@ impl Text {
             Some((first, last)) => (self.clock.moment(first), self.clock.moment(last)),
             None => ("-".to_owned(), "-".to_owned()),
         };
-        let (wait, longest) = waits(&profile);
+        let (wait, longest) = waits(profile);
         let peak = match profile.peak {
             0 => "-".to_owned(),
             peak => peak.to_string(),
@@ -247,6 +256,20 @@ impl Text {
     fn style(&self, style: Style) -> Style {
         shown(style, self.look.colour)
     }
+}
+
+/// The rows for what has no row of its own, and for all of it.
+fn rest(report: &Report) -> Vec<Vec<String>> {
+    let total = report.live().map(|live| &live.stages);
+    let total = report.counts(total, report.connections);
+    let is_counted = total.iter().any(|count| *count > 0);
+    let total = is_counted.then(|| ("total".to_owned(), total));
+    let rest = report.without_row().into_iter().chain(total);
+    rest.map(|(key, counts)| {
+        let counts = counts.iter().map(u64::to_string);
+        [key].into_iter().chain(counts).collect()
+    })
+    .collect()
 }
 
 /// The style, or none without colour.

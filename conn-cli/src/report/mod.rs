@@ -2,17 +2,22 @@
 
 mod live;
 mod names;
+mod rows;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
 };
 
-pub(crate) use self::live::Live;
+use self::names::Names;
+pub(crate) use self::{
+    live::Live,
+    rows::{Row, Rows},
+};
 use crate::{
     count::{
-        profile::{Profile, Profiles},
-        tally::{Client, Tally},
+        profile::Profiles,
+        ranking::{Client, Counts},
     },
     model::{
         connection::Host,
@@ -35,7 +40,7 @@ pub struct Report {
     /// How many groups have a connection.
     pub groups: usize,
     /// The rows, most connections first.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// The sum of the rows that `--top` leaves off.
     pub left_off: Option<LeftOff>,
     /// Connections whose client is unknown.
@@ -57,21 +62,6 @@ pub(crate) struct LineCounts {
     pub not_shown: u64,
     /// If connections have lines at several stages, the lines at the last one.
     pub connections: Option<u64>,
-}
-
-/// A client, or another group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The group.
-    pub key: GroupKey,
-    /// Its connections.
-    pub connections: u64,
-    /// Its connections to each known local port, ascending.
-    pub ports: BTreeMap<u16, u64>,
-    /// How many reached each earlier watched stage.
-    pub earlier: BTreeMap<Stage, u64>,
-    /// Further details, if they were requested.
-    pub profile: Option<Profile>,
 }
 
 /// Rows that are not listed.
@@ -98,9 +88,11 @@ pub enum Origin {
 #[cfg(test)]
 impl Report {
     /// A summary of only a tally.
-    pub(crate) fn sample(tally: Tally, origin: Origin) -> Self {
+    pub(crate) fn sample(tally: &crate::count::tally::Tally, origin: Origin) -> Self {
+        let mut counts = Counts::new([Stage::Accepted]);
+        counts.add_tally(Stage::Accepted, tally);
         let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
-        Self::new(tally, BTreeMap::new(), None, listing, discrepancies, origin)
+        Self::new(counts, None, listing, discrepancies, origin)
     }
 }
 
@@ -118,46 +110,34 @@ pub enum Verdict {
 }
 
 impl Report {
-    /// A summary of the counts at the last stage and at those before it. The tallies must be
-    /// grouped by `listing.by`.
+    /// A summary of the counts at the last stage and at those before it, which must be grouped by
+    /// `listing.by`.
     #[must_use]
     pub fn new(
-        tally: Tally,
-        earlier: BTreeMap<Stage, Tally>,
-        profiles: Option<&Profiles>,
+        counts: Counts,
+        profiles: Option<Rc<Profiles>>,
         listing: Listing,
         discrepancies: Discrepancies,
         origin: Origin,
     ) -> Self {
-        let connections = tally.connections();
-        let other_clients = tally.other();
-        let stages: Vec<Stage> = earlier.keys().copied().collect();
-        let mut rows: Vec<Row> = tally.ranked().into_iter().map(Row::new).collect();
-        add_earlier(&mut rows, earlier);
-        rows.sort_by_cached_key(|row| {
-            let earlier: Vec<_> = row.earlier.values().rev().copied().map(Reverse).collect();
-            (Reverse(row.connections), earlier, row.key.clone())
-        });
-        let unknown_clients = match rows.iter().position(|row| row.key == UNKNOWN) {
-            Some(index) => rows.remove(index).connections,
-            None => 0,
-        };
-        let groups = rows.iter().filter(|row| row.connections > 0).count();
+        let counted = counts.counted();
+        let connections = counts.connections(counted);
+        let other_clients = counts.others().get(&counted).copied().unwrap_or(0);
+        let mut ranking = counts.ranked();
+        let unknown = ranking.remove(&UNKNOWN);
+        let groups = ranking.connected();
         let left_off = listing.top.map(|top| {
-            let rest = rows.split_off(top.min(rows.len()));
-            LeftOff::sum(&rest, &stages)
+            let left_off = LeftOff::sum(ranking.clients().skip(top));
+            ranking.truncate(top);
+            left_off
         });
-        for row in &mut rows {
-            row.profile = profiles.map(|profiles| profiles.get(&row.key));
-        }
-        names::add(listing.by, &mut rows);
         Self {
             by: listing.by,
             connections,
             groups,
-            rows,
+            rows: Rows::new(ranking, Names::read(listing.by), profiles),
             left_off: left_off.filter(|left_off| left_off.rows > 0),
-            unknown_clients,
+            unknown_clients: unknown.map_or(0, |unknown| unknown.connections),
             other_clients,
             discrepancies,
             origin,
@@ -242,57 +222,16 @@ impl Report {
 
 const UNKNOWN: GroupKey = GroupKey::Client(Host::Unknown);
 
-/// Adds the counts at earlier stages, also of clients that got no further.
-fn add_earlier(rows: &mut Vec<Row>, earlier: BTreeMap<Stage, Tally>) {
-    if earlier.is_empty() {
-        return;
-    }
-    let entry = |(index, row): (usize, &Row)| (row.key.clone(), index);
-    let mut indices: HashMap<GroupKey, usize> = rows.iter().enumerate().map(entry).collect();
-    let zeros: BTreeMap<Stage, u64> = earlier.keys().map(|stage| (*stage, 0)).collect();
-    for row in rows.iter_mut() {
-        row.earlier.clone_from(&zeros);
-    }
-    for (stage, tally) in earlier {
-        for client in tally.ranked() {
-            let index = *indices.entry(client.key.clone()).or_insert_with(|| {
-                rows.push(Row {
-                    key: client.key,
-                    connections: 0,
-                    ports: BTreeMap::new(),
-                    earlier: zeros.clone(),
-                    profile: None,
-                });
-                rows.len() - 1
-            });
-            rows[index].earlier.insert(stage, client.connections);
-        }
-    }
-}
-
-impl Row {
-    fn new(client: Client) -> Self {
-        Self {
-            key: client.key,
-            connections: client.connections,
-            ports: client.ports,
-            earlier: BTreeMap::new(),
-            profile: None,
-        }
-    }
-}
-
 impl LeftOff {
-    fn sum(rows: &[Row], stages: &[Stage]) -> Self {
-        let total = |stage: &Stage| {
-            let counts = rows.iter().filter_map(|row| row.earlier.get(stage));
-            (*stage, counts.sum())
-        };
-        Self {
-            rows: rows.len(),
-            connections: rows.iter().map(|row| row.connections).sum(),
-            earlier: stages.iter().map(total).collect(),
-        }
+    fn sum(clients: impl Iterator<Item = Client>) -> Self {
+        clients.fold(Self::default(), |mut sum, client| {
+            sum.rows += 1;
+            sum.connections += client.connections;
+            for (stage, connections) in client.earlier {
+                *sum.earlier.entry(stage).or_default() += connections;
+            }
+            sum
+        })
     }
 }
 
@@ -301,7 +240,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::hook::Hook;
+    use crate::{count::tally::Tally, model::hook::Hook};
 
     fn tally(clients: &[(u8, u64)]) -> Tally {
         let mut tally = Tally::default();
@@ -311,10 +250,13 @@ mod tests {
         tally
     }
 
-    fn summary(tally: Tally, earlier: BTreeMap<Stage, Tally>, top: Option<usize>) -> Report {
+    fn summary(stages: &[(Stage, Tally)], top: Option<usize>) -> Report {
+        let mut counts = Counts::new(stages.iter().map(|(stage, _)| *stage));
+        for (stage, tally) in stages {
+            counts.add_tally(*stage, tally);
+        }
         Report::new(
-            tally,
-            earlier,
+            counts,
             None,
             Listing {
                 top,
@@ -327,11 +269,12 @@ mod tests {
 
     #[test]
     fn syn_only_clients_have_a_row() {
-        let earlier = [
+        let stages = [
             (Stage::Syn, tally(&[(1, 3), (2, 9), (3, 5)])),
             (Stage::Established, tally(&[(1, 3), (2, 1)])),
+            (Stage::Accepted, tally(&[(1, 2)])),
         ];
-        let summary = summary(tally(&[(1, 2)]), earlier.into(), None);
+        let summary = summary(&stages, None);
         let rows: Vec<_> = summary
             .rows
             .iter()
@@ -356,7 +299,7 @@ mod tests {
         let mut counted = tally(&[(1, 5), (2, 3), (3, 2)]);
         counted.add(&Host::Unknown, None, 7);
         counted.add_other(1);
-        let summary = summary(counted, BTreeMap::new(), Some(1));
+        let summary = summary(&[(Stage::Accepted, counted)], Some(1));
         assert_eq!(summary.connections, 18);
         assert_eq!((summary.unknown_clients, summary.other_clients), (7, 1));
         assert_eq!((summary.rows.len(), summary.groups), (1, 3));
@@ -371,7 +314,7 @@ mod tests {
                 missed_established,
                 ..Live::sample(Hook::Kretprobe, Duration::from_secs(1))
             };
-            let mut summary = Report::sample(tally(&[(1, 5)]), Origin::Kernel(live));
+            let mut summary = Report::sample(&tally(&[(1, 5)]), Origin::Kernel(live));
             summary.discrepancies.at_least = at_least;
             summary.stages_at_least()
         };
@@ -382,7 +325,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_off_if_all_rows_fit() {
-        let summary = summary(tally(&[(1, 5)]), BTreeMap::new(), Some(1));
+        let summary = summary(&[(Stage::Accepted, tally(&[(1, 5)]))], Some(1));
         assert_eq!(summary.left_off, None);
     }
 }

@@ -1,31 +1,46 @@
 //! Adds names to the ids that the kernel counts by.
 
-use super::Row;
+use std::collections::HashMap;
+
 use crate::{
     model::group::{GroupBy, GroupKey},
     system::{cgroups, container::container, text::escaped, users::Users},
 };
 
-/// Adds the names of cgroups and users to rows that are grouped by them, if they have any.
-pub(super) fn add(by: GroupBy, rows: &mut [Row]) {
-    match by {
-        GroupBy::Cgroup => {
-            let paths = cgroups::paths();
-            for row in rows {
-                if let GroupKey::Cgroup { id, name } = &mut row.key {
-                    *name = paths.get(id).map(|path| cgroup(path).into());
-                }
+/// The names of what connections are grouped by.
+#[derive(Clone, Debug)]
+pub(super) enum Names {
+    /// The paths of cgroups, by id.
+    Cgroups(HashMap<u64, Box<str>>),
+    Users(Users),
+    /// The keys need none.
+    None,
+}
+
+impl Names {
+    /// What is needed for these groups. Asks the machine.
+    pub(super) fn read(by: GroupBy) -> Self {
+        match by {
+            GroupBy::Cgroup => Self::Cgroups(cgroups::paths()),
+            GroupBy::User => Self::Users(Users::read()),
+            GroupBy::Address | GroupBy::Network(..) | GroupBy::Port | GroupBy::Process => {
+                Self::None
             }
         }
-        GroupBy::User => {
-            let users = Users::read();
-            for row in rows {
-                if let GroupKey::User { uid, name } = &mut row.key {
-                    *name = users.name(*uid).map(Into::into);
-                }
+    }
+
+    /// The key with its name, if it has any.
+    pub(super) fn named(&self, mut key: GroupKey) -> GroupKey {
+        match (self, &mut key) {
+            (Self::Cgroups(paths), GroupKey::Cgroup { id, name }) => {
+                *name = paths.get(id).map(|path| cgroup(path).into());
             }
+            (Self::Users(users), GroupKey::User { uid, name }) => {
+                *name = users.name(*uid).map(Into::into);
+            }
+            _ => (),
         }
-        GroupBy::Address | GroupBy::Network(..) | GroupBy::Port | GroupBy::Process => (),
+        key
     }
 }
 

@@ -97,7 +97,7 @@ fn counted(truth: &Truth, input: impl Read, options: MergeOptions) -> (Counts, R
     end.unwrap_or_else(|read_error| panic!("{read_error:?}"));
     let (tally, _, stats) = findings.unwrap();
     let mut counts = Counts::new();
-    for client in tally.ranked() {
+    for client in tally.ranked().clients() {
         let name = client.key.to_string();
         let name = truth.names.get(&name).unwrap_or(&name);
         let known: u64 = client.ports.values().sum();
@@ -276,7 +276,7 @@ fn a_truncated_file_has_no_additional_connections() {
                 Ok(()) | Err(ReadError::UnknownFormat | ReadError::Io(_)) => (),
                 Err(read_error) => panic!("{}: {read_error:?}", recording.file),
             }
-            for client in findings.unwrap().0.ranked() {
+            for client in findings.unwrap().0.ranked().clients() {
                 let name = client.key.to_string();
                 let name = truth.names.get(&name).unwrap_or(&name);
                 let all = whole.get(name.as_str()).copied().unwrap_or(0);

@@ -22,7 +22,8 @@ fn runs_are_merged() {
         0,
         "\n=== Summary ===\n192.0.2.1: 5\n192.0.2.2: 1\nother: 1\n",
         &[
-            "7 connections from 2 addresses in 4 lines; 1 connection of clients that the records only sum up under \"other\"",
+            "7 connections in 4 lines",
+            "from 2 addresses; 1 connection of clients that the records only sum up under \"other\"",
             "warning: 2 sockets could not be read: as many connections may be missing from the total",
         ],
     );
@@ -44,7 +45,8 @@ fn a_run_that_missed_connections_fails() {
         1,
         "\n=== Summary ===\n192.0.2.1: 5\n",
         &[
-            "5 connections from 1 address in 1 line",
+            "5 connections in 1 line",
+            "from 1 address",
             "warning: the count is at least 5: the kernel skipped the probe 3 times",
         ],
     );
@@ -72,7 +74,8 @@ fn json_of_an_unknown_type_is_skipped_and_told() {
         0,
         "\n=== Summary ===\n192.0.2.1: 2\n",
         &[
-            "2 connections from 1 address in 3 lines",
+            "2 connections in 3 lines",
+            "from 1 address",
             "1 JSON object of a type that this conn-cli does not know, skipped",
         ],
     );
@@ -157,6 +160,6 @@ fn a_long_summary_is_recognised() {
     let output = read_from(&summary, &["-q"]);
     assert_eq!(
         text(&output.stderr),
-        "3000 connections from 3000 addresses in 1 line\n"
+        "3000 connections in 1 line\nfrom 3000 addresses\n"
     );
 }

@@ -185,21 +185,20 @@ impl Intervals {
     fn close(&mut self, end: i64) -> Interval {
         let tally = std::mem::replace(&mut self.current, std::mem::take(&mut self.next));
         let (connections, lost) = (tally.connections(), tally.other());
-        let ranked = tally.ranked().into_iter();
-        let clients: Vec<_> = ranked
-            .filter_map(|client| match client.key {
-                GroupKey::Client(Host::Unknown) => None,
-                GroupKey::Client(host) => Some((host, client.connections)),
-                _ => None,
-            })
-            .collect();
+        let mut ranking = tally.ranked();
+        ranking.remove(&GroupKey::Client(Host::Unknown));
+        let busiest = ranking.clients().next();
+        let busiest = busiest.and_then(|client| match client.key {
+            GroupKey::Client(host) => Some((host, client.connections)),
+            _ => None,
+        });
         let interval = Interval {
             start: timestamp(self.start),
             length: length(self.start, end),
             connections,
             lost,
-            addresses: clients.len(),
-            busiest: clients.into_iter().next(),
+            addresses: ranking.len(),
+            busiest,
             partial: self.partial,
             skipped_empty: 0,
         };

@@ -191,10 +191,10 @@ mod tests {
         tally.add_other(1);
         let origin = Origin::Records(crate::model::read_stats::ReadStats::default());
         let clock = Clock::new(jiff::tz::TimeZone::UTC, TimeFormat::default());
-        let report = Report::sample(tally, origin);
-        let mut text = Vec::new();
-        Text::new(clock, Look::default()).report(&mut text, &report, "Summary");
-        let mut known = known(text).unwrap();
+        let report = Report::sample(&tally, origin);
+        let mut printer = Text::new(clock, Look::default());
+        let text: String = printer.report(&report, "Summary").collect();
+        let mut known = known(text.into_bytes()).unwrap();
         for host in &hosts {
             assert!(!known.is_new(host), "{host}");
         }

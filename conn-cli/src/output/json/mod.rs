@@ -4,11 +4,14 @@
 mod summary;
 mod template;
 
-use std::time::Duration;
+use std::{iter::once, time::Duration};
 
 use serde::Serialize;
 
-use self::{summary::summary_line, template::Templates};
+use self::{
+    summary::{client, summary_line},
+    template::Templates,
+};
 use super::{Clock, interval::interval_line};
 use crate::{
     count::interval::Interval,
@@ -72,19 +75,44 @@ impl Json {
         put(out, &interval_line(interval, &self.clock));
     }
 
-    /// `{"type":"summary",...}`
-    pub(crate) fn report(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
-        put(out, &summary_line(report, lines, &self.clock));
+    /// `{"type":"summary",...}`, in parts
+    pub(crate) fn report<'a>(
+        &'a self,
+        report: &'a Report,
+        lines: LineCounts,
+    ) -> impl Iterator<Item = String> + 'a {
+        self.parts(report, summary_line(report, lines, &self.clock))
     }
 
     /// `{"type":"totals",...}`, with the fields of a summary
-    pub(crate) fn totals(&self, out: &mut Vec<u8>, report: &Report, lines: LineCounts) {
+    pub(crate) fn totals<'a>(
+        &'a self,
+        report: &'a Report,
+        lines: LineCounts,
+    ) -> impl Iterator<Item = String> + 'a {
         let summary = summary_line(report, lines, &self.clock);
         let totals = SummaryLine {
             r#type: Type::Totals,
             ..summary
         };
-        put(out, &totals);
+        self.parts(report, totals)
+    }
+
+    /// The line, with a client in each part.
+    fn parts<'a>(
+        &'a self,
+        report: &'a Report,
+        line: SummaryLine<'a>,
+    ) -> impl Iterator<Item = String> + 'a {
+        let mut start = text(&line);
+        // The clients are the last field, and there are none yet.
+        start.truncate(start.len() - NO_CLIENTS.len());
+        let clients = report.rows.iter().enumerate().map(|(number, row)| {
+            let comma = if number > 0 { "," } else { "" };
+            comma.to_owned() + &text(&client(&row, &self.clock))
+        });
+        let start = once(start + "[");
+        start.chain(clients).chain(once("]}\n".to_owned()))
     }
 }
 
@@ -132,6 +160,8 @@ fn connection_line<'a>(
         },
     }
 }
+/// The end of a line without clients.
+const NO_CLIENTS: &str = "[]}";
 
 /// Rounds to microseconds.
 fn seconds(duration: Duration) -> f64 {
@@ -146,4 +176,8 @@ fn put(out: &mut Vec<u8>, line: &impl Serialize) {
 
 fn put_value(out: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(out, value).expect("writing to memory does not fail");
+}
+
+fn text(object: &impl Serialize) -> String {
+    serde_json::to_string(object).expect("writing to memory does not fail")
 }

@@ -36,7 +36,7 @@ pub use self::{
     select::{Choice, Refused, choose},
     self_test::SelfTest,
     sockets::SynScope,
-    totals::{Totals, counts_misses},
+    totals::{Detail, Totals, counts_misses},
     tracer::{Batch, Detached, Tracer},
     types::{KernelTypes, read_types},
 };

@@ -19,7 +19,7 @@ use conn_common::{Counters, KEY_KERNEL, Key, Stages, WAIT_STEPS};
 
 use super::{KernelTypes, bpf, event::host, names, object::Apart};
 use crate::{
-    count::{tally::Tally, waits::Waits},
+    count::{ranking::Counts, waits::Waits},
     model::{
         demand::Reported,
         discrepancies::Discrepancies,
@@ -32,8 +32,9 @@ use crate::{
 /// The counts that the programs made in the kernel.
 #[derive(Clone, Debug)]
 pub struct Totals {
-    /// Connections by client at each watched stage. Exact except for `out_of_memory`.
-    pub stages: BTreeMap<Stage, Tally>,
+    /// Connections at each watched stage, with [`Detail::Clients`] by client. Exact except for
+    /// `out_of_memory`.
+    pub counts: Counts,
     /// Retransmitted SYNs, which are in no tally.
     pub repeated: u64,
     /// How long accepted connections had waited.
@@ -58,15 +59,52 @@ pub struct Totals {
     pub missed_established: Option<u64>,
 }
 
+/// What to find out about the connections that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// How many they are, which takes no memory.
+    Sums,
+    /// Also the clients.
+    Clients,
+}
+
 impl Totals {
     /// How many connections were reported one by one.
     #[must_use]
     pub fn reported(&self, which: Reported, watched: &WatchedStages) -> u64 {
         let count = |stage| {
-            let counted = self.stages.get(&stage).map_or(0, Tally::connections);
+            let counted = self.counts.connections(stage);
             counted.saturating_sub(self.lost.get(&stage).copied().unwrap_or(0))
         };
         which.stages(watched).map(count).sum()
+    }
+
+    fn add_map(
+        &mut self,
+        ebpf: &Ebpf,
+        map: &str,
+        (stages, by, detail): (&WatchedStages, GroupBy, Detail),
+    ) -> anyhow::Result<()> {
+        let map = ebpf.map(map).context("no such map")?;
+        let map =
+            HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
+        for entry in map.iter() {
+            let (key, counts) = entry?;
+            let (key, counts): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counts));
+            self.repeated += counts.repeated;
+            for stage in stages.all() {
+                match (count_at(&counts, stage), detail) {
+                    (0, _) => (),
+                    (connections, Detail::Sums) => self.counts.add_total(stage, connections),
+                    (connections, Detail::Clients) => {
+                        let port = Some(key.local_port as u16);
+                        let key = by.group(group_key(&key, by), port);
+                        self.counts.add(stage, key, port, connections);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -81,12 +119,10 @@ pub(super) fn read(
     stages: &WatchedStages,
     (by, apart): (GroupBy, Apart),
     counters: Counters,
+    detail: Detail,
 ) -> anyhow::Result<Totals> {
     let mut totals = Totals {
-        stages: stages
-            .all()
-            .map(|stage| (stage, Tally::default()))
-            .collect(),
+        counts: Counts::new(stages.all()),
         repeated: counters.other.repeated + counters.out_of_memory.repeated,
         waits: read_waits(ebpf).context("cannot read the waits")?,
         lost: stages
@@ -113,39 +149,16 @@ pub(super) fn read(
             .find(|hook| hook.stage() == Stage::Established)
             .and_then(|hook| missed_runs(ebpf, *hook, types)),
     };
-    for (stage, tally) in &mut totals.stages {
-        tally.add_other(
-            count_at(&counters.other, *stage) + count_at(&counters.out_of_memory, *stage),
-        );
+    for stage in stages.all() {
+        let others = count_at(&counters.other, stage) + count_at(&counters.out_of_memory, stage);
+        totals.counts.add_other(stage, others);
     }
     for map in [names::CLIENTS, names::SYN_CLIENTS] {
-        add_map(&mut totals, ebpf, map, by)
+        totals
+            .add_map(ebpf, map, (stages, by, detail))
             .with_context(|| format!("cannot read the totals, {map}"))?;
     }
     Ok(totals)
-}
-
-fn add_map(totals: &mut Totals, ebpf: &Ebpf, map: &str, by: GroupBy) -> anyhow::Result<()> {
-    let map = ebpf.map(map).context("no such map")?;
-    let map =
-        HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
-    for entry in map.iter() {
-        let (key, counts) = entry?;
-        let (key, counts): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counts));
-        let port = key.local_port as u16;
-        totals.repeated += counts.repeated;
-        for (stage, tally) in &mut totals.stages {
-            let connections = count_at(&counts, *stage);
-            if connections > 0 {
-                tally.add_key(
-                    by.group(group_key(&key, by), Some(port)),
-                    Some(port),
-                    connections,
-                );
-            }
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {

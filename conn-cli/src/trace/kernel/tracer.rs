@@ -17,7 +17,7 @@ use super::{
     facts, names,
     object::Apart,
     ring::Ring,
-    totals::{self, Totals},
+    totals::{self, Detail, Totals},
 };
 use crate::model::{
     connection::Connection,
@@ -238,8 +238,8 @@ impl Tracer {
     ///
     /// # Errors
     /// An error of the kernel.
-    pub fn totals(&self, Detached(()): &Detached) -> anyhow::Result<Totals> {
-        self.read_totals()
+    pub fn totals(&self, Detached(()): &Detached, detail: Detail) -> anyhow::Result<Totals> {
+        self.read_totals(detail)
     }
 
     /// Reads the totals so far, while the hooks are attached. Only the programs of kprobes are skipped
@@ -256,10 +256,10 @@ impl Tracer {
                 self.hook
             );
         }
-        self.read_totals()
+        self.read_totals(Detail::Clients)
     }
 
-    fn read_totals(&self) -> anyhow::Result<Totals> {
+    fn read_totals(&self, detail: Detail) -> anyhow::Result<Totals> {
         let counters = self.counters.get();
         let Self {
             hook,
@@ -276,6 +276,7 @@ impl Tracer {
             stages,
             (*by, *apart),
             counters,
+            detail,
         )
     }
 }

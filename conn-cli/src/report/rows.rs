@@ -1,0 +1,72 @@
+//! The rows of a report.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use super::names::Names;
+use crate::{
+    count::{
+        profile::{Profile, Profiles},
+        ranking::{Client, Ranking},
+    },
+    model::{group::GroupKey, stage::Stage},
+};
+
+/// A client, or another group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The group.
+    pub key: GroupKey,
+    /// Its connections.
+    pub connections: u64,
+    /// Its connections to each known local port, ascending.
+    pub ports: BTreeMap<u16, u64>,
+    /// How many reached each earlier watched stage.
+    pub earlier: BTreeMap<Stage, u64>,
+    /// Further details, if they were requested.
+    pub profile: Option<Profile>,
+}
+
+/// Rows, most connections first. There is one at a time: all of them would take many times the memory
+/// of what they are made from.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    ranking: Ranking,
+    names: Names,
+    profiles: Option<Rc<Profiles>>,
+}
+
+impl Rows {
+    /// The rows of these clients.
+    pub(super) fn new(ranking: Ranking, names: Names, profiles: Option<Rc<Profiles>>) -> Self {
+        Self {
+            ranking,
+            names,
+            profiles,
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ranking.len()
+    }
+
+    /// Makes one after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Row> {
+        self.ranking.clients().map(|client| {
+            let Client {
+                key,
+                connections,
+                ports,
+                earlier,
+            } = client;
+            Row {
+                profile: self.profiles.as_ref().map(|profiles| profiles.get(&key)),
+                key: self.names.named(key),
+                connections,
+                ports,
+                earlier,
+            }
+        })
+    }
+}
