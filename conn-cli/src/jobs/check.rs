@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{target::Target, trace::settings};
+use super::{settings::settings, target::Target};
 use crate::{
     model::{
         check::{Check, HookCheck, Property, Use},

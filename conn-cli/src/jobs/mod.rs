@@ -5,6 +5,7 @@ mod first;
 mod listeners;
 pub mod read;
 mod self_tests;
+mod settings;
 mod target;
 pub mod trace;
 pub mod view;

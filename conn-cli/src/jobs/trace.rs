@@ -1,41 +1,36 @@
 //! Live tracing: from attaching to the summary.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
-use anyhow::{anyhow, bail};
-use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+use anyhow::anyhow;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{
     listeners::Listeners,
     self_tests::SelfTests,
+    settings::settings,
     target::Target,
     view::{End, View},
 };
 use crate::{
     count::known::Known,
     model::{
-        demand::{Demand, Reported},
+        demand::Reported,
         discrepancies::Discrepancies,
         exactness::{Exactness, is_at_least, judge, judge_run},
-        filter::{Namespaces, TaskFilter},
         hook::counting_candidates,
         options::TraceOptions,
         self_test::SelfTestOutcome,
-        stage::{Stage, WatchedStages},
     },
     output::{Extent, total, waiting},
     report::{Live, Origin, Report, Verdict},
     system::{
-        cgroups, files, memory, privileges,
+        files, memory, privileges,
         stderr::say,
         stop::{Stop, TotalsRequests},
     },
-    trace::kernel::{
-        self, Choice, Detached, Detail, NamespaceFilter, PreemptionMode, Refused, SelfTest,
-        Settings, SynScope, Totals, Tracer,
-    },
+    trace::kernel::{self, Choice, Detached, Detail, PreemptionMode, Refused, Totals, Tracer},
 };
 
 /// Records handled before signals are checked again.
@@ -171,67 +166,6 @@ fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
     } else {
         ""
     }
-}
-
-pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Result<Settings> {
-    let types = kernel::read_types()?;
-    let show = &options.show;
-    if options.task.pid.is_some() && !types.knows_ids() {
-        bail!(
-            "--pid in a PID namespace, as containers have, needs the kernel's BTF, and a kernel that is not \
-             locked down: leave out --pid, or run conn-cli outside"
-        );
-    }
-    Ok(Settings {
-        ports: show.ports.bits(),
-        stages: options.stages.clone(),
-        syn_scope: SynScope {
-            interface: options.interface.clone(),
-            netns: target.netns_path(),
-        },
-        ends: show.ends.clone(),
-        task: task(options)?,
-        namespaces: namespaces(options, target, &types.offsets)?,
-        types,
-        by: show.listing.by,
-        demand: Demand::new(show),
-        self_test: Rc::new(
-            SelfTest::prepare().map_err(|error| {
-                format!("conn-cli has no ports for a connection to itself: {error}")
-            }),
-        ),
-        max_clients: options.max_clients,
-        buffer_size: options.buffer_size,
-        verbose: options.verbose,
-    })
-}
-
-/// The filter on the accepting task, with a cgroup as the path of its directory.
-fn task(options: &TraceOptions) -> anyhow::Result<TaskFilter> {
-    let mut task = options.task.clone();
-    if let Some(path) = &mut task.cgroup {
-        *path = cgroups::directory(path)?;
-    }
-    Ok(task)
-}
-
-/// The requested network namespaces, if the programs can find out that of a connection.
-fn namespaces(
-    options: &TraceOptions,
-    target: &Target,
-    offsets: &SocketOffsets,
-) -> anyhow::Result<NamespaceFilter> {
-    let Some(netns) = target.netns() else {
-        return Ok(match options.netns {
-            Namespaces::All => NamespaceFilter::All,
-            _ => NamespaceFilter::Machine,
-        });
-    };
-    let only_syns = options.stages == WatchedStages::only(Stage::Syn);
-    if offsets.netns_inum == UNKNOWN_OFFSET && !only_syns {
-        bail!("--netns needs the kernel's BTF (/sys/kernel/btf/vmlinux), which is not there");
-    }
-    Ok(NamespaceFilter::One(netns))
 }
 
 impl Tracing {
