@@ -181,6 +181,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("bad-known", newcomers::bad_known),
     everywhere_case("max-clients", limits::max_clients),
     case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
+    on_one_kernel(single_hook("memory-at-summary", memory::at_summary)),
     everywhere_case("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     case("steered", STEERED, steered::steered),
