@@ -11,10 +11,14 @@ use std::{
 use anyhow::{Context as _, bail};
 use tokio::time::timeout;
 
-use super::view::{End, TICK, View};
+use super::{
+    first::FirstConnections,
+    view::{End, TICK, View},
+};
 use crate::{
-    count::{known::Known, ranking::Counts, tally::Tally},
+    count::{known::Known, ranking::Counts},
     model::{
+        discrepancies::Discrepancies,
         group::GroupBy,
         options::{Lines, ReadOptions},
         stage::Stage,
@@ -28,7 +32,10 @@ use crate::{
         progress::Progress,
     },
     report::{Origin, Verdict},
-    system::{stderr::say, stop::Stop},
+    system::{
+        stderr::say,
+        stop::{Stop, TotalsRequests},
+    },
 };
 
 /// How long to wait for the rest of a pipe after Ctrl-C, which its writer receives too.
@@ -58,14 +65,18 @@ pub async fn read(options: &ReadOptions) -> anyhow::Result<Verdict> {
     let is_live = |path: &PathBuf| input::is_stdin(path) && input::length(path).is_none();
     let has_live_input = inputs.iter().any(is_live);
     let mut stop = Stop::watch()?;
+    let mut requests = TotalsRequests::watch()?;
     if let Some(duration) = options.show.duration {
         stop.after(duration);
     }
     let mut reading = Reading::begin(options, inputs)?;
-    let ended = tokio::select! {
-        biased;
-        () = stop.wait() => None,
-        end = reading.follow() => Some(end?),
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => break None,
+            () = requests.next() => reading.show_totals(),
+            end = reading.follow() => break Some(end?),
+        }
     };
     let end = match ended {
         // Ctrl-C ends the rest of the pipeline, too: read what its programs still write.
@@ -162,14 +173,28 @@ impl Reading {
         Ok(())
     }
 
+    /// Shows the totals so far.
+    fn show_totals(&mut self) {
+        let (counts, discrepancies, origin) = self.counts();
+        let report = self.view.report(counts, discrepancies, origin);
+        // Those that records only sum up.
+        let without_line = report.connections.saturating_sub(self.view.arrived);
+        let view = &mut self.view;
+        let show = || view.show_totals(&report, without_line);
+        self.progress.suspend(show);
+    }
+
+    /// What is counted, or the connections up to the limit of `--count`.
+    fn counts(&self) -> (Counts, Discrepancies, Origin) {
+        let (counts, discrepancies, stats) = self.merge.so_far(self.by);
+        let first = self.view.first_ones();
+        let counts = first.map_or(counts, FirstConnections::counts);
+        (counts, discrepancies, Origin::Records(stats))
+    }
+
     async fn conclude(self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         self.progress.end();
-        let (tally, discrepancies, stats) = self.merge.finish();
-        let counts = match self.view.first_ones() {
-            Some(first) => first.counts(),
-            None => counts(tally, self.by),
-        };
-        let origin = Origin::Records(stats);
+        let (counts, discrepancies, origin) = self.counts();
         say(total(counts.connections(Stage::Accepted), &origin));
         let report = self.view.report(counts, discrepancies, origin);
         let verdict = self.view.conclude(&report, stop, end).await?;
@@ -180,14 +205,4 @@ impl Reading {
             (failed, all) => bail!("could not read {failed} of {all} inputs to their end"),
         }
     }
-}
-
-fn counts(tally: Tally, by: GroupBy) -> Counts {
-    let tally = match by {
-        GroupBy::Address => tally,
-        by => tally.regrouped(|key, port| by.group(key, port)),
-    };
-    let mut counts = Counts::new([Stage::Accepted]);
-    counts.add_tally(Stage::Accepted, &tally);
-    counts
 }

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
-    process::Stdio,
+    io::{self, BufRead as _, BufReader, Read, Write as _},
+    process::{Child, Stdio},
     thread,
 };
 
@@ -131,4 +131,87 @@ fn a_second_interrupt_is_told_from_a_failure() {
         thread::yield_now();
     };
     assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn totals_so_far_are_shown_on_stderr() {
+    let mut child = piped(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stdin.write_all(ACCEPT.repeat(2).as_bytes()).unwrap();
+    // What is shown is counted.
+    let mut shown = lines(&mut stdout, 2);
+    let so_far = [
+        "2 connections in 2 lines",
+        "=== So far ===",
+        "192.0.2.1: 2",
+        "from 1 address; 0 lines not shown",
+    ];
+    for signal in [Signal::USR1, Signal::QUIT] {
+        ask(&child, signal);
+        assert_eq!(lines(&mut stderr, 4), so_far);
+    }
+    stdin.write_all(ACCEPT.as_bytes()).unwrap();
+    drop(stdin);
+    shown.extend(stdout.lines().map(Result::unwrap));
+    let line = "14:25:37 (no date) New connection from 192.0.2.1 to port 80";
+    let summary = ["", "=== Summary ===", "192.0.2.1: 3"];
+    assert_eq!(shown, [&[line; 3][..], &summary].concat());
+    let rest: Vec<_> = stderr.lines().map(Result::unwrap).collect();
+    let end = [
+        "3 connections in 3 lines",
+        "from 1 address; 0 lines not shown",
+    ];
+    assert_eq!(rest, end);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn totals_so_far_are_lines_of_json() {
+    let records = [ACCEPT, ACCEPT, ACCEPT].map(str::to_owned);
+    let with_totals = totals_after_two(&records);
+    // The same from the lines of a run: those before its summary, and the rest, with totals that
+    // do not count again.
+    let of_run = totals_after_two(&with_totals);
+    for lines in [with_totals, of_run] {
+        let output = super::read_from(lines.concat().as_bytes(), &["-q"]);
+        let stdout = text(&output.stdout);
+        assert_eq!(stdout, "\n=== Summary ===\n192.0.2.1: 3\n");
+    }
+}
+
+/// The lines of `--json` if the totals are asked for once two records are read.
+fn totals_after_two(records: &[String]) -> Vec<String> {
+    let mut child = piped(&["--json"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdin.write_all(records[..2].concat().as_bytes()).unwrap();
+    let mut shown = lines(&mut stdout, 2);
+    ask(&child, Signal::USR1);
+    shown.extend(lines(&mut stdout, 1));
+    let totals = shown.last().unwrap();
+    assert!(
+        totals.starts_with(r#"{"type":"totals","#) && totals.contains(r#""connections":2,"#),
+        "{totals}"
+    );
+    stdin.write_all(records[2..].concat().as_bytes()).unwrap();
+    drop(stdin);
+    shown.extend(stdout.lines().map(Result::unwrap));
+    let summary = shown.last().unwrap();
+    assert!(
+        summary.starts_with(r#"{"type":"summary","#) && summary.contains(r#""connections":3,"#),
+        "{summary}"
+    );
+    assert!(child.wait().unwrap().success());
+    shown.into_iter().map(|line| line + "\n").collect()
+}
+
+fn ask(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// The next lines, which are there although standard input is still open.
+fn lines(output: &mut BufReader<impl Read>, number: usize) -> Vec<String> {
+    output.lines().take(number).map(Result::unwrap).collect()
 }

@@ -16,15 +16,16 @@ use super::{
     event::{Accept, Event, FirstParseError, Run},
 };
 use crate::{
-    count::tally::Tally,
+    count::{ranking::Counts, tally::Tally},
     model::{
         connection::{Connection, Host},
         discrepancies::Discrepancies,
         filter::EndsFilter,
         format::Format,
-        group::GroupKey,
+        group::{GroupBy, GroupKey},
         ports::PortSet,
         read_stats::ReadStats,
+        stage::Stage,
     },
 };
 
@@ -44,6 +45,32 @@ pub struct MergeOptions {
     pub every_packet: bool,
     /// Whether connections without a line of their own are an error.
     pub lines_only: bool,
+}
+
+impl MergeOptions {
+    /// Whether the options need lines: the summary of a run has no local addresses.
+    fn needs_lines(&self) -> bool {
+        self.filter.local.is_some()
+    }
+
+    /// The connections of a run that are wanted; `stats` gets those of which that is not known.
+    fn wanted(&self, run: Tally, stats: &mut ReadStats) -> Tally {
+        if self.needs_lines() {
+            return Tally::default();
+        }
+        let (mut tally, unknown_port) = run.to_ports(&self.ports);
+        if self.filter != EndsFilter::default() {
+            let unknown = tally.retain(|key| match key {
+                GroupKey::Client(Host::Address(address)) => {
+                    Some(self.filter.wants_client(&Host::Address(*address)))
+                }
+                _ => None,
+            });
+            add(&mut stats.unknown_client, unknown);
+        }
+        add(&mut stats.unknown_port, unknown_port);
+        tally
+    }
 }
 
 /// Counts batches.
@@ -239,7 +266,7 @@ impl Merge {
         if !self.options.filter.wants(connection) {
             let is_known = matches!(connection.remote, Host::Address(_));
             // Unless lines are needed, the summary of a run counts these.
-            let counts = !is_known && (format != Format::Json || self.needs_lines());
+            let counts = !is_known && (format != Format::Json || self.options.needs_lines());
             self.stats.unknown_client += u64::from(counts);
             return Ok(false);
         }
@@ -266,14 +293,14 @@ impl Merge {
         connection: &Connection,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
-        if format != Format::Json || self.needs_lines() {
+        if format != Format::Json || self.options.needs_lines() {
             self.tally.add(&connection.remote, connection.local_port, 1);
         }
         show(connection)
     }
 
     fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
-        let needs_lines = self.options.lines_only || self.needs_lines();
+        let needs_lines = self.options.lines_only || self.options.needs_lines();
         if needs_lines && run.tally.connections() > self.runs.lines() {
             let option = if self.options.lines_only {
                 "--count"
@@ -306,29 +333,10 @@ impl Merge {
         Ok(())
     }
 
-    /// Whether the options need lines: the summary of a run has no local addresses.
-    fn needs_lines(&self) -> bool {
-        self.options.filter.local.is_some()
-    }
-
     /// Adds the connections of a run, filtered.
     fn add_run(&mut self, tally: Tally) {
-        if self.needs_lines() {
-            return;
-        }
-        let (mut tally, unknown_port) = tally.to_ports(&self.options.ports);
-        let filter = &self.options.filter;
-        if *filter != EndsFilter::default() {
-            let unknown = tally.retain(|key| match key {
-                GroupKey::Client(Host::Address(address)) => {
-                    Some(filter.wants_client(&Host::Address(*address)))
-                }
-                _ => None,
-            });
-            add(&mut self.stats.unknown_client, unknown);
-        }
+        let tally = self.options.wanted(tally, &mut self.stats);
         self.tally.add_all(tally);
-        add(&mut self.stats.unknown_port, unknown_port);
     }
 
     /// Adds `count` parse errors; `first` describes the first.
@@ -337,6 +345,25 @@ impl Merge {
         if self.stats.first_not_understood.is_none() {
             self.stats.first_not_understood = first;
         }
+    }
+
+    /// What is counted so far, by group; what could make it wrong, and the statistics. The lines of a run
+    /// whose summary may still come count.
+    #[must_use]
+    pub(crate) fn so_far(&self, by: GroupBy) -> (Counts, Discrepancies, ReadStats) {
+        let mut stats = self.stats.clone();
+        let open = self.options.wanted(self.runs.open().clone(), &mut stats);
+        let mut counts = Counts::new([Stage::Accepted]);
+        for tally in [&self.tally, &open] {
+            match by {
+                GroupBy::Address => counts.add_tally(Stage::Accepted, tally),
+                by => {
+                    let grouped = tally.regrouped(|key, port| by.group(key, port));
+                    counts.add_tally(Stage::Accepted, &grouped);
+                }
+            }
+        }
+        (counts, self.discrepancies, stats)
     }
 
     /// The counts, what could make them wrong, and the statistics.

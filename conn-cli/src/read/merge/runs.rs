@@ -25,6 +25,11 @@ impl Runs {
         self.open.connections()
     }
 
+    /// The lines since the last summary.
+    pub(crate) fn open(&self) -> &Tally {
+        &self.open
+    }
+
     /// Ends a run. Returns its connections and those of earlier runs without a summary.
     pub(crate) fn finish_run(&mut self, run: &Run) -> Tally {
         let mut tally = run.tally.clone();
