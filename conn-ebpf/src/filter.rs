@@ -99,7 +99,7 @@ pub fn wants_namespace(socket: &impl Fields, stage: Stage) -> bool {
 #[inline(always)]
 fn wants_task() -> bool {
     let tgid = setting(|config| &config.tgid);
-    if tgid != 0 && task::ids().0 != tgid {
+    if tgid != 0 && task::tgid() != tgid {
         return false;
     }
     if is_on(|config| &config.by_uid)

@@ -159,6 +159,8 @@ pub fn unreadable() {
     add_one(offset_of!(Counters, unreadable));
 }
 
+const _: () = assert!(TASK_KERNEL == TASK_PROCESS + 1);
+
 /// Writes fields of an [`Event`] one at a time, since the compiler would build a whole one elsewhere
 /// and call memcpy. What follows the semicolon is written by [`write_task`]. A field that is in
 /// neither list would show what the ring buffer held before: it does not compile.
@@ -205,10 +207,11 @@ fn report(ends: &Ends, hook: u16, stage: Stage, netns: impl FnOnce() -> u32, wai
 /// `event` is valid for writes.
 #[inline(always)]
 unsafe fn write_task(event: *mut Event, with_task: bool) {
-    let (task, (tgid, pid)) = match with_task {
-        true if task::is_kernel_thread() => (TASK_KERNEL, task::ids()),
-        true => (TASK_PROCESS, task::ids()),
-        false => (TASK_UNKNOWN, (0, 0)),
+    let (task, tgid, pid) = if with_task {
+        let task = TASK_PROCESS + u8::from(task::is_kernel_thread());
+        (task, task::tgid(), task::pid())
+    } else {
+        (TASK_UNKNOWN, 0, 0)
     };
     // SAFETY: the caller guarantees that `event` is valid for writes; `comm` is aligned to 8 and has
     // room for both words; the helpers only read the current task. Volatile, or the compiler would
@@ -253,7 +256,7 @@ fn acceptor_key(ends: &Ends) -> Key {
     let is_kernel_thread = task::is_kernel_thread();
     if count_by == BY_PROCESS {
         key.group = task::name();
-        key.pid = task::ids().0;
+        key.pid = task::tgid();
     } else {
         let owner = if count_by == BY_CGROUP {
             // SAFETY: the helper only reads the current task.

@@ -40,5 +40,5 @@ pub fn is_done(ends: &Ends, stage: Stage, net: u64) -> bool {
 #[inline(always)]
 fn is_accepted_by_conn_cli() -> bool {
     let tgid = setting(|config| &config.self_test_tgid);
-    tgid == 0 || task::ids().0 == tgid
+    tgid == 0 || task::tgid() == tgid
 }

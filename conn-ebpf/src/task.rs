@@ -20,7 +20,7 @@ const PF_IO_WORKER: u32 = 0x10;
 const PF_KTHREAD: u32 = 0x20_0000;
 
 /// `MAX_PID_NS_LEVEL` of `include/linux/pid_namespace.h`: the deepest PID namespace.
-const MAX_PID_NS_LEVEL: u16 = 32;
+const MAX_PID_NS_LEVEL: u64 = 32;
 
 /// `struct upid` of `include/linux/pid.h`.
 #[derive(Clone, Copy)]
@@ -31,19 +31,22 @@ struct Number {
     namespace: *const c_void,
 }
 
-/// The running task's process and thread id, in conn-cli's PID namespace; 0 if there is none.
+/// The running task's process id, in conn-cli's PID namespace; 0 if there is none.
 #[inline(always)]
-pub(crate) fn ids() -> (u32, u32) {
-    let namespace = setting(|config| &config.pid_namespace);
-    if namespace == 0 {
-        let ids = bpf_get_current_pid_tgid();
-        return ((ids >> 32) as u32, ids as u32);
+pub(crate) fn tgid() -> u32 {
+    match setting(|config| &config.pid_namespace) {
+        0 => (bpf_get_current_pid_tgid() >> 32) as u32,
+        namespace => current().map_or(0, |task| number_in(namespace, leader(task))),
     }
-    let Some(task) = current() else {
-        return (0, 0);
-    };
-    let leader = memory::read_or_zero(task, task_offset(|offsets| &offsets.group_leader));
-    (number_in(namespace, leader), number_in(namespace, task))
+}
+
+/// The running task's thread id, in conn-cli's PID namespace; 0 if there is none.
+#[inline(always)]
+pub(crate) fn pid() -> u32 {
+    match setting(|config| &config.pid_namespace) {
+        0 => bpf_get_current_pid_tgid() as u32,
+        namespace => current().map_or(0, |task| number_in(namespace, task)),
+    }
 }
 
 /// The name of the running thread, padded with NUL; that of the process for a worker of io_uring.
@@ -74,9 +77,7 @@ pub(crate) unsafe fn write_name(to: *mut [u64; 2]) {
         if let Some(task) = current()
             && flags(task) & (PF_IO_WORKER | PF_KTHREAD) == PF_IO_WORKER
         {
-            let leader: *const c_void =
-                memory::read_or_zero(task, task_offset(|offsets| &offsets.group_leader));
-            let comm = leader.byte_add(task_offset(|offsets| &offsets.comm).into());
+            let comm = leader(task).byte_add(task_offset(|offsets| &offsets.comm).into());
             bpf_probe_read_kernel(to.cast(), 16, comm);
         }
     }
@@ -100,6 +101,12 @@ fn current() -> Option<*const c_void> {
     Some(unsafe { bpf_get_current_task() } as *const c_void)
 }
 
+/// The first thread of a task's process.
+#[inline(always)]
+fn leader(task: *const c_void) -> *const c_void {
+    memory::read_or_zero(task, task_offset(|offsets| &offsets.group_leader))
+}
+
 #[inline(always)]
 fn flags(task: *const c_void) -> u32 {
     memory::read_or_zero(task, task_offset(|offsets| &offsets.flags))
@@ -112,18 +119,33 @@ fn number_in(namespace: u32, task: *const c_void) -> u32 {
     let deepest: u32 = memory::read_or_zero(pid, task_offset(|offsets| &offsets.pid_level));
     let numbers = task_offset(|offsets| &offsets.pid_numbers);
     for level in 0..=MAX_PID_NS_LEVEL {
-        if u32::from(level) > deepest {
+        let level = not_constant(level);
+        if u64::from(deepest) < level {
             break;
         }
         let Number {
             number,
             namespace: of,
             ..
-        } = memory::read_or_zero(pid, numbers + level * size_of::<Number>() as u16);
+        } = memory::read_or_zero(pid, numbers + level as u16 * size_of::<Number>() as u16);
         let inum: u32 = memory::read_or_zero(of, task_offset(|offsets| &offsets.pid_ns_inum));
         if inum == namespace {
             return number;
         }
     }
     0
+}
+
+/// The same value, which the compiler does not know: it would unroll a loop, and make each program that
+/// has it a third larger. The verifier knows it.
+#[inline(always)]
+fn not_constant(value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    let value = {
+        let mut value = value;
+        // SAFETY: there is no instruction.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) value) };
+        value
+    };
+    value
 }
