@@ -71,7 +71,26 @@ impl Counts {
             let packed = packed_entry(packed(address, port), stage);
             self.ipv4.push((packed, connections));
         } else {
+            if self.others.len() == self.others.capacity() {
+                self.merge();
+            }
             self.others.push(((key, stage, port), connections));
+        }
+    }
+
+    /// Merges equal entries, instead of room for more: there can be many clients of few networks. Makes
+    /// room if it gained little.
+    fn merge(&mut self) {
+        self.others.sort_unstable();
+        self.others.dedup_by(|next, kept| {
+            let are_equal = next.0 == kept.0;
+            if are_equal {
+                add(&mut kept.1, next.1);
+            }
+            are_equal
+        });
+        if self.others.len() > self.others.capacity() / 2 {
+            self.others.reserve(self.others.capacity());
         }
     }
 
@@ -290,6 +309,20 @@ mod tests {
         };
         let clients: Vec<_> = ranking.clients().collect();
         assert_eq!(clients, [one(client(1)), one(GroupKey::Port(Some(7)))]);
+    }
+
+    #[test]
+    fn many_clients_of_few_groups_take_little_memory() {
+        let mut counts = Counts::new([Stage::Accepted]);
+        for number in 0..10_000_u16 {
+            let (key, port) = (GroupKey::Port(Some(number % 5)), Some(number % 5));
+            counts.add(Stage::Accepted, key, port, 1);
+        }
+        let entries = counts.others.capacity();
+        assert!(entries < 100, "{entries}");
+        let ranking = counts.ranked();
+        let connections = ranking.clients().map(|client| client.connections);
+        assert_eq!(Vec::from_iter(connections), [2000; 5]);
     }
 
     #[test]
