@@ -2,9 +2,9 @@
 //! [`config::watched`](crate::config::watched).
 
 use aya_ebpf::{
-    helpers::bpf_get_current_uid_gid,
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_uid_gid},
     macros::map,
-    maps::{CgroupArray, LpmTrie, lpm_trie::Key},
+    maps::{CgroupArray, LpmTrie, LruHashMap, lpm_trie::Key},
 };
 use conn_common::{AF_INET, Address, to_v4};
 
@@ -24,6 +24,12 @@ static NETWORKS: LpmTrie<Address, u32> = LpmTrie::with_max_entries(1, 0);
 /// The cgroup in which connections must be accepted, if that filter is set.
 #[map]
 static CGROUPS: CgroupArray = CgroupArray::with_max_entries(1, 0);
+
+/// The ids of cgroups in which connections were accepted that are unwanted for that alone. So the user
+/// side, which replaces the wanted cgroup by a new one of the same path, knows whether that was in time.
+/// The user side sets the size.
+#[map]
+static OTHER_CGROUPS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1, 0);
 
 /// The length of an address as a prefix.
 const ADDRESS_BITS: u32 = 128;
@@ -110,5 +116,18 @@ fn wants_task() -> bool {
     if is_on(|config| &config.by_comm) && task::name() != setting(|config| &config.comm) {
         return false;
     }
-    !is_on(|config| &config.by_cgroup) || CGROUPS.current_task_under_cgroup(0) == Ok(true)
+    !is_on(|config| &config.by_cgroup) || is_in_cgroup()
+}
+
+#[inline(always)]
+fn is_in_cgroup() -> bool {
+    let is_in = CGROUPS.current_task_under_cgroup(0) == Ok(true);
+    if !is_in {
+        // SAFETY: the helper only reads the current task.
+        let id = unsafe { bpf_get_current_cgroup_id() };
+        if OTHER_CGROUPS.get_ptr(id).is_none() {
+            let _ = OTHER_CGROUPS.insert(id, 1, 0);
+        }
+    }
+    is_in
 }

@@ -19,6 +19,11 @@ impl Cgroup {
         Ok(Self(path))
     }
 
+    /// Removes it; its processes must have ended or left.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir(&self.0).with_context(|| format!("cannot remove {}", self.0.display()))
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.0

@@ -74,7 +74,9 @@ pub(super) struct TraceArgs {
 
     /// Only what is accepted in this cgroup v2, or below it
     ///
-    /// PATH is that of the directory, or the one in /proc/PID/cgroup.
+    /// PATH is that of the directory, or the one in /proc/PID/cgroup. If the cgroup is removed, as when
+    /// its service restarts, the run goes on, and the next one of this path counts; both are said. If
+    /// connections were accepted in that one before conn-cli knew of it, the count is a lower bound.
     #[arg(long, value_name = "PATH", help_heading = CONNECTIONS)]
     cgroup: Option<PathBuf>,
 

@@ -1,5 +1,6 @@
 //! The jobs of conn-cli. Each joins a source of connections, counting and an output.
 
+mod cgroup;
 pub mod check;
 mod first;
 mod listeners;

@@ -9,11 +9,10 @@ use super::target::Target;
 use crate::{
     model::{
         demand::Demand,
-        filter::{Namespaces, TaskFilter},
+        filter::Namespaces,
         options::TraceOptions,
         stage::{Stage, WatchedStages},
     },
-    system::cgroups,
     trace::kernel::{self, NamespaceFilter, SelfTest, Settings, SynScope},
 };
 
@@ -38,7 +37,7 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
             netns: target.netns_path(),
         },
         ends: show.ends.clone(),
-        task: task(options)?,
+        task: target.task(&options.task),
         namespaces: namespaces(options, target, &types.offsets)?,
         types,
         by: show.listing.by,
@@ -52,15 +51,6 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         buffer_size: options.buffer_size,
         verbose: options.verbose,
     })
-}
-
-/// The filter on the accepting task, with a cgroup as the path of its directory.
-fn task(options: &TraceOptions) -> anyhow::Result<TaskFilter> {
-    let mut task = options.task.clone();
-    if let Some(path) = &mut task.cgroup {
-        *path = cgroups::directory(path)?;
-    }
-    Ok(task)
 }
 
 /// The requested network namespaces, if the programs can find out that of a connection.

@@ -1,5 +1,5 @@
-//! What a filter selects by a number that can be used again: it is held, so that the number stays its
-//! own, and watched.
+//! What a filter selects by a number or a path that can be used again: it is held, so that the number
+//! stays its own, and watched.
 
 use std::{
     fs::File,
@@ -17,13 +17,21 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::model::{filter::Namespace, options::TraceOptions};
+use super::cgroup::SelectedCgroup;
+use crate::{
+    model::{
+        filter::{Namespace, TaskFilter},
+        options::TraceOptions,
+    },
+    trace::kernel::Tracer,
+};
 
-/// The process and the network namespace that are asked for.
+/// The process, the network namespace and the cgroup that are asked for.
 #[derive(Debug, Default)]
 pub(super) struct Target {
     process: Option<Process>,
     netns: Option<OpenNamespace>,
+    cgroup: Option<SelectedCgroup>,
 }
 
 #[derive(Debug)]
@@ -41,7 +49,7 @@ struct OpenNamespace {
 }
 
 impl Target {
-    /// Finds what the options ask for.
+    /// Finds what the options ask for. Needs a tokio runtime.
     ///
     /// # Errors
     /// It is not there.
@@ -49,6 +57,12 @@ impl Target {
         Ok(Self {
             process: options.task.pid.map(Process::open).transpose()?,
             netns: options.netns.one().map(OpenNamespace::open).transpose()?,
+            cgroup: options
+                .task
+                .cgroup
+                .as_deref()
+                .map(SelectedCgroup::find)
+                .transpose()?,
         })
     }
 
@@ -61,6 +75,33 @@ impl Target {
     pub(super) fn netns_path(&self) -> Option<PathBuf> {
         let fd = self.netns.as_ref()?.file.as_raw_fd();
         Some(format!("/proc/self/fd/{fd}").into())
+    }
+
+    /// The filter on the accepting task, with a cgroup as the path of its directory.
+    pub(super) fn task(&self, task: &TaskFilter) -> TaskFilter {
+        let cgroup = self.cgroup.as_ref().map(SelectedCgroup::directory);
+        TaskFilter {
+            cgroup: cgroup.map(ToOwned::to_owned),
+            ..task.clone()
+        }
+    }
+
+    /// Returns once there may be another cgroup of this path, or none. Cancel safe.
+    ///
+    /// # Errors
+    /// An error of the system.
+    pub(super) async fn cgroup_changed(&self) -> anyhow::Result<()> {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Has the programs count in the cgroup that has the path now. Returns whether connections were
+    /// accepted there that do not count.
+    pub(super) fn update_cgroup(&mut self, tracer: &mut Tracer) -> bool {
+        let cgroup = self.cgroup.as_mut();
+        cgroup.is_some_and(|cgroup| cgroup.update(tracer))
     }
 
     /// Returns once it has ended, with what ended. Cancel safe. Needs a tokio runtime.

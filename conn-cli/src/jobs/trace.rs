@@ -67,6 +67,8 @@ struct Tracing {
     /// When to check for waiting connections, unless something arrives.
     check_at: Instant,
     self_tests: SelfTests,
+    /// Whether connections were accepted in a new cgroup before it counted.
+    missed_in_cgroup: bool,
 }
 
 /// Traces as `options` say until the run is stopped, and prints the summary. Returns whether the count
@@ -79,7 +81,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     memory::save();
     files::raise_limit();
     let show = &options.show;
-    let target = Target::hold(options)?;
+    let mut target = Target::hold(options)?;
     let settings = settings(options, &target)?;
     let known = Known::for_lines(&show.lines)?;
     let candidates = counting_candidates(options.hook, &options.stages, options.needs());
@@ -139,6 +141,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         waiting_reported: None,
         check_at: now + FIRST_CHECK_AFTER,
         self_tests,
+        missed_in_cgroup: false,
     };
     let end = loop {
         tokio::select! {
@@ -148,10 +151,15 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
                 say(format_args!("{} has ended, so the run ends", ended?));
                 break End::Target;
             }
+            changed = target.cgroup_changed() => {
+                changed?;
+                tracing.missed_in_cgroup |= target.update_cgroup(&mut tracing.tracer);
+            }
             () = requests.next() => tracing.show_totals(),
             end = tracing.follow() => break end?,
         }
     };
+    tracing.missed_in_cgroup |= target.update_cgroup(&mut tracing.tracer);
     tracing.self_tests.run(&tracing.tracer);
     let detached = tracing.tracer.detach();
     tracing.finish(&detached, &mut stop, end).await
@@ -283,8 +291,9 @@ impl Tracing {
         let hook = self.tracer.hook();
         let exactness = self.exactness();
         let is_silent = matches!(self.self_tests.outcome(), SelfTestOutcome::Silent { .. });
-        totals.discrepancies.at_least =
-            is_at_least(&exactness, totals.discrepancies.missed_runs) || is_silent;
+        totals.discrepancies.at_least = is_at_least(&exactness, totals.discrepancies.missed_runs)
+            || is_silent
+            || self.missed_in_cgroup;
         let counted = self.tracer.stages().counted();
         let all = totals.counts.connections(counted);
         let (counts, second_hook_only, waits) = match self.view.first_ones() {
@@ -301,6 +310,7 @@ impl Tracing {
             hook,
             exactness,
             self_test: self.self_tests.outcome().clone(),
+            missed_in_cgroup: self.missed_in_cgroup,
             elapsed: self.tracer.elapsed(),
             second_hook_only,
             out_of_memory: totals.out_of_memory,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{exactness::Exactness, hook::Hook, read_stats::ReadStats, stage::Stage},
-    report::{LineCounts, Live, Origin, Report},
+    report::{LineCounts, Live, MISSED_IN_CGROUP, Origin, Report},
 };
 
 /// What connections were counted over.
@@ -253,6 +253,9 @@ fn inexact(report: &Report) -> Option<String> {
     };
     if let Some(silent) = report.live().and_then(|live| live.self_test.silent()) {
         line += &format!("; {silent}");
+    }
+    if report.live().is_some_and(|live| live.missed_in_cgroup) {
+        line += &format!("; {MISSED_IN_CGROUP}");
     }
     if let Some(why) = why.map(Exactness::reason) {
         line += &format!("; {why}");

@@ -9,6 +9,10 @@ use crate::{
     },
 };
 
+/// Why the count of a run is a lower bound in which [`Live::missed_in_cgroup`] is set.
+pub(crate) const MISSED_IN_CGROUP: &str =
+    "connections were accepted in the new cgroup before it counted";
+
 /// Further results of a live run.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -20,6 +24,8 @@ pub struct Live {
     pub exactness: Exactness,
     /// Whether the hooks saw the connections that conn-cli made to itself.
     pub self_test: SelfTestOutcome,
+    /// Whether connections were accepted in a new cgroup of the path of `--cgroup` before it counted.
+    pub missed_in_cgroup: bool,
     /// How long the probes were attached.
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
@@ -59,6 +65,7 @@ impl Live {
             hook,
             exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
             self_test: SelfTestOutcome::Passed,
+            missed_in_cgroup: false,
             elapsed,
             second_hook_only: 0,
             out_of_memory: 0,

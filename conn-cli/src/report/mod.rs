@@ -11,7 +11,7 @@ use std::{
 
 use self::names::Names;
 pub(crate) use self::{
-    live::Live,
+    live::{Live, MISSED_IN_CGROUP},
     rows::{Row, Rows},
 };
 use crate::{

@@ -1,7 +1,7 @@
 //! Cgroup v2 paths by cgroup id, which is the inode number of the cgroup's directory.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     ffi::OsString,
     fs,
     io::{self, ErrorKind},
@@ -31,6 +31,12 @@ const MAX_CGROUPS: usize = 65_536;
 #[must_use]
 pub(crate) fn paths() -> HashMap<u64, Box<str>> {
     mount_point().map_or_else(HashMap::new, |mount| paths_below(&mount))
+}
+
+/// The ids of a cgroup and of all below it.
+#[must_use]
+pub(crate) fn ids_below(directory: &Path) -> HashSet<u64> {
+    paths_below(directory).into_keys().collect()
 }
 
 /// Directories that cannot be read are left out.
@@ -118,7 +124,8 @@ fn directory_below(
     })
 }
 
-fn is_cgroup2(path: &Path) -> io::Result<bool> {
+/// Whether it is in a cgroup v2 hierarchy.
+pub(super) fn is_cgroup2(path: &Path) -> io::Result<bool> {
     Ok(statfs(path)?.f_type == CGROUP2_SUPER_MAGIC)
 }
 

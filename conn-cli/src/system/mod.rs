@@ -1,5 +1,6 @@
 //! What conn-cli asks of the machine, apart from tracing.
 
+pub(crate) mod cgroup_watch;
 pub(crate) mod cgroups;
 pub(crate) mod container;
 pub(crate) mod files;

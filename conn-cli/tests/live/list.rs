@@ -11,9 +11,9 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
-    no_btf, nobody, old_version, peers, pid_namespace, ports, preemption, privileges, resets,
-    same_ends, self_connect, signals, silent, so_far, steered, streams, syn_flood, syns, tasks,
-    text, time_namespace, trouble, waits,
+    no_btf, nobody, old_version, peers, pid_namespace, ports, preemption, privileges,
+    remade_cgroup, resets, same_ends, self_connect, signals, silent, so_far, steered, streams,
+    syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -245,6 +245,9 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("child-programs", &[Hook::SockOps], cgroups::child_programs),
     case("cgroup-namespace", &[Hook::SockOps], cgroups::namespace),
+    // The other hooks do not know the process.
+    case("remade-cgroup", ACCEPTS, remade_cgroup::counts),
+    case("remade-cgroup-late", ACCEPTS, remade_cgroup::missed),
     case("killed", EACH, leftovers::killed),
     case("killed-old-version", EACH, old_version::killed),
     everywhere_case("dropped-privileges", dropped::privileges),

@@ -87,6 +87,25 @@ fn each_discrepancy_is_a_warning() {
 }
 
 #[test]
+fn connections_missed_in_a_new_cgroup_are_the_reason() {
+    let live = Live {
+        missed_in_cgroup: true,
+        ..Live::sample(Hook::Fentry, Duration::from_millis(1500))
+    };
+    let report = Report {
+        discrepancies: Discrepancies {
+            at_least: true,
+            ..Discrepancies::default()
+        },
+        ..report(Origin::Kernel(live))
+    };
+    assert_eq!(
+        diagnostics(&report, None)[1..].join("|"),
+        "warning: the count is at least 1; connections were accepted in the new cgroup before it counted"
+    );
+}
+
+#[test]
 fn an_inexact_hook_is_reported_at_the_end() {
     let line = |exactness, missed_runs| {
         let discrepancies = Discrepancies {

@@ -17,7 +17,7 @@ use crate::{
         stage::Stage,
     },
     output::{Clock, brief::rounded},
-    report::{LeftOff, LineCounts, Live, Origin, Report, Row},
+    report::{LeftOff, LineCounts, Live, MISSED_IN_CGROUP, Origin, Report, Row},
 };
 
 /// `{"type":"summary",...}`, without the clients; times have the offset of the clock's time zone.
@@ -91,6 +91,7 @@ pub(super) fn summary_line<'a>(
 
 fn exact_reason<'a>(live: &'a Live, report: &Report) -> Cow<'a, str> {
     match (&live.exactness, report.discrepancies.at_least) {
+        (Exactness::Exact(_), true) if live.missed_in_cgroup => MISSED_IN_CGROUP.into(),
         (Exactness::Exact(_), true) => match live.self_test.silent() {
             Some(silent) => silent.into(),
             None => "the kernel skipped the program that counts".into(),

@@ -18,6 +18,8 @@ pub(super) const LONGEST_WAIT: &str = "LONGEST_WAIT";
 pub(super) const NETWORKS: &str = "NETWORKS";
 /// The cgroup that must accept.
 pub(super) const CGROUPS: &str = "CGROUPS";
+/// Cgroups in which others accepted.
+pub(super) const OTHER_CGROUPS: &str = "OTHER_CGROUPS";
 /// aya's ring buffer of diagnostics.
 pub(super) const LOGS: &str = "AYA_LOGS";
 

@@ -214,6 +214,9 @@ pub(super) fn open(
             names::NETWORKS,
             settings.ends.networks.rules().len() as u32 + 1,
         );
+    if settings.task.cgroup.is_some() {
+        loader.map_max_entries(names::OTHER_CGROUPS, MAX_OTHER_CGROUPS);
+    }
     if stages.contains(Stage::Syn) {
         loader
             .map_max_entries(names::SYN_CLIENTS, settings.max_clients)
@@ -252,6 +255,9 @@ fn loader<'a>() -> EbpfLoader<'a> {
     let _ = setrlimit(Resource::Nofile, limit);
     loader
 }
+
+/// The size of the map of other cgroups in which processes accept on the same ports.
+const MAX_OTHER_CGROUPS: u32 = 4096;
 
 /// The minimum size of the map of SYNs, in which retransmitted SYNs are recognised.
 const MIN_SYNS: u32 = 4096;

@@ -1,6 +1,8 @@
 //! The hooks of one run, from attaching them to reading their totals.
 
 use std::{
+    collections::HashSet,
+    os::fd::AsRawFd,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -12,7 +14,7 @@ use aya_log::EbpfLogger;
 use super::{
     KernelTypes, Refusal, SelfTest, Settings,
     attach::{self, Attached},
-    counters,
+    cgroup, counters,
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
     object::Apart,
@@ -217,6 +219,15 @@ impl Tracer {
             records: limit,
             more: true,
         }
+    }
+
+    /// Counts in the cgroup of this directory, in place of the one before. Returns the ids of all cgroups
+    /// in which connections were accepted that do not count.
+    ///
+    /// # Errors
+    /// An error of the kernel, such as that the cgroup was removed.
+    pub fn count_in_cgroup(&mut self, directory: &impl AsRawFd) -> anyhow::Result<HashSet<u64>> {
+        cgroup::replace(&mut self.attached.ebpf, directory.as_raw_fd())
     }
 
     /// Detaches the hooks, which then count nothing more.
