@@ -64,11 +64,12 @@ pub(crate) enum Runtime {
     Unknown,
 }
 
-/// The innermost container that a cgroup is or is in. A process with permission to create cgroups
-/// inside a container, which few have, can choose what is found for it.
+/// The innermost container that a cgroup is or is in. Not one of an ordinary user, who can give any name
+/// to a cgroup of theirs. A process with permission to create cgroups inside a container, which few have,
+/// can choose what is found for it.
 #[must_use]
 pub(crate) fn container(path: &str) -> Option<Container> {
-    let mut rest = path;
+    let mut rest = outside_users(path);
     loop {
         let (parent, name) = rest.rsplit_once('/').unwrap_or(("", rest));
         if let Some((runtime, id)) = runtime_and_id(parent, name) {
@@ -83,6 +84,22 @@ pub(crate) fn container(path: &str) -> Option<Container> {
         }
         rest = parent;
     }
+}
+
+/// The part of a path in which no ordinary user makes cgroups. systemd lets users do so below
+/// `user@<uid>.service`.
+fn outside_users(path: &str) -> &str {
+    let mut start = 0;
+    for part in path.split('/') {
+        let is_users = part == "user.slice"
+            || part.starts_with("user-") && part.ends_with(".slice")
+            || part.starts_with("user@") && part.ends_with(".service");
+        if is_users {
+            return path[..start].trim_end_matches('/');
+        }
+        start += part.len() + 1;
+    }
+    path
 }
 
 fn runtime_and_id(parent: &str, name: &str) -> Option<(Runtime, String)> {
@@ -226,10 +243,6 @@ mod tests {
                 "/system.slice/docker-X.scope/init.scope",
                 "docker:9ec39b91f3d7",
             ),
-            (
-                "/user.slice/user-1000.slice/user@1000.service/app.slice/docker-X.scope",
-                "docker:9ec39b91f3d7",
-            ),
             ("/../docker-X.scope", "docker:9ec39b91f3d7"),
             ("docker-X.scope", "docker:9ec39b91f3d7"),
             ("/actions_job/X", "container:9ec39b91f3d7"),
@@ -241,10 +254,6 @@ mod tests {
             ),
             (
                 "/machine.slice/machine-libpod_pod_X.slice/libpod-X.scope/container/system.slice/nginx.service",
-                "podman:9ec39b91f3d7",
-            ),
-            (
-                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-X.scope/container",
                 "podman:9ec39b91f3d7",
             ),
             ("/libpod_parent/libpod-X", "podman:9ec39b91f3d7"),
@@ -361,6 +370,39 @@ mod tests {
         assert_eq!(container(&"/a".repeat(100_000)), None);
         assert_eq!(container(&"/".repeat(1_000_000)), None);
         assert_eq!(container(&"a:".repeat(100_000)), None);
+    }
+
+    #[test]
+    fn containers_of_users_are_not_believed() {
+        let pod = "kubepods-pod74c13223_5a00_11e9_b385_42010a80018d.slice";
+        for path in [
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/docker-X.scope",
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-X.scope/container",
+            "/user.slice/X",
+            "/user.slice/docker/X",
+            "user.slice/docker-X.scope",
+            "/../user-1000.slice/user@1000.service/crio-X.scope",
+            "/../user@1000.service/lxc.payload.web",
+            "/user@0.service/machine.slice/machine-web.scope",
+        ] {
+            assert_eq!(displayed(path), None, "{path}");
+        }
+        let path = format!("/user.slice/user-1000.slice/{pod}/cri-containerd-X.scope");
+        assert_eq!(displayed(&path), None);
+        // Users in a container do not hide it.
+        for (path, expected) in [
+            (
+                "/machine.slice/machine-web.scope/payload/user.slice/user-0.slice/docker-X.scope",
+                "machine:web",
+            ),
+            (
+                "/system.slice/docker-X.scope/user.slice/lxc.payload.other",
+                "docker:9ec39b91f3d7",
+            ),
+            ("/lxc.payload.user.slice", "lxc:user.slice"),
+        ] {
+            assert_eq!(displayed(path).as_deref(), Some(expected), "{path}");
+        }
     }
 
     #[test]
