@@ -132,25 +132,22 @@ pub const TASK_KERNEL: u8 = 2;
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Key {
-    /// With [`BY_ADDRESS`] the client's address; with [`BY_PROCESS`] the 16 bytes of the thread's
-    /// name as in [`Event::comm`]; with [`BY_CGROUP`] the cgroup id as in [`Event::cgroup`], and 0;
-    /// with [`BY_USER`] the user id as in [`Event::uid`], and 0.
+    /// With [`BY_ADDRESS`] the client's address; with [`BY_PROCESS`] the process id as in
+    /// [`Event::tgid`], and 0; with [`BY_CGROUP`] the cgroup id as in [`Event::cgroup`], and 0; with
+    /// [`BY_USER`] the user id as in [`Event::uid`], and 0. With [`KERNEL_THREAD`] in place of the
+    /// second 0 if a kernel thread accepted; its user and cgroup mean nothing, and are 0.
     pub group: Address,
-    /// With [`BY_PROCESS`] the process id as in [`Event::tgid`], else 0. With [`KEY_KERNEL`] added if a
-    /// kernel thread accepted; its user and cgroup mean nothing, and are 0.
-    pub pid: u32,
     /// The server's port, host byte order.
-    pub local_port: u32,
+    pub local_port: u64,
 }
 const _: () = assert!(size_of::<Key>() == 24);
 
-/// The bit of [`Key::pid`] that kernel threads have; greater than any process id
-/// (`include/linux/threads.h`, `PID_MAX_LIMIT`).
-pub const KEY_KERNEL: u32 = 1 << 31;
+/// The second word of [`Key::group`] for kernel threads, unless that is an address.
+pub const KERNEL_THREAD: u64 = 1;
 
 /// [`Config::count_by`]: count by the client's address.
 pub const BY_ADDRESS: u32 = 0;
-/// [`Config::count_by`]: count by the accepting process and the name of its thread.
+/// [`Config::count_by`]: count by the accepting process.
 pub const BY_PROCESS: u32 = 1;
 /// [`Config::count_by`]: count by the cgroup of the accepting process.
 pub const BY_CGROUP: u32 = 2;

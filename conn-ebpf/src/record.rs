@@ -12,7 +12,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use conn_common::{
-    BY_ADDRESS, BY_CGROUP, BY_PROCESS, Counters, Event, KEY_KERNEL, Key, STAGE_ACCEPTED,
+    BY_ADDRESS, BY_CGROUP, BY_PROCESS, Counters, Event, KERNEL_THREAD, Key, STAGE_ACCEPTED,
     STAGE_ESTABLISHED, STAGE_SYN, Stages, TASK_KERNEL, TASK_PROCESS, TASK_UNKNOWN, UNKNOWN_WAIT,
     WAIT_STEP_BITS, WAIT_STEPS,
 };
@@ -32,6 +32,12 @@ static CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, BPF_F_NO_PRE
 /// number of addresses, which must not take the room of other clients. The user side sets the size.
 #[map]
 static SYN_CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
+
+/// Counting by process, the name of the thread of each process that accepted first, by process id. It is
+/// in no key, since a thread can change it between two accepts. The user side sets the size, that of
+/// [`CLIENTS`], so that there is room for each process that has an entry there.
+#[map]
+static NAMES: HashMap<u32, [u64; 2]> = HashMap::with_max_entries(1, 0);
 
 /// One entry, which the user side maps into its memory: reading it by system call would make the
 /// kernel skip programs meanwhile.
@@ -239,8 +245,7 @@ unsafe fn write_task(event: *mut Event, with_task: bool) {
 fn client_key(ends: &Ends) -> Key {
     Key {
         group: ends.remote_address,
-        pid: 0,
-        local_port: u32::from(ends.local_port),
+        local_port: u64::from(ends.local_port),
     }
 }
 
@@ -253,23 +258,25 @@ fn acceptor_key(ends: &Ends) -> Key {
     if count_by == BY_ADDRESS {
         return key;
     }
-    let is_kernel_thread = task::is_kernel_thread();
-    if count_by == BY_PROCESS {
-        key.group = task::name();
-        key.pid = task::tgid();
-    } else {
-        let owner = if count_by == BY_CGROUP {
+    let is_kernel_thread = u64::from(task::is_kernel_thread()) * KERNEL_THREAD;
+    // With a branch, the compiler would call memset.
+    let unless_kernel_thread = is_kernel_thread.wrapping_sub(1);
+    let owner = match count_by {
+        BY_PROCESS => {
+            let tgid = task::tgid();
+            if NAMES.get_ptr(tgid).is_none() {
+                let _ = NAMES.insert(tgid, task::name(), u64::from(BPF_NOEXIST));
+            }
+            u64::from(tgid)
+        }
+        BY_CGROUP => {
             // SAFETY: the helper only reads the current task.
-            unsafe { bpf_get_current_cgroup_id() }
-        } else {
-            u64::from(bpf_get_current_uid_gid() as u32)
-        };
-        // 0 for a kernel thread; with a branch, the compiler would call memset.
-        key.group = [owner & u64::from(is_kernel_thread).wrapping_sub(1), 0];
-    }
-    if is_kernel_thread {
-        key.pid |= KEY_KERNEL;
-    }
+            let cgroup = unsafe { bpf_get_current_cgroup_id() };
+            cgroup & unless_kernel_thread
+        }
+        _ => u64::from(bpf_get_current_uid_gid() as u32) & unless_kernel_thread,
+    };
+    key.group = [owner, is_kernel_thread];
     key
 }
 

@@ -1,5 +1,6 @@
 //! The ways in which a server accepts connections.
 
+use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use io_uring::squeue::Flags;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom, acceptfrom_with, getpeername};
+use rustix::thread::set_name;
 
 use crate::counts::Tally;
 
@@ -26,6 +28,8 @@ const EPOLL_THREADS: u32 = 4;
 pub enum Accept {
     /// This many threads, each blocked in `accept` or `accept4`.
     Threads(u32),
+    /// The same, and each thread has another name at each accept.
+    Renaming(u32),
     /// Threads that wait in `epoll_wait`, edge-triggered, and accept until none is left.
     Epoll,
     /// `IORING_OP_ACCEPT`: no thread of the server calls `accept`.
@@ -49,7 +53,9 @@ impl Accept {
     /// The system calls that the waiting threads block in, and how many threads wait.
     pub fn waits_in(self) -> (&'static [libc::c_long], u32) {
         match self {
-            Self::Threads(threads) => (&[libc::SYS_accept, libc::SYS_accept4], threads),
+            Self::Threads(threads) | Self::Renaming(threads) => {
+                (&[libc::SYS_accept, libc::SYS_accept4], threads)
+            }
             Self::Fork => (&[libc::SYS_accept, libc::SYS_accept4], 1),
             Self::Epoll => (&[libc::SYS_epoll_pwait], EPOLL_THREADS),
             Self::IoUring | Self::IoUringWorker => (&[libc::SYS_io_uring_enter], 1),
@@ -83,7 +89,11 @@ impl Accept {
     /// Runs in each thread; `index` is the number of the thread.
     fn serve(self, index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
         match self {
-            Self::Threads(_) => blocking(index, listener, tally),
+            Self::Threads(_) => blocking(index, listener, tally, |_| Ok(())),
+            Self::Renaming(_) => blocking(index, listener, tally, |accept| {
+                set_name(&CString::new(format!("{index} at {accept}"))?)?;
+                Ok(())
+            }),
             Self::Epoll => epolling(listener, tally),
             Self::IoUring => io_uring(Flags::empty(), listener, tally),
             Self::IoUringWorker => io_uring(Flags::ASYNC, listener, tally),
@@ -97,6 +107,7 @@ impl fmt::Display for Accept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Threads(threads) => write!(f, "threads:{threads}"),
+            Self::Renaming(threads) => write!(f, "renaming:{threads}"),
             Self::Epoll => f.write_str("epoll"),
             Self::IoUring => f.write_str("io-uring"),
             Self::IoUringWorker => f.write_str("io-uring-worker"),
@@ -117,6 +128,7 @@ impl FromStr for Accept {
             "fork" => Self::Fork,
             _ => match text.split_once(':') {
                 Some(("threads", threads)) => Self::Threads(threads.parse()?),
+                Some(("renaming", threads)) => Self::Renaming(threads.parse()?),
                 Some(("slow", delay)) => Self::Slow(delay.parse()?),
                 _ => bail!("unknown accept mode: {text}"),
             },
@@ -124,9 +136,16 @@ impl FromStr for Accept {
     }
 }
 
-/// Half of the threads use each of the two system calls, which differ in their flags.
-fn blocking(index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
-    loop {
+/// Half of the threads use each of the two system calls, which differ in their flags. `before` runs before
+/// each call, with its number.
+fn blocking(
+    index: u32,
+    listener: &OwnedFd,
+    tally: &Tally,
+    before: impl Fn(u32) -> Result<()>,
+) -> Result<()> {
+    for accept in 0.. {
+        before(accept)?;
         let accepted = if index.is_multiple_of(2) {
             acceptfrom_with(listener, SocketFlags::CLOEXEC)
         } else {
@@ -136,6 +155,7 @@ fn blocking(index: u32, listener: &OwnedFd, tally: &Tally) -> Result<()> {
         count(tally, peer)?;
         drop(connection);
     }
+    Ok(())
 }
 
 fn epolling(listener: &OwnedFd, tally: &Tally) -> Result<()> {
@@ -233,6 +253,7 @@ mod tests {
     fn display_round_trips() {
         for accept in [
             Accept::Threads(64),
+            Accept::Renaming(4),
             Accept::Epoll,
             Accept::IoUring,
             Accept::IoUringWorker,

@@ -313,6 +313,7 @@ impl Tracing {
             missed_in_cgroup: self.missed_in_cgroup,
             elapsed: self.tracer.elapsed(),
             second_hook_only,
+            process_names: totals.process_names,
             out_of_memory: totals.out_of_memory,
             of_users: totals.of_users,
             by_kernel_threads: totals.by_kernel_threads,

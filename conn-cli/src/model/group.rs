@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::connection::{Connection, Host, Process, thread_name};
+use super::connection::{Connection, Host, Process};
 
 /// What connections are counted by, as `--by` accepts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,10 +35,10 @@ pub enum GroupKey {
     Port(Option<u16>),
     /// All connections that a process accepted.
     Process {
-        /// The process id; None if it has none in this PID namespace.
+        /// The process id; None for all processes that have none in this PID namespace.
         pid: Option<u32>,
-        /// The accepting thread's name, safe to show.
-        name: Box<str>,
+        /// Its name, safe to show.
+        name: Option<Box<str>>,
         /// Whether it is a kernel thread.
         is_kernel_thread: bool,
     },
@@ -97,7 +97,7 @@ impl GroupBy {
             Self::Process => for_task(|process| {
                 Some(GroupKey::Process {
                     pid: process.pid,
-                    name: process.name()?.into(),
+                    name: None,
                     is_kernel_thread: process.is_kernel_thread,
                 })
             }),
@@ -178,18 +178,6 @@ fn network(lengths: &str) -> Option<GroupBy> {
     Some(GroupBy::Network(length(ipv4, 32)?, length(ipv6, 128)?))
 }
 
-impl GroupKey {
-    /// The key of a process. `comm` is padded with NUL, as in the kernel.
-    #[must_use]
-    pub fn process(pid: Option<u32>, comm: &[u8; 16], is_kernel_thread: bool) -> Self {
-        Self::Process {
-            pid,
-            name: thread_name(comm).into(),
-            is_kernel_thread,
-        }
-    }
-}
-
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -207,9 +195,10 @@ impl fmt::Display for GroupKey {
                 } else {
                     "pid"
                 };
-                match pid {
-                    Some(pid) => write!(f, "{name} ({kind} {pid})"),
-                    None => write!(f, "{name} ({kind} of another PID namespace)"),
+                match (pid, name) {
+                    (Some(pid), Some(name)) => write!(f, "{name} ({kind} {pid})"),
+                    (Some(pid), None) => write!(f, "{kind} {pid}"),
+                    (None, _) => f.write_str("processes of other PID namespaces"),
                 }
             }
             Self::KernelThreads => f.write_str("kernel threads"),
@@ -269,14 +258,34 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_in_names_are_escaped() {
-        let key = GroupKey::process(Some(7), b"a\x1b[2Jb\0\0\0\0\0\0\0\0\0\0", false);
-        assert_eq!(key.to_string(), "a\\u{1b}[2Jb (pid 7)");
+    fn a_process_is_one_key_whatever_the_names_of_its_threads() {
+        let key = |comm: &[u8; 16]| {
+            let process = Process {
+                pid: Some(7),
+                tid: Some(8),
+                uid: None,
+                cgroup: None,
+                comm: Some(*comm),
+                is_kernel_thread: false,
+            };
+            GroupBy::Process.key(&Connection {
+                process: Some(process),
+                ..Connection::unknown(Source::SecondHook)
+            })
+        };
+        assert_eq!(
+            key(b"one\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+            key(b"sixteen bytes...")
+        );
     }
 
     #[test]
     fn kernel_threads_are_said_as_such() {
-        let key = GroupKey::process(Some(7), b"nfsd\0\0\0\0\0\0\0\0\0\0\0\0", true);
+        let key = GroupKey::Process {
+            pid: Some(7),
+            name: Some("nfsd".into()),
+            is_kernel_thread: true,
+        };
         assert_eq!(key.to_string(), "nfsd (kernel thread 7)");
         let connection = Connection {
             process: Some(Process {

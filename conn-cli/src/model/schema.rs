@@ -344,7 +344,7 @@ pub(crate) struct ClientEntry<'a> {
     /// By process: the process id.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// By process: the thread's name, escaped.
+    /// By process: its name, escaped.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub comm: Option<Cow<'a, str>>,
     /// By process, cgroup or user: whether it is a kernel thread, or all of them; left out if not.

@@ -1,6 +1,9 @@
 //! What only a live run has to report.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::{
     count::waits::Quantiles,
@@ -30,6 +33,8 @@ pub struct Live {
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
     pub second_hook_only: u64,
+    /// Counting by process, the name of each one's thread that accepted first, safe to show.
+    pub process_names: HashMap<u32, Box<str>>,
     /// Connections that are counted under "other" because the kernel had no memory for their
     /// client, whose row may lack them.
     pub out_of_memory: u64,
@@ -68,6 +73,7 @@ impl Live {
             missed_in_cgroup: false,
             elapsed,
             second_hook_only: 0,
+            process_names: HashMap::new(),
             out_of_memory: 0,
             of_users: None,
             by_kernel_threads: None,

@@ -135,7 +135,7 @@ impl Report {
             by: listing.by,
             connections,
             groups,
-            rows: Rows::new(ranking, Names::read(listing.by), profiles),
+            rows: Rows::new(ranking, Names::read(listing.by, &origin), profiles),
             left_off: left_off.filter(|left_off| left_off.rows > 0),
             unknown_clients: unknown.map_or(0, |unknown| unknown.connections),
             other_clients,

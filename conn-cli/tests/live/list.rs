@@ -168,6 +168,7 @@ pub(crate) const CASES: &[Case] = &[
         ..case("kernel-threads", ACCEPTS, kernel_threads::smc)
     },
     case("grouping-tasks", ACCEPTS, grouping::tasks),
+    case("grouping-renaming", ACCEPTS, grouping::renaming),
     single_hook("grouping", grouping::endpoints),
     single_hook("interval", intervals::rows),
     single_hook("interval-flood", intervals::flood),

@@ -199,7 +199,7 @@ fn group(key: &GroupKey) -> ClientEntry<'_> {
             is_kernel_thread,
         } => ClientEntry {
             pid: *pid,
-            comm: Some((&**name).into()),
+            comm: name.as_deref().map(Into::into),
             kernel_thread: *is_kernel_thread,
             ..empty
         },

@@ -8,6 +8,8 @@ pub(super) const SYN_CLIENTS: &str = "SYN_CLIENTS";
 pub(super) const SYNS: &str = "SYNS";
 /// The ring buffer of events.
 pub(super) const EVENTS: &str = "EVENTS";
+/// The names of processes, counting by them.
+pub(super) const NAMES: &str = "NAMES";
 /// The counters that are mapped into memory.
 pub(super) const COUNTERS: &str = "COUNTERS";
 /// The histogram of waits.

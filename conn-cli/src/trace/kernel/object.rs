@@ -214,6 +214,9 @@ pub(super) fn open(
             names::NETWORKS,
             settings.ends.networks.rules().len() as u32 + 1,
         );
+    if settings.by == GroupBy::Process {
+        loader.map_max_entries(names::NAMES, settings.max_clients);
+    }
     if settings.task.cgroup.is_some() {
         loader.map_max_entries(names::OTHER_CGROUPS, MAX_OTHER_CGROUPS);
     }

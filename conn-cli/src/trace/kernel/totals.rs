@@ -4,7 +4,7 @@
 //! (`bpf_disable_instrumentation`, `include/linux/bpf.h`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{self, BTreeMap},
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
     time::Duration,
@@ -15,12 +15,13 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, MapData},
 };
-use conn_common::{Counters, KEY_KERNEL, Key, Stages, WAIT_STEPS};
+use conn_common::{Counters, KERNEL_THREAD, Key, Stages, WAIT_STEPS};
 
 use super::{KernelTypes, bpf, event::host, names, object::Apart};
 use crate::{
     count::{ranking::Counts, waits::Waits},
     model::{
+        connection::thread_name,
         demand::Reported,
         discrepancies::Discrepancies,
         group::{GroupBy, GroupKey},
@@ -52,6 +53,8 @@ pub struct Totals {
     /// Connections that kernel threads accepted, which are in no tally. None if no filter needs to judge
     /// them.
     pub by_kernel_threads: Option<u64>,
+    /// Counting by process, the name of each one's thread that accepted first, safe to show.
+    pub process_names: collections::HashMap<u32, Box<str>>,
     /// What may make these counts wrong.
     pub discrepancies: Discrepancies,
     /// How often the kernel did not run the tracepoint, if that counts an earlier stage and the
@@ -138,6 +141,11 @@ pub(super) fn read(
             .users
             .then(|| count_at(&counters.of_users, stages.counted())),
         by_kernel_threads: apart.kernel_threads.then_some(counters.by_kernel_threads),
+        process_names: if by == GroupBy::Process {
+            read_names(ebpf).context("cannot read the names of processes")?
+        } else {
+            Default::default()
+        },
         discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,
@@ -171,15 +179,18 @@ pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {
 
 /// The group that a map key stands for.
 fn group_key(key: &Key, by: GroupBy) -> GroupKey {
-    let is_kernel_thread = key.pid & KEY_KERNEL != 0;
+    let is_kernel_thread = key.group[1] == KERNEL_THREAD;
     match by {
         GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => {
             GroupKey::Client(host(key.group))
         }
         GroupBy::Process => {
-            let pid = key.pid & !KEY_KERNEL;
-            let pid = (pid != 0).then_some(pid);
-            GroupKey::process(pid, &bytemuck::cast(key.group), is_kernel_thread)
+            let pid = key.group[0] as u32;
+            GroupKey::Process {
+                pid: (pid != 0).then_some(pid),
+                name: None,
+                is_kernel_thread,
+            }
         }
         GroupBy::Cgroup | GroupBy::User if is_kernel_thread => GroupKey::KernelThreads,
         GroupBy::Cgroup => GroupKey::Cgroup {
@@ -191,6 +202,15 @@ fn group_key(key: &Key, by: GroupBy) -> GroupKey {
             name: None,
         },
     }
+}
+
+fn read_names(ebpf: &Ebpf) -> anyhow::Result<collections::HashMap<u32, Box<str>>> {
+    let map = ebpf.map(names::NAMES).context("no such map")?;
+    let map = HashMap::<&MapData, u32, [u8; 16]>::try_from(map)?;
+    let name = |entry: Result<(u32, [u8; 16]), _>| {
+        entry.map(|(pid, comm)| (pid, thread_name(&comm).into()))
+    };
+    Ok(map.iter().map(name).collect::<Result<_, _>>()?)
 }
 
 fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use lab::accept::Accept;
 use lab::as_user::USER;
 use lab::cgroup::Cgroup;
 use lab::client::Load;
@@ -15,7 +16,8 @@ use lab::hook::Hook;
 use lab::report::Report;
 use lab::server::{Serve, Server};
 use lab::several::Several;
-use lab::tracer::Ended;
+use lab::tracer::{Ended, Tracer};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::text;
@@ -135,6 +137,50 @@ pub(crate) fn tasks(context: &Context) -> Result<String> {
     let text = kinds.map(|by| format!("--by {by}"));
     let text = text.into_iter().filter(|_| context.hook == Hook::Kretprobe);
     count(context, Some(&cgroup), json.into_iter().chain(text))
+}
+
+/// Whatever its threads call themselves from one accept to the next, a process is one row: of its own name, or
+/// if it has ended, of the name of a thread.
+pub(crate) fn renaming(context: &Context) -> Result<String> {
+    const CONNECTIONS: u32 = 40;
+    let serve = Serve {
+        accept: Accept::Renaming(4),
+        name: Some(NAMES[0]),
+        ..Serve::threads(4, Family::V4.listen())
+    };
+    let server = Server::start(serve, context.port)?;
+    let pid = server.pid();
+    let start = |options: &[&str]| {
+        let mut command = context.conn_cli(context.port);
+        Tracer::start(command.args(["--quiet", "--by", "process"]).args(options))
+    };
+    let (mut text, mut json, mut later) = (start(&[])?, start(&["--json"])?, start(&["--json"])?);
+    let (text_lines, json_lines, later_lines) = (text.stdout()?, json.stdout()?, later.stdout()?);
+    Load::v4(context.port, CONNECTIONS).run()?;
+    let ended_text = text.finish(Signal::INT, &text_lines)?;
+    let text = text::parse(&ended_text)?.summary;
+    let ended = json.finish(Signal::INT, &json_lines)?;
+    let connections: u64 = server.finish()?.values().sum();
+    let group = Group {
+        text: format!("{} (pid {pid})", NAMES[0]),
+        json: json!({ "pid": pid, "comm": NAMES[0] }),
+        connections,
+    };
+    ensure!(
+        text == [format!("{}: {connections}", group.text)],
+        "{text:?}"
+    );
+    check_json(&ended, &[group])?;
+    let group = Group {
+        text: String::new(),
+        json: json!({ "pid": pid }),
+        connections,
+    };
+    let report = check_json(&later.finish(Signal::INT, &later_lines)?, &[group])?;
+    let name = &report.summary["clients"][0]["comm"];
+    let is_of_thread = name.as_str().is_some_and(|name| name.contains(" at "));
+    ensure!(is_of_thread, "not a thread's name: {name}");
+    Ok(format!("server={connections} later={name}"))
 }
 
 /// Groups by the endpoints of a connection, with the other options of the summary.

@@ -142,8 +142,8 @@ pub(crate) fn max_clients(context: &Context) -> Result<String> {
     Ok(format!("{figures} others={others}"))
 }
 
-/// The map of clients allocates its entries on demand where that is safe, since Linux 6.1; the map
-/// of SYN-only clients is preallocated.
+/// The map of clients allocates its entries on demand where that is safe, since Linux 6.1; those of
+/// SYN-only clients and of names are preallocated.
 fn check_allocation(pid: u32) -> Result<()> {
     const HASH: &str = "map_type:\t1";
     const NO_PREALLOC: &str = "map_flags:\t0x1";
@@ -157,7 +157,7 @@ fn check_allocation(pid: u32) -> Result<()> {
     }
     let expected = u32::from(kernel::version()? >= (6, 1));
     ensure!(
-        (maps, on_demand) == (2, expected),
+        (maps, on_demand) == (3, expected),
         "{maps} hash maps, {on_demand} without preallocation"
     );
     Ok(())
