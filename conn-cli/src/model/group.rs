@@ -178,6 +178,12 @@ fn network(lengths: &str) -> Option<GroupBy> {
     Some(GroupBy::Network(length(ipv4, 32)?, length(ipv6, 128)?))
 }
 
+/// Whether a user of this name cannot be taken for a row without a key, such as `other`, nor for a user
+/// that is shown with its id.
+fn is_unmistakable(user: &str) -> bool {
+    !user.contains([' ', '(']) && user != "other" && user != "unknown"
+}
+
 impl fmt::Display for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,6 +201,8 @@ impl fmt::Display for GroupKey {
                 } else {
                     "pid"
                 };
+                // Or a row could begin like that of another key: `other: 5`.
+                let name = name.as_ref().map(|name| name.replace(": ", r"\u{3a} "));
                 match (pid, name) {
                     (Some(pid), Some(name)) => write!(f, "{name} ({kind} {pid})"),
                     (Some(pid), None) => write!(f, "{kind} {pid}"),
@@ -208,7 +216,11 @@ impl fmt::Display for GroupKey {
             Self::Cgroup { id, name: None } => write!(f, "cgroup {id}"),
             Self::User {
                 name: Some(name), ..
-            } => f.write_str(name),
+            } if is_unmistakable(name) => f.write_str(name),
+            Self::User {
+                uid,
+                name: Some(name),
+            } => write!(f, "{name} (uid {uid})"),
             Self::User { uid, name: None } => write!(f, "uid {uid}"),
         }
     }
@@ -300,6 +312,29 @@ mod tests {
         };
         for by in [GroupBy::Cgroup, GroupBy::User] {
             assert_eq!(by.key(&connection), GroupKey::KernelThreads);
+        }
+    }
+
+    #[test]
+    fn no_name_is_like_a_row_without_a_key() {
+        let process = |name: &str| {
+            let name = Some(name.into());
+            GroupKey::Process {
+                pid: Some(7),
+                name,
+                is_kernel_thread: false,
+            }
+            .to_string()
+        };
+        assert_eq!(process("other"), "other (pid 7)");
+        assert_eq!(process("other: 5"), r"other\u{3a} 5 (pid 7)");
+        let user = |name: &str| {
+            let name = Some(name.into());
+            GroupKey::User { uid: 7, name }.to_string()
+        };
+        assert_eq!(user("www-data"), "www-data");
+        for name in ["other", "unknown", "5 more", "other (uid 8)"] {
+            assert_eq!(user(name), format!("{name} (uid 7)"));
         }
     }
 }

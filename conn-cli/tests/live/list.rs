@@ -181,6 +181,8 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("new-known", newcomers::new_known),
     single_hook("bad-known", newcomers::bad_known),
     everywhere_case("max-clients", limits::max_clients),
+    // The other hooks do not know the process.
+    case("called-other", ACCEPTS, limits::called_other),
     case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
     on_one_kernel(single_hook("memory-at-summary", memory::at_summary)),
     everywhere_case("quiet", limits::quiet),

@@ -142,6 +142,54 @@ pub(crate) fn max_clients(context: &Context) -> Result<String> {
     Ok(format!("{figures} others={others}"))
 }
 
+/// A process that calls itself `other`, and the row of those for which there was no room.
+pub(crate) fn called_other(context: &Context) -> Result<String> {
+    const BEYOND: u32 = 7;
+    let serve = Serve {
+        name: Some("other"),
+        ..Serve::threads(1, Family::V4.listen())
+    };
+    let servers = [
+        Server::start(serve, context.port)?,
+        Server::start(serve, context.port + 1)?,
+    ];
+    let pid = servers[0].pid();
+    let start = |options: &[&str]| {
+        let mut command = context.conn_cli(context.port);
+        command.args(["--port", &(context.port + 1).to_string(), "--quiet"]);
+        Tracer::start(
+            command
+                .args(["--by", "process", "--max-clients", "1"])
+                .args(options),
+        )
+    };
+    let (mut json, mut text) = (start(&["--json"])?, start(&[])?);
+    let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
+    Load::v4(context.port, CONNECTIONS).run()?;
+    Load::v4(context.port + 1, BEYOND).run()?;
+    for server in servers {
+        server.finish()?;
+    }
+    let summary = Report::new(&json.finish(Signal::INT, &json_lines)?)?.summary;
+    let clients = summary["clients"].as_array().context("no clients")?;
+    ensure!(
+        clients.len() == 1
+            && clients[0]["pid"] == pid
+            && clients[0]["comm"] == "other"
+            && clients[0]["connections"] == CONNECTIONS
+            && summary["other_clients"] == BEYOND,
+        "{summary}"
+    );
+    let ended = text.finish(Signal::INT, &text_lines)?;
+    let rows = text::parse(&ended)?.summary;
+    let expected = [
+        format!("other (pid {pid}): {CONNECTIONS}"),
+        format!("other: {BEYOND}"),
+    ];
+    ensure!(rows == expected, "{rows:?} instead of {expected:?}");
+    Ok(format!("{rows:?}"))
+}
+
 /// The map of clients allocates its entries on demand where that is safe, since Linux 6.1; those of
 /// SYN-only clients and of names are preallocated.
 fn check_allocation(pid: u32) -> Result<()> {
