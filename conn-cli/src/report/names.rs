@@ -60,10 +60,10 @@ impl Names {
     }
 }
 
-/// A cgroup's container, if any, and its path.
+/// A cgroup's container, if any that root has named, and its path.
 fn cgroup(path: &str) -> String {
     let shown = escaped(path.as_bytes());
-    match container(path) {
+    match container(cgroups::named_by_root(path)) {
         Some(container) => format!("{container} ({shown})"),
         None => shown,
     }

@@ -67,6 +67,23 @@ fn paths_below(mount: &Path) -> HashMap<u64, Box<str>> {
     paths
 }
 
+/// The part of a path, as in [`paths`], that only root can have named: up to the first cgroup of another
+/// user, who can make cgroups there. A service can be such a one, with `Delegate=` and `User=`.
+#[must_use]
+pub(crate) fn named_by_root(path: &str) -> &str {
+    let mount = mount_point().unwrap_or_default();
+    named_by_owner(path, |cgroup| {
+        let directory = mount.join(cgroup.trim_start_matches('/'));
+        fs::metadata(directory).is_ok_and(|directory| directory.uid() == 0)
+    })
+}
+
+fn named_by_owner(path: &str, owns: impl Fn(&str) -> bool) -> &str {
+    let ends = path.match_indices('/').map(|(end, _)| end).skip(1);
+    let mut all = ends.chain([path.len()]).map(|end| &path[..end]);
+    all.find(|cgroup| !owns(cgroup)).unwrap_or(path)
+}
+
 /// The directory of a cgroup. `path` is that directory, or the path in `/proc/PID/cgroup`, with
 /// or without the leading slash.
 ///
@@ -234,6 +251,20 @@ mod tests {
         fs::create_dir_all(tree.0.join(name).join("b")).unwrap();
         let id = fs::metadata(tree.0.join(name).join("b")).unwrap().ino();
         assert_eq!(paths_below(&tree.0)[&id].as_ref(), "/a\u{fffd}\x1b/b");
+    }
+
+    #[test]
+    fn names_below_a_cgroup_of_another_user_are_that_users() {
+        let part = |path| named_by_owner(path, |cgroup| !cgroup.ends_with("/a.service"));
+        for (path, expected) in [
+            ("/", "/"),
+            ("/system.slice/b.service/c", "/system.slice/b.service/c"),
+            ("/system.slice/a.service", "/system.slice/a.service"),
+            ("/system.slice/a.service/c/d", "/system.slice/a.service"),
+            ("/a.service/c/a.service/d", "/a.service"),
+        ] {
+            assert_eq!(part(path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -169,6 +169,11 @@ pub(crate) const CASES: &[Case] = &[
     },
     case("grouping-tasks", ACCEPTS, grouping::tasks),
     case("grouping-renaming", ACCEPTS, grouping::renaming),
+    on_one_kernel(case(
+        "grouping-containers",
+        &[Hook::Kretprobe],
+        grouping::containers,
+    )),
     single_hook("grouping", grouping::endpoints),
     single_hook("interval", intervals::rows),
     single_hook("interval-flood", intervals::flood),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::chown;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
@@ -181,6 +182,37 @@ pub(crate) fn renaming(context: &Context) -> Result<String> {
     let is_of_thread = name.as_str().is_some_and(|name| name.contains(" at "));
     ensure!(is_of_thread, "not a thread's name: {name}");
     Ok(format!("server={connections} later={name}"))
+}
+
+/// A cgroup with the name of a container is one where root made it, not where a user can.
+pub(crate) fn containers(context: &Context) -> Result<String> {
+    let id = "0123456789ab".repeat(6)[..64].to_owned();
+    let name = format!("docker-{id}.scope");
+    let of_user = Cgroup::new("conn-cli-users.service")?;
+    chown(of_user.path(), Some(USER), None)?;
+    let forged = format!("conn-cli-users.service/{name}");
+    let mut shown = Vec::new();
+    for (path, expected) in [
+        (&name, format!("docker:0123456789ab (/{name})")),
+        (&forged, format!("/{forged}")),
+    ] {
+        let cgroup = Cgroup::new(path)?;
+        let server = Server::plain(context.port)?;
+        cgroup.add(server.pid())?;
+        let mut command = context.conn_cli(context.port);
+        let mut tracer = Tracer::start(command.args(["--quiet", "--by", "cgroup", "--json"]))?;
+        let stdout = tracer.stdout()?;
+        Load::v4(context.port, 5).run()?;
+        let ended = tracer.finish(Signal::INT, &stdout)?;
+        let group = Group {
+            text: String::new(),
+            json: json!({ "cgroup": cgroup.id()?, "name": expected }),
+            connections: server.finish()?.values().sum(),
+        };
+        check_json(&ended, &[group])?;
+        shown.push(expected);
+    }
+    Ok(shown.join("; "))
 }
 
 /// Groups by the endpoints of a connection, with the other options of the summary.
