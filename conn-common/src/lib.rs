@@ -69,6 +69,8 @@ pub const HOOK_FILTER: u16 = 5;
 pub const HOOK_LSM: u16 = 6;
 /// [`Event::hook`]: the event comes from the `sock_ops` program of the root cgroup.
 pub const HOOK_SOCK_OPS: u16 = 7;
+/// [`Event::hook`]: the event comes from the fentry programs of TCP that see SYNs.
+pub const HOOK_REQUESTS: u16 = 8;
 
 /// The value of [`Event::wait_ns`] if the wait is not known.
 pub const UNKNOWN_WAIT: u64 = u64::MAX;
@@ -104,7 +106,7 @@ pub struct Event {
     /// The real user id of the accepting task, in the initial user namespace.
     pub uid: u32,
     /// The inode number of the socket's network namespace; 0 without [`Config::details`], and if
-    /// [`SocketOffsets::netns_inum`] is unknown or cannot be read. For a SYN the value of
+    /// [`SocketOffsets::netns_inum`] is unknown or cannot be read. With [`HOOK_FILTER`] the value of
     /// [`Config::netns`].
     pub netns: u32,
     /// The client's port, host byte order.
@@ -170,12 +172,14 @@ pub struct Stages {
     pub syn: u64,
     /// Retransmitted SYNs.
     pub repeated: u64,
+    /// SYNs that this machine answered with a reset, the first and retransmitted ones.
+    pub refused: u64,
     /// Completed handshakes.
     pub established: u64,
     /// Connections that the server accepted.
     pub accepted: u64,
 }
-const _: () = assert!(size_of::<Stages>() == 32);
+const _: () = assert!(size_of::<Stages>() == 40);
 
 /// What the programs count besides the connections of each client: the only value of the map
 /// `COUNTERS`.
@@ -189,6 +193,8 @@ pub struct Counters {
     pub second_hook_only: u64,
     /// Sockets that could not be read. No total includes their connections.
     pub unreadable: u64,
+    /// Packets that may be SYNs and could not be read.
+    pub unreadable_packets: u64,
     /// Connections by stage for whose [`Key`] the maps of totals had no room.
     pub other: Stages,
     /// Connections by stage for whose [`Key`] the kernel had no memory. A later connection of the
@@ -206,7 +212,7 @@ pub struct Counters {
     /// namespace.
     pub self_test_ns: u64,
 }
-const _: () = assert!(size_of::<Counters>() == 192);
+const _: () = assert!(size_of::<Counters>() == 240);
 
 /// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
 /// of two.
@@ -368,6 +374,49 @@ impl SocketOffsets {
         established: UNKNOWN_OFFSET,
         owner: UNKNOWN_OFFSET,
         owner_state: UNKNOWN_OFFSET,
+    };
+}
+
+/// The offsets that the programs which see SYNs in TCP need besides [`SocketOffsets`], in bytes from
+/// the start of the named structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(Pod, Zeroable, Serialize, Deserialize),
+    serde(deny_unknown_fields)
+)]
+#[repr(C)]
+pub struct RequestOffsets {
+    /// `head` of `struct sk_buff` (`include/linux/skbuff.h`): a pointer to the packet's buffer, 64
+    /// bits.
+    pub head: u16,
+    /// `network_header` of `struct sk_buff`: where the IP header begins in the buffer, 16 bits.
+    pub network_header: u16,
+    /// `transport_header` of `struct sk_buff`: where the TCP header begins in the buffer, 16 bits.
+    pub transport_header: u16,
+    /// `tcp_flags` of `struct tcp_skb_cb` (`include/net/tcp.h`), which is in `cb` of `struct
+    /// sk_buff`: the flags of the TCP header, 8 bits.
+    pub tcp_flags: u16,
+    /// `dev` of `struct sk_buff`: a pointer to the `struct net_device` of the interface, 64 bits.
+    pub dev: u16,
+    /// `nd_net` of `struct net_device` (`include/linux/netdevice.h`): a pointer to `struct net`, 64
+    /// bits; [`UNKNOWN_OFFSET`] in a kernel without network namespaces.
+    pub dev_net: u16,
+    /// `skc_state` of `struct sock_common`: the state of a socket, 8 bits.
+    pub state: u16,
+}
+const _: () = assert!(size_of::<RequestOffsets>() == 14);
+
+impl RequestOffsets {
+    /// The value for programs that do not use them.
+    pub const NONE: Self = Self {
+        head: UNKNOWN_OFFSET,
+        network_header: UNKNOWN_OFFSET,
+        transport_header: UNKNOWN_OFFSET,
+        tcp_flags: UNKNOWN_OFFSET,
+        dev: UNKNOWN_OFFSET,
+        dev_net: UNKNOWN_OFFSET,
+        state: UNKNOWN_OFFSET,
     };
 }
 

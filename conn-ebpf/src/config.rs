@@ -1,7 +1,7 @@
 //! What the user side sets before it loads the programs. The kernel freezes these values, so the
 //! verifier knows them and removes the branches that they rule out.
 
-use conn_common::{Config, PORT_WORDS, PortBits, SocketOffsets, TaskOffsets};
+use conn_common::{Config, PORT_WORDS, PortBits, RequestOffsets, SocketOffsets, TaskOffsets};
 
 /// How the programs run.
 #[unsafe(no_mangle)]
@@ -14,6 +14,10 @@ static OFFSETS: SocketOffsets = SocketOffsets::STABLE;
 /// The offsets of a task's fields in the running kernel.
 #[unsafe(no_mangle)]
 static TASK_OFFSETS: TaskOffsets = TaskOffsets::UNKNOWN;
+
+/// The offsets of what the programs that see SYNs in TCP read in the running kernel.
+#[unsafe(no_mangle)]
+static REQUEST_OFFSETS: RequestOffsets = RequestOffsets::NONE;
 
 /// The local ports to watch.
 #[unsafe(no_mangle)]
@@ -45,6 +49,13 @@ pub fn offset(field: impl FnOnce(&'static SocketOffsets) -> &'static u16) -> u16
 #[must_use]
 pub(crate) fn task_offset(field: impl FnOnce(&'static TaskOffsets) -> &'static u16) -> u16 {
     frozen(field(&TASK_OFFSETS))
+}
+
+/// One of the offsets that only the programs which see SYNs in TCP need, in bytes.
+#[inline(always)]
+#[must_use]
+pub fn request_offset(field: impl FnOnce(&'static RequestOffsets) -> &'static u16) -> u16 {
+    frozen(field(&REQUEST_OFFSETS))
 }
 
 /// Whether to watch connections to this local port, in host byte order. One load, whatever the set

@@ -10,7 +10,7 @@ use conn_common::{AF_INET, Address, to_v4};
 
 use crate::{
     config::{is_on, setting},
-    namespace,
+    namespace::{self, Namespace, OfSocket},
     record::{self, Stage},
     socket::{Ends, Fields},
     task,
@@ -64,13 +64,13 @@ pub fn wants_ends(ends: &Ends) -> bool {
 #[must_use]
 pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
     if !is_on(|config| &config.filters) {
-        return wants_namespace(socket, Stage::Accepted);
+        return wants_namespace(&OfSocket(socket), Stage::Accepted);
     }
     if !wants_ends(ends) {
         return false;
     }
     let is_judged = !is_on(|config| &config.by_owner) || !task::is_kernel_thread();
-    if is_judged && !wants_task() || !wants_namespace(socket, Stage::Accepted) {
+    if is_judged && !wants_task() || !wants_namespace(&OfSocket(socket), Stage::Accepted) {
         return false;
     }
     if !is_judged {
@@ -86,16 +86,16 @@ pub fn is_by_namespace() -> bool {
     setting(|config| &config.netns) != 0 || is_on(|config| &config.without_users)
 }
 
-/// Whether connections in the socket's network namespace are wanted. Comes last: one that is not, as
-/// its namespace is a user's, is counted as such.
+/// Whether connections in this network namespace are wanted. Comes last: one that is not, as the
+/// namespace is a user's, is counted as such.
 #[inline(always)]
 #[must_use]
-pub fn wants_namespace(socket: &impl Fields, stage: Stage) -> bool {
+pub fn wants_namespace(namespace: &impl Namespace, stage: Stage) -> bool {
     let netns = setting(|config| &config.netns);
     if netns != 0 {
-        return socket.netns() == netns;
+        return namespace.inode() == netns;
     }
-    let is_of_user = is_on(|config| &config.without_users) && namespace::is_of_user(socket);
+    let is_of_user = is_on(|config| &config.without_users) && namespace::is_of_user(namespace);
     if is_of_user {
         record::of_user(stage);
     }

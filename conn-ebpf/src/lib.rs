@@ -2,7 +2,7 @@
 //! filters, and the recording of connections.
 //!
 //! The programs are in two binaries, with a file for each hook: `kprobe` (kretprobe and kprobe) and
-//! `btf` (LSM and fentry). The programs of both (tracepoint and socket filter) are in `shared`.
+//! `btf` (LSM and fentry, and those of `kprobe` again). The programs of both (tracepoint, sock_ops and socket filter) are in `shared`.
 //! `cargo xtask ebpf` compiles them for the kernel. For the host they compile to binaries that do
 //! nothing, so that `cargo check`, `clippy` and `doc` work with stable Rust.
 //!
@@ -13,11 +13,13 @@
 pub mod config;
 pub mod filter;
 mod memory;
-mod namespace;
+pub mod namespace;
 pub mod packet;
 pub mod record;
 pub mod self_test;
+pub mod skb;
 pub mod socket;
+pub mod syn;
 mod task;
 
 /// Never reached: the verifier refuses to load a program with a panic that survived compilation.

@@ -18,14 +18,47 @@ pub(crate) fn remember_own(address: u64) {
     }
 }
 
-/// Whether the socket's network namespace is a user's: it belongs to another user namespace than the
-/// initial one. `false` for conn-cli's own, and if it is not known.
+/// A network namespace: how to find out about it.
+pub trait Namespace {
+    /// The address of its `struct net`; 0 if that is not known.
+    fn address(&self) -> u64;
+
+    /// Its inode number; 0 if that is not known.
+    fn inode(&self) -> u32;
+
+    /// The level of the user namespace that it belongs to: 0 for the initial one, and if that is not
+    /// known.
+    fn owner_level(&self) -> u32;
+}
+
+/// That of a socket.
+pub struct OfSocket<'a, F>(pub &'a F);
+
+impl<F: Fields> Namespace for OfSocket<'_, F> {
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        self.0.net()
+    }
+
+    #[inline(always)]
+    fn inode(&self) -> u32 {
+        self.0.netns()
+    }
+
+    #[inline(always)]
+    fn owner_level(&self) -> u32 {
+        self.0.owner_level()
+    }
+}
+
+/// Whether it is a user's: it belongs to another user namespace than the initial one. `false` for
+/// conn-cli's own, and if it is not known.
 ///
 /// Most connections are in conn-cli's own, which costs less to see than who it belongs to.
 #[inline(always)]
-pub(crate) fn is_of_user(socket: &impl Fields) -> bool {
+pub(crate) fn is_of_user(namespace: &impl Namespace) -> bool {
     let own = OWN_NETNS.get(0).copied().unwrap_or(0);
-    socket.net() != own
-        && socket.owner_level() != 0
-        && socket.netns() != setting(|config| &config.own_netns)
+    namespace.address() != own
+        && namespace.owner_level() != 0
+        && namespace.inode() != setting(|config| &config.own_netns)
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::__sk_buff, programs::SkBuffContext};
 use conn_common::{AF_INET, AF_INET6, Address, from_v4};
 
-use crate::{config, socket::Ends};
+use crate::{config, socket::Ends, syn::Syn};
 
 /// `ETH_P_IP` of `include/uapi/linux/if_ether.h`.
 const ETH_P_IP: u16 = 0x0800;
@@ -24,17 +24,9 @@ const DESTINATION: u8 = 60;
 /// More extension headers than any legitimate packet has.
 const MAX_EXTENSIONS: u32 = 8;
 
-/// TCP flags, in the second byte of [`Tcp::offset_flags_window`].
+/// TCP flags.
 const FIN_SYN_RST_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
-
-/// A SYN without ACK: a client's request for a connection.
-pub struct Syn {
-    /// The client, which is the sender, and the server.
-    pub ends: Ends,
-    /// The sequence number, network byte order. A retransmission has the same one.
-    pub sequence: u32,
-}
 
 /// The IPv4 header (RFC 791); network byte order.
 #[repr(C)]
@@ -62,14 +54,27 @@ struct Ipv6 {
     destination: Address,
 }
 
-/// The start of the TCP header (RFC 9293); network byte order.
+/// The start of the TCP header (RFC 9293), which the first fragment of a packet always has; network
+/// byte order.
 #[repr(C)]
 struct Tcp {
     source: u16,
     destination: u16,
     sequence: u32,
-    acknowledged: u32,
-    offset_flags_window: [u8; 4],
+}
+
+/// The offset of data offset, flags and window in the TCP header, in bytes.
+const OFFSET_FLAGS_WINDOW: u32 = 12;
+
+/// The packet may be a SYN, but what would tell is not where it can be read.
+#[derive(Clone, Copy)]
+pub struct Unreadable;
+
+/// Whether a segment with these flags, the second byte from [`OFFSET_FLAGS_WINDOW`] on, is a SYN
+/// without ACK.
+#[inline(always)]
+pub(crate) fn is_syn(flags: u8) -> bool {
+    flags & FIN_SYN_RST_ACK == SYN
 }
 
 /// A packet as a packet socket of the type `SOCK_DGRAM` gets it: it begins with the IP header,
@@ -102,27 +107,39 @@ impl<'a> Packet<'a> {
         unsafe { (*self.skb()).ifindex }
     }
 
-    /// The SYN for a watched port of this machine; `None` for any other packet, and for a truncated
-    /// one.
+    /// The SYN for a watched port of this machine; `None` for any other packet, for a later fragment
+    /// of one, and for a truncated one.
+    ///
+    /// # Errors
+    /// It has more extension headers than this reads, or it is the first fragment of a TCP packet to
+    /// a watched port, without the flags.
     #[inline(always)]
-    #[must_use]
-    pub fn syn(&self) -> Option<Syn> {
+    pub fn syn(&self) -> Result<Option<Syn>, Unreadable> {
         // SAFETY: the kernel passes a valid __sk_buff.
         let (packet_type, protocol) = unsafe { ((*self.skb()).pkt_type, (*self.skb()).protocol) };
         if packet_type != PACKET_HOST {
-            return None;
+            return Ok(None);
         }
         let headers = match u16::from_be(protocol as u16) {
-            ETH_P_IP => self.ipv4()?,
+            ETH_P_IP => self.ipv4(),
             ETH_P_IPV6 => self.ipv6()?,
-            _ => return None,
+            _ => None,
         };
-        let tcp: Tcp = self.load(headers.tcp_offset)?;
+        let Some(headers) = headers else {
+            return Ok(None);
+        };
+        let Some(tcp) = self.load::<Tcp>(headers.tcp_offset) else {
+            return Ok(None);
+        };
         let local_port = u16::from_be(tcp.destination);
-        if tcp.offset_flags_window[1] & FIN_SYN_RST_ACK != SYN || !config::watched(local_port) {
-            return None;
+        if !config::watched(local_port) {
+            return Ok(None);
         }
-        Some(Syn {
+        let flags = self.load::<[u8; 4]>(headers.tcp_offset + OFFSET_FLAGS_WINDOW);
+        if !is_syn(flags.ok_or(Unreadable)?[1]) {
+            return Ok(None);
+        }
+        Ok(Some(Syn {
             ends: Ends {
                 remote_address: headers.source,
                 local_address: headers.destination,
@@ -131,7 +148,7 @@ impl<'a> Packet<'a> {
                 family: headers.family,
             },
             sequence: tcp.sequence,
-        })
+        }))
     }
 
     #[inline(always)]
@@ -147,30 +164,34 @@ impl<'a> Packet<'a> {
     }
 
     #[inline(always)]
-    fn ipv6(&self) -> Option<IpHeaders> {
-        let ip: Ipv6 = self.load(0)?;
+    fn ipv6(&self) -> Result<Option<IpHeaders>, Unreadable> {
+        let Some(ip) = self.load::<Ipv6>(0) else {
+            return Ok(None);
+        };
         let mut next = ip.next;
         let mut offset = size_of::<Ipv6>() as u32;
-        for _ in 0..MAX_EXTENSIONS {
+        for _ in 0..=MAX_EXTENSIONS {
             if next == TCP {
-                return Some(IpHeaders {
+                return Ok(Some(IpHeaders {
                     source: ip.source,
                     destination: ip.destination,
                     family: AF_INET6,
                     tcp_offset: offset,
-                });
+                }));
             }
-            let extension: [u8; 4] = self.load(offset)?;
+            let Some(extension) = self.load::<[u8; 4]>(offset) else {
+                return Ok(None);
+            };
             let length = u32::from(extension[1]);
             offset += match next {
                 HOP_BY_HOP | ROUTING | DESTINATION => (length + 1) * 8,
                 AUTHENTICATION => (length + 2) * 4,
                 FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) >> 3 == 0 => 8,
-                _ => return None,
+                _ => return Ok(None),
             };
             next = extension[0];
         }
-        None
+        Err(Unreadable)
     }
 
     #[inline(always)]

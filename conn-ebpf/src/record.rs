@@ -65,6 +65,7 @@ const ENOMEM: i32 = -12;
 static ZERO: Stages = Stages {
     syn: 0,
     repeated: 0,
+    refused: 0,
     established: 0,
     accepted: 0,
 };
@@ -76,6 +77,8 @@ pub enum Stage {
     Syn,
     /// A SYN was retransmitted.
     Repeated,
+    /// A SYN was answered with a reset.
+    Refused,
     /// The handshake is complete.
     Established,
     /// The server accepted the connection.
@@ -96,6 +99,12 @@ pub fn syn(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
 #[inline(always)]
 pub fn syn_again(ends: &Ends) {
     count(&client_key(ends), Stage::Repeated);
+}
+
+/// Counts a SYN that the machine answers with a reset, in addition to [`syn`] or [`syn_again`].
+#[inline(always)]
+pub fn refused(ends: &Ends) {
+    count(&client_key(ends), Stage::Refused);
 }
 
 /// Counts a completed handshake, and reports it if [`Config::emit`](conn_common::Config::emit) has
@@ -163,6 +172,12 @@ pub(crate) fn by_kernel_thread() {
 #[inline(always)]
 pub fn unreadable() {
     add_one(offset_of!(Counters, unreadable));
+}
+
+/// Counts a packet that may be a SYN and could not be read, and which is in no total.
+#[inline(always)]
+pub fn unreadable_packet() {
+    add_one(offset_of!(Counters, unreadable_packets));
 }
 
 const _: () = assert!(TASK_KERNEL == TASK_PROCESS + 1);
@@ -284,7 +299,7 @@ fn acceptor_key(ends: &Ends) -> Key {
 fn count(key: &Key, stage: Stage) {
     let offset = stage.offset();
     let total = match stage {
-        Stage::Syn | Stage::Repeated => match CLIENTS.get_ptr_mut(key) {
+        Stage::Syn | Stage::Repeated | Stage::Refused => match CLIENTS.get_ptr_mut(key) {
             Some(total) => Ok(total),
             None => entry(&SYN_CLIENTS, key),
         },
@@ -321,6 +336,7 @@ impl Stage {
         match self {
             Self::Syn => offset_of!(Stages, syn),
             Self::Repeated => offset_of!(Stages, repeated),
+            Self::Refused => offset_of!(Stages, refused),
             Self::Established => offset_of!(Stages, established),
             Self::Accepted => offset_of!(Stages, accepted),
         }

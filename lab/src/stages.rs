@@ -89,8 +89,13 @@ impl Stages {
             .fold(line.to_owned(), |line, words| line.replace(words, ""));
         let line = &*plain;
         let mut parts = line.split("; ");
-        let (syns, again) = match parts.next()?.split_once(" and ") {
-            None => (line.split("; ").next()?, None),
+        let mut first = parts.next()?;
+        if let Some((syns, refused)) = first.split_once(", ") {
+            let _: u64 = refused.strip_suffix(" refused")?.parse().ok()?;
+            first = syns;
+        }
+        let (syns, again) = match first.split_once(" and ") {
+            None => (first, None),
             Some((syns, again)) => (syns, Some(again)),
         };
         let (syn, noun) = syns.split_once(' ')?;
@@ -200,6 +205,8 @@ mod tests {
         };
         assert_eq!(Stages::parse(line), Some(stages));
         let line = "200 SYNs and 3 retransmitted; at least 120 established, at most 80 never completed; 100 accepted, at least 20 not accepted";
+        assert_eq!(Stages::parse(line), Some(stages));
+        let line = "200 SYNs and 3 retransmitted, 7 refused; 120 established, 80 never completed; 100 accepted, 20 not accepted";
         assert_eq!(Stages::parse(line), Some(stages));
         let line = "1 SYN; 1 accepted, 0 not accepted";
         let stages = Stages {

@@ -33,7 +33,7 @@ pub(super) struct TraceArgs {
     /// All three stages
     ///
     /// The summary has a column for each, and tells what was lost between them: handshakes that were
-    /// never completed, connections that were not accepted, retransmitted SYNs.
+    /// never completed, connections that were not accepted, retransmitted and refused SYNs.
     #[arg(long, conflicts_with = "event", help_heading = STAGES)]
     funnel: bool,
 

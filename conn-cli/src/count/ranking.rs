@@ -12,13 +12,24 @@ use crate::model::{connection::Host, group::GroupKey, stage::Stage};
 pub struct Counts {
     /// All connections at each watched stage, and those of them that are of unknown clients.
     totals: BTreeMap<Stage, (u64, u64)>,
+    /// All refused SYNs, and those of them that are of unknown clients.
+    refused: (u64, u64),
     /// Those of IPv4 clients, which are nearly all: the entries, see [`packed_entry`].
     ipv4: Vec<(u64, u64)>,
     others: Vec<(Entry, u64)>,
 }
 
-/// A client, a stage and the local port, if that is known: entries are in this order.
-type Entry = (GroupKey, Stage, Option<u16>);
+/// A client, what is counted of it and the local port, if that is known: entries are in this order.
+type Entry = (GroupKey, What, Option<u16>);
+
+/// What is counted of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// Connections that reached a stage.
+    Stage(Stage),
+    /// SYNs that were answered with a reset.
+    Refused,
+}
 
 /// The clients of [`Counts`], most connections first. Equal ones are in the order of the connections at
 /// the stages before the last, then of their keys.
@@ -41,6 +52,8 @@ pub struct Client {
     pub ports: BTreeMap<u16, u64>,
     /// How many reached each stage before the last.
     pub earlier: BTreeMap<Stage, u64>,
+    /// Its SYNs that were refused.
+    pub refused: u64,
 }
 
 impl Counts {
@@ -48,6 +61,7 @@ impl Counts {
     pub fn new(stages: impl IntoIterator<Item = Stage>) -> Self {
         Self {
             totals: stages.into_iter().map(|stage| (stage, (0, 0))).collect(),
+            refused: (0, 0),
             ipv4: Vec::new(),
             others: Vec::new(),
         }
@@ -64,17 +78,38 @@ impl Counts {
         add(&mut self.totals.entry(stage).or_default().1, connections);
     }
 
+    /// Adds SYNs to the total of refused ones, but to no client.
+    pub fn add_refused_total(&mut self, syns: u64) {
+        add(&mut self.refused.0, syns);
+    }
+
+    /// Adds refused SYNs whose individual clients are not known.
+    pub fn add_other_refused(&mut self, syns: u64) {
+        self.add_refused_total(syns);
+        add(&mut self.refused.1, syns);
+    }
+
     /// Adds connections of one client or group to one local port.
     pub fn add(&mut self, stage: Stage, key: GroupKey, port: Option<u16>, connections: u64) {
         self.add_total(stage, connections);
+        self.push(What::Stage(stage), key, port, connections);
+    }
+
+    /// Adds SYNs of one client or group to one local port that were refused.
+    pub fn add_refused(&mut self, key: GroupKey, port: Option<u16>, syns: u64) {
+        self.add_refused_total(syns);
+        self.push(What::Refused, key, port, syns);
+    }
+
+    fn push(&mut self, what: What, key: GroupKey, port: Option<u16>, connections: u64) {
         if let GroupKey::Client(Host::Address(IpAddr::V4(address))) = key {
-            let packed = packed_entry(packed(address, port), stage);
+            let packed = packed_entry(packed(address, port), what);
             self.ipv4.push((packed, connections));
         } else {
             if self.others.len() == self.others.capacity() {
                 self.merge();
             }
-            self.others.push(((key, stage, port), connections));
+            self.others.push(((key, what, port), connections));
         }
     }
 
@@ -99,11 +134,12 @@ impl Counts {
         self.add_total(stage, tally.connections() - tally.other());
         self.add_other(stage, tally.other());
         let ipv4 = tally.ipv4();
+        let what = What::Stage(stage);
         self.ipv4
-            .extend(ipv4.map(|(packed, connections)| (packed_entry(packed, stage), connections)));
+            .extend(ipv4.map(|(packed, connections)| (packed_entry(packed, what), connections)));
         let others = tally.not_ipv4();
         self.others.extend(
-            others.map(|(key, port, connections)| ((key.clone(), stage, port), connections)),
+            others.map(|(key, port, connections)| ((key.clone(), what, port), connections)),
         );
     }
 
@@ -127,6 +163,12 @@ impl Counts {
         totals
             .map(|(stage, (_, others))| (*stage, *others))
             .collect()
+    }
+
+    /// All refused SYNs, and those of them that are of unknown clients.
+    #[must_use]
+    pub fn refused(&self) -> (u64, u64) {
+        self.refused
     }
 
     /// The last of the stages.
@@ -170,13 +212,13 @@ impl Counts {
         }
     }
 
-    /// The stage, the port and the connections of an entry.
-    fn get(&self, index: usize) -> (Stage, Option<u16>, u64) {
+    /// What an entry counts, its port and its connections.
+    fn get(&self, index: usize) -> (What, Option<u16>, u64) {
         if let Some((packed, connections)) = self.ipv4.get(index) {
-            (stage_of(*packed), unpacked(*packed).1, *connections)
+            (what_of(*packed), unpacked(*packed).1, *connections)
         } else {
-            let ((_, stage, port), connections) = &self.others[index - self.ipv4.len()];
-            (*stage, *port, *connections)
+            let ((_, what, port), connections) = &self.others[index - self.ipv4.len()];
+            (*what, *port, *connections)
         }
     }
 
@@ -191,11 +233,12 @@ impl Counts {
     fn last_stage_first(&self, first: usize) -> [u64; Stage::ALL.len()] {
         let mut counts = [0; Stage::ALL.len()];
         for index in self.of_client(first) {
-            let (stage, _, connections) = self.get(index);
-            add(
-                &mut counts[Stage::Accepted as usize - stage as usize],
-                connections,
-            );
+            if let (What::Stage(stage), _, connections) = self.get(index) {
+                add(
+                    &mut counts[Stage::Accepted as usize - stage as usize],
+                    connections,
+                );
+            }
         }
         counts
     }
@@ -207,13 +250,21 @@ impl Counts {
             connections: 0,
             ports: BTreeMap::new(),
             earlier: self.totals.keys().map(|stage| (*stage, 0)).collect(),
+            refused: 0,
         };
         client.earlier.remove(&counted);
         for index in self.of_client(first) {
-            let (stage, port, connections) = self.get(index);
-            if stage != counted {
-                add(client.earlier.entry(stage).or_default(), connections);
-                continue;
+            let (what, port, connections) = self.get(index);
+            match what {
+                What::Stage(stage) if stage == counted => (),
+                What::Stage(stage) => {
+                    add(client.earlier.entry(stage).or_default(), connections);
+                    continue;
+                }
+                What::Refused => {
+                    add(&mut client.refused, connections);
+                    continue;
+                }
             }
             add(&mut client.connections, connections);
             if let Some(port) = port {
@@ -257,16 +308,24 @@ impl Ranking {
     }
 }
 
-/// An IPv4 client's entry: [`packed`], with the stage in bits that are free there, so that entries are in
-/// the order of clients, then stages, then ports.
-fn packed_entry(packed: u64, stage: Stage) -> u64 {
-    packed | (stage as u64) << STAGE_SHIFT
+/// An IPv4 client's entry: [`packed`], with what it counts in bits that are free there, so that entries are
+/// in the order of clients, then of that, then of ports.
+fn packed_entry(packed: u64, what: What) -> u64 {
+    let number = match what {
+        What::Stage(stage) => stage as u64,
+        What::Refused => REFUSED,
+    };
+    packed | number << WHAT_SHIFT
 }
 
-const STAGE_SHIFT: u32 = 24;
+const WHAT_SHIFT: u32 = 24;
 
-fn stage_of(entry: u64) -> Stage {
-    Stage::ALL[(entry >> STAGE_SHIFT) as usize % 4]
+/// The number behind those of the stages.
+const REFUSED: u64 = Stage::ALL.len() as u64;
+
+fn what_of(entry: u64) -> What {
+    let stage = Stage::ALL.get((entry >> WHAT_SHIFT) as usize % 4);
+    stage.map_or(What::Refused, |stage| What::Stage(*stage))
 }
 
 #[cfg(test)]
@@ -292,6 +351,11 @@ mod tests {
             }
         }
         counts.add_other(Stage::Syn, 5);
+        for key in [client(1), GroupKey::Port(Some(7))] {
+            counts.add_refused(key, Some(80), 3);
+        }
+        counts.add_other_refused(2);
+        assert_eq!(counts.refused(), (8, 2));
         assert_eq!(
             counts.totals(),
             [(Stage::Syn, 23), (Stage::Accepted, 30)].into()
@@ -305,6 +369,7 @@ mod tests {
             key,
             connections: 15,
             ports: [(80, 2), (443, 9)].into(),
+            refused: 3,
             earlier: [(Stage::Syn, 9)].into(),
         };
         let clients: Vec<_> = ranking.clients().collect();

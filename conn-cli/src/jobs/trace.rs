@@ -98,7 +98,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let Choice {
         attached: tracer,
         exactness,
-        passed_over,
+        mut passed_over,
     } = kernel::choose(&candidates, judge, |hook| Tracer::attach(hook, &settings))
         .map_err(|refused| anyhow!(kernel::complaint(&refused) + remedy(options, &refused)))?;
     let started = Timestamp::now();
@@ -108,6 +108,8 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     if let Some(duration) = show.duration {
         stop.after(duration);
     }
+    passed_over.extend_from_slice(tracer.passed_over());
+    log::debug!("{} counts {}", tracer.hook(), tracer.hook().info().counts);
     let mut announcement = kernel::announcement(
         &show.ports,
         (tracer.hook(), tracer.earlier_hooks()),
@@ -296,13 +298,14 @@ impl Tracing {
             || self.missed_in_cgroup;
         let counted = self.tracer.stages().counted();
         let all = totals.counts.connections(counted);
-        let (counts, second_hook_only, waits) = match self.view.first_ones() {
-            // The histogram covers all connections.
-            Some(first) => (first.counts(), first.second_hook_only(), None),
+        let (counts, second_hook_only, waits, knows_refused) = match self.view.first_ones() {
+            // The histogram covers all connections, as do the counts of refused SYNs.
+            Some(first) => (first.counts(), first.second_hook_only(), None, false),
             None => (
                 totals.counts,
                 totals.second_hook_only,
                 totals.waits.quantiles(),
+                totals.knows_refused,
             ),
         };
         let live = Live {
@@ -322,6 +325,9 @@ impl Tracing {
             others: counts.others(),
             missed_established: totals.missed_established,
             repeated: totals.repeated,
+            refused: knows_refused.then_some(counts.refused().0),
+            other_refused: counts.refused().1,
+            syn_hook: self.tracer.syn_hook(),
             waits,
             queues: self.listeners.queues(),
         };

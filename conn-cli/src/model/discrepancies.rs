@@ -7,6 +7,8 @@ pub struct Discrepancies {
     pub at_least: bool,
     /// Sockets that could not be read.
     pub unreadable: u64,
+    /// Packets that may be SYNs and could not be read.
+    pub unreadable_packets: u64,
     /// How often the kernel did not run the program that counts. None if the kernel does not count
     /// it.
     pub missed_runs: Option<u64>,
@@ -19,6 +21,9 @@ impl Discrepancies {
     pub fn add(&mut self, other: &Self) {
         self.at_least |= other.at_least;
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
+        self.unreadable_packets = self
+            .unreadable_packets
+            .saturating_add(other.unreadable_packets);
         self.unaccounted = self.unaccounted.saturating_add(other.unaccounted);
         self.missed_runs = match (self.missed_runs, other.missed_runs) {
             (Some(one), Some(another)) => Some(one.saturating_add(another)),

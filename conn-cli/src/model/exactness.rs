@@ -45,7 +45,9 @@ pub(crate) fn judge(hook: Hook, preemption: Preemption, counts_misses: bool) -> 
         }
         Hook::Kretprobe => exact(&format!("this kernel is not preemptible ({preemption})")),
         Hook::Lsm => exact("no other program makes the kernel skip an LSM program"),
-        Hook::Fentry => exact("no other program makes the kernel skip an fentry program"),
+        Hook::Fentry | Hook::Requests => {
+            exact("no other program makes the kernel skip an fentry program")
+        }
         Hook::Tracepoint => inexact("the kernel may skip the program where a packet interrupts it"),
         Hook::SockOps => exact("nothing makes the kernel skip a sock_ops program"),
         Hook::Filter => exact("nothing makes the kernel skip a socket filter"),
@@ -103,9 +105,9 @@ mod tests {
 
     #[test]
     fn the_pair_is_exact_if_the_kernel_is_not_preemptible() {
-        use Hook::{Fentry, Filter, Kretprobe, Lsm, SockOps};
+        use Hook::{Fentry, Filter, Kretprobe, Lsm, Requests, SockOps};
         for preemption in [Preemption::None, Preemption::Voluntary] {
-            let exact = [Kretprobe, Lsm, Fentry, SockOps, Filter];
+            let exact = [Kretprobe, Lsm, Fentry, SockOps, Requests, Filter];
             assert_eq!(exact_hooks(preemption), exact);
         }
         for preemption in [
@@ -114,7 +116,8 @@ mod tests {
             Preemption::Realtime,
             Preemption::Unknown,
         ] {
-            assert_eq!(exact_hooks(preemption), [Lsm, Fentry, SockOps, Filter]);
+            let exact = [Lsm, Fentry, SockOps, Requests, Filter];
+            assert_eq!(exact_hooks(preemption), exact);
         }
     }
 

@@ -9,7 +9,8 @@ mod tests;
 use std::fmt;
 
 use conn_common::{
-    HOOK_FENTRY, HOOK_FILTER, HOOK_KRETPROBE, HOOK_LSM, HOOK_SOCK_OPS, HOOK_TRACEPOINT,
+    HOOK_FENTRY, HOOK_FILTER, HOOK_KRETPROBE, HOOK_LSM, HOOK_REQUESTS, HOOK_SOCK_OPS,
+    HOOK_TRACEPOINT,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub enum Hook {
     SockOps,
     /// The raw tracepoint `inet_sock_set_state`.
     Tracepoint,
+    /// The fentry programs on the functions of TCP that get SYNs.
+    Requests,
     /// The socket filter on packet sockets.
     Filter,
 }
@@ -50,12 +53,15 @@ pub struct HookInfo {
     pub knows_task: bool,
     /// Whether it knows the network namespace, if the kernel has BTF.
     pub knows_netns: bool,
+    /// Whether it sees SYNs of all network namespaces, and knows which are refused, but not on which
+    /// interface they come.
+    pub sees_requests: bool,
     /// Whether it needs the kernel's BTF.
     pub needs_btf: bool,
     /// Its programs, in the order in which they are detached.
     pub programs: &'static [Program],
-    /// The program that counts: connections are missing if the kernel skips it.
-    pub counting: &'static str,
+    /// The programs that count: connections are missing if the kernel skips one.
+    pub counting: &'static [&'static str],
     /// What it counts, for the documentation.
     pub counts: &'static str,
     /// When it is exact, for the documentation.
@@ -112,6 +118,7 @@ const KRETPROBE: HookInfo = HookInfo {
     code: HOOK_KRETPROBE,
     knows_task: true,
     knows_netns: true,
+    sees_requests: false,
     needs_btf: false,
     // The kprobe is attached first and detached last: it sees what the kretprobe cannot.
     programs: &[
@@ -125,7 +132,7 @@ const KRETPROBE: HookInfo = HookInfo {
         },
     ],
     // An empty pool of kretprobe instances loses nothing.
-    counting: "conn_graft",
+    counting: &["conn_graft"],
     counts: "every accepted connection",
     exact: "where the kernel is not preemptible",
     needs: "kprobes",
@@ -139,6 +146,7 @@ const LSM: HookInfo = HookInfo {
     code: HOOK_LSM,
     knows_task: true,
     knows_netns: true,
+    sees_requests: false,
     needs_btf: true,
     programs: &[Program {
         name: "conn_lsm",
@@ -147,7 +155,7 @@ const LSM: HookInfo = HookInfo {
             function: LSM_GRAFT,
         },
     }],
-    counting: "conn_lsm",
+    counting: &["conn_lsm"],
     counts: "every accepted connection",
     exact: "yes; before Linux 6.2 (6.1 in its stable releases) like fentry",
     needs: "BTF, trampolines, and `bpf` in `/sys/kernel/security/lsm`",
@@ -161,12 +169,13 @@ const FENTRY: HookInfo = HookInfo {
     code: HOOK_FENTRY,
     knows_task: true,
     knows_netns: true,
+    sees_requests: false,
     needs_btf: true,
     programs: &[Program {
         name: "conn_fentry",
         point: AttachPoint::Fentry(GRAFT),
     }],
-    counting: "conn_fentry",
+    counting: &["conn_fentry"],
     counts: "every accepted connection",
     exact: "yes, or the end says how many may be missing",
     needs: "BTF and trampolines (x86_64: Linux 5.8; arm64: 6.4)",
@@ -180,12 +189,13 @@ const SOCK_OPS: HookInfo = HookInfo {
     code: HOOK_SOCK_OPS,
     knows_task: false,
     knows_netns: true,
+    sees_requests: false,
     needs_btf: false,
     programs: &[Program {
         name: "conn_sockops",
         point: AttachPoint::RootCgroup,
     }],
-    counting: "conn_sockops",
+    counting: &["conn_sockops"],
     counts: "connections established by a listener, or opened by Fast Open",
     exact: "yes, see Limitations",
     needs: "`CAP_NET_ADMIN`, and the root of cgroup v2",
@@ -199,15 +209,55 @@ const TRACEPOINT: HookInfo = HookInfo {
     code: HOOK_TRACEPOINT,
     knows_task: false,
     knows_netns: true,
+    sees_requests: false,
     needs_btf: false,
     programs: &[Program {
         name: "conn_state",
         point: AttachPoint::RawTracepoint("inet_sock_set_state"),
     }],
-    counting: "conn_state",
+    counting: &["conn_state"],
     counts: "completed handshakes",
     exact: "if the end says that the kernel skipped none, see Limitations",
     needs: "nothing else",
+};
+
+const REQUESTS: HookInfo = HookInfo {
+    name: "requests",
+    is_option: false,
+    title: "fentry tcp_conn_request",
+    stage: Stage::Syn,
+    code: HOOK_REQUESTS,
+    knows_task: false,
+    knows_netns: true,
+    sees_requests: true,
+    needs_btf: true,
+    programs: &[
+        Program {
+            name: "conn_request",
+            point: AttachPoint::Fentry("tcp_conn_request"),
+        },
+        Program {
+            name: "conn_check_req",
+            point: AttachPoint::Fentry("tcp_check_req"),
+        },
+        Program {
+            name: "conn_reset_v4",
+            point: AttachPoint::Fentry("tcp_v4_send_reset"),
+        },
+        Program {
+            name: "conn_reset_v6",
+            point: AttachPoint::Fentry("tcp_v6_send_reset"),
+        },
+    ],
+    counting: &[
+        "conn_request",
+        "conn_check_req",
+        "conn_reset_v4",
+        "conn_reset_v6",
+    ],
+    counts: "SYNs that reach TCP, after the firewall, in every network namespace",
+    exact: "yes, or the end says how many may be missing",
+    needs: "BTF and trampolines (x86_64: Linux 5.8; arm64: 6.4)",
 };
 
 const FILTER: HookInfo = HookInfo {
@@ -218,25 +268,27 @@ const FILTER: HookInfo = HookInfo {
     code: HOOK_FILTER,
     knows_task: false,
     knows_netns: true,
+    sees_requests: false,
     needs_btf: false,
     programs: &[Program {
         name: "conn_syn",
         point: AttachPoint::PacketSockets,
     }],
-    counting: "conn_syn",
-    counts: "SYNs",
+    counting: &["conn_syn"],
+    counts: "SYNs that reach IP, before the firewall, in one network namespace",
     exact: "yes",
     needs: "`CAP_NET_RAW`",
 };
 
 impl Hook {
     /// All hooks.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Kretprobe,
         Self::Lsm,
         Self::Fentry,
         Self::SockOps,
         Self::Tracepoint,
+        Self::Requests,
         Self::Filter,
     ];
 
@@ -249,6 +301,7 @@ impl Hook {
             Self::Fentry => &FENTRY,
             Self::SockOps => &SOCK_OPS,
             Self::Tracepoint => &TRACEPOINT,
+            Self::Requests => &REQUESTS,
             Self::Filter => &FILTER,
         }
     }
@@ -323,7 +376,7 @@ impl Hook {
     }
 
     /// Whether its programs read memory that the verifier does not know, which a kernel that is locked
-    /// down for confidentiality forbids.
+    /// down for confidentiality forbids. Packets are no memory that it knows.
     #[must_use]
     pub fn reads_kernel_memory(self) -> bool {
         let reads = |program: &Program| match program.point {
@@ -335,7 +388,7 @@ impl Hook {
             | AttachPoint::RootCgroup
             | AttachPoint::PacketSockets => false,
         };
-        self.info().programs.iter().any(reads)
+        self.info().sees_requests || self.info().programs.iter().any(reads)
     }
 
     /// Whether it needs kprobes, which are attached through perf events: these are what
@@ -372,7 +425,7 @@ pub fn candidates(stage: Stage) -> &'static [Hook] {
             Hook::Tracepoint,
         ],
         Stage::Established => &[Hook::SockOps, Hook::Tracepoint],
-        Stage::Syn => &[Hook::Filter],
+        Stage::Syn => &[Hook::Requests, Hook::Filter],
     }
 }
 
@@ -383,6 +436,8 @@ pub struct Needs {
     pub task: bool,
     /// The network namespace.
     pub netns: bool,
+    /// On which interface a SYN comes.
+    pub interface: bool,
 }
 
 impl Needs {
@@ -390,7 +445,9 @@ impl Needs {
     #[must_use]
     pub fn are_met_by(self, hook: Hook) -> bool {
         let info = hook.info();
-        (info.knows_task || !self.task) && (info.knows_netns || !self.netns)
+        (info.knows_task || !self.task)
+            && (info.knows_netns || !self.netns)
+            && !(info.sees_requests && self.interface)
     }
 }
 

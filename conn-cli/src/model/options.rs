@@ -183,6 +183,7 @@ impl TraceOptions {
         Needs {
             task: self.show.listing.by.needs_task() || !self.task.is_empty(),
             netns: self.netns.one().is_some(),
+            interface: self.interface.is_some(),
         }
     }
 }

@@ -167,6 +167,15 @@ pub(crate) struct SummaryLine<'a> {
     /// Live, with SYNs: retransmitted ones.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub repeated_syns: Option<u64>,
+    /// Live, with SYNs: those that the machine answered with a reset; null if that is not known.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub refused_syns: Option<Option<u64>>,
+    /// Live, with SYNs: the hook that saw them.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub syn_probe: Option<Cow<'a, str>>,
+    /// Live, with SYNs: which SYNs that hook sees.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub syn_counts: Option<Cow<'a, str>>,
     /// Live: how long connections waited.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub waits: Option<WaitFields>,
@@ -237,6 +246,9 @@ pub(crate) struct SummaryLine<'a> {
     /// Sockets that could not be read.
     #[serde(default)]
     pub unreadable: u64,
+    /// Live, with SYNs: packets that may be SYNs and could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable_packets: Option<u64>,
     /// How often the kernel skipped the program that counts; null if it does not tell.
     #[serde(default)]
     pub missed_runs: Option<u64>,
@@ -323,6 +335,9 @@ pub(crate) struct LeftOffEntry {
     /// How many reached each earlier stage.
     #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,
+    /// With SYNs: how many the machine answered with a reset, if that is known.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
 }
 
 /// A client, or another group.
@@ -361,6 +376,9 @@ pub(crate) struct ClientEntry<'a> {
     /// How many reached each earlier stage.
     #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,
+    /// With SYNs: how many the machine answered with a reset, if that is known.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
     /// Its connections to each known local port.
     #[serde(default)]
     pub ports: Cow<'a, BTreeMap<u16, u64>>,

@@ -158,6 +158,9 @@ fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     if live.repeated > 0 {
         text += &format!(" and {} retransmitted", live.repeated);
     }
+    if let Some(refused @ 1..) = live.refused {
+        text += &format!(", {refused} refused");
+    }
     let (mut previous, mut previous_is_least) = (syns, false);
     for (stage, what) in [
         (Stage::Established, "never completed"),
@@ -222,6 +225,12 @@ fn warnings(report: &Report) -> Vec<String> {
         let sockets = plural(discrepancies.unreadable, "socket", "sockets");
         lines.push(format!(
             "warning: {sockets} could not be read: as many connections may be missing from the total"
+        ));
+    }
+    if discrepancies.unreadable_packets > 0 {
+        let packets = plural(discrepancies.unreadable_packets, "packet", "packets");
+        lines.push(format!(
+            "warning: {packets} could not be read: as many SYNs may be missing"
         ));
     }
     if discrepancies.unaccounted > 0 {

@@ -199,13 +199,13 @@ impl Text {
     }
 
     fn titles(&self, report: &Report) -> Vec<String> {
-        let stages: Vec<Stage> = report.earlier_stages().collect();
+        let earlier = report.earlier_titles();
         let last = match report.live() {
-            Some(live) if !stages.is_empty() => live.counted.name(),
+            Some(live) if !earlier.is_empty() => live.counted.name(),
             _ => "connections",
         };
         let mut titles = vec![report.by.nouns().0.to_owned()];
-        titles.extend(stages.iter().map(|stage| stage.name().to_owned()));
+        titles.extend(earlier.into_iter().map(str::to_owned));
         titles.push(last.to_owned());
         if self.look.long {
             let long = [
@@ -222,7 +222,7 @@ impl Text {
     }
 
     fn cells(&mut self, report: &Report, row: &Row) -> Vec<String> {
-        let counts = report.counts(Some(&row.earlier), row.connections);
+        let counts = report.counts(Some(&row.earlier), row.refused, row.connections);
         let mut cells = vec![row.key.to_string()];
         cells.extend(counts.iter().map(u64::to_string));
         if self.look.long {
@@ -260,8 +260,9 @@ impl Text {
 
 /// The rows for what has no row of its own, and for all of it.
 fn rest(report: &Report) -> Vec<Vec<String>> {
+    let refused = report.live().and_then(|live| live.refused).unwrap_or(0);
     let total = report.live().map(|live| &live.stages);
-    let total = report.counts(total, report.connections);
+    let total = report.counts(total, refused, report.connections);
     let is_counted = total.iter().any(|count| *count > 0);
     let total = is_counted.then(|| ("total".to_owned(), total));
     let rest = report.without_row().into_iter().chain(total);

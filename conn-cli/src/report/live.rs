@@ -55,6 +55,12 @@ pub struct Live {
     pub missed_established: Option<u64>,
     /// Retransmitted SYNs.
     pub repeated: u64,
+    /// SYNs, retransmitted ones too, that the machine answered with a reset; None if that is not known.
+    pub refused: Option<u64>,
+    /// How many of these came from clients for which there was no room.
+    pub other_refused: u64,
+    /// The hook that sees SYNs, if they are watched.
+    pub syn_hook: Option<Hook>,
     /// How long accepted connections had waited, if that is known.
     pub waits: Option<Quantiles>,
     /// The accept queues of the listeners; None if they are unknown.
@@ -82,6 +88,9 @@ impl Live {
             others: BTreeMap::new(),
             missed_established: None,
             repeated: 0,
+            refused: None,
+            other_refused: 0,
+            syn_hook: None,
             waits: None,
             queues: None,
         }

@@ -73,6 +73,8 @@ pub struct LeftOff {
     pub connections: u64,
     /// How many reached each earlier watched stage.
     pub earlier: BTreeMap<Stage, u64>,
+    /// Their SYNs that were refused, as far as is known.
+    pub refused: u64,
 }
 
 /// Where connections were counted, and further results from there.
@@ -184,18 +186,20 @@ impl Report {
         last.into_iter().chain(established).collect()
     }
 
-    /// The connections that have no row: what they are, and how many reached each earlier watched
-    /// stage and the last one. The rows and these add up to all connections.
+    /// The connections that have no row: what they are, and their [`Self::counts`]. The rows and these
+    /// add up to all connections.
     pub(crate) fn without_row(&self) -> Vec<(String, Vec<u64>)> {
         let mut rest = Vec::new();
         if let Some(left_off) = &self.left_off {
-            let counts = self.counts(Some(&left_off.earlier), left_off.connections);
+            let earlier = Some(&left_off.earlier);
+            let counts = self.counts(earlier, left_off.refused, left_off.connections);
             rest.push((format!("{} more", left_off.rows), counts));
         }
         let others = self.live().map(|live| &live.others);
+        let refused = self.live().map_or(0, |live| live.other_refused);
         for (label, counts) in [
-            ("unknown", self.counts(None, self.unknown_clients)),
-            ("other", self.counts(others, self.other_clients)),
+            ("unknown", self.counts(None, 0, self.unknown_clients)),
+            ("other", self.counts(others, refused, self.other_clients)),
         ] {
             if counts.iter().any(|count| *count > 0) {
                 rest.push((label.to_owned(), counts));
@@ -204,11 +208,34 @@ impl Report {
         rest
     }
 
-    /// The counts at the earlier watched stages, then that at the last one.
-    pub(crate) fn counts(&self, earlier: Option<&BTreeMap<Stage, u64>>, last: u64) -> Vec<u64> {
+    /// The counts at the earlier watched stages, then that at the last one; after SYNs those that were
+    /// refused, if that is known.
+    pub(crate) fn counts(
+        &self,
+        earlier: Option<&BTreeMap<Stage, u64>>,
+        refused: u64,
+        last: u64,
+    ) -> Vec<u64> {
         let at = |stage| earlier.and_then(|earlier| earlier.get(&stage)).copied();
-        let earlier = self.earlier_stages().map(|stage| at(stage).unwrap_or(0));
-        earlier.chain([last]).collect()
+        let refused = |stage| (stage == Stage::Syn && self.knows_refused()).then_some(refused);
+        let earlier = self
+            .earlier_stages()
+            .flat_map(|stage| [Some(at(stage).unwrap_or(0)), refused(stage)]);
+        earlier.flatten().chain([last]).collect()
+    }
+
+    /// What [`Self::counts`] are, without the last one.
+    pub(crate) fn earlier_titles(&self) -> Vec<&'static str> {
+        let refused = |stage| (stage == Stage::Syn && self.knows_refused()).then_some("refused");
+        let titles = self
+            .earlier_stages()
+            .flat_map(|stage| [Some(stage.name()), refused(stage)]);
+        titles.flatten().collect()
+    }
+
+    /// Whether it is known which SYNs were refused.
+    pub(crate) fn knows_refused(&self) -> bool {
+        self.live().is_some_and(|live| live.refused.is_some())
     }
 
     /// The watched stages before the last one.
@@ -227,6 +254,7 @@ impl LeftOff {
         clients.fold(Self::default(), |mut sum, client| {
             sum.rows += 1;
             sum.connections += client.connections;
+            sum.refused += client.refused;
             for (stage, connections) in client.earlier {
                 *sum.earlier.entry(stage).or_default() += connections;
             }

@@ -22,6 +22,8 @@ pub struct Row {
     pub ports: BTreeMap<u16, u64>,
     /// How many reached each earlier watched stage.
     pub earlier: BTreeMap<Stage, u64>,
+    /// Its SYNs that were refused, as far as is known.
+    pub refused: u64,
     /// Further details, if they were requested.
     pub profile: Option<Profile>,
 }
@@ -59,6 +61,7 @@ impl Rows {
                 connections,
                 ports,
                 earlier,
+                refused,
             } = client;
             Row {
                 profile: self.profiles.as_ref().map(|profiles| profiles.get(&key)),
@@ -66,6 +69,7 @@ impl Rows {
                 connections,
                 ports,
                 earlier,
+                refused,
             }
         })
     }

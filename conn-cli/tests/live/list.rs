@@ -12,8 +12,8 @@ use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
     no_btf, nobody, old_version, peers, pid_namespace, ports, preemption, privileges,
-    remade_cgroup, resets, same_ends, self_connect, signals, silent, so_far, steered, streams,
-    syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    remade_cgroup, requests, resets, same_ends, self_connect, signals, silent, so_far, steered,
+    streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -232,6 +232,22 @@ pub(crate) const CASES: &[Case] = &[
             syns::repeats_in_vlan,
         ),
     ),
+    // Not every machine has trampolines.
+    case(
+        "refused",
+        &[Hook::Kretprobe, Hook::Fentry],
+        requests::refused,
+    ),
+    case("syn-elsewhere", &[Hook::Kretprobe], requests::elsewhere),
+    needing(
+        &["ip"],
+        case(
+            "syn-many-headers",
+            &[Hook::Kretprobe],
+            requests::many_headers,
+        ),
+    ),
+    case("syn-fallback", &[Hook::Kretprobe], requests::fallback),
     // Not every machine has these types of interfaces.
     needing(
         &["ip"],

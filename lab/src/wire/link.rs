@@ -25,6 +25,8 @@ const IPV6: u16 = 0x86dd;
 const NEAR_V4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const FAR_V4: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 const NEAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1);
+/// Further IPv4 addresses of the near end.
+const NEAR_V4_MORE: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 99, 0, 3), Ipv4Addr::new(10, 99, 0, 4)];
 const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
 
 /// How many packets may wait for a processor. The sender waits for its own, so they are few; but
@@ -94,7 +96,8 @@ impl Link {
             "neighbour replace {FAR_V4} lladdr {far} dev {near} nud permanent\n\
              neighbour replace {FAR_V6} lladdr {far} dev {near} nud permanent\n"
         );
-        ip(&(link.set_up(NEAR, NEAR_V4, NEAR_V6) + &neighbours))
+        let more = NEAR_V4_MORE.map(|more| format!("address add {more}/24 dev {near}\n"));
+        ip(&(link.set_up(NEAR, NEAR_V4, NEAR_V6) + &more.concat() + &neighbours))
             .context("cannot set up the near end")?;
         Ok(link)
     }
@@ -166,7 +169,11 @@ impl Link {
             let far = self.name(FAR);
             let before = Statistics::read(&far)?;
             let socket = PacketSocket::through(&far, ethernet_type, NEAR_ETHERNET)?;
-            let sent = syns.send(Self::address(syns.sources), &socket)?;
+            let first = Self::address(syns.sources);
+            let more = NEAR_V4_MORE.into_iter().map(IpAddr::from);
+            let more = more.filter(|more| more.is_ipv4() == first.is_ipv4());
+            let near: Vec<IpAddr> = [first].into_iter().chain(more).collect();
+            let sent = syns.send(&near, &socket)?;
             let dropped = Statistics::read(&far)?.transmit_dropped - before.transmit_dropped;
             ensure!(
                 dropped == 0,

@@ -20,15 +20,21 @@ pub enum Extension {
     HopByHop,
     /// Destination options.
     DestinationOptions,
+    /// Destination options eight times, one header after the other.
+    Eight,
+    /// The same nine times.
+    Nine,
 }
 
 impl Extension {
-    /// The type of the extension header.
-    fn header(self) -> Option<u8> {
+    /// The types of the extension headers.
+    fn headers(self) -> &'static [u8] {
         match self {
-            Self::None => None,
-            Self::HopByHop => Some(0),
-            Self::DestinationOptions => Some(60),
+            Self::None => &[],
+            Self::HopByHop => &[0],
+            Self::DestinationOptions => &[60],
+            Self::Eight => &[60; 8],
+            Self::Nine => &[60; 9],
         }
     }
 }
@@ -100,18 +106,20 @@ fn ipv4_header(from: &[u8; 4], to: &[u8; 4], payload: usize) -> Vec<u8> {
 }
 
 fn ipv6_headers(from: &[u8; 16], to: &[u8; 16], extension: Extension, payload: usize) -> Vec<u8> {
+    // What each header says that follows: the other extension headers, and then TCP.
+    let next: Vec<u8> = extension.headers().iter().copied().chain([TCP]).collect();
     // No further units of eight bytes; a padding option with four bytes.
-    let extended = extension
-        .header()
-        .map(|header| (header, [TCP, 0, 1, 4, 0, 0, 0, 0]));
-    let payload = payload + extended.map_or(0, |(_, bytes)| bytes.len());
+    let extended = next[1..]
+        .iter()
+        .flat_map(|next| [*next, 0, 1, 4, 0, 0, 0, 0]);
+    let payload = payload + 8 * extension.headers().len();
     let mut headers = Vec::with_capacity(40 + payload);
     headers.extend([0x60, 0, 0, 0]);
     headers.extend((payload as u16).to_be_bytes());
-    headers.extend([extended.map_or(TCP, |(header, _)| header), HOP_LIMIT]);
+    headers.extend([next[0], HOP_LIMIT]);
     headers.extend(from);
     headers.extend(to);
-    headers.extend(extended.map(|(_, bytes)| bytes).into_iter().flatten());
+    headers.extend(extended);
     headers
 }
 

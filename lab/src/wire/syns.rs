@@ -70,6 +70,8 @@ pub struct Syns {
     pub first: u32,
     /// The number of clients.
     pub clients: u32,
+    /// To how many of the near end's addresses each client sends the same SYN.
+    pub locals: u8,
     /// How often each SYN is sent, back to back.
     pub copies: u32,
     /// The IPv6 extension header of each SYN.
@@ -84,6 +86,7 @@ impl Syns {
             sources,
             first: 0,
             clients,
+            locals: 1,
             copies: 1,
             extension: Extension::None,
         }
@@ -91,7 +94,7 @@ impl Syns {
 
     /// The number of packets.
     pub fn packets(&self) -> u64 {
-        u64::from(self.clients) * u64::from(self.copies)
+        u64::from(self.clients) * u64::from(self.locals) * u64::from(self.copies)
     }
 
     /// The addresses that they come from.
@@ -100,20 +103,21 @@ impl Syns {
         (self.first..self.first + self.clients).map(move |client| sources.address(client))
     }
 
-    /// Sends them and returns how many were sent.
-    pub(super) fn send(&self, to: IpAddr, socket: &PacketSocket) -> Result<u64> {
+    /// Sends them to the first of these addresses, and returns how many were sent.
+    pub(super) fn send(&self, to: &[IpAddr], socket: &PacketSocket) -> Result<u64> {
         ensure!(
             u64::from(self.first) + u64::from(self.clients) <= self.sources.len(),
             "{} has fewer addresses than clients",
             self.sources.network()
         );
-        let to = SocketAddr::new(to, self.port);
         let mut sent = 0;
         for client in self.first..self.first + self.clients {
-            let packet = self.syn(client, to).bytes();
-            for _ in 0..self.copies {
-                socket.send(&packet)?;
-                sent += 1;
+            for to in &to[..usize::from(self.locals)] {
+                let packet = self.syn(client, SocketAddr::new(*to, self.port)).bytes();
+                for _ in 0..self.copies {
+                    socket.send(&packet)?;
+                    sent += 1;
+                }
             }
         }
         socket.wait_until_taken()?;

@@ -28,8 +28,10 @@ fn each_hook_is_a_candidate_for_its_stage_and_has_its_counting_program() {
     for hook in Hook::ALL {
         assert!(candidates(hook.stage()).contains(&hook), "{hook}");
         let info = hook.info();
-        let counting = |program: &Program| program.name == info.counting;
-        assert!(info.programs.iter().any(counting), "{hook}");
+        for counting in info.counting {
+            let is_it = |program: &Program| program.name == *counting;
+            assert!(info.programs.iter().any(is_it), "{hook}: {counting}");
+        }
     }
 }
 
@@ -37,7 +39,11 @@ fn each_hook_is_a_candidate_for_its_stage_and_has_its_counting_program() {
 fn a_chosen_hook_must_see_what_is_asked_for() {
     let established = WatchedStages::new([Stage::Syn, Stage::Established]);
     let chosen = |hook, stages: &WatchedStages, task| {
-        counting_candidates(hook, stages, Needs { task, netns: false })
+        let needs = Needs {
+            task,
+            ..Needs::default()
+        };
+        counting_candidates(hook, stages, needs)
     };
     let both = vec![Hook::SockOps, Hook::Tracepoint];
     assert_eq!(chosen(None, &established, false), Ok(both));
@@ -47,7 +53,16 @@ fn a_chosen_hook_must_see_what_is_asked_for() {
     );
     assert!(chosen(Some(Hook::Kretprobe), &established, false).is_err());
     let syn = WatchedStages::only(Stage::Syn);
-    assert_eq!(chosen(None, &syn, false), Ok(vec![Hook::Filter]));
+    let both = vec![Hook::Requests, Hook::Filter];
+    assert_eq!(chosen(None, &syn, false), Ok(both));
+    let on_interface = Needs {
+        interface: true,
+        ..Needs::default()
+    };
+    assert_eq!(
+        counting_candidates(None, &syn, on_interface),
+        Ok(vec![Hook::Filter])
+    );
     assert!(chosen(Some(Hook::Fentry), &syn, false).is_err());
     let accepted = WatchedStages::only(Stage::Accepted);
     let all = candidates(Stage::Accepted);

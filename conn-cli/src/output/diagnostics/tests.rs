@@ -67,6 +67,7 @@ fn each_discrepancy_is_a_warning() {
     let discrepancies = Discrepancies {
         at_least: true,
         unreadable: 1,
+        unreadable_packets: 4,
         missed_runs: Some(2),
         unaccounted: 3,
     };
@@ -77,13 +78,14 @@ fn each_discrepancy_is_a_warning() {
         },
         Some(LineCounts::default()),
     );
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 5);
     assert_eq!(
         lines[1],
         "warning: the count is at least 1: the kernel skipped the probe 2 times"
     );
     assert!(lines[2].contains("1 socket could not be read"));
-    assert!(lines[3].contains("3 connections"));
+    assert!(lines[3].contains("4 packets could not be read"));
+    assert!(lines[4].contains("3 connections"));
 }
 
 #[test]

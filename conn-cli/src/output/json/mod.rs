@@ -107,9 +107,10 @@ impl Json {
         let mut start = text(&line);
         // The clients are the last field, and there are none yet.
         start.truncate(start.len() - NO_CLIENTS.len());
-        let clients = report.rows.iter().enumerate().map(|(number, row)| {
+        let knows_refused = report.knows_refused();
+        let clients = report.rows.iter().enumerate().map(move |(number, row)| {
             let comma = if number > 0 { "," } else { "" };
-            comma.to_owned() + &text(&client(&row, &self.clock))
+            comma.to_owned() + &text(&client(&row, knows_refused, &self.clock))
         });
         let start = once(start + "[");
         start.chain(clients).chain(once("]}\n".to_owned()))

@@ -28,6 +28,8 @@ pub(super) fn summary_line<'a>(
 ) -> SummaryLine<'a> {
     let by_address = report.by == GroupBy::Address;
     let live = report.live();
+    let syn_hook = live.and_then(|live| live.syn_hook);
+    let knows_refused = report.knows_refused();
     let several = live.filter(|live| live.stages.len() > 1);
     let records = match &report.origin {
         Origin::Kernel(_) => None,
@@ -51,6 +53,11 @@ pub(super) fn summary_line<'a>(
         repeated_syns: live
             .filter(|live| live.stages.contains_key(&Stage::Syn))
             .map(|live| live.repeated),
+        refused_syns: live
+            .filter(|live| live.stages.contains_key(&Stage::Syn))
+            .map(|live| live.refused),
+        syn_probe: syn_hook.map(|hook| hook.name().into()),
+        syn_counts: syn_hook.map(|hook| hook.info().counts.into()),
         waits: live.and_then(|live| live.waits.as_ref().map(waits)),
         listeners: live.and_then(|live| live.queues.as_ref()).map(|queues| {
             let entry = |(listener, dropped): &'a (Listener, _)| listener_entry(listener, *dropped);
@@ -82,9 +89,13 @@ pub(super) fn summary_line<'a>(
         unknown_clients: report.unknown_clients,
         other_clients: report.other_clients,
         unreadable: report.discrepancies.unreadable,
+        unreadable_packets: live
+            .filter(|live| live.stages.contains_key(&Stage::Syn))
+            .map(|_| report.discrepancies.unreadable_packets),
         missed_runs: report.discrepancies.missed_runs,
         unaccounted: report.discrepancies.unaccounted,
-        left_off: report.left_off.as_ref().map(left_off_entry),
+        left_off: { report.left_off.as_ref() }
+            .map(|left_off| left_off_entry(left_off, knows_refused)),
         clients: Vec::new(),
     }
 }
@@ -147,16 +158,17 @@ fn listener_entry(listener: &Listener, dropped: Option<u32>) -> ListenerEntry<'_
     }
 }
 
-fn left_off_entry(left_off: &LeftOff) -> LeftOffEntry {
+fn left_off_entry(left_off: &LeftOff, knows_refused: bool) -> LeftOffEntry {
     LeftOffEntry {
         clients: left_off.rows,
         connections: left_off.connections,
         earlier: EarlierStages::new(&left_off.earlier),
+        refused: knows_refused.then_some(left_off.refused),
     }
 }
 
-/// An entry of the clients.
-pub(super) fn client<'a>(row: &'a Row, clock: &Clock) -> ClientEntry<'a> {
+/// An entry of the clients. `knows_refused`: whether it is known which SYNs were refused.
+pub(super) fn client<'a>(row: &'a Row, knows_refused: bool, clock: &Clock) -> ClientEntry<'a> {
     let profile = row.profile.as_ref();
     let seen = |time: fn((jiff::Timestamp, jiff::Timestamp)) -> jiff::Timestamp| {
         let text = |profile: &Profile| profile.seen.map(|seen| clock.rfc3339(time(seen)).into());
@@ -167,6 +179,7 @@ pub(super) fn client<'a>(row: &'a Row, clock: &Clock) -> ClientEntry<'a> {
     ClientEntry {
         connections: row.connections,
         earlier: EarlierStages::new(&row.earlier),
+        refused: knows_refused.then_some(row.refused),
         ports: std::borrow::Cow::Borrowed(&row.ports),
         first_seen: seen(|(first, _)| first),
         last_seen: seen(|(_, last)| last),

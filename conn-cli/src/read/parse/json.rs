@@ -149,6 +149,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
         discrepancies: Discrepancies {
             at_least: line.at_least || line.missed_runs > Some(0),
             unreadable: line.unreadable,
+            unreadable_packets: line.unreadable_packets.unwrap_or(0),
             missed_runs: line.missed_runs,
             unaccounted: line.unaccounted,
         },

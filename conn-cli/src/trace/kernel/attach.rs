@@ -11,6 +11,7 @@ use aya::{
     },
 };
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
+use conn_common::UNKNOWN_OFFSET;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{
@@ -49,6 +50,8 @@ pub(super) struct Attached {
     pub(super) links: Vec<Link>,
     /// The hooks of the earlier stages, in the order of the stages.
     pub(super) earlier: Vec<Hook>,
+    /// Why SYNs are not seen by the hook that sees them in TCP.
+    pub(super) passed_over: Vec<(Hook, String)>,
     /// What the self-test found: if one hook was not tested, why.
     pub(super) self_test: SelfTestResult,
 }
@@ -62,15 +65,18 @@ pub(super) struct Attached {
 /// An error of the system, or a [`Refusal`].
 pub(super) fn attach(hook: Hook, settings: &Settings) -> anyhow::Result<Attached> {
     let stages = settings.stages.counting(hook.stage());
-    let mut ebpf = object::open(Object::with(hook), settings, &stages)?;
+    let object = Object::with(hook, &stages, settings.types.has_btf());
+    let mut ebpf = object::open(object, settings, &stages)?;
     if let Some(directory) = &settings.task.cgroup {
         cgroup::set(&mut ebpf, directory)?;
     }
     let mut links = Vec::new();
     let mut earlier = Vec::new();
+    let mut passed_over = Vec::new();
     let mut self_test = SelfTestResult::Passed;
     for stage in stages.earlier() {
-        let (hook, stage_links, result) = attach_earlier(stage, &mut ebpf, settings)?;
+        let (hook, stage_links, result) =
+            attach_earlier(stage, &mut ebpf, settings, &mut passed_over)?;
         earlier.push(hook);
         links.splice(0..0, stage_links);
         if result != SelfTestResult::Passed {
@@ -86,24 +92,34 @@ pub(super) fn attach(hook: Hook, settings: &Settings) -> anyhow::Result<Attached
         ebpf,
         links,
         earlier,
+        passed_over,
         self_test,
     })
 }
 
-/// Attaches the first hook that can be used for an earlier stage.
+/// Attaches the first hook that can be used for an earlier stage. `passed_over`: where to say why the
+/// one that sees SYNs in TCP cannot.
 fn attach_earlier(
     stage: Stage,
     ebpf: &mut Ebpf,
     settings: &Settings,
+    passed_over: &mut Vec<(Hook, String)>,
 ) -> Result<(Hook, Vec<Link>, SelfTestResult), Refusal> {
     let mut refused = None;
-    let is_usable = |hook: &&Hook| hook.info().knows_netns || settings.namespaces.one().is_none();
+    let needs = settings.needs_earlier();
+    let is_usable = |hook: &&Hook| needs.are_met_by(**hook);
     for &hook in candidates(stage).iter().filter(is_usable) {
         match attach_and_test(hook, ebpf, settings) {
-            Ok((links, result)) => return Ok((hook, links, result)),
+            Ok((links, result)) => {
+                log::debug!("{hook} counts {}", hook.info().counts);
+                return Ok((hook, links, result));
+            }
             Err(error) => {
                 let why = Refusal::explain(hook, &error, &facts::gather(hook, &error));
                 log::debug!("{hook}: {error:?}");
+                if hook.info().sees_requests {
+                    passed_over.push((hook, why.reason()));
+                }
                 refused = Some(Refusal::Earlier(hook, why.into()));
             }
         }
@@ -122,9 +138,12 @@ fn attach_and_test(
     if hook.needs_ftrace() && is_ftrace_off() {
         return Err(Refusal::FtraceOff.into());
     }
+    if hook.info().sees_requests {
+        check_requests(settings)?;
+    }
     let links = attach_hook(hook, ebpf, settings)?;
     let result = match settings.self_test.as_ref() {
-        _ if !settings.is_testable(hook.stage()) => SelfTestResult::Passed,
+        _ if !settings.is_testable(hook) => SelfTestResult::Passed,
         Ok(self_test) => self_test.run(&counters::Live::new(ebpf)?, &[hook.stage()]),
         Err(why) => SelfTestResult::NotTested(why.clone()),
     };
@@ -132,6 +151,18 @@ fn attach_and_test(
         SelfTestResult::Silent(_, cause) => Err(Refusal::Silent(cause).into()),
         SelfTestResult::Passed | SelfTestResult::NotTested(_) => Ok((links, result)),
     }
+}
+
+/// Checks that the kernel's BTF has what the programs that see SYNs in TCP need.
+fn check_requests(settings: &Settings) -> Result<(), Refusal> {
+    let types = &settings.types;
+    let knows_netns = settings.namespaces.one().is_none()
+        || types.offsets.netns_inum != UNKNOWN_OFFSET && types.offsets.net != UNKNOWN_OFFSET;
+    let is_known = knows_netns && types.request_offsets.is_some();
+    if types.has_btf() && !is_known {
+        return Err(Refusal::NoPacketTypes);
+    }
+    Ok(())
 }
 
 /// Loads and attaches the programs of a hook, the last one first.

@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(decode(&[bytes, &[0]].concat(), CLOCK), None);
         for bad in [
             Event { hook: 0, ..good },
-            Event { hook: 9, ..good },
+            Event { hook: 99, ..good },
             Event { family: 1, ..good },
             Event {
                 time_ns: u64::MAX,

@@ -61,9 +61,14 @@ pub fn announcement(
     let mut line = format!("Tracing TCP connections to {ports} with {hook}");
     for earlier in earlier.iter().rev() {
         line += &format!(", {earlier}");
-        if *earlier == Hook::Tracepoint {
-            line += " (may miss some)";
+        match earlier {
+            Hook::Tracepoint => line += " (may miss some)",
+            Hook::Filter => line += LIMITED,
+            _ => (),
         }
+    }
+    if hook == Hook::Filter {
+        line += LIMITED;
     }
     if hook.stage() < requested.counted() {
         line += &format!(
@@ -83,6 +88,9 @@ pub fn announcement(
     }
     line
 }
+
+/// What the packet filter cannot see.
+const LIMITED: &str = " (one network namespace, before the firewall)";
 
 /// Why no hook can be used: one line for each that was tried. It includes the remedy if only one
 /// hook was tried, or if the remedy is not to use another hook.
@@ -178,7 +186,14 @@ mod tests {
         assert_eq!(
             announcement(&ports, hooks, &all, &KNOWN, &exact(), &[]),
             "Tracing TCP connections to port 80 with fentry security_sock_graft, raw \
-             tracepoint inet_sock_set_state (may miss some), a socket filter"
+             tracepoint inet_sock_set_state (may miss some), a socket filter (one network \
+             namespace, before the firewall)"
+        );
+        let hooks = (Hook::Requests, &[][..]);
+        let syns = WatchedStages::only(Stage::Syn);
+        assert_eq!(
+            announcement(&ports, hooks, &syns, &KNOWN, &exact(), &[]),
+            "Tracing TCP connections to port 80 with fentry tcp_conn_request"
         );
     }
 

@@ -31,5 +31,7 @@ pub(super) const CONFIG: &str = "CONFIG";
 pub(super) const OFFSETS: &str = "OFFSETS";
 /// The setting with the offsets of a task's fields.
 pub(super) const TASK_OFFSETS: &str = "TASK_OFFSETS";
+/// The setting with the offsets that the programs which see SYNs in TCP need.
+pub(super) const REQUEST_OFFSETS: &str = "REQUEST_OFFSETS";
 /// The setting with the watched ports.
 pub(super) const PORTS: &str = "PORTS";

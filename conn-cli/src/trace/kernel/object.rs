@@ -9,7 +9,7 @@ use aya::{
 };
 use conn_common::{
     AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
-    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, UNKNOWN_OFFSET,
+    RequestOffsets, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, UNKNOWN_OFFSET,
 };
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,7 +21,7 @@ use crate::{
         demand::{Demand, Reported},
         filter::{EndsFilter, Networks, TaskFilter},
         group::GroupBy,
-        hook::Hook,
+        hook::{Hook, Needs, candidates},
         stage::{Stage, WatchedStages},
     },
     system::machine,
@@ -45,18 +45,20 @@ compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
 /// One of the two eBPF objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Object {
-    /// The kretprobe pair, the tracepoint and the filter.
+    /// The programs that need no BTF.
     Kprobe,
-    /// The programs that need BTF, and again the tracepoint and the filter. It is separate because
-    /// aya loads no program of an object whose BTF the kernel rejects.
+    /// All programs, since those of a run share their maps. The other one is there because aya loads no
+    /// program of an object whose BTF the kernel rejects.
     Btf,
 }
 
 impl Object {
-    /// The object with the programs of a hook. Those of the earlier stages are in both, since the
-    /// programs of a run share their maps.
-    pub(super) fn with(hook: Hook) -> Self {
-        if hook.info().needs_btf {
+    /// The object with the programs of a hook, and of all candidates for these stages that are tried:
+    /// those that need BTF only if `has_btf`.
+    pub(super) fn with(hook: Hook, stages: &WatchedStages, has_btf: bool) -> Self {
+        let needs_btf = |hook: &Hook| hook.info().needs_btf;
+        let mut earlier = stages.earlier().flat_map(candidates);
+        if needs_btf(&hook) || has_btf && earlier.any(needs_btf) {
             Self::Btf
         } else {
             Self::Kprobe
@@ -166,10 +168,19 @@ impl Settings {
 }
 
 impl Settings {
-    /// Whether the hook of this stage can see conn-cli's own connection: SYNs are looked for in one
-    /// network namespace, perhaps on one interface.
-    pub(super) fn is_testable(&self, stage: Stage) -> bool {
-        stage != Stage::Syn || self.syn_scope == SynScope::default()
+    /// Whether this hook can see conn-cli's own connection: the filter looks for SYNs in one network
+    /// namespace, perhaps on one interface.
+    pub(super) fn is_testable(&self, hook: Hook) -> bool {
+        hook != Hook::Filter || self.syn_scope == SynScope::default()
+    }
+
+    /// What the hooks of the earlier stages must know.
+    pub(super) fn needs_earlier(&self) -> Needs {
+        Needs {
+            task: false,
+            netns: self.namespaces.one().is_some(),
+            interface: self.syn_scope.interface.is_some(),
+        }
     }
 }
 
@@ -193,6 +204,10 @@ pub(super) fn open(
     } else {
         0
     };
+    let request_offsets = settings
+        .types
+        .request_offsets
+        .unwrap_or(RequestOffsets::NONE);
     let mut loader = loader();
     loader
         .override_global(
@@ -204,6 +219,12 @@ pub(super) fn open(
             names::TASK_OFFSETS,
             bytemuck::bytes_of(&settings.types.task_offsets),
             true,
+        )
+        .override_global(
+            names::REQUEST_OFFSETS,
+            bytemuck::bytes_of(&request_offsets),
+            // The object without BTF has no such programs.
+            false,
         )
         .override_global(names::CONFIG, bytemuck::bytes_of(&config), true)
         .override_global(names::PORTS, &ports[..], true)
@@ -369,18 +390,22 @@ mod tests {
     use ::object::ObjectSymbol as _;
 
     use super::*;
-    use crate::model::{connection::Host, filter::Network, hook::candidates};
+    use crate::model::{connection::Host, filter::Network};
 
     #[test]
     fn each_object_has_the_programs_of_its_hooks_and_of_earlier_stages() {
         for hook in Hook::ALL {
-            let file = ::object::File::parse(Object::with(hook).bytes()).unwrap();
-            let earlier = Stage::ALL.into_iter().filter(|stage| *stage < hook.stage());
-            let hooks = earlier.flat_map(candidates).copied().chain([hook]);
-            for program in hooks.flat_map(|hook| hook.info().programs) {
-                let mut symbols = ::object::Object::symbols(&file);
-                let found = symbols.any(|symbol| symbol.name() == Ok(program.name));
-                assert!(found, "{hook}: {}", program.name);
+            let stages = WatchedStages::new(Stage::ALL).counting(hook.stage());
+            for has_btf in [false, true] {
+                let object = Object::with(hook, &stages, has_btf);
+                let file = ::object::File::parse(object.bytes()).unwrap();
+                let earlier = stages.earlier().flat_map(candidates).copied();
+                let earlier = earlier.filter(|hook| has_btf || !hook.info().needs_btf);
+                for program in earlier.chain([hook]).flat_map(|hook| hook.info().programs) {
+                    let mut symbols = ::object::Object::symbols(&file);
+                    let found = symbols.any(|symbol| symbol.name() == Ok(program.name));
+                    assert!(found, "{hook}: {}", program.name);
+                }
             }
         }
     }

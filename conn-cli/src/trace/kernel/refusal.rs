@@ -38,6 +38,8 @@ pub enum Refusal {
     NoSymbol(&'static str),
     /// The kernel does not publish its types.
     NoBtf,
+    /// Its types are not those of packets that the programs can read.
+    NoPacketTypes,
     /// The kernel cannot attach a trampoline.
     NoTrampolines,
     /// `bpf` is not among the active security modules.
@@ -241,6 +243,7 @@ impl Refusal {
             Self::NoKprobes => "this kernel has no kprobes (CONFIG_KPROBES is off)".to_owned(),
             Self::NoSymbol(symbol) => format!("this kernel has no function {symbol} to hook"),
             Self::NoBtf => "this kernel has no BTF (/sys/kernel/btf/vmlinux)".to_owned(),
+            Self::NoPacketTypes => "this kernel's BTF lacks fields of packets".to_owned(),
             Self::NoTrampolines => {
                 "this kernel cannot attach trampolines (no ftrace with direct calls)".to_owned()
             }
@@ -318,9 +321,11 @@ impl Refusal {
             Self::NoKprobes | Self::NoSymbol(_) => {
                 AnotherHook("use another --probe, or leave it out")
             }
-            Self::NoBtf | Self::NoTrampolines | Self::RootCgroupTaken | Self::NoTracepoint => {
-                AnotherHook("use another --probe, or leave it out")
-            }
+            Self::NoBtf
+            | Self::NoPacketTypes
+            | Self::NoTrampolines
+            | Self::RootCgroupTaken
+            | Self::NoTracepoint => AnotherHook("use another --probe, or leave it out"),
             Self::NoBpfLsm => AnotherHook(
                 "use another --probe, or leave it out, or boot with bpf in the kernel's lsm=",
             ),

@@ -38,6 +38,8 @@ pub struct Totals {
     pub counts: Counts,
     /// Retransmitted SYNs, which are in no tally.
     pub repeated: u64,
+    /// Whether the hook that sees SYNs knows which were answered with a reset: [`Counts::refused`].
+    pub knows_refused: bool,
     /// How long accepted connections had waited.
     pub waits: Waits,
     /// Connections at each stage that did not fit into the ring buffer.
@@ -93,18 +95,24 @@ impl Totals {
             HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
         for entry in map.iter() {
             let (key, counts) = entry?;
-            let (key, counts): (Key, Stages) = (bytemuck::cast(key), bytemuck::cast(counts));
+            let key: Key = bytemuck::cast(key);
+            let counts: Stages = bytemuck::pod_read_unaligned(&counts);
             self.repeated += counts.repeated;
+            let port = Some(key.local_port as u16);
+            let group = || by.group(group_key(&key, by), port);
             for stage in stages.all() {
                 match (count_at(&counts, stage), detail) {
                     (0, _) => (),
                     (connections, Detail::Sums) => self.counts.add_total(stage, connections),
                     (connections, Detail::Clients) => {
-                        let port = Some(key.local_port as u16);
-                        let key = by.group(group_key(&key, by), port);
-                        self.counts.add(stage, key, port, connections);
+                        self.counts.add(stage, group(), port, connections);
                     }
                 }
+            }
+            match (counts.refused, detail) {
+                (0, _) => (),
+                (syns, Detail::Sums) => self.counts.add_refused_total(syns),
+                (syns, Detail::Clients) => self.counts.add_refused(group(), port, syns),
             }
         }
         Ok(())
@@ -124,9 +132,12 @@ pub(super) fn read(
     counters: Counters,
     detail: Detail,
 ) -> anyhow::Result<Totals> {
+    let hooks = || earlier.iter().chain([&hook]);
+    let knows_refused = hooks().any(|hook| hook.info().sees_requests);
     let mut totals = Totals {
         counts: Counts::new(stages.all()),
         repeated: counters.other.repeated + counters.out_of_memory.repeated,
+        knows_refused,
         waits: read_waits(ebpf).context("cannot read the waits")?,
         lost: stages
             .all()
@@ -149,6 +160,7 @@ pub(super) fn read(
         discrepancies: Discrepancies {
             at_least: false,
             unreadable: counters.unreadable,
+            unreadable_packets: counters.unreadable_packets,
             missed_runs: missed_runs(ebpf, hook, types),
             unaccounted: 0,
         },
@@ -161,6 +173,8 @@ pub(super) fn read(
         let others = count_at(&counters.other, stage) + count_at(&counters.out_of_memory, stage);
         totals.counts.add_other(stage, others);
     }
+    let others = counters.other.refused + counters.out_of_memory.refused;
+    totals.counts.add_other_refused(others);
     for map in [names::CLIENTS, names::SYN_CLIENTS] {
         totals
             .add_map(ebpf, map, (stages, by, detail))
@@ -244,7 +258,13 @@ fn missed_runs(ebpf: &Ebpf, hook: Hook, types: &KernelTypes) -> Option<u64> {
     if is_never_skipped(hook) {
         return Some(0);
     }
-    let program = hook.info().counting;
+    let programs = hook.info().counting.iter();
+    programs
+        .map(|program| misses(ebpf, hook, program, types))
+        .sum()
+}
+
+fn misses(ebpf: &Ebpf, hook: Hook, program: &str, types: &KernelTypes) -> Option<u64> {
     let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let misses = info

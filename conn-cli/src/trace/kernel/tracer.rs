@@ -95,11 +95,13 @@ impl Tracer {
             .take_map(names::EVENTS)
             .context("the eBPF object has no map EVENTS")?;
         let stages = settings.stages.counting(hook.stage());
-        let is_testable = |stage: &Stage| settings.is_testable(*stage);
+        let hooks = attached.earlier.iter().copied().chain([hook]);
+        let testable = hooks.filter(|hook| settings.is_testable(*hook));
+        let testable: Vec<Stage> = testable.map(Hook::stage).collect();
         let counters = counters::Live::new(&attached.ebpf)?;
         Ok(Self {
             hook,
-            testable: stages.all().filter(is_testable).collect(),
+            testable,
             stages,
             by: settings.by,
             apart: settings.apart(),
@@ -151,6 +153,13 @@ impl Tracer {
             .unwrap_or(self.hook)
     }
 
+    /// The hook that sees SYNs, if they are watched.
+    #[must_use]
+    pub fn syn_hook(&self) -> Option<Hook> {
+        let is_watched = self.stages.contains(Stage::Syn);
+        is_watched.then(|| self.hook_of(Stage::Syn))
+    }
+
     /// The hook that sees the last stage.
     #[must_use]
     pub fn hook(&self) -> Hook {
@@ -161,6 +170,12 @@ impl Tracer {
     #[must_use]
     pub fn earlier_hooks(&self) -> &[Hook] {
         &self.attached.earlier
+    }
+
+    /// Why SYNs are not seen by the hook that sees them in TCP, if that is not used for an earlier stage.
+    #[must_use]
+    pub fn passed_over(&self) -> &[(Hook, String)] {
+        &self.attached.passed_over
     }
 
     /// Whether the kernel counts how often it skips the program that counts connections.

@@ -173,7 +173,7 @@ impl Run {
         let (mut rows, mut other, mut total) = ([0, 0], None, None);
         let mut clients = 0;
         let mut counts = Counts::new();
-        for (name, row) in shown.rows()? {
+        for (name, row) in shown.rows(["syn", "accepted"])? {
             match name {
                 "other" => other = Some(row),
                 "total" => total = Some(row),

@@ -28,6 +28,13 @@ pub(crate) fn repeats(context: &Context) -> Result<String> {
     };
     let all = [
         Syns { copies: 3, ..v4 },
+        // Each from one port, with one sequence number, to three of this machine's addresses.
+        Syns {
+            first: 2 * CLIENTS,
+            locals: 3,
+            copies: 2,
+            ..v4
+        },
         v6(0, Extension::None),
         v6(CLIENTS, Extension::HopByHop),
         v6(2 * CLIENTS, Extension::DestinationOptions),
@@ -65,9 +72,10 @@ fn send_and_check(context: &Context, link: &Link, all: &[Syns]) -> Result<Stages
     let mut packets = 0;
     for syns in all {
         packets += link.send(syns)?;
-        clients.extend(syns.addresses().map(|address| (address, 1)));
+        let connections = u64::from(syns.locals);
+        clients.extend(syns.addresses().map(|address| (address, connections)));
     }
-    let syn = clients.len() as u64;
+    let syn = clients.values().sum();
     let expected = Stages {
         syn,
         repeated: packets - syn,

@@ -89,17 +89,28 @@ impl Shown<'_> {
         Ok(counts)
     }
 
-    /// The rows of a summary of two stages, each with its two counts.
-    pub(crate) fn rows(&self) -> Result<Vec<(&str, [u64; 2])>> {
-        fn row(line: &str) -> Option<(&str, [u64; 2])> {
-            let mut words = line.split_whitespace();
-            let name = words.next()?;
-            let counts = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
-            words.next().is_none().then_some((name, counts))
-        }
-        // The first line has the titles.
-        let rows = self.summary.iter().skip(1);
-        rows.map(|line| row(line).with_context(|| format!("not a row: {line:?}")))
+    /// The rows of a summary of several stages, with the counts in the columns of these titles. No other
+    /// column but `refused` may be there.
+    pub(crate) fn rows<const N: usize>(&self, titles: [&str; N]) -> Result<Vec<(&str, [u64; N])>> {
+        let (first, rows) = self.summary.split_first().context("no summary")?;
+        let all: Vec<&str> = first.split_whitespace().collect();
+        let columns = titles.map(|title| all.iter().position(|column| *column == title));
+        let unknown = |column: &&str| *column != "refused" && !titles.contains(column);
+        ensure!(
+            columns.iter().all(Option::is_some) && !all.iter().skip(1).any(unknown),
+            "not the titles {titles:?}: {first:?}"
+        );
+        let row = |line: &'_ String| -> Option<[u64; N]> {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let count = |column: Option<usize>| words.get(column?)?.parse().ok();
+            let counts: Vec<u64> = columns.into_iter().map(count).collect::<Option<_>>()?;
+            (words.len() == all.len()).then_some(counts.try_into().ok()?)
+        };
+        rows.iter()
+            .map(|line| {
+                let counts = row(line).with_context(|| format!("not a row: {line:?}"))?;
+                Ok((line.split(' ').next().context("no name")?, counts))
+            })
             .collect()
     }
 

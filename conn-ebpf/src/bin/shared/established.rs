@@ -20,6 +20,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use conn_common::HOOK_TRACEPOINT;
 use conn_ebpf::{
     config, filter,
+    namespace::OfSocket,
     record::{self, Stage},
     self_test,
     socket::{Fields as _, Socket},
@@ -61,7 +62,8 @@ fn try_conn_state(ctx: &RawTracePointContext) -> Result<(), i32> {
     if self_test::is_done(&ends, Stage::Established, fields.net()) {
         return Ok(());
     }
-    if filter::wants_ends(&ends) && filter::wants_namespace(&fields, Stage::Established) {
+    if filter::wants_ends(&ends) && filter::wants_namespace(&OfSocket(&fields), Stage::Established)
+    {
         record::established(&ends, HOOK_TRACEPOINT, || fields.netns());
     }
     Ok(())

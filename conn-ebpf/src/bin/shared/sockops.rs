@@ -21,6 +21,7 @@ use aya_ebpf::{
 use conn_common::{AF_INET6, HOOK_SOCK_OPS, UNKNOWN_OFFSET, from_v4};
 use conn_ebpf::{
     config, filter,
+    namespace::OfSocket,
     record::{self, Stage},
     self_test,
     socket::{Direct, Ends, Fields as _, Socket},
@@ -87,7 +88,8 @@ fn try_conn_sockops(ops: *const bpf_sock_ops) {
 #[inline(always)]
 fn wants_namespace(ops: *const bpf_sock_ops) -> bool {
     !filter::is_by_namespace()
-        || socket(ops).is_none_or(|socket| filter::wants_namespace(&socket, Stage::Established))
+        || socket(ops)
+            .is_none_or(|socket| filter::wants_namespace(&OfSocket(&socket), Stage::Established))
 }
 
 #[inline(always)]

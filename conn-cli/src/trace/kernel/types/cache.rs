@@ -77,6 +77,7 @@ fn parse(text: &str, now: &ValidFor) -> Option<KernelTypes> {
     let KernelTypes {
         offsets,
         task_offsets: _,
+        request_offsets: _,
         functions: ids,
         counts_kprobe_misses: _,
         allocates_on_demand: _,
@@ -149,7 +150,7 @@ mod tests {
         path::PathBuf,
     };
 
-    use conn_common::{SocketOffsets, TaskOffsets};
+    use conn_common::{RequestOffsets, SocketOffsets, TaskOffsets};
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
@@ -164,11 +165,11 @@ mod tests {
                 protocol: 516,
                 ..SocketOffsets::STABLE
             },
-            functions: [
-                ("security_sock_graft".to_owned(), Some(30_000)),
-                ("bpf_lsm_sock_graft".to_owned(), Some(40_000)),
-            ]
-            .into(),
+            request_offsets: Some(RequestOffsets::NONE),
+            functions: functions()
+                .map(|function| (function.to_owned(), Some(30_000)))
+                .chain([("bpf_lsm_sock_graft".to_owned(), Some(40_000))])
+                .collect(),
             counts_kprobe_misses: true,
             allocates_on_demand: true,
         }

@@ -5,7 +5,7 @@ mod cache;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, ensure};
-use conn_common::{SocketOffsets, TaskOffsets, UNKNOWN_OFFSET};
+use conn_common::{RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
 use super::{btf::Btf, facts::may_be_locked_down};
@@ -21,6 +21,8 @@ pub struct KernelTypes {
     pub offsets: SocketOffsets,
     /// The offsets of the fields of a task.
     pub task_offsets: TaskOffsets,
+    /// The offsets that the programs which see SYNs in TCP need. None: one of them is not known.
+    pub(super) request_offsets: Option<RequestOffsets>,
     /// The ids of the functions that the hooks name ([`Hook::btf_functions`]) in the kernel's BTF, by
     /// which programs are attached to them. None: the kernel has no such function.
     pub(super) functions: BTreeMap<String, Option<u32>>,
@@ -54,6 +56,7 @@ impl KernelTypes {
         Self {
             offsets: SocketOffsets::STABLE,
             task_offsets: TaskOffsets::UNKNOWN,
+            request_offsets: None,
             functions: BTreeMap::new(),
             counts_kprobe_misses: false,
             allocates_on_demand: false,
@@ -91,6 +94,7 @@ fn from_btf(btf: &Btf<'_>) -> anyhow::Result<KernelTypes> {
     Ok(KernelTypes {
         offsets: offsets(btf)?,
         task_offsets: task_offsets(btf).unwrap_or(TaskOffsets::UNKNOWN),
+        request_offsets: request_offsets(btf),
         functions: functions()
             .map(|function| (function.to_owned(), btf.function(function)))
             .collect(),
@@ -154,6 +158,20 @@ fn task_offsets(btf: &Btf<'_>) -> Option<TaskOffsets> {
         pid_level: btf.offset("pid", &["level"])?,
         pid_numbers: btf.offset("pid", &["numbers"])?,
         pid_ns_inum: btf.offset("pid_namespace", &["ns", "inum"])?,
+    })
+}
+
+fn request_offsets(btf: &Btf<'_>) -> Option<RequestOffsets> {
+    let skb = |member| btf.offset("sk_buff", &[member]);
+    let device = btf.offset("net_device", &["nd_net", "net"]);
+    Some(RequestOffsets {
+        head: skb("head")?,
+        network_header: skb("network_header")?,
+        transport_header: skb("transport_header")?,
+        tcp_flags: skb("cb")?.checked_add(btf.offset("tcp_skb_cb", &["tcp_flags"])?)?,
+        dev: skb("dev")?,
+        dev_net: device.unwrap_or(UNKNOWN_OFFSET),
+        state: btf.offset("sock_common", &["skc_state"])?,
     })
 }
 
