@@ -20,6 +20,7 @@ mod ring;
 mod root_cgroup;
 mod select;
 mod self_test;
+mod settings;
 mod sockets;
 mod totals;
 mod tracer;
@@ -29,12 +30,12 @@ use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 
 pub use self::{
     event::{WallClock, decode},
-    object::{NamespaceFilter, Settings},
     preemption::PreemptionMode,
     refusal::{Refusal, Remedy},
     requirements::{reading_maps_needs_capabilities, require},
     select::{Choice, Refused, choose},
     self_test::SelfTest,
+    settings::{NamespaceFilter, Settings},
     sockets::SynScope,
     totals::{Detail, Totals, counts_misses},
     tracer::{Batch, Detached, Tracer},

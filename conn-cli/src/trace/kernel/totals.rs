@@ -17,7 +17,7 @@ use aya::{
 };
 use conn_common::{Counters, KERNEL_THREAD, Key, Stages, WAIT_STEPS};
 
-use super::{KernelTypes, bpf, event::host, names, object::Apart};
+use super::{KernelTypes, bpf, event::host, names, settings::Apart};
 use crate::{
     count::{ranking::Counts, waits::Waits},
     model::{

@@ -17,8 +17,8 @@ use super::{
     cgroup, counters,
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
-    object::Apart,
     ring::Ring,
+    settings::Apart,
     totals::{self, Detail, Totals},
 };
 use crate::model::{
