@@ -1,11 +1,14 @@
 //! The command line.
 
 mod generate;
+mod meant;
 mod read;
 mod show;
 #[cfg(test)]
 mod tests;
 mod trace;
+
+use std::ffi::OsString;
 
 use clap::{
     ArgAction, CommandFactory as _, Parser, Subcommand,
@@ -16,23 +19,23 @@ use clap::{
 use self::{generate::GenerateArgs, read::ReadArgs, trace::TraceArgs};
 use crate::model::options::{CheckOptions, Job};
 
-const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed, the count is a lower bound, or the process of --pid ended, \
-2 wrong usage, 130 after a second Ctrl-C.";
+const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed or not to be trusted, 2 wrong usage, \
+130 after a second Ctrl-C.";
 
 const SHORT_ABOUT: &str = "Shows every new TCP connection to a port as it happens and, on \
-Ctrl-C, how many each remote address made";
+Ctrl-C, how many each address made";
 
 /// What follows the short description in the long one.
 const TRACE: &str = "
 
 Each accepted connection counts once. The counts are made in the kernel: if a line cannot be shown, \
 the totals are right all the same, and the end says how many lines were not shown. If the count may \
-be wrong, conn-cli says so.
+be wrong, conn-cli says so, and ends with exit status 1.
 
 Results go to standard output: the lines, an empty line, the summary. Messages go to standard \
-error: a line that begins with Tracing when the probes are attached, who listens, at \
-the end the total, and what else there is to say after the summary. Lines are written at once, into a pipe too. Colours are for terminals only, and not with \
-NO_COLOR=1. With several ports, or none, each line ends in the port.
+error: a line that begins with Tracing when the probes are attached, who listens, at the end the \
+total, and what else there is to say after the summary. Lines are written at once, into a pipe too. \
+Colours are for terminals only, and not with NO_COLOR=1. With several ports, or none, each line ends in the port.
 
 Ctrl-C, SIGTERM, SIGHUP, --duration, --count and a reader that goes away end it in order: the probes \
 are detached, what is left is shown, then the summary. SIGUSR1 and Ctrl-\\ (SIGQUIT) show the totals so \
@@ -47,7 +50,6 @@ reading; a second Ctrl-C ends it at once.";
     about = SHORT_ABOUT,
     long_about = format!("{SHORT_ABOUT}.{TRACE}"),
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
     disable_help_flag = true,
     disable_version_flag = true,
     after_help = EXIT_STATUS,
@@ -116,7 +118,9 @@ enum Command {
 /// What the arguments of this process ask for. If they are wrong, it says why and ends the process.
 #[must_use]
 pub fn job() -> Job {
-    let args = Args::parse();
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let args = Args::try_parse_from(&given);
+    let args = args.unwrap_or_else(|error| meant::explained(error, &given).exit());
     args.job().unwrap_or_else(|why| {
         let error = Args::command().error(ErrorKind::ArgumentConflict, why);
         error.exit()
@@ -128,7 +132,9 @@ pub fn job() -> Job {
 /// # Errors
 /// What is wrong with them.
 pub fn parse(args: &[&str]) -> Result<Job, String> {
-    let args = Args::try_parse_from(args).map_err(|error| error.to_string())?;
+    let given: Vec<OsString> = args.iter().map(OsString::from).collect();
+    let args = Args::try_parse_from(args);
+    let args = args.map_err(|error| meant::explained(error, &given).to_string())?;
     args.job()
 }
 

@@ -15,13 +15,17 @@ use crate::{
         options::{Lines, Listing, ShowOptions, TimeFormat},
         ports::PortSet,
     },
+    system::services,
 };
 
 /// Which connections to show, how, and until when.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Local ports: 80, 80,443 or 8000-8099; may repeat [default: every port]
-    #[arg(short, long = "port", value_name = "PORTS", help_heading = CONNECTIONS)]
+    /// Local ports: 80, 80,https or 8000-8099; may repeat [default: every port]
+    ///
+    /// Names are those of /etc/services.
+    #[arg(short, long = "port", value_name = "PORTS", value_parser = ports,
+          help_heading = CONNECTIONS)]
     ports: Vec<PortSet>,
 
     /// Only clients in this network; may repeat, longest prefix decides
@@ -33,7 +37,7 @@ pub(super) struct ShowArgs {
     from: Vec<Network>,
 
     /// No clients in this network; may repeat, longest prefix decides
-    #[arg(long, value_name = "CIDR", help_heading = CONNECTIONS)]
+    #[arg(long, alias = "exclude", value_name = "CIDR", help_heading = CONNECTIONS)]
     not_from: Vec<Network>,
 
     /// Only to this local address
@@ -58,6 +62,10 @@ pub(super) struct ShowArgs {
     #[arg(long, conflicts_with_all = ["quiet", "interval"], help_heading = LINES)]
     new: bool,
 
+    /// Nothing: addresses and ports are always shown as numbers.
+    #[arg(short = 'n', hide = true)]
+    numeric: bool,
+
     /// --new, and the addresses and networks in this file are not new
     ///
     /// Each line of the file is an address, a network, or a line of conn-cli's own summary, but not of
@@ -67,9 +75,9 @@ pub(super) struct ShowArgs {
           help_heading = LINES)]
     known: Option<PathBuf>,
 
-    /// A line for each interval instead, such as 10s, on the clock's multiples
+    /// A line for each interval instead, such as 10 or 5m, on the clock's multiples
     ///
-    /// Intervals of 10 s begin at :00, :10 and so on. Each has a line, also one without connections; the
+    /// A number without a unit is in seconds. Intervals of 10 s begin at :00, :10 and so on. Each has a line, also one without connections; the
     /// first and the last are partial and say so. Connections whose own line was lost are in the
     /// interval all the same.
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = LINES)]
@@ -113,12 +121,12 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = SUMMARY)]
     long: bool,
 
-    /// End after this time, such as 60s, 5m or 1h30m
+    /// End after these seconds, or this time, such as 5m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = END)]
     duration: Option<Duration>,
 
     /// End after this many connections
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
           help_heading = END)]
     count: Option<u64>,
 }
@@ -171,6 +179,16 @@ impl ShowArgs {
     }
 }
 
+/// A set of ports, some of which may be named.
+fn ports(text: &str) -> Result<PortSet, String> {
+    let number = |item: &str| match services::port(item.trim().as_bytes()) {
+        Some(port) => port.to_string(),
+        None => item.to_owned(),
+    };
+    let numbers: Vec<String> = text.split(',').map(number).collect();
+    numbers.join(",").parse()
+}
+
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
     if interval < MIN_INTERVAL || interval.subsec_nanos() % 1_000_000 != 0 {
@@ -180,9 +198,14 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let duration = if is_number {
+        text.parse().ok().map(Duration::from_secs)
+    } else {
+        let signed = text.parse::<SignedDuration>().ok();
+        signed.and_then(|duration| Duration::try_from(duration).ok())
+    };
+    duration
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "give a number and a unit, such as 60s, 5m or 1h30m".to_owned())
+        .ok_or_else(|| "give seconds, or a number and a unit, such as 60, 5m or 1h30m".to_owned())
 }

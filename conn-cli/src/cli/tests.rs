@@ -40,6 +40,47 @@ fn ports_may_repeat_and_default_to_all() {
     assert_eq!(trace(&[]).show.ports, PortSet::all());
     let both = trace(&["--port", "80", "-p", "443,8000-8099"]).show.ports;
     assert_eq!(both.to_string(), "ports 80,443,8000-8099");
+    // These names are built in.
+    let named = trace(&["--port", "http, https,8000-8001"]).show.ports;
+    assert_eq!(named.to_string(), "ports 80,443,8000-8001");
+    assert!(parse(&["--port", "no-such-service"]).is_err());
+}
+
+#[test]
+fn what_hands_type_is_accepted() {
+    let options = trace(&[
+        "-n",
+        "-c",
+        "3",
+        "--exclude",
+        "10.0.0.0/8",
+        "--interval",
+        "5",
+    ]);
+    assert_eq!(options.show.count, Some(3));
+    assert_eq!(
+        options.show.ends,
+        trace(&["--not-from", "10.0.0.0/8"]).show.ends
+    );
+    assert_eq!(options.show.interval(), Some(Duration::from_secs(5)));
+    assert!(read(&["read", "-n", "-c", "3"]).show.count == Some(3));
+}
+
+#[test]
+fn the_command_that_was_meant_is_named() {
+    for (args, meant) in [
+        (&["8080"][..], "conn-cli --port 8080"),
+        (&["port", "8080"], "conn-cli --port 8080"),
+        (&["Cargo.toml"], "conn-cli read Cargo.toml"),
+        (&["-r", "web.pcap"], "conn-cli read web.pcap"),
+    ] {
+        let error = parse(args).unwrap_err();
+        assert!(error.contains(meant), "{args:?}: {error}");
+    }
+    let error = parse(&["--timeout", "3"]).unwrap_err();
+    assert!(!error.contains("similar"), "{error}");
+    let error = parse(&["nonsense"]).unwrap_err();
+    assert!(error.contains("unrecognized subcommand"), "{error}");
 }
 
 #[test]
@@ -135,7 +176,7 @@ fn invalid_options_are_refused_with_a_reason() {
 fn read_takes_or_refuses_every_option() {
     let live = Args::command();
     let read = live.find_subcommand("read").unwrap();
-    let exempt = ["help", "version"];
+    let exempt = ["help", "version", "numeric"];
     for option in live.get_arguments() {
         let name = option.get_id().as_str();
         if exempt.contains(&name) {
@@ -166,7 +207,19 @@ fn durations() {
     assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
     assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
     assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-    for text in ["", "60", "-5s", "0s", "s", "1x", "99999999999999999999h"] {
+    assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
+    for text in [
+        "",
+        "0",
+        "-5",
+        "+5",
+        "1.5",
+        "-5s",
+        "0s",
+        "s",
+        "1x",
+        "99999999999999999999h",
+    ] {
         assert!(duration(text).is_err(), "{text}");
     }
 }

@@ -100,7 +100,7 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     };
     let (Some(first), Some(last)) = (first, last) else {
         return Err(format!(
-            "'{text}' is not a port: give numbers from 1 to 65535, such as 80 or 80,443,8000-8099"
+            "'{text}' is not a port: give numbers from 1 to 65535, or names, such as 80, https or 80,443,8000-8099"
         ));
     };
     if first > last {

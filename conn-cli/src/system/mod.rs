@@ -8,6 +8,7 @@ pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod privileges;
 pub(crate) mod procfs;
+pub(crate) mod services;
 pub(crate) mod stderr;
 pub(crate) mod stop;
 pub(crate) mod text;

@@ -6,7 +6,6 @@ pub(crate) mod kernel_log;
 pub mod lines;
 pub(crate) mod packet;
 pub(crate) mod scan;
-pub(crate) mod services;
 pub(crate) mod strace;
 pub(crate) mod tcpdump;
 

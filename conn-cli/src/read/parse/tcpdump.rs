@@ -24,11 +24,11 @@ use super::{
         address, digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
         socket_address, split_at_byte,
     },
-    services,
 };
 use crate::{
     model::connection::{Connection, Host, Lacks, Record, Source, When},
     read::event::{Event, ParseError},
+    system::services,
 };
 
 const NOT_TCPDUMP: ParseError = "not a tcpdump line";

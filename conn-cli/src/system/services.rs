@@ -1,4 +1,4 @@
-//! Service names of ports, which tcpdump prints without -n.
+//! Service names of ports.
 
 use std::{
     collections::HashMap,
@@ -7,9 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::scan::number;
-
-/// The file with the names that tcpdump printed, if it ran on this machine or one like it.
+/// The file with this machine's names.
 const SERVICES: &str = "/etc/services";
 
 /// How much of it is read. It usually has 13 KiB, or 700 KiB with all names that IANA has assigned.
@@ -92,7 +90,7 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 /// counts, as it does for the C library.
 fn add(names: &mut HashMap<Box<[u8]>, u16>, text: &[u8]) {
     let mut added = HashMap::new();
-    for line in super::lines::lines(text) {
+    for line in text.split(|&byte| byte == b'\n') {
         let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
         let mut words = line
             .split(u8::is_ascii_whitespace)
@@ -100,7 +98,9 @@ fn add(names: &mut HashMap<Box<[u8]>, u16>, text: &[u8]) {
         let (Some(name), Some(port)) = (words.next(), words.next()) else {
             continue;
         };
-        let Some(port) = port.strip_suffix(b"/tcp").and_then(number) else {
+        let number = port.strip_suffix(b"/tcp");
+        let number = number.and_then(|number| str::from_utf8(number).ok()?.parse().ok());
+        let Some(port) = number else {
             continue;
         };
         for name in std::iter::once(name).chain(words) {
