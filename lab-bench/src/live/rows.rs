@@ -150,6 +150,36 @@ pub(super) const ROWS: &[Row] = &[
         STAGES,
     ),
     conn_cli(
+        "conn-cli, fentry, funnel, quiet",
+        "conn-cli --port 80 --probe fentry --funnel --quiet > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, fentry, funnel, other port",
+        "conn-cli --port 81 --probe fentry --funnel > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, SYNs, quiet",
+        "conn-cli --port 80 --event syn --quiet > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, SYNs, other port",
+        "conn-cli --port 81 --event syn > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, handshakes, quiet",
+        "conn-cli --port 80 --event established --quiet > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, handshakes, other port",
+        "conn-cli --port 81 --event established > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
         "conn-cli, lsm",
         "conn-cli --port 80 --probe lsm > /tmp/out",
         TEXT,
