@@ -176,7 +176,7 @@ pub struct Stages {
     pub syn: u64,
     /// Retransmitted SYNs.
     pub repeated: u64,
-    /// SYNs that this machine answered with a reset, the first and retransmitted ones.
+    /// SYNs that TCP answered with a reset, the first and retransmitted ones.
     pub refused: u64,
     /// Completed handshakes.
     pub established: u64,

@@ -66,17 +66,21 @@ pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
     if !is_on(|config| &config.filters) {
         return wants_namespace(&OfSocket(socket), Stage::Accepted);
     }
-    if !wants_ends(ends) {
+    if !wants_ends(ends) || !wants_comm() {
         return false;
     }
-    let is_judged = !is_on(|config| &config.by_owner) || !task::is_kernel_thread();
-    if is_judged && !wants_task() || !wants_namespace(&OfSocket(socket), Stage::Accepted) {
-        return false;
+    let namespace = OfSocket(socket);
+    if is_on(|config| &config.by_owner) {
+        let is_judged = !task::is_kernel_thread();
+        if is_judged && !wants_owner(&namespace) || !wants_namespace(&namespace, Stage::Accepted) {
+            return false;
+        }
+        if !is_judged {
+            record::by_kernel_thread();
+        }
+        return is_judged;
     }
-    if !is_judged {
-        record::by_kernel_thread();
-    }
-    is_judged
+    wants_namespace(&namespace, Stage::Accepted)
 }
 
 /// Whether it depends on the network namespace which connections are wanted.
@@ -91,19 +95,32 @@ pub fn is_by_namespace() -> bool {
 #[inline(always)]
 #[must_use]
 pub fn wants_namespace(namespace: &impl Namespace, stage: Stage) -> bool {
+    let is_wanted = is_wanted_namespace(namespace);
+    if !is_wanted && setting(|config| &config.netns) == 0 {
+        record::of_user(stage);
+    }
+    is_wanted
+}
+
+/// The same without counting.
+#[inline(always)]
+#[must_use]
+pub fn is_wanted_namespace(namespace: &impl Namespace) -> bool {
     let netns = setting(|config| &config.netns);
     if netns != 0 {
         return namespace.inode() == netns;
     }
-    let is_of_user = is_on(|config| &config.without_users) && namespace::is_of_user(namespace);
-    if is_of_user {
-        record::of_user(stage);
-    }
-    !is_of_user
+    !is_on(|config| &config.without_users) || !namespace::is_of_user(namespace)
 }
 
 #[inline(always)]
-fn wants_task() -> bool {
+fn wants_comm() -> bool {
+    !is_on(|config| &config.by_comm) || task::name() == setting(|config| &config.comm)
+}
+
+/// Whether connections that the running task's process, user and cgroup accept are wanted.
+#[inline(always)]
+fn wants_owner(namespace: &impl Namespace) -> bool {
     let tgid = setting(|config| &config.tgid);
     if tgid != 0 && task::tgid() != tgid {
         return false;
@@ -113,16 +130,13 @@ fn wants_task() -> bool {
     {
         return false;
     }
-    if is_on(|config| &config.by_comm) && task::name() != setting(|config| &config.comm) {
-        return false;
-    }
-    !is_on(|config| &config.by_cgroup) || is_in_cgroup()
+    !is_on(|config| &config.by_cgroup) || is_in_cgroup(namespace)
 }
 
 #[inline(always)]
-fn is_in_cgroup() -> bool {
+fn is_in_cgroup(namespace: &impl Namespace) -> bool {
     let is_in = CGROUPS.current_task_under_cgroup(0) == Ok(true);
-    if !is_in {
+    if !is_in && is_wanted_namespace(namespace) {
         // SAFETY: the helper only reads the current task.
         let id = unsafe { bpf_get_current_cgroup_id() };
         if OTHER_CGROUPS.get_ptr(id).is_none() {

@@ -9,12 +9,17 @@ use crate::{config::setting, socket::Fields};
 #[map]
 static OWN_NETNS: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Remembers conn-cli's own network namespace; `address` is that of one of its sockets there.
+/// Remembers the address of conn-cli's own network namespace, if it is this one: not everybody who makes
+/// a connection like conn-cli's own is in it.
 #[inline(always)]
-pub(crate) fn remember_own(address: u64) {
+pub(crate) fn remember_own(namespace: &impl Namespace) {
+    let inode = setting(|config| &config.own_netns);
+    if inode == 0 || namespace.inode() != inode {
+        return;
+    }
     if let Some(own) = OWN_NETNS.get_ptr_mut(0) {
         // SAFETY: a pointer to the map's only value; a u64 is written as a whole.
-        unsafe { own.write_volatile(address) };
+        unsafe { own.write_volatile(namespace.address()) };
     }
 }
 
@@ -29,6 +34,26 @@ pub trait Namespace {
     /// The level of the user namespace that it belongs to: 0 for the initial one, and if that is not
     /// known.
     fn owner_level(&self) -> u32;
+}
+
+/// One that is not known.
+pub struct Unknown;
+
+impl Namespace for Unknown {
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn inode(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn owner_level(&self) -> u32 {
+        0
+    }
 }
 
 /// That of a socket.

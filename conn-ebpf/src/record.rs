@@ -280,7 +280,7 @@ fn acceptor_key(ends: &Ends) -> Key {
         BY_PROCESS => {
             let tgid = task::tgid();
             if NAMES.get_ptr(tgid).is_none() {
-                let _ = NAMES.insert(tgid, task::name(), u64::from(BPF_NOEXIST));
+                let _ = NAMES.insert(tgid, task::process_name(), u64::from(BPF_NOEXIST));
             }
             u64::from(tgid)
         }

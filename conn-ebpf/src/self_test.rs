@@ -2,7 +2,7 @@
 
 use crate::{
     config::{is_on, setting},
-    namespace,
+    namespace::{self, Namespace},
     record::{self, Stage},
     socket::Ends,
     task,
@@ -15,11 +15,10 @@ use crate::{
 /// those of conn-cli's sockets, and where the program knows who accepts, that must be conn-cli. Else
 /// somebody who finds those out could hide a connection in another network namespace.
 ///
-/// `net`: the address of the connection's network namespace ([`Fields::net`](crate::socket::Fields::net)),
-/// 0 if it is not known.
+/// `namespace`: the connection's network namespace.
 #[inline(always)]
 #[must_use]
-pub fn is_done(ends: &Ends, stage: Stage, net: u64) -> bool {
+pub fn is_done(ends: &Ends, stage: Stage, namespace: &impl Namespace) -> bool {
     if ends.local_port != setting(|config| &config.self_test_port) {
         return false;
     }
@@ -30,9 +29,7 @@ pub fn is_done(ends: &Ends, stage: Stage, net: u64) -> bool {
         && (!matches!(stage, Stage::Accepted) || is_accepted_by_conn_cli());
     if is_own {
         record::self_test(stage);
-        if net != 0 {
-            namespace::remember_own(net);
-        }
+        namespace::remember_own(namespace);
     }
     is_own || is_on(|config| &config.self_test_port_only)
 }

@@ -5,6 +5,7 @@ use conn_common::Address;
 
 use crate::{
     filter,
+    namespace::Unknown,
     record::{self, Stage},
     self_test,
     socket::Ends,
@@ -41,7 +42,7 @@ const EEXIST: i32 = -17;
 #[inline(always)]
 #[must_use]
 pub fn is_wanted(syn: &Syn) -> bool {
-    !self_test::is_done(&syn.ends, Stage::Syn, 0) && filter::wants_ends(&syn.ends)
+    !self_test::is_done(&syn.ends, Stage::Syn, &Unknown) && filter::wants_ends(&syn.ends)
 }
 
 /// Counts a SYN that arrived on this interface. `hook` is one of the `HOOK_` constants; `netns` finds

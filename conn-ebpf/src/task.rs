@@ -4,7 +4,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_comm, bpf_get_current_task, bpf_probe_read_kernel},
+    generated::{bpf_get_current_comm, bpf_get_current_task, bpf_probe_read_kernel_str},
 };
 use conn_common::UNKNOWN_OFFSET;
 
@@ -60,26 +60,72 @@ pub(crate) fn name() -> [u64; 2] {
     }
 }
 
+/// The name of the running thread's process, padded with NUL; that of the thread if it is not known.
+#[inline(always)]
+pub(crate) fn process_name() -> [u64; 2] {
+    let mut name = MaybeUninit::uninit();
+    // SAFETY: the variable is valid for writes, and each function writes all of it.
+    unsafe {
+        match current() {
+            Some(task) => write_process_name(task, name.as_mut_ptr()),
+            None => write_thread_name(name.as_mut_ptr()),
+        }
+        name.assume_init()
+    }
+}
+
 /// Writes what [`name`] returns.
 ///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
 pub(crate) unsafe fn write_name(to: *mut [u64; 2]) {
+    // SAFETY: the caller guarantees what these functions need.
+    unsafe {
+        match current() {
+            Some(task) if flags(task) & (PF_IO_WORKER | PF_KTHREAD) == PF_IO_WORKER => {
+                write_process_name(task, to);
+            }
+            _ => write_thread_name(to),
+        }
+    }
+}
+
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn write_thread_name(to: *mut [u64; 2]) {
+    // SAFETY: the caller guarantees that both words can be written; the 16 bytes that are passed as a
+    // size are theirs. They are set first, since Linux 6.1's helper does not write behind the name.
+    unsafe {
+        clear(to);
+        bpf_get_current_comm(to.cast(), 16);
+    }
+}
+
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn write_process_name(task: *const c_void, to: *mut [u64; 2]) {
+    // SAFETY: the caller guarantees that both words can be written; the 16 bytes that are passed as a
+    // size are theirs; the helper checks the address it reads. It stops at the NUL, behind which older
+    // kernels have the rest of a longer name.
+    unsafe {
+        clear(to);
+        let comm = leader(task).byte_add(task_offset(|offsets| &offsets.comm).into());
+        bpf_probe_read_kernel_str(to.cast(), 16, comm);
+    }
+}
+
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+unsafe fn clear(to: *mut [u64; 2]) {
     let to = to.cast::<u64>();
-    // SAFETY: the caller guarantees that both words can be written. They are set first, since Linux
-    // 6.1's helper does not write behind the name; volatile, or the compiler would call memset. The
-    // 16 bytes that are passed as a size are theirs; the second helper checks the address it reads.
+    // SAFETY: the caller guarantees it. Volatile, or the compiler would call memset.
     unsafe {
         to.write_volatile(0);
         to.add(1).write_volatile(0);
-        bpf_get_current_comm(to.cast(), 16);
-        if let Some(task) = current()
-            && flags(task) & (PF_IO_WORKER | PF_KTHREAD) == PF_IO_WORKER
-        {
-            let comm = leader(task).byte_add(task_offset(|offsets| &offsets.comm).into());
-            bpf_probe_read_kernel(to.cast(), 16, comm);
-        }
     }
 }
 

@@ -27,7 +27,7 @@ type Entry = (GroupKey, What, Option<u16>);
 enum What {
     /// Connections that reached a stage.
     Stage(Stage),
-    /// SYNs that were answered with a reset.
+    /// SYNs that TCP answered with a reset.
     Refused,
 }
 

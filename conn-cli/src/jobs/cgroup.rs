@@ -74,10 +74,13 @@ impl SelectedCgroup {
             return false;
         };
         let name = escaped(watch.path().as_os_str().as_encoded_bytes());
-        let now = watch.now().unwrap_or_else(|error| {
-            say(format_args!("cannot watch the cgroup {name}: {error:#}"));
-            None
-        });
+        let now = match watch.now() {
+            Ok(now) => now,
+            Err(error) => {
+                say(format_args!("cannot watch the cgroup {name}: {error:#}"));
+                return true;
+            }
+        };
         let id = now.as_ref().map(|cgroup| cgroup.id);
         if id == self.counted {
             return false;
@@ -94,13 +97,13 @@ impl SelectedCgroup {
         match missed {
             Ok(missed) => {
                 self.counted = id;
-                let but = if missed {
-                    ", but not what was accepted there until now"
-                } else {
-                    ""
+                let but = match missed {
+                    Some(false) => "",
+                    Some(true) => ", but not what was accepted there until now",
+                    None => ", but perhaps not what was accepted there until now",
                 };
                 say(format_args!("the new cgroup {name} counts{but}"));
-                missed
+                missed != Some(false)
             }
             Err(error) => {
                 say(format_args!(
@@ -112,11 +115,16 @@ impl SelectedCgroup {
     }
 }
 
-/// Counts in this cgroup from now on. Returns whether connections were accepted before, there or below.
-fn missed_in(cgroup: &OpenCgroup, path: &Path, tracer: &mut Tracer) -> anyhow::Result<bool> {
+/// Counts in this cgroup from now on. Returns whether connections were accepted before, there or below;
+/// None if that cannot be told.
+fn missed_in(
+    cgroup: &OpenCgroup,
+    path: &Path,
+    tracer: &mut Tracer,
+) -> anyhow::Result<Option<bool>> {
     let others = tracer.count_in_cgroup(&cgroup.directory)?;
-    if others.is_empty() {
-        return Ok(false);
-    }
-    Ok(others.contains(&cgroup.id) || !others.is_disjoint(&cgroups::ids_below(path)))
+    Ok(others.map(|others| {
+        let is_below = || !others.is_disjoint(&cgroups::ids_below(path));
+        !others.is_empty() && (others.contains(&cgroup.id) || is_below())
+    }))
 }

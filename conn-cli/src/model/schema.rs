@@ -167,7 +167,7 @@ pub(crate) struct SummaryLine<'a> {
     /// Live, with SYNs: retransmitted ones.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub repeated_syns: Option<u64>,
-    /// Live, with SYNs: those that the machine answered with a reset; null if that is not known.
+    /// Live, with SYNs: those that TCP answered with a reset; null if that is not known.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub refused_syns: Option<Option<u64>>,
     /// Live, with SYNs: the hook that saw them.
@@ -335,7 +335,7 @@ pub(crate) struct LeftOffEntry {
     /// How many reached each earlier stage.
     #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,
-    /// With SYNs: how many the machine answered with a reset, if that is known.
+    /// With SYNs: how many TCP answered with a reset, if that is known.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
 }
@@ -376,7 +376,7 @@ pub(crate) struct ClientEntry<'a> {
     /// How many reached each earlier stage.
     #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,
-    /// With SYNs: how many the machine answered with a reset, if that is known.
+    /// With SYNs: how many TCP answered with a reset, if that is known.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
     /// Its connections to each known local port.

@@ -106,9 +106,12 @@ fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec
         ));
     }
     if let Some(of_users @ 1..) = live.of_users {
+        let what = match live.counted {
+            Stage::Syn => plural(of_users, "SYN", "SYNs, also ones sent again,"),
+            _ => plural(of_users, "connection", "connections"),
+        };
         notes.push(format!(
-            "{} in network namespaces of users; --netns all counts them",
-            plural(of_users, "connection", "connections")
+            "{what} in network namespaces of users; --netns all counts them"
         ));
     }
     if let Some(by_kernel_threads @ 1..) = live.by_kernel_threads {

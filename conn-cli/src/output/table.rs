@@ -27,7 +27,7 @@ impl Table {
     pub(super) fn line(&self, cells: &[String], style: Style) -> String {
         let mut line = String::new();
         for (number, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
-            let blanks = " ".repeat(width - cell.chars().count());
+            let blanks = " ".repeat(width.saturating_sub(cell.chars().count()));
             let parts: &[&str] = if number == 0 {
                 &[&format!("{style}{cell}{style:#}"), &blanks]
             } else {

@@ -55,7 +55,7 @@ pub struct Live {
     pub missed_established: Option<u64>,
     /// Retransmitted SYNs.
     pub repeated: u64,
-    /// SYNs, retransmitted ones too, that the machine answered with a reset; None if that is not known.
+    /// SYNs, retransmitted ones too, that TCP answered with a reset; None if that is not known.
     pub refused: Option<u64>,
     /// How many of these came from clients for which there was no room.
     pub other_refused: u64,

@@ -1,20 +1,20 @@
 //! Adds names to the ids that the kernel counts by.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use super::Origin;
 use crate::{
     model::group::{GroupBy, GroupKey},
-    system::{cgroups, container::container, procfs, text::escaped, users::Users},
+    system::{cgroups, container::container, text::escaped, users::Users},
 };
 
 /// The names of what connections are grouped by.
 #[derive(Clone, Debug)]
 pub(super) enum Names {
-    /// Those of each process's thread that accepted first, and whether `/proc` has the processes.
-    Processes(HashMap<u32, Box<str>>, bool),
-    /// The paths of cgroups, by id.
-    Cgroups(HashMap<u64, Box<str>>),
+    /// Those that the processes had when they accepted first.
+    Processes(HashMap<u32, Box<str>>),
+    /// The paths of cgroups, by id, and the names that were made of them.
+    Cgroups(HashMap<u64, Box<str>>, RefCell<HashMap<u64, Box<str>>>),
     Users(Users),
     /// The keys need none.
     None,
@@ -24,10 +24,8 @@ impl Names {
     /// What is needed for these groups. Asks the machine.
     pub(super) fn read(by: GroupBy, origin: &Origin) -> Self {
         match (by, origin) {
-            (GroupBy::Process, Origin::Kernel(live)) => {
-                Self::Processes(live.process_names.clone(), procfs::has_own_ids())
-            }
-            (GroupBy::Cgroup, _) => Self::Cgroups(cgroups::paths()),
+            (GroupBy::Process, Origin::Kernel(live)) => Self::Processes(live.process_names.clone()),
+            (GroupBy::Cgroup, _) => Self::Cgroups(cgroups::paths(), RefCell::default()),
             (GroupBy::User, _) => Self::Users(Users::read()),
             _ => Self::None,
         }
@@ -37,19 +35,20 @@ impl Names {
     pub(super) fn named(&self, mut key: GroupKey) -> GroupKey {
         match (self, &mut key) {
             (
-                Self::Processes(first, has_own_ids),
+                Self::Processes(names),
                 GroupKey::Process {
                     pid: Some(pid),
                     name,
                     ..
                 },
-            ) => {
-                // If it has ended, its thread that accepted first most often had the same name.
-                let now = has_own_ids.then(|| procfs::name(*pid)).flatten();
-                *name = now.or_else(|| first.get(pid).cloned());
-            }
-            (Self::Cgroups(paths), GroupKey::Cgroup { id, name }) => {
-                *name = paths.get(id).map(|path| cgroup(path).into());
+            ) => *name = names.get(pid).cloned(),
+            // A row is made twice, and its directory may be another one's the next time.
+            (Self::Cgroups(paths, made), GroupKey::Cgroup { id, name }) => {
+                let mut made = made.borrow_mut();
+                if let Some(path) = paths.get(id) {
+                    let made = made.entry(*id).or_insert_with(|| cgroup(path).into());
+                    *name = Some(made.clone());
+                }
             }
             (Self::Users(users), GroupKey::User { uid, name }) => {
                 *name = users.name(*uid).map(Into::into);

@@ -1,8 +1,6 @@
 //! The processes and threads of `/proc`.
 
-use std::{collections::HashSet, fs, io, process};
-
-use super::text::escaped;
+use std::{collections::HashSet, fs, io};
 
 /// The ids of all processes, without kernel threads if these can be recognized: they have no open
 /// files, and a machine with many CPUs has thousands of them.
@@ -25,19 +23,6 @@ fn kernel_threads() -> HashSet<u32> {
     };
     let ids = children.split_ascii_whitespace();
     ids.filter_map(|id| id.parse().ok()).collect()
-}
-
-/// Whether the processes of this process's PID namespace have the ids there that they have in it.
-#[must_use]
-pub(crate) fn has_own_ids() -> bool {
-    let own = fs::read_link("/proc/self");
-    own.is_ok_and(|own| own.as_os_str() == process::id().to_string().as_str())
-}
-
-/// A process's name, safe to show.
-pub(crate) fn name(pid: u32) -> Option<Box<str>> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(escaped(name.strip_suffix(b"\n")?).into())
 }
 
 /// The ids of all threads of a process.

@@ -137,6 +137,7 @@ pub(crate) const CASES: &[Case] = &[
     // The other hooks do not know who accepts.
     case("same-ends-elsewhere", ACCEPTS, same_ends::elsewhere),
     everywhere_case("users-netns", namespaces::of_users),
+    everywhere_case("same-ends-of-user", same_ends::of_user),
     everywhere_case("no-btf", no_btf::no_btf),
     on_one_kernel(everywhere_case("no-namespaces", no_btf::no_namespaces)),
     on_one_kernel(everywhere_case("no-ipv6", no_btf::no_ipv6)),

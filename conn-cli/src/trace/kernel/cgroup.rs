@@ -23,15 +23,18 @@ pub(super) fn set(ebpf: &mut Ebpf, directory: &Path) -> anyhow::Result<()> {
 
 /// Stores the cgroup of this directory in place of the one before. Returns the ids of the cgroups in
 /// which connections were accepted that had been wanted if they had been in the map: from now on, none
-/// of this cgroup, nor of those below.
+/// of this cgroup, nor of those below. None if they cannot be read.
 ///
 /// # Errors
 /// An error of the system, such as that the cgroup was removed.
-pub(super) fn replace(ebpf: &mut Ebpf, directory: impl AsRawFd) -> anyhow::Result<HashSet<u64>> {
+pub(super) fn replace(
+    ebpf: &mut Ebpf,
+    directory: impl AsRawFd,
+) -> anyhow::Result<Option<HashSet<u64>>> {
     store(ebpf, directory)?;
     let map = ebpf.map(names::OTHER_CGROUPS);
     let map = HashMap::<&MapData, u64, u32>::try_from(map.context("no map of other cgroups")?)?;
-    Ok(map.keys().collect::<Result<_, _>>()?)
+    Ok(map.keys().collect::<Result<_, _>>().ok())
 }
 
 /// Needs no more of the directory than that it is open, and no capability but the one to read maps.

@@ -241,7 +241,10 @@ impl Tracer {
     ///
     /// # Errors
     /// An error of the kernel, such as that the cgroup was removed.
-    pub fn count_in_cgroup(&mut self, directory: &impl AsRawFd) -> anyhow::Result<HashSet<u64>> {
+    pub fn count_in_cgroup(
+        &mut self,
+        directory: &impl AsRawFd,
+    ) -> anyhow::Result<Option<HashSet<u64>>> {
         cgroup::replace(&mut self.attached.ebpf, directory.as_raw_fd())
     }
 

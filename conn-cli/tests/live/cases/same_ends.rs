@@ -3,10 +3,14 @@
 use std::fs;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
-use lab::netns::Namespace;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use lab::client::Load;
+use lab::family::Family;
+use lab::netns::{self, Namespace};
 use lab::report::Report;
+use lab::server::{Serve, Server};
 use lab::tracer::Tracer;
 use rustix::net::{
     AddressFamily, SocketType, accept, bind, connect, getsockname, listen, socket, sockopt,
@@ -14,6 +18,9 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open};
 
 use crate::context::Context;
+
+/// How many a user makes besides.
+const CONNECTIONS: u32 = 5;
 
 /// It counts: conn-cli did not accept it.
 pub(crate) fn elsewhere(context: &Context) -> Result<String> {
@@ -39,6 +46,53 @@ pub(crate) fn elsewhere(context: &Context) -> Result<String> {
         report.summary
     );
     Ok(format!("{client} -> {server}"))
+}
+
+/// Such a connection does not make a user's namespace pass for conn-cli's own.
+pub(crate) fn of_user(context: &Context) -> Result<String> {
+    let users = Server::start(
+        Serve {
+            users_netns: true,
+            ..Serve::threads(2, Family::V4.listen())
+        },
+        context.port,
+    )?;
+    let mut command = context.conn_cli(context.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--port", "1-65535"]))?;
+    let stdout = tracer.stdout()?;
+    let ends = self_test_ends(tracer.pid())?;
+    let [server, client] = ends[..] else {
+        anyhow::bail!("the test is at fault: conn-cli's own sockets are bound to {ends:?}");
+    };
+    let pid = users.pid();
+    let connect_there = || {
+        netns::join(pid)?;
+        let listener = bound(server)?;
+        listen(&listener, 1)?;
+        let client = bound(client)?;
+        connect(&client, &server)?;
+        anyhow::Ok(accept(&listener)?)
+    };
+    thread::scope(|scope| {
+        let connected = scope.spawn(connect_there).join();
+        connected.map_err(|_| anyhow!("a thread panicked"))?
+    })?;
+    let load = Load {
+        netns_pid: Some(users.pid()),
+        ..Load::v4(context.port, CONNECTIONS)
+    };
+    load.run()?;
+    users.finish()?;
+    let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
+    let apart = report.number("user_namespaces")?;
+    // Before it is accepted, a connection between such ends is taken for conn-cli's own.
+    ensure!(
+        report.number("connections")? == 0
+            && apart - u64::from(CONNECTIONS) <= u64::from(context.hook.sees_accepts()),
+        "a user's connections count: {}",
+        report.summary
+    );
+    Ok(format!("{apart} of the user"))
 }
 
 /// The addresses to which a process has bound TCP sockets, in order.

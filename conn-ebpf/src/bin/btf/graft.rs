@@ -9,6 +9,7 @@ use core::ffi::c_void;
 
 use conn_ebpf::{
     config, filter,
+    namespace::OfSocket,
     record::{self, Stage},
     self_test,
     socket::{Direct, Fields as _, Socket},
@@ -37,7 +38,7 @@ pub(crate) fn grafted(sock: *const c_void, hook: u16) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
-    if self_test::is_done(&ends, Stage::Accepted, fields.net()) {
+    if self_test::is_done(&ends, Stage::Accepted, &OfSocket(&fields)) {
         return Ok(());
     }
     if filter::wants_accepted(&ends, &fields) {

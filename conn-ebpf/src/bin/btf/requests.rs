@@ -96,9 +96,9 @@ fn refused(sock: *const c_void, skb: *const c_void) {
     let skb = Skb::new(skb);
     match skb.syn() {
         Ok(Some(syn)) => {
-            if syn::is_wanted(&syn) && filter::wants_namespace(&skb, Stage::Syn) {
+            if syn::is_wanted(&syn) && wants_namespace(sock, skb) {
                 // What comes to a listener has been counted.
-                if !is_listener(sock) {
+                if !Socket::new(sock).is_some_and(is_listener) {
                     syn::count(&syn, NO_INTERFACE, HOOK_REQUESTS, || skb.inode());
                 }
                 record::refused(&syn.ends);
@@ -109,8 +109,21 @@ fn refused(sock: *const c_void, skb: *const c_void) {
     }
 }
 
+/// Whether connections in the network namespace of the socket, or else of the packet, are wanted: what
+/// comes to a listener has no device any more (`net/ipv4/tcp_ipv4.c`, `tcp_v4_rcv`).
 #[inline(always)]
-fn is_listener(sock: *const c_void) -> bool {
-    let state = |sock| Direct::new(sock).common::<u8>(request_offset(|offsets| &offsets.state));
-    Socket::new(sock).is_some_and(|sock| state(sock) == TCP_LISTEN)
+fn wants_namespace(sock: *const c_void, skb: Skb) -> bool {
+    match Socket::new(sock) {
+        // What is a user's has been counted as such.
+        Some(sock) if is_listener(sock) => {
+            filter::is_wanted_namespace(&OfSocket(&Direct::new(sock)))
+        }
+        Some(sock) => filter::wants_namespace(&OfSocket(&Direct::new(sock)), Stage::Syn),
+        None => filter::wants_namespace(&skb, Stage::Syn),
+    }
+}
+
+#[inline(always)]
+fn is_listener(sock: Socket) -> bool {
+    Direct::new(sock).common::<u8>(request_offset(|offsets| &offsets.state)) == TCP_LISTEN
 }

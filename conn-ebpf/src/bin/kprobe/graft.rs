@@ -18,6 +18,7 @@ use aya_log_ebpf::debug;
 use conn_common::HOOK_KPROBE;
 use conn_ebpf::{
     config, filter,
+    namespace::OfSocket,
     record::{self, Stage},
     self_test,
     socket::{Fields as _, Socket},
@@ -58,7 +59,7 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
-    if self_test::is_done(&ends, Stage::Accepted, fields.net()) {
+    if self_test::is_done(&ends, Stage::Accepted, &OfSocket(&fields)) {
         return Ok(());
     }
     if filter::wants_accepted(&ends, &fields) {

@@ -59,7 +59,7 @@ fn try_conn_state(ctx: &RawTracePointContext) -> Result<(), i32> {
         return Ok(());
     }
     let ends = fields.ends(local_port);
-    if self_test::is_done(&ends, Stage::Established, fields.net()) {
+    if self_test::is_done(&ends, Stage::Established, &OfSocket(&fields)) {
         return Ok(());
     }
     if filter::wants_ends(&ends) && filter::wants_namespace(&OfSocket(&fields), Stage::Established)

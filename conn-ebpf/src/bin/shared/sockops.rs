@@ -21,7 +21,7 @@ use aya_ebpf::{
 use conn_common::{AF_INET6, HOOK_SOCK_OPS, UNKNOWN_OFFSET, from_v4};
 use conn_ebpf::{
     config, filter,
-    namespace::OfSocket,
+    namespace::{OfSocket, Unknown},
     record::{self, Stage},
     self_test,
     socket::{Direct, Ends, Fields as _, Socket},
@@ -77,7 +77,7 @@ fn try_conn_sockops(ops: *const bpf_sock_ops) {
         local_port,
         family,
     };
-    if !self_test::is_done(&ends, Stage::Established, 0)
+    if !self_test::is_done(&ends, Stage::Established, &Unknown)
         && filter::wants_ends(&ends)
         && wants_namespace(ops)
     {
