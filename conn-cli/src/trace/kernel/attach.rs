@@ -168,8 +168,9 @@ fn check_requests(settings: &Settings) -> Result<(), Refusal> {
 /// Loads and attaches the programs of a hook, the last one first.
 fn attach_hook(hook: Hook, ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
     let mut links = Vec::new();
+    let btf = btf_with_functions(hook, &settings.types);
     for program in hook.info().programs.iter().rev() {
-        let program_links = attach_program(program, ebpf, settings)?;
+        let program_links = attach_program(program, ebpf, settings, &btf)?;
         links.splice(0..0, program_links);
     }
     Ok(links)
@@ -179,25 +180,23 @@ fn attach_program(
     program: &Program,
     ebpf: &mut Ebpf,
     settings: &Settings,
+    btf: &Btf,
 ) -> anyhow::Result<Vec<Link>> {
     let name = program.name;
-    let types = &settings.types;
     Ok(match program.point {
         AttachPoint::Kprobe(function) => vec![attach_kprobe(ebpf, name, function, At::Entry)?],
         AttachPoint::Kretprobe(function) => vec![attach_kprobe(ebpf, name, function, At::Return)?],
         AttachPoint::Fentry(function) => {
-            let btf = btf_with_function(function, types)?;
             let program: &mut FEntry = find(ebpf, name)?;
-            program.load(function, &btf).context(CANNOT_LOAD)?;
+            program.load(function, btf).context(CANNOT_LOAD)?;
             let link = program.attach();
             let link = link.with_context(|| format!("cannot attach to {function}"))?;
             vec![Link::FEntry(program.take_link(link)?)]
         }
-        AttachPoint::Lsm { hook, function } => {
+        AttachPoint::Lsm { hook, .. } => {
             check_bpf_lsm()?;
-            let btf = btf_with_function(function, types)?;
             let program: &mut Lsm = find(ebpf, name)?;
-            program.load(hook, &btf).context(CANNOT_LOAD)?;
+            program.load(hook, btf).context(CANNOT_LOAD)?;
             let link = program.attach();
             let link = link.with_context(|| format!("cannot attach to {hook}"))?;
             vec![Link::Lsm(program.take_link(link)?)]
@@ -269,22 +268,29 @@ fn check_bpf_lsm() -> Result<(), Refusal> {
     }
 }
 
-/// BTF that contains only a function with this name and its id in the kernel's BTF. aya looks the
-/// id up there, but parsing that takes longer than the rest of the startup.
-fn btf_with_function(name: &str, types: &KernelTypes) -> anyhow::Result<Btf> {
-    let id = types.function_id(name);
-    let id = id.with_context(|| format!("cannot find {name} in the kernel's BTF"))?;
-    Ok(btf_with(name, id))
+/// BTF that contains only the functions that the hook's programs are attached to, with their ids in the
+/// kernel's BTF. aya looks these up there, but parsing that takes longer than the rest of the startup. A
+/// function that the kernel does not have is missing here, too.
+fn btf_with_functions(hook: Hook, types: &KernelTypes) -> Btf {
+    let id = |function| Some((types.function_id(function)?, function));
+    let mut functions: Vec<_> = hook.btf_functions().filter_map(id).collect();
+    functions.sort_unstable();
+    btf_with(&functions)
 }
 
-fn btf_with(name: &str, id: u32) -> Btf {
+/// `functions`: ids, ascending, and names.
+fn btf_with(functions: &[(u32, &str)]) -> Btf {
     let mut btf = Btf::new();
-    let name = btf.add_string(name);
     // Id 0, void, already exists.
-    for _ in 1..id {
-        btf.add_type(BtfType::Unknown);
+    let mut next = 1;
+    for &(id, name) in functions {
+        for _ in next..id {
+            btf.add_type(BtfType::Unknown);
+        }
+        let name = btf.add_string(name);
+        btf.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
+        next = id + 1;
     }
-    btf.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
     btf
 }
 
@@ -308,11 +314,13 @@ mod tests {
     use crate::model::hook::GRAFT;
 
     #[test]
-    fn aya_finds_the_function_id() {
+    fn aya_finds_the_functions_ids() {
         for id in [1, 2, 30_000] {
-            let btf = btf_with(GRAFT, id);
-            let found = btf.id_by_type_name_kind(GRAFT, BtfKind::Func);
-            assert_eq!(found.unwrap(), id);
+            let btf = btf_with(&[(id, GRAFT), (id + 1, "next"), (id + 9, "last")]);
+            for (name, id) in [(GRAFT, id), ("next", id + 1), ("last", id + 9)] {
+                let found = btf.id_by_type_name_kind(name, BtfKind::Func);
+                assert_eq!(found.unwrap(), id);
+            }
         }
     }
 }

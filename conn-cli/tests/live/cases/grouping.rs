@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::unix::fs::chown;
+use std::slice;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
@@ -140,8 +141,8 @@ pub(crate) fn tasks(context: &Context) -> Result<String> {
     count(context, Some(&cgroup), json.into_iter().chain(text))
 }
 
-/// Whatever its threads call themselves from one accept to the next, a process is one row: of its own name, or
-/// if it has ended, of the name of a thread.
+/// Whatever its threads call themselves from one accept to the next, a process is one row of its own name,
+/// also once it has ended.
 pub(crate) fn renaming(context: &Context) -> Result<String> {
     const CONNECTIONS: u32 = 40;
     let serve = Serve {
@@ -171,17 +172,9 @@ pub(crate) fn renaming(context: &Context) -> Result<String> {
         text == [format!("{}: {connections}", group.text)],
         "{text:?}"
     );
-    check_json(&ended, &[group])?;
-    let group = Group {
-        text: String::new(),
-        json: json!({ "pid": pid }),
-        connections,
-    };
-    let report = check_json(&later.finish(Signal::INT, &later_lines)?, &[group])?;
-    let name = &report.summary["clients"][0]["comm"];
-    let is_of_thread = name.as_str().is_some_and(|name| name.contains(" at "));
-    ensure!(is_of_thread, "not a thread's name: {name}");
-    Ok(format!("server={connections} later={name}"))
+    check_json(&ended, slice::from_ref(&group))?;
+    check_json(&later.finish(Signal::INT, &later_lines)?, &[group])?;
+    Ok(format!("server={connections}"))
 }
 
 /// A cgroup with the name of a container is one where root made it, not where a user can.
