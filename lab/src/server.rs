@@ -183,6 +183,14 @@ impl Serve {
         }
     }
 
+    /// A server of an ordinary user in a new network namespace of that user.
+    pub fn of_user() -> Self {
+        Self {
+            users_netns: true,
+            ..Self::threads(2, Family::V4.listen())
+        }
+    }
+
     fn command(&self, port: u16) -> Command {
         let address = SocketAddr::new(self.address, port).to_string();
         let mut command = itself::command("serve");

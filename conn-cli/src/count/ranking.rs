@@ -308,6 +308,16 @@ impl Ranking {
     }
 }
 
+impl Tally {
+    /// The clients, most connections first, ties by address.
+    #[must_use]
+    pub fn ranked(&self) -> Ranking {
+        let mut counts = Counts::new([Stage::Accepted]);
+        counts.add_tally(Stage::Accepted, self);
+        counts.ranked()
+    }
+}
+
 /// An IPv4 client's entry: [`packed`], with what it counts in bits that are free there, so that entries are
 /// in the order of clients, then of that, then of ports.
 fn packed_entry(packed: u64, what: What) -> u64 {

@@ -5,8 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::ranking::{Counts, Ranking};
-use crate::model::{connection::Host, group::GroupKey, ports::PortSet, stage::Stage};
+use crate::model::{connection::Host, group::GroupKey, ports::PortSet};
 
 /// How many connections each client made, to each local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,14 +159,6 @@ impl Tally {
     /// Each IPv4 client and port, [`packed`], with its connections.
     pub(super) fn ipv4(&self) -> impl Iterator<Item = (u64, u64)> {
         self.ipv4.iter().map(|(packed, count)| (*packed, *count))
-    }
-
-    /// The clients, most connections first, ties by address.
-    #[must_use]
-    pub fn ranked(&self) -> Ranking {
-        let mut counts = Counts::new([Stage::Accepted]);
-        counts.add_tally(Stage::Accepted, self);
-        counts.ranked()
     }
 }
 

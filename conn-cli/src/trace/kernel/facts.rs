@@ -11,6 +11,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{
     bpf::{create_array, create_ring_buffer},
+    lockdown,
     refusal::{Facts, errno},
     requirements::require,
     types::VMLINUX,
@@ -20,7 +21,7 @@ use crate::{model::hook::Hook, system::machine};
 /// Looks up all facts, for a hook that failed with this error.
 pub(super) fn gather(hook: Hook, error: &anyhow::Error) -> Facts {
     Facts {
-        confidential: lockdown().is_some_and(|mode| mode.contains(CONFIDENTIAL)),
+        confidential: lockdown::is_confidential(),
         sysfs: Path::new("/sys/kernel").exists(),
         kprobes: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
         missing_symbol: missing_symbol(hook.functions().collect()),
@@ -55,21 +56,6 @@ fn missing_symbol(mut missing: Vec<&'static str>) -> Option<&'static str> {
         }
     }
     missing.first().filter(|_| has_symbols).copied()
-}
-
-const CONFIDENTIAL: &str = "[confidentiality]";
-
-fn lockdown() -> Option<String> {
-    fs::read_to_string("/sys/kernel/security/lockdown").ok()
-}
-
-/// Whether the kernel is locked down for confidentiality; true if that cannot be read.
-pub(super) fn may_be_locked_down() -> bool {
-    match lockdown() {
-        Some(mode) => mode.contains(CONFIDENTIAL),
-        // Where securityfs is mounted, the file is missing because the kernel has no lockdown.
-        None => !Path::new("/sys/kernel/security/lsm").exists(),
-    }
 }
 
 /// The limit, if maps are charged to it: then a map of this size is refused, and a small one is not.

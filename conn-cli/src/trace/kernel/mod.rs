@@ -11,6 +11,7 @@ mod event;
 mod facts;
 mod interface;
 mod kprobe;
+mod lockdown;
 mod names;
 mod object;
 mod preemption;

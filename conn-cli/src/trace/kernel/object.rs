@@ -14,7 +14,7 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Settings, allocation, facts::may_be_locked_down, names};
+use super::{Settings, allocation, lockdown::may_be_confidential, names};
 use crate::{
     model::{
         connection::Family,
@@ -226,7 +226,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         self_test_port: self_test.map_or(0, |test| test.ports().0),
         self_test_remote_port: self_test.map_or(0, |test| test.ports().1),
         self_test_port_only: (!ports_have_self_test).into(),
-        locked_down: may_be_locked_down().into(),
+        locked_down: may_be_confidential().into(),
     }
 }
 

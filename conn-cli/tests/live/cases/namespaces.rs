@@ -4,7 +4,6 @@ use std::os::unix::process::CommandExt as _;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::client::Load;
-use lab::family::Family;
 use lab::report::Report;
 use lab::server::{Serve, Server};
 use lab::several::Several;
@@ -47,13 +46,7 @@ pub(crate) fn many(context: &Context) -> Result<String> {
 /// end a run, unless they are asked for.
 pub(crate) fn of_users(context: &Context) -> Result<String> {
     let machines = Server::plain(context.port)?;
-    let users = Server::start(
-        Serve {
-            users_netns: true,
-            ..Serve::threads(2, Family::V4.listen())
-        },
-        context.port,
-    )?;
+    let users = Server::start(Serve::of_user(), context.port)?;
     let one = format!("--netns {}", users.pid());
     let options = ["", "--netns all", &one, "--count 8"];
     let command = || {

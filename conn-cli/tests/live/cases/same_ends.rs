@@ -7,7 +7,6 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use lab::client::Load;
-use lab::family::Family;
 use lab::netns::{self, Namespace};
 use lab::report::Report;
 use lab::server::{Serve, Server};
@@ -50,13 +49,7 @@ pub(crate) fn elsewhere(context: &Context) -> Result<String> {
 
 /// Such a connection does not make a user's namespace pass for conn-cli's own.
 pub(crate) fn of_user(context: &Context) -> Result<String> {
-    let users = Server::start(
-        Serve {
-            users_netns: true,
-            ..Serve::threads(2, Family::V4.listen())
-        },
-        context.port,
-    )?;
+    let users = Server::start(Serve::of_user(), context.port)?;
     let mut command = context.conn_cli(context.port);
     let mut tracer = Tracer::start(command.args(["--json", "--port", "1-65535"]))?;
     let stdout = tracer.stdout()?;

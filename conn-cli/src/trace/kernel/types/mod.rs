@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use conn_common::{RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET};
 use serde::{Deserialize, Serialize};
 
-use super::{btf::Btf, facts::may_be_locked_down};
+use super::{btf::Btf, lockdown::may_be_confidential};
 use crate::{model::hook::Hook, system::machine};
 
 /// Where the kernel publishes its types, if it was built with `CONFIG_DEBUG_INFO_BTF`.
@@ -47,7 +47,7 @@ impl KernelTypes {
     /// Whether the programs can find out the ids that tasks have in this process's PID namespace.
     #[must_use]
     pub fn knows_ids(&self) -> bool {
-        let can_read = self.task_offsets != TaskOffsets::UNKNOWN && !may_be_locked_down();
+        let can_read = self.task_offsets != TaskOffsets::UNKNOWN && !may_be_confidential();
         machine::inner_pid_namespace().is_none() || can_read
     }
 
