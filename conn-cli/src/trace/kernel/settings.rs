@@ -105,9 +105,7 @@ impl Settings {
         // Its BTF says where a kernel has no namespaces.
         self.namespaces == NamespaceFilter::Machine && !self.types.has_btf()
     }
-}
 
-impl Settings {
     /// Whether this hook can see conn-cli's own connection: the filter looks for SYNs in one network
     /// namespace, perhaps on one interface.
     pub(super) fn is_testable(&self, hook: Hook) -> bool {

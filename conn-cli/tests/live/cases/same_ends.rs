@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use lab::client::Load;
 use lab::netns::{self, Namespace};
+use lab::process::Lines;
 use lab::report::Report;
 use lab::server::{Serve, Server};
 use lab::tracer::Tracer;
@@ -23,20 +24,8 @@ const CONNECTIONS: u32 = 5;
 
 /// It counts: conn-cli did not accept it.
 pub(crate) fn elsewhere(context: &Context) -> Result<String> {
-    let mut command = context.conn_cli(context.port);
-    let mut tracer = Tracer::start(command.args(["--json", "--port", "1-65535"]))?;
-    let stdout = tracer.stdout()?;
-    let ends = self_test_ends(tracer.pid())?;
-    let [server, client] = ends[..] else {
-        anyhow::bail!("the test is at fault: conn-cli's own sockets are bound to {ends:?}");
-    };
-    Namespace::new()?.run(|| {
-        let listener = bound(server)?;
-        listen(&listener, 1)?;
-        let client = bound(client)?;
-        connect(&client, &server)?;
-        Ok(accept(&listener)?)
-    })?;
+    let (tracer, stdout, [server, client]) = trace(context)?;
+    Namespace::new()?.run(|| connection(server, client))?;
     let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
     ensure!(
         report.counts()? == [((*client.ip()).into(), 1)].into()
@@ -50,21 +39,11 @@ pub(crate) fn elsewhere(context: &Context) -> Result<String> {
 /// Such a connection does not make a user's namespace pass for conn-cli's own.
 pub(crate) fn of_user(context: &Context) -> Result<String> {
     let users = Server::start(Serve::of_user(), context.port)?;
-    let mut command = context.conn_cli(context.port);
-    let mut tracer = Tracer::start(command.args(["--json", "--port", "1-65535"]))?;
-    let stdout = tracer.stdout()?;
-    let ends = self_test_ends(tracer.pid())?;
-    let [server, client] = ends[..] else {
-        anyhow::bail!("the test is at fault: conn-cli's own sockets are bound to {ends:?}");
-    };
+    let (tracer, stdout, [server, client]) = trace(context)?;
     let pid = users.pid();
     let connect_there = || {
         netns::join(pid)?;
-        let listener = bound(server)?;
-        listen(&listener, 1)?;
-        let client = bound(client)?;
-        connect(&client, &server)?;
-        anyhow::Ok(accept(&listener)?)
+        connection(server, client)
     };
     thread::scope(|scope| {
         let connected = scope.spawn(connect_there).join();
@@ -86,6 +65,28 @@ pub(crate) fn of_user(context: &Context) -> Result<String> {
         report.summary
     );
     Ok(format!("{apart} of the user"))
+}
+
+/// A conn-cli that watches every port, and the ends of its connection to itself: the server's, the
+/// client's.
+fn trace(context: &Context) -> Result<(Tracer, Lines, [SocketAddrV4; 2])> {
+    let mut command = context.conn_cli(context.port);
+    let mut tracer = Tracer::start(command.args(["--json", "--port", "1-65535"]))?;
+    let stdout = tracer.stdout()?;
+    let ends = self_test_ends(tracer.pid())?;
+    let ends = ends.try_into().map_err(|ends| {
+        anyhow!("the test is at fault: conn-cli's own sockets are bound to {ends:?}")
+    })?;
+    Ok((tracer, stdout, ends))
+}
+
+/// Connects these ends in the network namespace of this thread.
+fn connection(server: SocketAddrV4, client: SocketAddrV4) -> Result<OwnedFd> {
+    let listener = bound(server)?;
+    listen(&listener, 1)?;
+    let client = bound(client)?;
+    connect(&client, &server)?;
+    Ok(accept(&listener)?)
 }
 
 /// The addresses to which a process has bound TCP sockets, in order.
