@@ -124,7 +124,7 @@ impl ReadArgs {
         if self.live_only.verbose {
             return Err(format!("--verbose: {NO_KERNEL}"));
         }
-        let show = self.show.options();
+        let show = self.show.options()?;
         if show.listing.by.needs_task() {
             return Err(format!(
                 "--by {}: records do not tell, or only in part, who accepted; only live tracing \

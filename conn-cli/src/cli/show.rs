@@ -89,9 +89,12 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = LINES)]
     json: bool,
 
-    /// Times as ctime, iso, epoch or delta [default: ctime]
+    /// Times as ctime, iso, epoch or delta [default: ctime, in JSON iso]
+    ///
+    /// ctime is "Sun Nov 22 14:25:37 2026", iso is RFC 3339, epoch is in seconds since 1970, and delta in
+    /// seconds since the line before. With --json, epoch writes numbers.
     #[arg(long, value_name = "FORMAT", value_parser = time_format(), hide_possible_values = true,
-          conflicts_with = "json", help_heading = LINES)]
+          help_heading = LINES)]
     time: Option<TimeFormat>,
 
     /// Times in UTC instead of the local time zone
@@ -141,9 +144,20 @@ fn time_format() -> impl TypedValueParser<Value = TimeFormat> {
 }
 
 impl ShowArgs {
-    /// What these arguments ask for.
-    pub(super) fn options(&self) -> ShowOptions {
-        ShowOptions {
+    /// What these arguments ask for, if they go together.
+    ///
+    /// # Errors
+    /// Which do not, and why.
+    pub(super) fn options(&self) -> Result<ShowOptions, String> {
+        if let (true, Some(format @ (TimeFormat::Ctime | TimeFormat::Delta))) =
+            (self.json, self.time)
+        {
+            return Err(format!(
+                "--time {}: a time in JSON is iso, the default, or a number with --time epoch",
+                format.name()
+            ));
+        }
+        Ok(ShowOptions {
             ports: match self.ports[..] {
                 [] => PortSet::all(),
                 _ => PortSet::union(&self.ports),
@@ -175,7 +189,7 @@ impl ShowArgs {
             long: self.long,
             duration: self.duration,
             count: self.count,
-        }
+        })
     }
 }
 

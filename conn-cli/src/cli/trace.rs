@@ -143,7 +143,7 @@ impl TraceArgs {
     /// Which do not, and why.
     pub(super) fn options(&self) -> Result<TraceOptions, String> {
         let options = TraceOptions {
-            show: self.show.options(),
+            show: self.show.options()?,
             stages: if self.funnel {
                 WatchedStages::new(Stage::ALL)
             } else {

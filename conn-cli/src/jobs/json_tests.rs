@@ -84,9 +84,9 @@ fn recorded() -> Connection {
     }
 }
 
-fn printed(connection: &Connection) -> Map<String, Value> {
+fn printed(connection: &Connection, format: TimeFormat) -> Map<String, Value> {
     let mut out = Vec::new();
-    Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime)).connection(&mut out, connection);
+    Json::new(Clock::new(TimeZone::UTC, format)).connection(&mut out, connection);
     serde_json::from_slice(&out).unwrap()
 }
 
@@ -117,7 +117,7 @@ fn generator() -> SchemaGenerator {
 fn every_field_of_a_connection_is_read_back() {
     let mut keys = BTreeSet::new();
     for connection in [seen(), recorded()] {
-        let line = printed(&connection);
+        let line = printed(&connection, TimeFormat::Ctime);
         assert_eq!(read_back(&line).as_ref(), Some(&connection));
         for key in line.keys() {
             let mut without = line.clone();
@@ -135,6 +135,35 @@ fn every_field_of_a_connection_is_read_back() {
     let schema = generator().into_root_schema_for::<ConnectionLine>();
     let properties = schema.get("properties").unwrap().as_object().unwrap();
     assert_eq!(keys, properties.keys().cloned().collect());
+}
+
+#[test]
+fn times_as_numbers_are_read_back() {
+    for micros in [
+        1_395_029_583_000_005,
+        1_795_772_543_123_456,
+        -500_000,
+        // The last that a pcap file can have.
+        4_294_967_295_999_999,
+    ] {
+        let connection = Connection {
+            time: When::At(Timestamp::from_microsecond(micros).unwrap()),
+            ..seen()
+        };
+        let line = printed(&connection, TimeFormat::Epoch);
+        let text = line["time"].to_string();
+        let (_, fraction) = text.split_once('.').unwrap();
+        assert!(line["time"].is_f64() && fraction.len() <= 6, "{text}");
+        assert_eq!(read_back(&line), Some(connection));
+    }
+    let mut line = printed(&seen(), TimeFormat::Epoch);
+    for not_a_time in [json!(1e300), json!("1395029583"), json!(true)] {
+        line["time"] = not_a_time;
+        assert_eq!(read_back(&line), None);
+    }
+    // As a program may write a whole number.
+    line["time"] = json!(1_395_029_583);
+    assert!(read_back(&line).is_some());
 }
 
 /// `BLESS=1 cargo test` writes the file anew.

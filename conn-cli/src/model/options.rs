@@ -86,7 +86,7 @@ pub struct ShowOptions {
     pub lines: Lines,
     /// Whether to write JSON instead of text.
     pub json: bool,
-    /// How to write times in text.
+    /// How to write times.
     pub time: TimeFormat,
     /// Whether times are in UTC.
     pub utc: bool,

@@ -9,6 +9,7 @@ use std::{
     net::IpAddr,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
@@ -44,6 +45,17 @@ pub(crate) struct Typed {
     pub r#type: Type,
 }
 
+/// A time.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub(crate) enum TimeField<'a> {
+    /// As RFC 3339 has it.
+    Text(Cow<'a, str>),
+    /// With `--time epoch`: seconds since 1970, in microseconds.
+    Epoch(f64),
+}
+
 /// A connection.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -54,9 +66,9 @@ pub(crate) struct ConnectionLine<'a> {
     /// The stage, if several are watched.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// When it got there, as RFC 3339 has it.
+    /// When it got there.
     #[serde(default)]
-    pub time: Option<Cow<'a, str>>,
+    pub time: Option<TimeField<'a>>,
     /// The time of a record that is not a complete timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_time: Option<Cow<'a, str>>,
@@ -276,7 +288,7 @@ pub(crate) struct SelfTestFields<'a> {
     pub reason: Option<Cow<'a, str>>,
     /// The last time that it was not silent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Cow<'a, str>>,
+    pub since: Option<TimeField<'a>>,
 }
 
 /// How long connections waited, in seconds.
@@ -384,10 +396,10 @@ pub(crate) struct ClientEntry<'a> {
     pub ports: Cow<'a, BTreeMap<u16, u64>>,
     /// With `--long`: the time of the first connection; null if that is not known.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub first_seen: Option<Option<Cow<'a, str>>>,
+    pub first_seen: Option<Option<TimeField<'a>>>,
     /// With `--long`: the time of the last connection; null if that is not known.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<Option<Cow<'a, str>>>,
+    pub last_seen: Option<Option<TimeField<'a>>>,
     /// With `--long`: the most connections in a second.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub peak_per_second: Option<u64>,
@@ -418,8 +430,8 @@ pub(crate) struct IntervalLine<'a> {
     /// `interval`
     #[cfg_attr(test, schemars(extend("enum" = ["interval"])))]
     pub r#type: Type,
-    /// Its start, as RFC 3339 has it.
-    pub start: Cow<'a, str>,
+    /// Its start.
+    pub start: TimeField<'a>,
     /// Its length.
     pub seconds: f64,
     /// The connections in it.
@@ -444,6 +456,20 @@ pub(crate) struct IntervalLine<'a> {
     /// How many empty intervals before it have no line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_empty: Option<u64>,
+}
+
+impl TimeField<'_> {
+    /// The timestamp, if it is one.
+    #[must_use]
+    pub(crate) fn timestamp(&self) -> Option<Timestamp> {
+        match self {
+            Self::Text(text) => text.parse().ok(),
+            // Up to the year 2106, the nearest number has the right microsecond. The cast saturates.
+            Self::Epoch(seconds) => {
+                Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
+            }
+        }
+    }
 }
 
 impl EarlierStages {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::model::options::TimeFormat;
+use crate::model::{options::TimeFormat, schema::TimeField};
 
 /// Digits of the fraction of a second: microseconds.
 const DIGITS: usize = 6;
@@ -41,9 +41,13 @@ impl Clock {
         }
     }
 
-    /// A clock for the same time zone with another format.
+    /// A clock for the same time zone with a format that JSON has.
     #[must_use]
-    pub(crate) fn with_format(self, format: TimeFormat) -> Self {
+    pub(crate) fn for_json(self) -> Self {
+        let format = match self.format {
+            TimeFormat::Epoch => TimeFormat::Epoch,
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta => TimeFormat::Iso,
+        };
         Self::new(self.zone, format)
     }
 
@@ -97,6 +101,27 @@ impl Clock {
         }
     }
 
+    /// The timestamp in JSON, which has a number for [`TimeFormat::Epoch`], else the format of RFC 3339.
+    #[must_use]
+    pub(crate) fn field(&self, time: Timestamp) -> TimeField<'static> {
+        match self.format {
+            TimeFormat::Epoch => TimeField::Epoch(epoch(time)),
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta => {
+                TimeField::Text(self.rfc3339(time).into())
+            }
+        }
+    }
+
+    /// Like [`Self::field`], from the cached text, by a clock [`Self::for_json`].
+    pub(crate) fn cached_field(&mut self, time: Timestamp) -> TimeField<'_> {
+        match self.format {
+            TimeFormat::Epoch => TimeField::Epoch(epoch(time)),
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta => {
+                TimeField::Text(self.text(time).into())
+            }
+        }
+    }
+
     /// In the format of RFC 3339, in microseconds: `2014-03-17T04:13:03.000000+00:00`.
     #[must_use]
     pub(crate) fn rfc3339(&self, time: Timestamp) -> String {
@@ -116,6 +141,12 @@ fn second(time: Timestamp) -> i64 {
 fn micros(time: Timestamp) -> i64 {
     // Both parts have the sign of the timestamp. Microseconds up to the year 9999 fit an i64.
     time.as_second() * 1_000_000 + i64::from(time.subsec_nanosecond().div_euclid(1000))
+}
+
+/// Seconds since 1970. As the nearest number to its microseconds, it is printed with no more digits than
+/// these.
+fn epoch(time: Timestamp) -> f64 {
+    micros(time) as f64 / 1e6
 }
 
 fn put_seconds(out: &mut String, micros: i64) {

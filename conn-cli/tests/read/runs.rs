@@ -1,6 +1,8 @@
 //! The JSON Lines of conn-cli itself, of several runs and of other versions.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use serde_json::Value;
 
 use super::{ACCEPT, TempDir, assert_output, read, read_from, text};
 
@@ -34,6 +36,45 @@ fn runs_are_merged() {
     let stdout = text(&again.stdout);
     let lines = fs::read_to_string(&second).unwrap();
     assert!(stdout.starts_with(&lines), "{stdout}");
+}
+
+#[test]
+fn times_may_be_numbers() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let capture = &recorded.join("packets/syn.pcap");
+    let dir = TempDir::new("epoch");
+    let epoch = ["--json", "--time", "epoch", "--long"];
+    let numbers = dir.file("numbers", read(&epoch, &[capture]).stdout);
+    let iso = ["--utc", "--time", "iso"];
+    let again = read(&iso, &[&numbers]);
+    assert_eq!(text(&again.stdout), text(&read(&iso, &[capture]).stdout));
+    // No object has a time of another kind.
+    let intervals = [&epoch[..3], &["--interval", "1s"]].concat();
+    let intervals = text(&read(&intervals, &[&numbers]).stdout).to_owned();
+    let mut times = 0;
+    for line in fs::read_to_string(&numbers)
+        .unwrap()
+        .lines()
+        .chain(intervals.lines())
+    {
+        let object: Value = serde_json::from_str(line).unwrap();
+        let clients = object["clients"].as_array().map_or(&[][..], Vec::as_slice);
+        for object in clients.iter().chain([&object]) {
+            for key in ["time", "start", "first_seen", "last_seen"] {
+                let time = &object[key];
+                assert!(time.is_null() || time.as_f64() > Some(1.7e9), "{line}");
+                times += usize::from(time.is_number());
+            }
+        }
+    }
+    let connections = fs::read_to_string(&numbers)
+        .unwrap()
+        .matches("\"time\":1")
+        .count();
+    assert!(
+        connections > 20 && times > connections + 10,
+        "{connections} {times}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// `{"type":"interval",...}`; the time has the offset of the clock's time zone.
+/// `{"type":"interval",...}`; the time is in the clock's format.
 #[must_use]
 pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> IntervalLine<'a> {
     let (host, most) = match &interval.busiest {
@@ -19,7 +19,7 @@ pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> Interv
     };
     IntervalLine {
         r#type: Type::Interval,
-        start: clock.rfc3339(interval.start).into(),
+        start: clock.field(interval.start),
         seconds: rounded(interval.length.as_secs_f64()),
         connections: interval.connections,
         lost: interval.lost,
@@ -53,6 +53,13 @@ mod tests {
             partial: false,
             skipped_empty: 0,
         }
+    }
+
+    #[test]
+    fn the_start_may_be_a_number() {
+        let clock = Clock::new(TimeZone::UTC, TimeFormat::Epoch);
+        let json = serde_json::to_value(interval_line(&interval(), &clock)).unwrap();
+        assert_eq!(json["start"], 1_795_357_530.0);
     }
 
     #[test]

@@ -17,8 +17,7 @@ use crate::{
     count::interval::Interval,
     model::{
         connection::{Connection, Process, Source, When},
-        options::TimeFormat,
-        schema::{ConnectionLine, SummaryLine, Type},
+        schema::{ConnectionLine, SummaryLine, TimeField, Type},
         stage::Stage,
     },
     report::{LineCounts, Report},
@@ -34,11 +33,12 @@ pub(crate) struct Json {
 }
 
 impl Json {
-    /// Times are in the format of RFC 3339, with the offset of the clock's time zone.
+    /// Times are numbers if the clock's format is [`TimeFormat::Epoch`], else in the format of RFC 3339,
+    /// with the offset of the clock's time zone.
     #[must_use]
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
-            clock: clock.with_format(TimeFormat::Iso),
+            clock: clock.for_json(),
             counted: None,
             templates: Templates::new(),
         }
@@ -60,10 +60,10 @@ impl Json {
             templates,
         } = self;
         let time = match &connection.time {
-            When::At(timestamp) => Some(clock.text(*timestamp)),
+            When::At(timestamp) => Some(clock.cached_field(*timestamp)),
             When::Recorded(_) | When::Unknown => None,
         };
-        if !templates.put(out, connection, time) {
+        if !templates.put(out, connection, time.as_ref()) {
             let start = out.len();
             put(out, &connection_line(connection, time, *counted));
             templates.keep(connection, &out[start..]);
@@ -121,7 +121,7 @@ impl Json {
 /// that the summary counts, if there are several.
 fn connection_line<'a>(
     connection: &'a Connection,
-    time: Option<&'a str>,
+    time: Option<TimeField<'a>>,
     counted: Option<Stage>,
 ) -> ConnectionLine<'a> {
     let recorded = match &connection.time {
@@ -136,7 +136,7 @@ fn connection_line<'a>(
             _ => Type::Connection,
         },
         stage: counted.map(|_| stage),
-        time: time.map(Into::into),
+        time,
         recorded_time: recorded.map(|recorded| (&*recorded.text).into()),
         lacks: recorded.map(|recorded| recorded.lacks),
         remote_address: connection.remote.address(),

@@ -20,7 +20,7 @@ use crate::{
     report::{LeftOff, LineCounts, Live, MISSED_IN_CGROUP, Origin, Report, Row},
 };
 
-/// `{"type":"summary",...}`, without the clients; times have the offset of the clock's time zone.
+/// `{"type":"summary",...}`, without the clients; times are in the clock's format.
 pub(super) fn summary_line<'a>(
     report: &'a Report,
     lines: LineCounts,
@@ -127,7 +127,7 @@ fn self_test<'a>(outcome: &'a SelfTestOutcome, clock: &Clock) -> SelfTestFields<
         SelfTestOutcome::Silent { hook, cause, since } => SelfTestFields {
             hook: Some(hook.name().into()),
             reason: Some(cause.to_string().into()),
-            since: Some(clock.rfc3339(*since).into()),
+            since: Some(clock.field(*since)),
             ..result("silent")
         },
     }
@@ -171,7 +171,7 @@ fn left_off_entry(left_off: &LeftOff, knows_refused: bool) -> LeftOffEntry {
 pub(super) fn client<'a>(row: &'a Row, knows_refused: bool, clock: &Clock) -> ClientEntry<'a> {
     let profile = row.profile.as_ref();
     let seen = |time: fn((jiff::Timestamp, jiff::Timestamp)) -> jiff::Timestamp| {
-        let text = |profile: &Profile| profile.seen.map(|seen| clock.rfc3339(time(seen)).into());
+        let text = |profile: &Profile| profile.seen.map(|seen| clock.field(time(seen)));
         profile.map(text)
     };
     let mean_wait = profile.and_then(Profile::mean_wait);

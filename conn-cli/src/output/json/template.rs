@@ -11,7 +11,10 @@ use memchr::{memchr3, memmem::Finder};
 
 use super::{put_value, seconds};
 use crate::{
-    model::connection::{Connection, Host},
+    model::{
+        connection::{Connection, Host, When},
+        schema::TimeField,
+    },
     output::quick::{put_host, put_number},
 };
 
@@ -22,7 +25,7 @@ const SLOTS: usize = 256;
 /// What is before the values that differ, in the order of the line. A quote within a JSON string is
 /// escaped, so these are found nowhere else.
 const BEFORE_VALUES: [&str; 4] = [
-    r#""time":""#,
+    r#""time":"#,
     r#""remote_address":""#,
     r#""remote_port":"#,
     r#""wait":"#,
@@ -63,7 +66,7 @@ impl Templates {
         &self,
         out: &mut Vec<u8>,
         connection: &Connection,
-        time: Option<&str>,
+        time: Option<&TimeField<'_>>,
     ) -> bool {
         let (Some(Some(template)), Some(time), Host::Address(_), Some(remote_port)) = (
             self.slots.get(slot(connection)),
@@ -79,7 +82,7 @@ impl Templates {
         let text = |range: Range<usize>| &template.line[range];
         let [time_gap, address_gap, port_gap, wait_gap] = &template.gaps;
         out.extend_from_slice(text(0..time_gap.start));
-        out.extend_from_slice(time.as_bytes());
+        put_time(out, time);
         out.extend_from_slice(text(time_gap.end..address_gap.start));
         put_host(out, &connection.remote);
         out.extend_from_slice(text(address_gap.end..port_gap.start));
@@ -102,6 +105,18 @@ impl Templates {
             self.slots.resize_with(slot + 1, || None);
         }
         self.slots[slot] = Some(Box::new(template));
+    }
+}
+
+/// Appends a time. Its text has no character that JSON escapes.
+fn put_time(out: &mut Vec<u8>, time: &TimeField<'_>) {
+    match time {
+        TimeField::Text(text) => {
+            out.push(b'"');
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
+        }
+        TimeField::Epoch(seconds) => put_value(out, seconds),
     }
 }
 
@@ -129,11 +144,15 @@ impl Template {
         line: &[u8],
         [time, address, port, wait]: &[Finder<'_>; BEFORE_VALUES.len()],
     ) -> Option<Self> {
+        let When::At(_) = connection.time else {
+            return None;
+        };
         let mut end = 0;
         let mut gap = |before: &Finder<'_>| {
             let start = end + before.find(&line[end..])? + before.needle().len();
-            // None of these values contains such a character.
-            end = start + memchr3(b'"', b',', b'}', &line[start..])?;
+            // None of these values contains such a character. The quotes of a time are in the gap.
+            let quote = usize::from(line.get(start) == Some(&b'"'));
+            end = start + quote + memchr3(b'"', b',', b'}', &line[start + quote..])? + quote;
             Some(start..end)
         };
         let (time, address, port) = (gap(time)?, gap(address)?, gap(port)?);

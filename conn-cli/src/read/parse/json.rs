@@ -99,7 +99,7 @@ fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
         (None, None) => None,
     };
     let time = match (line.time, line.recorded_time, line.lacks) {
-        (Some(time), _, _) => When::At(time.parse().ok()?),
+        (Some(time), _, _) => When::At(time.timestamp()?),
         (None, Some(text), Some(lacks)) if is_time(&text) => scan::recorded(text.as_bytes(), lacks),
         (None, Some(_), _) => return None,
         (None, None, _) => When::Unknown,

@@ -7,6 +7,7 @@ use crate::{
         connection::{Connection, Family, Host, Lacks, Process, Record, Recorded, Source, When},
         hook::Hook,
         options::TimeFormat,
+        schema::TimeField,
         stage::Stage,
     },
     output::{Clock, Json, json},
@@ -102,20 +103,19 @@ fn connection(numbers: &mut Numbers) -> Connection {
 }
 
 /// The line as serde writes it.
-fn whole(connection: &Connection, zone: &TimeZone, counted: Option<Stage>) -> Vec<u8> {
-    let clock = Clock::new(zone.clone(), TimeFormat::Iso);
+fn whole(connection: &Connection, clock: &Clock, counted: Option<Stage>) -> Vec<u8> {
     let time = match connection.time {
-        When::At(time) => Some(clock.rfc3339(time)),
+        When::At(time) => Some(clock.field(time)),
         When::Recorded(_) | When::Unknown => None,
     };
     let mut line = Vec::new();
-    let fields = json::connection_line(connection, time.as_deref(), counted);
+    let fields = json::connection_line(connection, time, counted);
     json::put(&mut line, &fields);
     line
 }
 
-fn json(zone: &TimeZone, counted: Option<Stage>) -> Json {
-    let json = Json::new(Clock::new(zone.clone(), TimeFormat::Iso));
+fn json(clock: Clock, counted: Option<Stage>) -> Json {
+    let json = Json::new(clock);
     match counted {
         Some(counted) => json.with_stages(counted),
         None => json,
@@ -134,9 +134,14 @@ fn printed(json: &mut Json, connection: &Connection) -> String {
 fn lines_are_those_of_serde() {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let east = TimeZone::fixed(jiff::tz::offset(9));
-    for zone in [TimeZone::UTC, east] {
+    for (zone, format) in [
+        (TimeZone::UTC, TimeFormat::Iso),
+        (east, TimeFormat::Iso),
+        (TimeZone::UTC, TimeFormat::Epoch),
+    ] {
+        let clock = || Clock::new(zone.clone(), format);
         for counted in [None, Some(Stage::Accepted), Some(Stage::Established)] {
-            let mut json = json(&zone, counted);
+            let mut json = json(clock(), counted);
             for _ in 0..500 {
                 // One that differs in a single field, the first again, and one that differs in all.
                 let first = connection(&mut numbers);
@@ -156,7 +161,7 @@ fn lines_are_those_of_serde() {
                 }
                 let lines = [first.clone(), second, first, last];
                 for connection in &lines {
-                    let expected = String::from_utf8(whole(connection, &zone, counted)).unwrap();
+                    let expected = String::from_utf8(whole(connection, &clock(), counted)).unwrap();
                     assert_eq!(printed(&mut json, connection), expected, "{connection:?}");
                 }
             }
@@ -184,14 +189,22 @@ fn a_threads_later_lines_are_from_its_template() {
         wait: Some(Duration::from_micros(number.into())),
         ..Connection::unknown(Source::Hook(Hook::Fentry))
     };
-    let mut json = json(&TimeZone::UTC, None);
+    let mut json = json(Clock::new(TimeZone::UTC, TimeFormat::Iso), None);
+    let time = || Some(TimeField::Text("".into()));
     for tid in 1000..1000 + super::SLOTS as u32 {
         let mut out = Vec::new();
-        assert!(!json.templates.put(&mut out, &of_thread(tid, 0), Some("")));
+        assert!(
+            !json
+                .templates
+                .put(&mut out, &of_thread(tid, 0), time().as_ref())
+        );
         json.connection(&mut out, &of_thread(tid, 0));
     }
     for tid in 1000..1000 + super::SLOTS as u32 {
         let mut out = Vec::new();
-        assert!(json.templates.put(&mut out, &of_thread(tid, 1), Some("")));
+        assert!(
+            json.templates
+                .put(&mut out, &of_thread(tid, 1), time().as_ref())
+        );
     }
 }
