@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     }
     match run(&job) {
         Ok(Verdict::Trusted) => ExitCode::SUCCESS,
-        Ok(Verdict::AtLeast | Verdict::TargetEnded) => ExitCode::FAILURE,
+        Ok(Verdict::AtLeast | Verdict::TargetEnded | Verdict::Incomplete) => ExitCode::FAILURE,
         // As a shell does for a program that SIGINT ends.
         Ok(Verdict::Interrupted) => ExitCode::from(130),
         Err(error) => {

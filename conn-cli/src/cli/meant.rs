@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path};
 
 use clap::{
-    CommandFactory as _, Error,
+    CommandFactory as _, Error, Parser as _,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -16,6 +16,7 @@ pub(super) fn explained(mut error: Error, given: &[OsString]) -> Error {
     let wrong = match error.kind() {
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::ArgumentConflict => return options_after(error, given),
         _ => return error,
     };
     // `--timeout` is not like `--time`.
@@ -34,6 +35,33 @@ pub(super) fn explained(mut error: Error, given: &[OsString]) -> Error {
     };
     let wrong = escaped(wrong.as_bytes());
     let why = format!("unrecognized {what} '{wrong}'; you may want '{command}'");
+    Args::command().error(error.kind(), why)
+}
+
+/// The same error; if it is about options before a command, with the command that has them after it.
+fn options_after(error: Error, given: &[OsString]) -> Error {
+    let Some(ContextValue::String(command)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let mut why = format!("put the options after {command}");
+    // The word may also be the value of an option.
+    let moved = (1..given.len())
+        .filter(|index| given[*index].to_str() == Some(command))
+        .map(|index| {
+            let mut args = given.to_vec();
+            args[1..=index].rotate_right(1);
+            args
+        });
+    if let Some(args) = moved
+        .into_iter()
+        .find(|args| Args::try_parse_from(args).is_ok())
+    {
+        let words: Vec<String> = args[1..]
+            .iter()
+            .map(|arg| escaped(arg.as_encoded_bytes()))
+            .collect();
+        why += &format!(": conn-cli {}", words.join(" "));
+    }
     Args::command().error(error.kind(), why)
 }
 

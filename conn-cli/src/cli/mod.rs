@@ -95,7 +95,7 @@ enum Command {
     ///
     /// A retransmitted SYN, or one that was captured on several interfaces, counts once. Records that
     /// cannot be parsed are counted, and the end says where and why the first. If a file cannot be
-    /// read to its end, the others are still read, and the exit status is 1.
+    /// read to its end, it is named, the others are still read, and the exit status is 1.
     ///
     /// SIGUSR1 and Ctrl-\ (SIGQUIT) show the totals so far, on standard error or as a line of --json,
     /// and it goes on.

@@ -79,6 +79,24 @@ fn the_command_that_was_meant_is_named() {
     }
     let error = parse(&["--timeout", "3"]).unwrap_err();
     assert!(!error.contains("similar"), "{error}");
+    for (args, meant) in [
+        (
+            "-p 80 read f",
+            "put the options after read: conn-cli read -p 80 f",
+        ),
+        ("--comm read read", "put the options after read\n"),
+        (
+            "--known read -n read f",
+            "after read: conn-cli read --known read -n f",
+        ),
+        (
+            "--json check",
+            "put the options after check: conn-cli check --json",
+        ),
+    ] {
+        let error = parse(&Vec::from_iter(args.split(' '))).unwrap_err();
+        assert!(error.contains(meant), "{args}: {error}");
+    }
     let error = parse(&["nonsense"]).unwrap_err();
     assert!(error.contains("unrecognized subcommand"), "{error}");
 }

@@ -107,6 +107,8 @@ pub enum Verdict {
     AtLeast,
     /// It may, but what a filter selects ended before the run was stopped.
     TargetEnded,
+    /// It is of what could be read: some of the inputs could not, or not to their end.
+    Incomplete,
     /// The run was interrupted a second time, before everything was written.
     Interrupted,
 }

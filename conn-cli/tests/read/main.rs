@@ -119,7 +119,6 @@ fn unreadable_inputs_are_reported_and_the_others_counted() {
             ),
             "1 connection in 1 line",
             "from 1 address",
-            "conn-cli: could not read 2 of 3 inputs to their end",
         ],
     );
 }
@@ -159,13 +158,8 @@ fn an_unknown_format_suggests_the_option() {
     assert_output(
         &output,
         1,
-        "\n=== Summary ===\n",
-        &[
-            "conn-cli: cannot recognise the format of standard input: specify it with --format",
-            "0 connections in 0 lines",
-            "from 0 addresses",
-            "conn-cli: could not read the input to its end",
-        ],
+        "",
+        &["conn-cli: cannot recognise the format of standard input: specify it with --format"],
     );
     let output = read_from(b"hello\nworld\n", &["-q", "--format", "strace"]);
     assert_output(

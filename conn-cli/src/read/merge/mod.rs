@@ -347,6 +347,12 @@ impl Merge {
         }
     }
 
+    /// Whether there was no record yet.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stats.formats.is_empty()
+    }
+
     /// What is counted so far, by group; what could make it wrong, and the statistics. The lines of a run
     /// whose summary may still come count.
     #[must_use]
