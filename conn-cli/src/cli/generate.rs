@@ -4,7 +4,7 @@ use clap::{ArgAction, Command, Subcommand, builder::TypedValueParser};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::named;
+use super::{help, named};
 
 /// The arguments of `conn-cli generate`.
 #[derive(Debug, clap::Args)]
@@ -72,16 +72,31 @@ impl GenerateArgs {
                         .clone(),
                     None => program,
                 };
+                let examples = help::examples(page.get_name());
                 let mut text = Vec::new();
                 Man::new(page)
                     .source(concat!("conn-cli ", env!("CARGO_PKG_VERSION")))
                     .render(&mut text)
                     .expect("writing to memory does not fail");
-                text
+                match examples {
+                    Some(examples) => with_examples(text, examples),
+                    None => text,
+                }
             }
         }
     }
 }
+
+/// The man page with these examples, before the section of what comes last in the help.
+fn with_examples(page: Vec<u8>, examples: &str) -> Vec<u8> {
+    let page = String::from_utf8(page).expect("clap_mangen writes UTF-8");
+    let examples = examples.replace('-', "\\-");
+    let examples = format!(".SH EXAMPLES\n.nf\n{examples}.fi\n{LAST}");
+    page.replace(LAST, &examples).into_bytes()
+}
+
+/// The heading of the last section.
+const LAST: &str = ".SH EXTRA\n";
 
 fn completions(shell: Shell, program: Command) -> Vec<u8> {
     let program = program.mut_subcommand("read", |read| {

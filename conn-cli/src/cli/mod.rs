@@ -1,6 +1,7 @@
 //! The command line.
 
 mod generate;
+mod help;
 mod meant;
 mod read;
 mod show;
@@ -11,7 +12,7 @@ mod trace;
 use std::ffi::OsString;
 
 use clap::{
-    ArgAction, CommandFactory as _, Parser, Subcommand,
+    ArgAction, CommandFactory as _, Error, FromArgMatches as _, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
@@ -22,8 +23,8 @@ use crate::model::options::{CheckOptions, Job};
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed or not to be trusted, 2 wrong usage, \
 130 after a second Ctrl-C.";
 
-const SHORT_ABOUT: &str = "Shows every new TCP connection to a port as it happens and, on \
-Ctrl-C, how many each address made";
+const SHORT_ABOUT: &str = "Shows every new TCP connection to a port; on Ctrl-C, the count of each \
+address";
 
 /// What follows the short description in the long one.
 const TRACE: &str = "
@@ -63,7 +64,7 @@ struct Args {
     #[command(flatten)]
     trace: TraceArgs,
 
-    /// Print this help; --help has more than -h
+    /// Print help: -h on one screen, --help with every option
     #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 
@@ -79,7 +80,7 @@ struct CheckArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print this help; --help has more than -h
+    /// Print help: -h on one screen, --help with every option
     #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 }
@@ -119,8 +120,7 @@ enum Command {
 #[must_use]
 pub fn job() -> Job {
     let given: Vec<OsString> = std::env::args_os().collect();
-    let args = Args::try_parse_from(&given);
-    let args = args.unwrap_or_else(|error| meant::explained(error, &given).exit());
+    let args = parsed(&given).unwrap_or_else(|error| error.exit());
     args.job().unwrap_or_else(|why| {
         let error = Args::command().error(ErrorKind::ArgumentConflict, why);
         error.exit()
@@ -133,9 +133,15 @@ pub fn job() -> Job {
 /// What is wrong with them.
 pub fn parse(args: &[&str]) -> Result<Job, String> {
     let given: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let args = Args::try_parse_from(args);
-    let args = args.map_err(|error| meant::explained(error, &given).to_string())?;
+    let args = parsed(&given).map_err(|error| error.to_string())?;
     args.job()
+}
+
+fn parsed(given: &[OsString]) -> Result<Args, Error> {
+    let command = help::with_help(Args::command(), given);
+    let matches = command.try_get_matches_from(given);
+    let args = matches.and_then(|matches| Args::from_arg_matches(&matches));
+    args.map_err(|error| meant::explained(error, given))
 }
 
 impl Args {

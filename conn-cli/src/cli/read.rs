@@ -18,7 +18,7 @@ pub(super) struct ReadArgs {
     #[command(flatten)]
     show: ShowArgs,
 
-    /// What they are: kernel-log, tcpdump, pcap, strace or json; else told by content
+    /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
     ///
     /// docs/formats.md of the project says what each is, and what counts as a connection in it.
     #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
@@ -41,7 +41,7 @@ pub(super) struct ReadArgs {
           help_heading = RECORDS)]
     jobs: Option<u16>,
 
-    /// Print this help; --help has more than -h
+    /// Print help: -h on one screen, --help with every option
     #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 

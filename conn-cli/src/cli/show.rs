@@ -21,22 +21,24 @@ use crate::{
 /// Which connections to show, how, and until when.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Local ports: 80, 80,https or 8000-8099; may repeat [default: every port]
+    /// Local ports: 80, 80,https or 8000-8099 [default: all]
     ///
-    /// Names are those of /etc/services.
+    /// May repeat. Names are those of /etc/services.
     #[arg(short, long = "port", value_name = "PORTS", value_parser = ports,
           help_heading = CONNECTIONS)]
     ports: Vec<PortSet>,
 
-    /// Only clients in this network; may repeat, longest prefix decides
+    /// Only clients in this network, or with this address
     ///
-    /// Of several --from and --not-from the one with the longest prefix decides. Without --from all
+    /// May repeat. Of several --from and --not-from the one with the longest prefix decides. Without --from all
     /// other clients pass. A filter works in the kernel: what it leaves out costs next to nothing, and
     /// is not counted.
     #[arg(long, value_name = "CIDR", help_heading = CONNECTIONS)]
     from: Vec<Network>,
 
-    /// No clients in this network; may repeat, longest prefix decides
+    /// No clients in this network, or with this address
+    ///
+    /// May repeat. Of several --from and --not-from the one with the longest prefix decides.
     #[arg(long, alias = "exclude", value_name = "CIDR", help_heading = CONNECTIONS)]
     not_from: Vec<Network>,
 
@@ -66,7 +68,7 @@ pub(super) struct ShowArgs {
     #[arg(short = 'n', hide = true)]
     numeric: bool,
 
-    /// --new, and the addresses and networks in this file are not new
+    /// Like --new; addresses and networks in this file are not new
     ///
     /// Each line of the file is an address, a network, or a line of conn-cli's own summary, but not of
     /// the tables that --long and --funnel make; # begins a comment. So "conn-cli --quiet > known" today
@@ -75,11 +77,11 @@ pub(super) struct ShowArgs {
           help_heading = LINES)]
     known: Option<PathBuf>,
 
-    /// A line for each interval instead, such as 10 or 5m, on the clock's multiples
+    /// A line for each interval instead, such as 10 or 5m
     ///
-    /// A number without a unit is in seconds. Intervals of 10 s begin at :00, :10 and so on. Each has a line, also one without connections; the
-    /// first and the last are partial and say so. Connections whose own line was lost are in the
-    /// interval all the same.
+    /// A number without a unit is in seconds. Intervals of 10 s begin at :00, :10 and so on. Each has a line,
+    /// also one without connections; the first and the last are partial and say so. Connections whose own
+    /// line was lost are in the interval all the same.
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = LINES)]
     interval: Option<Duration>,
 
@@ -101,13 +103,13 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = LINES)]
     utc: bool,
 
-    /// Count by address, network[/24,/64] or port; live also process, cgroup or user
+    /// Count by network or port; live by process, cgroup, user
     ///
-    /// network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup that is a container of
-    /// docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at the end, is named,
-    /// such as docker:0123456789ab; but not where ordinary users choose the names, as below user.slice. A
-    /// process is one row, whatever its threads are called. process, cgroup and user are about who
-    /// accepts, and do not go with the other stages.
+    /// The default is address. network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup
+    /// that is a container of docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at
+    /// the end, is named, such as docker:0123456789ab; but not where ordinary users choose the names, as
+    /// below user.slice. A process is one row, whatever its threads are called. process, cgroup and user are about who
+    /// accepts: they do not go with the other stages, and records do not tell.
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
     by: GroupBy,
@@ -116,7 +118,7 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
     top: Option<usize>,
 
-    /// Share, first and last seen, peak and wait of each; waits in lines
+    /// Share, first and last seen, peak and waits of each
     ///
     /// The summary has for each client its share, when it was first and last seen, the most connections
     /// in a second, its mean and its longest wait in the accept queue. All but the share are of
@@ -124,7 +126,9 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = SUMMARY)]
     long: bool,
 
-    /// End after these seconds, or this time, such as 5m or 1h30m
+    /// End after this time, such as 60, 5m or 1h30m
+    ///
+    /// A number without a unit is in seconds.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = END)]
     duration: Option<Duration>,
 

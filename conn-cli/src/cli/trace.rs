@@ -21,6 +21,10 @@ use crate::{
 /// The arguments of live tracing.
 #[derive(Debug, clap::Args)]
 pub(super) struct TraceArgs {
+    /// What to show.
+    #[command(flatten)]
+    show: ShowArgs,
+
     /// Stages to watch: syn, established, accepted [default: accepted]
     ///
     /// A client's SYN has arrived (syn); the handshake is complete (established); the server has
@@ -41,7 +45,7 @@ pub(super) struct TraceArgs {
     #[arg(short, long, value_name = "IFACE", help_heading = STAGES)]
     interface: Option<String>,
 
-    /// How to see accepts: auto, kretprobe, lsm, fentry, sockops or tracepoint
+    /// Hook that sees accepts: auto, kretprobe, lsm, fentry, sockops or tracepoint
     ///
     /// auto takes the first that counts every connection on this machine, loads and attaches; if there
     /// is none, the first that loads and attaches. The first line on standard error names it, and says
@@ -49,10 +53,6 @@ pub(super) struct TraceArgs {
     #[arg(long, value_parser = hook(), default_value = AUTO, hide_possible_values = true,
           hide_default_value = true, help_heading = STAGES)]
     probe: Choice,
-
-    /// What to show.
-    #[command(flatten)]
-    show: ShowArgs,
 
     /// Only what this process accepts
     ///
@@ -114,7 +114,7 @@ pub(super) struct TraceArgs {
     self_test_interval: Duration,
 }
 
-const STAGES: &str = "Stages of a connection";
+const STAGES: &str = "Stages and hooks";
 const LIMITS: &str = "Limits and diagnostics";
 
 /// What `--probe` takes besides the names of hooks.
