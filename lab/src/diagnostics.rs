@@ -85,6 +85,7 @@ pub fn is_informational(line: &str) -> bool {
         "listening: ",
         "no listener on ",
         "time in the accept queue: ",
+        "note: ",
     ];
     prefixes.iter().any(|prefix| line.starts_with(prefix))
         || line.contains(": accept queue ") && line.ends_with(", 0 packets dropped")

@@ -91,10 +91,12 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = LINES)]
     json: bool,
 
-    /// Times as ctime, iso, epoch or delta [default: ctime, in JSON iso]
+    /// Times as ctime, iso, epoch, delta or short [default: ctime, in JSON iso]
     ///
     /// ctime is "Sun Nov 22 14:25:37 2026", iso is RFC 3339, epoch is in seconds since 1970, and delta in
-    /// seconds since the line before. With --json, epoch writes numbers.
+    /// seconds since the line before. short is the time of day in microseconds, and the default with
+    /// --long; in its table times are in seconds, with the date if they are of several days, unless iso or
+    /// epoch is chosen. With --json, epoch writes numbers.
     #[arg(long, value_name = "FORMAT", value_parser = time_format(), hide_possible_values = true,
           help_heading = LINES)]
     time: Option<TimeFormat>,
@@ -118,11 +120,13 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
     top: Option<usize>,
 
-    /// Share, first and last seen, peak and waits of each
+    /// Share, peak, waits, first and last of each; both ends in lines
     ///
-    /// The summary has for each client its share, when it was first and last seen, the most connections
-    /// in a second, its mean and its longest wait in the accept queue. All but the share are of
-    /// connections that had a line, or would have had one.
+    /// The summary is a table with the share of each client, the most connections in a second, the mean
+    /// and the longest wait in the accept queue, and when it was first and last seen. All but the count
+    /// and the share are of connections that had a line, or would have had one. A line has the address and
+    /// port of both ends, the process, and how long the connection waited. What is not known is left
+    /// out.
     #[arg(long, help_heading = SUMMARY)]
     long: bool,
 
@@ -184,7 +188,11 @@ impl ShowArgs {
                 None => Lines::Connections,
             },
             json: self.json,
-            time: self.time.unwrap_or_default(),
+            time: match self.time {
+                Some(time) => time,
+                None if self.long => TimeFormat::Short,
+                None => TimeFormat::default(),
+            },
             utc: self.utc,
             listing: Listing {
                 by: self.by,

@@ -42,6 +42,11 @@ impl Profiles {
         }
     }
 
+    /// All profiles, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.0.values()
+    }
+
     /// The profile of one client.
     #[must_use]
     pub fn get(&self, key: &GroupKey) -> Profile {

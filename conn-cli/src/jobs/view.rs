@@ -82,7 +82,7 @@ impl View {
             TimeZone::system()
         };
         Self {
-            printer: Printer::new(options, stages, &zone),
+            printer: Printer::new(options, live, &zone),
             listing: options.listing,
             counted: stages.map(WatchedStages::counted),
             stdout: Stdout::new(),
@@ -205,6 +205,9 @@ impl View {
             for line in diagnostics(report, self.wants_lines.then_some(lines)) {
                 say(line);
             }
+            for note in self.printer.notes(report) {
+                say(note);
+            }
         }
     }
 
@@ -241,6 +244,9 @@ impl View {
         }
         for line in diagnostics(report, self.wants_lines.then_some(lines)) {
             say(line);
+        }
+        for note in self.printer.notes(report) {
+            say(note);
         }
         for discrepancy in self.periods.iter().flat_map(Periods::discrepancies) {
             say(format_args!("warning: {discrepancy}"));

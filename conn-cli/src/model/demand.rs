@@ -39,7 +39,7 @@ impl Demand {
             } else {
                 Reported::None
             },
-            details: show.json || show.listing.by.needs_task(),
+            details: show.json || show.listing.by.needs_task() || (show.long && show.wants_lines()),
         }
     }
 }
@@ -105,6 +105,16 @@ mod tests {
         assert!(details(true, GroupBy::Address));
         assert!(details(false, GroupBy::Process));
         assert!(!details(false, GroupBy::Address));
+        let long = |lines| {
+            let show = ShowOptions {
+                long: true,
+                lines,
+                ..ShowOptions::default()
+            };
+            Demand::new(&show).details
+        };
+        assert!(long(Lines::Connections));
+        assert!(!long(Lines::None));
     }
 
     #[test]

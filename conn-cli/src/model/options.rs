@@ -138,11 +138,19 @@ pub enum TimeFormat {
     Epoch,
     /// `0.123456`, seconds since the line before
     Delta,
+    /// `04:13:03.123456`, the time of day
+    Short,
 }
 
 impl TimeFormat {
     /// All formats.
-    pub const ALL: [Self; 4] = [Self::Ctime, Self::Iso, Self::Epoch, Self::Delta];
+    pub const ALL: [Self; 5] = [
+        Self::Ctime,
+        Self::Iso,
+        Self::Epoch,
+        Self::Delta,
+        Self::Short,
+    ];
 
     /// The name that `--time` takes.
     #[must_use]
@@ -152,6 +160,7 @@ impl TimeFormat {
             Self::Iso => "iso",
             Self::Epoch => "epoch",
             Self::Delta => "delta",
+            Self::Short => "short",
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Clock {
     text: String,
     /// The timestamp that was written last, in microseconds since 1970.
     previous: Option<i64>,
+    /// Whether times in a table have the date.
+    is_dated: bool,
 }
 
 impl Clock {
@@ -38,6 +40,7 @@ impl Clock {
             tail: String::new(),
             text: String::new(),
             previous: None,
+            is_dated: false,
         }
     }
 
@@ -78,6 +81,17 @@ impl Clock {
                 put_fraction(&mut self.text, fraction.unsigned_abs());
                 self.text.push_str(&self.tail);
             }
+            TimeFormat::Short => {
+                if second != self.second {
+                    let zoned = time.to_zoned(self.zone.clone());
+                    self.head = zoned.strftime("%H:%M:%S").to_string();
+                    self.second = second;
+                }
+                let fraction = micros(time) - second * 1_000_000;
+                self.text.clear();
+                self.text.push_str(&self.head);
+                put_fraction(&mut self.text, fraction.unsigned_abs());
+            }
             TimeFormat::Epoch => {
                 self.text.clear();
                 put_seconds(&mut self.text, micros(time));
@@ -92,13 +106,24 @@ impl Clock {
         &self.text
     }
 
-    /// Like [`Self::text`], if there is no previous line: with [`TimeFormat::Delta`] in the format
-    /// of RFC 3339.
-    pub(crate) fn moment(&mut self, time: Timestamp) -> String {
-        match self.format {
-            TimeFormat::Delta => self.rfc3339(time),
-            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Epoch => self.text(time).to_owned(),
-        }
+    /// A time in a table: the time of day in seconds, with the date if [`Self::set_span`] has said that
+    /// there are times of several days. [`TimeFormat::Iso`] and [`TimeFormat::Epoch`] are as in lines.
+    pub(crate) fn in_table(&mut self, time: Timestamp) -> String {
+        let format = match (self.format, self.is_dated) {
+            (TimeFormat::Iso | TimeFormat::Epoch, _) => return self.text(time).to_owned(),
+            (TimeFormat::Ctime | TimeFormat::Short | TimeFormat::Delta, true) => {
+                "%Y-%m-%d %H:%M:%S"
+            }
+            (TimeFormat::Ctime | TimeFormat::Short | TimeFormat::Delta, false) => "%H:%M:%S",
+        };
+        let zoned = time.to_zoned(self.zone.clone());
+        zoned.strftime(format).to_string()
+    }
+
+    /// Says which times there are in a table.
+    pub(crate) fn set_span(&mut self, first: Timestamp, last: Timestamp) {
+        let date = |time: Timestamp| time.to_zoned(self.zone.clone()).date();
+        self.is_dated = date(first) != date(last);
     }
 
     /// The timestamp in JSON, which has a number for [`TimeFormat::Epoch`], else the format of RFC 3339.
@@ -237,6 +262,15 @@ mod tests {
         assert_eq!(clock.text(before), "2026-10-25T02:59:59.999999+02:00");
         let after = Timestamp::from_second(change).unwrap();
         assert_eq!(clock.text(after), "2026-10-25T02:00:00.000000+01:00");
+    }
+
+    #[test]
+    fn short_is_the_time_of_day() {
+        let mut clock = Clock::new(east(), TimeFormat::Short);
+        assert_eq!(clock.text(TIME), "13:13:03.123456");
+        let mut clock = utc(TimeFormat::Short);
+        assert_eq!(clock.text(at(-1)), "23:59:59.999000");
+        assert_eq!(clock.text(at(1)), "00:00:00.001000");
     }
 
     #[test]

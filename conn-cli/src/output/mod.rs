@@ -3,10 +3,12 @@
 mod brief;
 mod check;
 mod clock;
+mod columns;
 mod diagnostics;
 mod interval;
 mod json;
 mod listeners;
+mod long;
 mod quick;
 mod stdout;
 mod table;
@@ -16,7 +18,7 @@ mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
 pub(crate) use self::{
     check::check,
@@ -49,13 +51,14 @@ pub(crate) enum Printer {
 }
 
 impl Printer {
-    /// A printer for these options. `stages`: in a live run, those that are watched.
+    /// A printer for these options. `live`: in a live run, the watched stages and the start.
     #[must_use]
     pub(crate) fn new(
         options: &ShowOptions,
-        stages: Option<&WatchedStages>,
+        live: Option<(&WatchedStages, Timestamp)>,
         zone: &TimeZone,
     ) -> Self {
+        let (stages, started) = live.unzip();
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let colour =
@@ -77,6 +80,7 @@ impl Printer {
                 names_stage: several.is_some() || only_syns,
                 long: options.long,
                 colour,
+                started,
             },
         );
         Self::Text(match options.interval() {
@@ -117,6 +121,15 @@ impl Printer {
         match self {
             Self::Text(text) => text.report(report, "Summary"),
             Self::Json(json) => Box::new(json.report(report, lines)),
+        }
+    }
+
+    /// Notes on what a report does not show though it was requested.
+    #[must_use]
+    pub(crate) fn notes(&self, report: &Report) -> Vec<String> {
+        match self {
+            Self::Text(text) => text.notes(report),
+            Self::Json(_) => Vec::new(),
         }
     }
 

@@ -195,7 +195,9 @@ impl Report {
         if let Some(left_off) = &self.left_off {
             let earlier = Some(&left_off.earlier);
             let counts = self.counts(earlier, left_off.refused, left_off.connections);
-            rest.push((format!("{} more", left_off.rows), counts));
+            let (one, many) = self.by.nouns();
+            let noun = if left_off.rows == 1 { one } else { many };
+            rest.push((format!("{} other {noun}", left_off.rows), counts));
         }
         let others = self.live().map(|live| &live.others);
         let refused = self.live().map_or(0, |live| live.other_refused);

@@ -53,6 +53,11 @@ impl Rows {
         self.ranking.len()
     }
 
+    /// The details of all clients of the run, if they were requested, in any order.
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.iter().flat_map(|profiles| profiles.iter())
+    }
+
     /// Makes one after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row> {
         self.ranking.clients().map(|client| {

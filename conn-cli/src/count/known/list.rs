@@ -105,10 +105,13 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
     );
 }
 
-/// Whether this stands for the rows that `--top` leaves out: `5 more`.
+/// Whether this stands for the rows that `--top` leaves out: `5 other addresses`, or `5 more` as an older
+/// conn-cli wrote it.
 fn is_remainder(key: &str) -> bool {
-    let number = key.strip_suffix(" more");
-    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    key.split_once(' ').is_some_and(|(number, rest)| {
+        number.bytes().all(|byte| byte.is_ascii_digit())
+            && (rest == "more" || rest.starts_with("other "))
+    })
 }
 
 fn is_blank(char: char) -> bool {
@@ -145,7 +148,7 @@ mod tests {
     fn summaries_and_handwritten_lists_are_read() {
         let mut known = known(
             "\u{feff}\r\n=== Summary ===\r\n192.0.2.1: 5\r\n2001:db8::1: 1\r\n\
-             web.example: 3\n5 more: 7\nunknown: 4\nother: 2\n\
+             web.example: 3\n5 more: 7\n5 other addresses: 7\nunknown: 4\nother: 2\n\
              # the office\n  192.0.2.2\t# and its printer\n\n\
              ::ffff:192.0.2.3\n  2001:db8::2  :  7  \n::: 1\n10.1.2.3/8\n2001:db8:1::/48",
         )

@@ -97,7 +97,7 @@ impl Shown<'_> {
         let columns = titles.map(|title| all.iter().position(|column| *column == title));
         let unknown = |column: &&str| *column != "refused" && !titles.contains(column);
         ensure!(
-            columns.iter().all(Option::is_some) && !all.iter().skip(1).any(unknown),
+            columns.iter().all(Option::is_some) && !all.iter().rev().skip(1).any(unknown),
             "not the titles {titles:?}: {first:?}"
         );
         let row = |line: &'_ String| -> Option<[u64; N]> {
@@ -109,7 +109,7 @@ impl Shown<'_> {
         rows.iter()
             .map(|line| {
                 let counts = row(line).with_context(|| format!("not a row: {line:?}"))?;
-                Ok((line.split(' ').next().context("no name")?, counts))
+                Ok((line.rsplit(' ').next().context("no name")?, counts))
             })
             .collect()
     }
