@@ -49,7 +49,9 @@ impl Clock {
     pub(crate) fn for_json(self) -> Self {
         let format = match self.format {
             TimeFormat::Epoch => TimeFormat::Epoch,
-            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta => TimeFormat::Iso,
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta | TimeFormat::Short => {
+                TimeFormat::Iso
+            }
         };
         Self::new(self.zone, format)
     }
@@ -131,7 +133,7 @@ impl Clock {
     pub(crate) fn field(&self, time: Timestamp) -> TimeField<'static> {
         match self.format {
             TimeFormat::Epoch => TimeField::Epoch(epoch(time)),
-            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta => {
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta | TimeFormat::Short => {
                 TimeField::Text(self.rfc3339(time).into())
             }
         }
@@ -141,7 +143,7 @@ impl Clock {
     pub(crate) fn cached_field(&mut self, time: Timestamp) -> TimeField<'_> {
         match self.format {
             TimeFormat::Epoch => TimeField::Epoch(epoch(time)),
-            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta => {
+            TimeFormat::Ctime | TimeFormat::Iso | TimeFormat::Delta | TimeFormat::Short => {
                 TimeField::Text(self.text(time).into())
             }
         }
