@@ -10,7 +10,7 @@ use conn_cli::{
     cli,
     count::tally::Tally,
     jobs::view::View,
-    model::{connection::Connection, group::GroupBy, options::Job},
+    model::{connection::Connection, group::GroupBy, options::Job, scope::Scope},
     trace::kernel::{WallClock, decode},
 };
 use conn_common::{AF_INET, AF_INET6, Event, HOOK_KRETPROBE, TASK_PROCESS};
@@ -78,7 +78,12 @@ fn bench_show(criterion: &mut Criterion) {
         let Ok(Job::Trace(job)) = cli::parse(&[&args, options].concat()) else {
             panic!("these are options of live tracing");
         };
-        let mut view = View::new(&job.show, Some((&job.stages, Timestamp::now())), None);
+        let mut view = View::new(
+            &job.show,
+            Scope::live(&job),
+            Some((&job.stages, Timestamp::now())),
+            None,
+        );
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 for_each(&events, |connection| view.show(connection));

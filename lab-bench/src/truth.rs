@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Error, Result};
+use lab::diagnostics::LastLine;
 
 /// Connections by client.
 pub(super) type Clients = BTreeMap<Ipv4Addr, u64>;
@@ -50,13 +51,16 @@ pub(super) fn count_and_client(text: &str) -> Option<Clients> {
     collect(text.lines().map(|line| line.split_once(' ')))
 }
 
-/// Lines like `192.0.2.1: 17` below the title of conn-cli's summary.
+/// Lines like `192.0.2.1: 17` below the title of conn-cli's summary, without the total after them.
 pub(super) fn summary(text: &str) -> Option<Clients> {
     let (_, lines) = text.split_once("=== Summary ===\n")?;
-    collect(lines.lines().map(|line| {
+    let (clients, total) = lines.trim_end().rsplit_once('\n').unwrap_or(("", lines));
+    let clients = collect(clients.lines().map(|line| {
         let (client, count) = line.split_once(": ")?;
         Some((count, client))
-    }))
+    }))?;
+    let sum: u64 = clients.values().sum();
+    (LastLine::parse(total)?.connections == sum).then_some(clients)
 }
 
 fn collect<'a>(pairs: impl Iterator<Item = Option<(&'a str, &'a str)>>) -> Option<Clients> {
@@ -90,12 +94,16 @@ mod tests {
         let clients: Clients = [([192, 0, 2, 1].into(), 2)].into();
         assert_eq!(count_and_client("2 192.0.2.1\n").as_ref(), Some(&clients));
         assert_eq!(
-            summary("\n=== Summary ===\n192.0.2.1: 2\n").as_ref(),
+            summary("\n=== Summary ===\n192.0.2.1: 2\n2 connections from 1 address\n").as_ref(),
             Some(&clients)
         );
         for text in ["192.0.2.1 2", "2 192.0.2.1\n2 192.0.2.1", "x"] {
             assert_eq!(count_and_client(text), None, "{text}");
         }
         assert_eq!(summary("192.0.2.1: 2\n"), None);
+        assert_eq!(
+            summary("\n=== Summary ===\n192.0.2.1: 2\n3 connections\n"),
+            None
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The two lines with counts that conn-cli prints on standard error when it ends.
+//! The total, the lines that were not shown, and the last line of a summary.
 
 use anyhow::{Result, bail, ensure};
 
@@ -9,27 +9,24 @@ use crate::tracer::{AT_LEAST, Ended};
 pub struct CountLine {
     /// Connections that conn-cli counted.
     pub connections: u64,
-    /// Addresses that they came from.
-    pub addresses: u64,
-    /// `None` if conn-cli was told to show no lines.
-    pub not_shown: Option<u64>,
+    /// Lines that were wanted and not shown.
+    pub not_shown: u64,
 }
 
 impl CountLine {
-    /// The figures of the only total and the only line with the other counts on standard error.
+    /// The figures of the only total on standard error, and of the line with the other counts, if any.
     pub fn of(ended: &Ended) -> Result<Self> {
         let stderr = ended.stderr.join(" | ");
         let totals: Vec<u64> = ended.stderr.iter().filter_map(|line| total(line)).collect();
         let counts: Vec<_> = { ended.stderr.iter() }
             .filter_map(|line| counts(line))
             .collect();
-        let ([connections], [(addresses, not_shown)]) = (&*totals, &*counts) else {
-            bail!("not one total and one line with other counts: {stderr}");
+        let ([connections], [] | [_]) = (&*totals, &*counts) else {
+            bail!("not one total and at most one line with other counts: {stderr}");
         };
         Ok(Self {
             connections: *connections,
-            addresses: *addresses,
-            not_shown: *not_shown,
+            not_shown: counts.first().copied().unwrap_or(0),
         })
     }
 
@@ -57,36 +54,63 @@ impl CountLine {
     }
 }
 
-/// Parses `12 connections in 0.5 s`.
+/// Parses `12 connections in 0.5 s`, `at least 2 handshakes in 0.5 s`, `no connections in 0.5 s`.
 fn total(line: &str) -> Option<u64> {
-    let (count, rest) = line.split_once(' ')?;
-    let is_total = rest.starts_with("connection in ") || rest.starts_with("connections in ");
-    count.parse().ok().filter(|_| is_total)
+    let (count, rest) = number_of(line)?;
+    // What was counted, in singular or plural.
+    let nouns = ["connection", "handshake", "connection attempt"];
+    let (noun, _) = rest.split_once(" in ")?;
+    let noun = noun.trim_end_matches(" (SYN)").trim_end_matches(" (SYNs)");
+    nouns.contains(&noun.trim_end_matches('s')).then_some(count)
 }
 
-/// Parses `from 9 addresses; 10 lines not shown; ...`.
-fn counts(line: &str) -> Option<(u64, Option<u64>)> {
-    let mut parts = line.strip_prefix("from ")?.split("; ");
-    let addresses = parts.next()?.split(' ').next()?.parse().ok()?;
-    let not_shown = parts.find_map(|part| part.strip_suffix(" not shown"));
-    let not_shown = not_shown.map(|lines| lines.split(' ').next()?.parse().ok());
-    Some((
-        addresses,
-        match not_shown {
-            Some(count) => Some(count?),
-            None => None,
-        },
-    ))
+/// The number at the start of a total, and the text after it.
+fn number_of(line: &str) -> Option<(u64, &str)> {
+    let line = line.strip_prefix("at least ").unwrap_or(line);
+    let (count, rest) = line.split_once(' ')?;
+    let count = if count == "no" {
+        0
+    } else {
+        count.parse().ok()?
+    };
+    Some((count, rest))
+}
+
+/// Parses the lines not shown in `10 lines not shown; ...`.
+fn counts(line: &str) -> Option<u64> {
+    let lines = line.split("; ").next()?.strip_suffix(" not shown")?;
+    lines.split(' ').next()?.parse().ok()
+}
+
+/// The last line of a summary: `12 connections from 9 addresses to port 80, 14:25:35 to ...`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastLine<'a> {
+    /// How many connections.
+    pub connections: u64,
+    /// How many addresses or other groups; `None` if they are not named.
+    pub groups: Option<u64>,
+    /// The filters, after the times.
+    pub filters: &'a str,
+}
+
+impl<'a> LastLine<'a> {
+    /// Parses it; `None` if it is something else.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let (connections, rest) = number_of(line)?;
+        let (what, filters) = rest.split_once(" s)").unwrap_or((rest, ""));
+        let mut groups = [" from ", " accepted by ", " accepted in ", " to "].iter();
+        let groups = groups.find_map(|by| what.split_once(by)?.1.split(' ').next()?.parse().ok());
+        rest.starts_with(['c', 'h']).then_some(Self {
+            connections,
+            groups,
+            filters: filters.trim_start_matches(", "),
+        })
+    }
 }
 
 /// Whether a line only informs about listeners or waits and reports no problem.
 pub fn is_informational(line: &str) -> bool {
-    let prefixes = [
-        "listening: ",
-        "no listener on ",
-        "time in the accept queue: ",
-        "note: ",
-    ];
+    let prefixes = ["listening: ", "no listener on ", "accept wait: ", "note: "];
     prefixes.iter().any(|prefix| line.starts_with(prefix))
         || line.contains(": accept queue ") && line.ends_with(", 0 packets dropped")
         || line.ends_with(" has stopped listening")
@@ -103,24 +127,50 @@ mod tests {
     use super::*;
 
     const TOTAL: &str = "12 connections in 0.5 s";
-    const COUNTS: &str = "from 9 addresses; 1 line not shown; 3 seen only by it";
+    const COUNTS: &str = "1 line not shown; 3 connections of clients beyond";
 
     #[test]
     fn parses_counts() {
         let of = |lines: &[&str]| CountLine::of(&ended(lines)).ok();
-        let figures = CountLine {
-            connections: 12,
-            addresses: 9,
-            not_shown: Some(1),
+        let figures = |not_shown| {
+            Some(CountLine {
+                connections: 12,
+                not_shown,
+            })
         };
-        assert_eq!(of(&[TOTAL, COUNTS]), Some(figures));
-        let quiet = CountLine {
-            not_shown: None,
-            ..figures
-        };
-        assert_eq!(of(&[TOTAL, "from 9 addresses"]), Some(quiet));
-        for lines in [&[TOTAL][..], &[COUNTS], &[TOTAL, TOTAL, COUNTS]] {
+        assert_eq!(of(&[TOTAL, COUNTS]), figures(1));
+        assert_eq!(of(&[TOTAL]), figures(0));
+        assert_eq!(of(&[&format!("at least {TOTAL}")]), figures(0));
+        for lines in [&[COUNTS][..], &[TOTAL, TOTAL], &[TOTAL, COUNTS, COUNTS]] {
             assert_eq!(of(lines), None);
+        }
+        assert_eq!(total("no connections in 0.5 s"), Some(0));
+        assert_eq!(total("1 connection attempt (SYN) in 0.5 s"), Some(1));
+        assert_eq!(total("2 connection attempts (SYNs) in 0.5 s"), Some(2));
+    }
+
+    #[test]
+    fn parses_last_lines() {
+        let figures = |connections, groups, filters| LastLine {
+            connections,
+            groups,
+            filters,
+        };
+        for (line, expected) in [
+            (
+                "12 connections from 9 addresses to port 80, 14:25:35 to 14:25:40 (4.9 s), not from \
+                 10.0.0.0/8",
+                Some(figures(12, Some(9), "not from 10.0.0.0/8")),
+            ),
+            (
+                "at least 2 handshakes to port 80 accepted by 1 process, 14:25:35 to 14:25:40 (4.9 s)",
+                Some(figures(2, Some(1), "")),
+            ),
+            ("no connections", Some(figures(0, None, ""))),
+            ("127.0.0.1: 12", None),
+            ("12 more: 13", None),
+        ] {
+            assert_eq!(LastLine::parse(line), expected, "{line}");
         }
     }
 
@@ -151,7 +201,7 @@ mod tests {
             COUNTS,
             "warning: another"
         ]));
-        assert!(!without_warnings(&[fentry]));
+        assert!(!without_warnings(&[fentry, COUNTS]));
     }
 
     #[test]

@@ -33,7 +33,7 @@ Each accepted connection counts once. The counts are made in the kernel: if a li
 the totals are right all the same, and the end says how many lines were not shown. If the count may \
 be wrong, conn-cli says so, and ends with exit status 1.
 
-Results go to standard output: the lines, an empty line, the summary. Messages go to standard \
+Results go to standard output: the lines, an empty line, the summary and its total. Messages go to standard \
 error: a line that begins with Tracing when the probes are attached, who listens, at the end the \
 total, and what else there is to say after the summary. Lines are written at once, into a pipe too. \
 Colours are for terminals only, and not with NO_COLOR=1. With several ports, or none, each line ends in the port.

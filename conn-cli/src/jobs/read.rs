@@ -21,9 +21,10 @@ use crate::{
         discrepancies::Discrepancies,
         group::GroupBy,
         options::{Lines, ReadOptions},
+        scope::Scope,
         stage::Stage,
     },
-    output::total,
+    output::{Counted, total},
     read::{
         feed::{Feed, FeedItem},
         input,
@@ -110,7 +111,12 @@ impl Reading {
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
         Ok(Self {
-            view: View::new(show, None, Known::for_lines(&show.lines)?),
+            view: View::new(
+                show,
+                Scope::for_records(show),
+                None,
+                Known::for_lines(&show.lines)?,
+            ),
             by: show.listing.by,
             merge: Merge::new(MergeOptions {
                 ports: show.ports.clone(),
@@ -199,7 +205,12 @@ impl Reading {
             return Ok(Verdict::Incomplete);
         }
         let (counts, discrepancies, origin) = self.counts();
-        say(total(counts.connections(Stage::Accepted), &origin));
+        let counted = Counted {
+            number: counts.connections(Stage::Accepted),
+            at_least: discrepancies.at_least,
+            stage: Stage::Accepted,
+        };
+        say(total(counted, &origin));
         let report = self.view.report(counts, discrepancies, origin);
         let verdict = self.view.conclude(&report, stop, end).await?;
         Ok(match verdict {

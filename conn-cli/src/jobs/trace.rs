@@ -21,9 +21,11 @@ use crate::{
         exactness::{Exactness, is_at_least, judge, judge_run},
         hook::counting_candidates,
         options::TraceOptions,
+        scope::Scope,
         self_test::SelfTestOutcome,
+        stage::Stage,
     },
-    output::{Extent, total, waiting},
+    output::{Counted, Extent, total, waiting},
     report::{Live, Origin, Report, Verdict},
     system::{
         files, memory, privileges,
@@ -57,6 +59,11 @@ struct Tracing {
     tracer: Tracer,
     preemption: PreemptionMode,
     view: View,
+    /// The stage that was to be counted.
+    requested: Stage,
+    /// When the probes were attached, and when detached.
+    started: Timestamp,
+    ended: Option<Timestamp>,
     listeners: Listeners,
     /// Whether connections are filtered out. Then nothing may arrive while others are accepted, and
     /// connections that wait at that time mean nothing.
@@ -134,7 +141,15 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
 
     let now = Instant::now();
     let mut tracing = Tracing {
-        view: View::new(show, Some((tracer.stages(), started)), known),
+        view: View::new(
+            show,
+            Scope::live(options),
+            Some((tracer.stages(), started)),
+            known,
+        ),
+        requested: options.stages.counted(),
+        started,
+        ended: None,
         tracer,
         preemption,
         listeners,
@@ -265,13 +280,19 @@ impl Tracing {
         stop: &mut Stop,
         end: End,
     ) -> anyhow::Result<Verdict> {
+        self.ended = Some(Timestamp::now());
         let totals = self.settle(detached).await?;
         // First, and without the memory for the clients, which there may not be.
         let connections = match self.view.first_ones() {
             Some(first) => first.connections(),
             None => totals.counts.connections(self.tracer.stages().counted()),
         };
-        say(total(connections, Extent::Time(self.tracer.elapsed())));
+        let counted = Counted {
+            number: connections,
+            at_least: self.is_at_least(&self.exactness(), &totals.discrepancies),
+            stage: self.tracer.stages().counted(),
+        };
+        say(total(counted, Extent::Time(self.tracer.elapsed())));
         self.listeners.end().await;
         self.view.roll(self.tracer.lost());
         let totals = Totals {
@@ -288,14 +309,17 @@ impl Tracing {
         judge_run(self.tracer.hook(), preemption, self.tracer.counts_misses())
     }
 
+    /// Whether the count is a lower bound.
+    fn is_at_least(&self, exactness: &Exactness, discrepancies: &Discrepancies) -> bool {
+        let is_silent = matches!(self.self_tests.outcome(), SelfTestOutcome::Silent { .. });
+        is_at_least(exactness, discrepancies.missed_runs) || is_silent || self.missed_in_cgroup
+    }
+
     /// The report on these totals, or on the connections up to the limit of `--count`.
     fn report(&mut self, mut totals: Totals) -> Report {
         let hook = self.tracer.hook();
         let exactness = self.exactness();
-        let is_silent = matches!(self.self_tests.outcome(), SelfTestOutcome::Silent { .. });
-        totals.discrepancies.at_least = is_at_least(&exactness, totals.discrepancies.missed_runs)
-            || is_silent
-            || self.missed_in_cgroup;
+        totals.discrepancies.at_least = self.is_at_least(&exactness, &totals.discrepancies);
         let counted = self.tracer.stages().counted();
         let all = totals.counts.connections(counted);
         let (counts, second_hook_only, waits, knows_refused) = match self.view.first_ones() {
@@ -308,12 +332,17 @@ impl Tracing {
                 totals.knows_refused,
             ),
         };
+        if second_hook_only > 0 {
+            log::debug!("{second_hook_only} connections seen only by security_sock_graft");
+        }
         let live = Live {
+            requested: self.requested,
             counted,
             hook,
             exactness,
             self_test: self.self_tests.outcome().clone(),
             missed_in_cgroup: self.missed_in_cgroup,
+            period: (self.started, self.ended.unwrap_or_else(Timestamp::now)),
             elapsed: self.tracer.elapsed(),
             second_hook_only,
             process_names: totals.process_names,

@@ -15,12 +15,13 @@ use crate::{
         ranking::Counts,
     },
     model::{
-        connection::Connection,
+        connection::{Connection, When},
         discrepancies::Discrepancies,
         options::{Listing, ShowOptions},
+        scope::Scope,
         stage::{Stage, WatchedStages},
     },
-    output::{Printer, Stdout, diagnostics, total},
+    output::{Printer, Stdout, diagnostics},
     report::{LineCounts, Origin, Report, Verdict},
     system::{stderr::say, stop::Stop},
 };
@@ -52,7 +53,28 @@ pub struct View {
     periods: Option<Periods>,
     profiles: Option<Rc<Profiles>>,
     limit: Option<u64>,
+    scope: Scope,
+    seen: Seen,
     first: FirstConnections,
+}
+
+/// When connections came, as records say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// How many have a time.
+    connections: u64,
+    /// The first and the last time.
+    times: Option<(Timestamp, Timestamp)>,
+}
+
+impl Seen {
+    fn add(&mut self, connection: &Connection) {
+        if let When::At(time) = connection.time {
+            let (first, last) = self.times.unwrap_or((time, time));
+            self.times = Some((first.min(time), last.max(time)));
+            self.connections += 1;
+        }
+    }
 }
 
 /// Why a run ended.
@@ -67,11 +89,12 @@ pub enum End {
 }
 
 impl View {
-    /// A view for these options. `live`: in a live run, the watched stages and the start. `known`: the
-    /// result of [`Known::for_lines`].
+    /// A view for these options. `scope`: which connections they select. `live`: in a live run, the
+    /// watched stages and the start. `known`: the result of [`Known::for_lines`].
     #[must_use]
     pub fn new(
         options: &ShowOptions,
+        scope: Scope,
         live: Option<(&WatchedStages, Timestamp)>,
         known: Option<Known>,
     ) -> Self {
@@ -97,6 +120,8 @@ impl View {
             profiles: options.long.then(Rc::default),
             arrived: 0,
             limit: options.count,
+            scope,
+            seen: Seen::default(),
             first: FirstConnections::new(stages),
         }
     }
@@ -128,6 +153,9 @@ impl View {
             return;
         }
         let counts = self.counts(connection);
+        if self.counted.is_none() {
+            self.seen.add(connection);
+        }
         if self.limit.is_some() {
             self.first.add(connection, counts, self.listing);
         }
@@ -190,7 +218,16 @@ impl View {
         origin: Origin,
     ) -> Report {
         let profiles = self.profiles.clone();
-        Report::new(counts, profiles, self.listing, discrepancies, origin)
+        let report = Report::new(counts, profiles, self.listing, discrepancies, origin);
+        let all_seen = self.seen.connections == report.connections;
+        Report {
+            scope: self.scope.clone(),
+            period: match report.live() {
+                Some(live) => Some(live.period),
+                None => self.seen.times.filter(|_| all_seen),
+            },
+            ..report
+        }
     }
 
     /// Shows the totals so far: with `--json` on standard output, else on standard error, where they are
@@ -200,7 +237,6 @@ impl View {
         let lines = self.line_counts(report, report.events().saturating_sub(lost + self.left_out));
         let out = self.stdout.buffer();
         if let Some(text) = self.printer.totals(out, report, lines) {
-            say(total(report.connections, &report.origin));
             say(text);
             for line in diagnostics(report, self.wants_lines.then_some(lines)) {
                 say(line);
@@ -309,7 +345,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        connection::{Host, Source, When},
+        connection::{Host, Source},
         hook::Hook,
         options::Lines,
     };
@@ -330,7 +366,8 @@ mod tests {
     fn view(options: &ShowOptions) -> View {
         let known = Known::for_lines(&options.lines).unwrap();
         let stages = WatchedStages::only(Stage::Accepted);
-        View::new(options, Some((&stages, Timestamp::now())), known)
+        let live = Some((&stages, Timestamp::now()));
+        View::new(options, Scope::default(), live, known)
     }
 
     fn first_two() -> ShowOptions {

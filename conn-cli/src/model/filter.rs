@@ -134,6 +134,16 @@ impl Networks {
         !self.rules.iter().any(|(_, wanted)| *wanted)
     }
 
+    /// The wanted or the unwanted networks, as options accept them.
+    pub(crate) fn listed(&self, wanted: bool) -> Vec<String> {
+        let listed = self.rules.iter().filter(|(_, rule)| *rule == wanted);
+        let shown = |network: &IpNet| match network.prefix_len() == network.max_prefix_len() {
+            true => network.addr().to_string(),
+            false => network.to_string(),
+        };
+        listed.map(|(network, _)| shown(network)).collect()
+    }
+
     fn wants(&self, client: IpAddr) -> bool {
         self.rules
             .iter()

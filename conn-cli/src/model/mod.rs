@@ -16,5 +16,6 @@ pub(crate) mod preemption;
 pub(crate) mod queues;
 pub mod read_stats;
 pub(crate) mod schema;
+pub mod scope;
 pub(crate) mod self_test;
 pub(crate) mod stage;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use crate::model::{options::TimeFormat, schema::TimeField};
 
@@ -147,6 +147,38 @@ impl Clock {
                 TimeField::Text(self.text(time).into())
             }
         }
+    }
+
+    /// From one time to another: `14:25:35 to 14:25:40`; one of them if both look the same. If they are on
+    /// one day, the date is there once if it is `dated`, else not at all.
+    #[must_use]
+    pub(crate) fn period(&self, (from, to): (Timestamp, Timestamp), dated: bool) -> String {
+        let [from, to] = match self.format {
+            TimeFormat::Iso | TimeFormat::Epoch => {
+                let mut clock = Self::new(self.zone.clone(), self.format);
+                [from, to].map(|time| clock.text(time).to_owned())
+            }
+            TimeFormat::Ctime | TimeFormat::Delta => {
+                let [from, to] = [from, to].map(|time| time.to_zoned(self.zone.clone()));
+                let spans_days = from.date() != to.date();
+                let text = |time: &Zoned, dated| {
+                    let format = if dated {
+                        "%Y-%m-%d %H:%M:%S"
+                    } else {
+                        "%H:%M:%S"
+                    };
+                    time.strftime(format).to_string()
+                };
+                if text(&from, true) == text(&to, true) {
+                    return text(&from, dated);
+                }
+                [text(&from, dated || spans_days), text(&to, spans_days)]
+            }
+        };
+        if from == to {
+            return from;
+        }
+        format!("{from} to {to}")
     }
 
     /// In the format of RFC 3339, in microseconds: `2014-03-17T04:13:03.000000+00:00`.
@@ -304,6 +336,29 @@ mod tests {
         // Each is 0.6 microseconds after the previous one.
         let deltas = [0, 600, 1200, 1800].map(|time| clock.text(nanos(time)).to_owned());
         assert_eq!(deltas, ["0.000000", "0.000000", "0.000001", "0.000000"]);
+    }
+
+    #[test]
+    fn a_period_has_a_date_if_it_needs_one() {
+        let period = |format, seconds: i64, dated| {
+            let to = Timestamp::from_second(TIME.as_second() + seconds).unwrap();
+            Clock::new(east(), format).period((TIME, to), dated)
+        };
+        let ctime = |seconds, dated| period(TimeFormat::Ctime, seconds, dated);
+        assert_eq!(ctime(0, true), "2014-03-17 13:13:03");
+        assert_eq!(ctime(60, false), "13:13:03 to 13:14:03");
+        assert_eq!(ctime(60, true), "2014-03-17 13:13:03 to 13:14:03");
+        let days = "2014-03-17 13:13:03 to 2014-03-18 00:13:03";
+        assert_eq!(ctime(11 * 3600, false), days);
+        assert_eq!(period(TimeFormat::Delta, 11 * 3600, true), days);
+        assert_eq!(
+            period(TimeFormat::Iso, 1, false),
+            "2014-03-17T13:13:03.123456+09:00 to 2014-03-17T13:13:04.000000+09:00"
+        );
+        assert_eq!(
+            period(TimeFormat::Epoch, 1, false),
+            "1395029583.123456 to 1395029584.000000"
+        );
     }
 
     #[test]

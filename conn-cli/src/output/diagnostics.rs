@@ -1,103 +1,55 @@
-//! The diagnostics on standard error: a line with the total, before the report; after it, one with the
-//! other counts, the losses between the stages of a connection, and a line for each thing that could
-//! make the total wrong.
+//! The diagnostics on standard error after the report: what is not part of it, the losses between the
+//! stages of a connection, and a line for each thing that could make the total wrong.
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::collections::BTreeSet;
 
 use super::{
     brief::{brief, plural},
     listeners::queues_at_end,
 };
 use crate::{
-    model::{exactness::Exactness, hook::Hook, read_stats::ReadStats, stage::Stage},
+    model::{exactness::Exactness, read_stats::ReadStats, stage::Stage},
     report::{LineCounts, Live, MISSED_IN_CGROUP, Origin, Report},
 };
 
-/// What connections were counted over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Extent<'a> {
-    Time(Duration),
-    Records(&'a ReadStats),
-}
-
-/// The line with the total, which needs no report: there may be no memory for that.
-#[must_use]
-pub(crate) fn total<'a>(connections: u64, extent: impl Into<Extent<'a>>) -> String {
-    let connections = plural(connections, "connection", "connections");
-    let extent = extent.into();
-    format!("{connections} in {extent}")
-}
-
-/// The lines after the report: the counts first, the warnings last. `lines`: how many lines there were,
+/// The lines after the report: other counts first, the warnings last. `lines`: how many lines there were,
 /// if any were requested.
 #[must_use]
 pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<String> {
-    let (one, many) = report.by.nouns();
-    let mut line = format!("from {}", plural(report.groups as u64, one, many));
-    if let Some(lines) = lines {
-        let lines = plural(lines.not_shown, "line", "lines");
-        line += &format!("; {lines} not shown");
+    let mut counts = Vec::new();
+    if let Some(not_shown @ 1..) = lines.map(|lines| lines.not_shown) {
+        let lines = plural(not_shown, "line", "lines");
+        counts.push(format!("{lines} not shown"));
     }
     let mut notes = Vec::new();
     match &report.origin {
-        Origin::Kernel(live) => live_details(live, report, &mut line, &mut notes),
-        Origin::Records(stats) => records(stats, &mut line, &mut notes),
+        Origin::Kernel(live) => live_details(live, report, &mut notes),
+        Origin::Records(stats) => records(stats, &mut counts, &mut notes),
     }
     if report.other_clients > 0 {
         let others = plural(report.other_clients, "connection", "connections");
-        line += &match report.origin {
+        counts.push(match report.origin {
             Origin::Kernel(_) => {
-                format!("; {others} of clients beyond --max-clients under \"other\"")
+                format!("{others} of clients beyond --max-clients under \"other\"")
             }
             Origin::Records(_) => {
-                format!("; {others} of clients that the records only sum up under \"other\"")
+                format!("{others} of clients that the records only sum up under \"other\"")
             }
-        };
+        });
     }
-    let mut lines = vec![line];
+    let mut lines = Vec::new();
+    if !counts.is_empty() {
+        lines.push(counts.join("; "));
+    }
     lines.append(&mut notes);
     lines.extend(warnings(report));
     lines
 }
 
-impl<'a> From<&'a Origin> for Extent<'a> {
-    fn from(origin: &'a Origin) -> Self {
-        match origin {
-            Origin::Kernel(live) => Self::Time(live.elapsed),
-            Origin::Records(stats) => Self::Records(stats),
-        }
-    }
-}
-
-impl fmt::Display for Extent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lines, packets) = match self {
-            Self::Time(elapsed) => return write!(f, "{:.1} s", elapsed.as_secs_f64()),
-            Self::Records(stats) => (stats.lines, stats.packets),
-        };
-        if lines > 0 || packets == 0 {
-            f.write_str(&plural(lines, "line", "lines"))?;
-        }
-        if lines > 0 && packets > 0 {
-            f.write_str(" and ")?;
-        }
-        if packets > 0 {
-            f.write_str(&plural(packets, "packet", "packets"))?;
-        }
-        Ok(())
-    }
-}
-
-fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec<String>) {
-    if live.hook == Hook::Kretprobe {
-        *line += &format!(
-            "; {} seen only by security_sock_graft",
-            live.second_hook_only
-        );
-    }
+fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
     if live.out_of_memory > 0 {
         let connections = plural(live.out_of_memory, "connection", "connections");
         notes.push(format!(
@@ -143,7 +95,7 @@ fn live_details(live: &Live, report: &Report, line: &mut String, notes: &mut Vec
     }
     if let Some(waits) = &live.waits {
         notes.push(format!(
-            "time in the accept queue: p50 {}, p90 {}, p99 {}, max {}",
+            "accept wait: median {}, p90 {}, p99 {}, max {}",
             brief(waits.p50),
             brief(waits.p90),
             brief(waits.p99),
@@ -189,10 +141,10 @@ fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
     text
 }
 
-fn records(stats: &ReadStats, line: &mut String, notes: &mut Vec<String>) {
+fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>) {
     if stats.repeated > 0 {
         let repeated = plural(stats.repeated, "retransmitted SYN", "retransmitted SYNs");
-        *line += &format!("; {repeated} not counted");
+        counts.push(format!("{repeated} not counted"));
     }
     if stats.not_understood > 0 {
         let records = plural(stats.not_understood, "record", "records");

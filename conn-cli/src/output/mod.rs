@@ -15,6 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod total;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -23,12 +24,13 @@ use jiff::{Timestamp, tz::TimeZone};
 pub(crate) use self::{
     check::check,
     clock::Clock,
-    diagnostics::{Extent, diagnostics, total},
+    diagnostics::diagnostics,
     interval::{RowStyle, Rows},
     json::Json,
     listeners::{listening, waiting},
     stdout::Stdout,
     text::{Look, Text},
+    total::{Counted, Extent, total},
 };
 use crate::{
     count::interval::Interval,

@@ -76,7 +76,8 @@ fn text_matches_the_systemtap_script() {
     assert_eq!(
         lines(Printer::Text(text(false, false))),
         "Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1\n\
-         \n=== Summary ===\n192.168.122.1: 2\n2001:db8::1: 1\nother: 4\n"
+         \n=== Summary ===\n192.168.122.1: 2\n2001:db8::1: 1\nother: 4\n\
+         7 connections from 2 addresses (1.2 s)\n"
     );
 }
 

@@ -10,6 +10,7 @@ use super::{
     columns::{Columns, missing_columns},
     long::put_line,
     quick::{put_host, put_number},
+    total::last_line,
 };
 use crate::{
     count::interval::Interval,
@@ -152,7 +153,7 @@ impl Text {
         out.push(b'\n');
     }
 
-    /// An empty line, a title, and a line for each client.
+    /// An empty line, a title, a line for each client, and one with the total.
     pub(crate) fn report<'a>(
         &'a mut self,
         report: &'a Report,
@@ -160,13 +161,14 @@ impl Text {
     ) -> Box<dyn Iterator<Item = String> + 'a> {
         let style = self.style(TITLE);
         let title = once(format!("\n{style}=== {name} ==={style:#}\n"));
+        let total = once(last_line(report, &self.clock) + "\n");
         if self.look.long || report.earlier_stages().next().is_some() {
             let styles = (self.style(TITLE), self.style(ADDRESS));
             let Look { long, started, .. } = self.look;
             let table = Columns::new(report, &mut self.clock, long, started);
-            Box::new(title.chain(table.lines(styles)))
+            Box::new(title.chain(table.lines(styles)).chain(total))
         } else {
-            Box::new(title.chain(self.list(report)))
+            Box::new(title.chain(self.list(report)).chain(total))
         }
     }
 

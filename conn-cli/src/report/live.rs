@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use crate::{
     count::waits::Quantiles,
     model::{
@@ -19,7 +21,9 @@ pub(crate) const MISSED_IN_CGROUP: &str =
 /// Further results of a live run.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The stage that is counted; the others are earlier ones.
+    /// The stage that was to be counted.
+    pub requested: Stage,
+    /// The stage that is counted, the same or an earlier one; the others are earlier ones.
     pub counted: Stage,
     /// The hook that sees it.
     pub hook: Hook,
@@ -29,7 +33,9 @@ pub struct Live {
     pub self_test: SelfTestOutcome,
     /// Whether connections were accepted in a new cgroup of the path of `--cgroup` before it counted.
     pub missed_in_cgroup: bool,
-    /// How long the probes were attached.
+    /// From when to when the probes were attached.
+    pub period: (Timestamp, Timestamp),
+    /// How long that was.
     pub elapsed: Duration,
     /// Of all connections, those that only the second hook of the pair saw.
     pub second_hook_only: u64,
@@ -72,11 +78,13 @@ impl Live {
     /// A live run with only these values.
     pub(crate) fn sample(hook: Hook, elapsed: Duration) -> Self {
         Self {
+            requested: Stage::Accepted,
             counted: hook.stage(),
             hook,
             exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
             self_test: SelfTestOutcome::Passed,
             missed_in_cgroup: false,
+            period: (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH),
             elapsed,
             second_hook_only: 0,
             process_names: HashMap::new(),

@@ -9,6 +9,8 @@ use std::{
     rc::Rc,
 };
 
+use jiff::Timestamp;
+
 use self::names::Names;
 pub(crate) use self::{
     live::{Live, MISSED_IN_CGROUP},
@@ -25,6 +27,7 @@ use crate::{
         group::{GroupBy, GroupKey},
         options::Listing,
         read_stats::ReadStats,
+        scope::Scope,
         stage::Stage,
     },
 };
@@ -51,6 +54,11 @@ pub struct Report {
     pub discrepancies: Discrepancies,
     /// Where connections were counted.
     pub origin: Origin,
+    /// Which connections were counted.
+    pub scope: Scope,
+    /// The time in which they were counted or, of records, the first and the last time. None if it is not
+    /// known of all of them.
+    pub period: Option<(Timestamp, Timestamp)>,
 }
 
 /// How many lines there were, apart from the report: it is known only once they are written.
@@ -115,7 +123,7 @@ pub enum Verdict {
 
 impl Report {
     /// A summary of the counts at the last stage and at those before it, which must be grouped by
-    /// `listing.by`.
+    /// `listing.by`. Its scope and its period are those of all connections at an unknown time.
     #[must_use]
     pub fn new(
         counts: Counts,
@@ -145,6 +153,8 @@ impl Report {
             other_clients,
             discrepancies,
             origin,
+            scope: Scope::default(),
+            period: None,
         }
     }
 

@@ -13,7 +13,7 @@ const JSON: &str = include_str!("../../../docs/json.md");
 /// Each command with its output is in a file beside this one.
 #[test]
 fn commands_print_what_their_files_say() {
-    TestCases::new().case("tests/cli/*.trycmd");
+    TestCases::new().env("TZ", "UTC").case("tests/cli/*.trycmd");
 }
 
 /// The blocks of commands of a document. Those of a console have prompts and output.

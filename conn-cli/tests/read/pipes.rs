@@ -39,10 +39,9 @@ fn a_line_of_100_megabytes_is_not_buffered() {
     assert_output(
         &output,
         0,
-        "\n=== Summary ===\n192.0.2.1: 2\n",
+        "\n=== Summary ===\n192.0.2.1: 2\n2 connections from 1 address in 3 lines\n",
         &[
             "2 connections in 3 lines",
-            "from 1 address",
             "warning: 1 record could not be parsed, first line 2 of standard input: the line is too long",
         ],
     );
@@ -81,7 +80,7 @@ fn ctrl_c_waits_for_the_rest_of_the_pipe() {
     drop(stdin);
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
-    assert!(rest.ends_with("=== Summary ===\n192.0.2.1: 2\n"), "{rest}");
+    assert!(rest.contains("=== Summary ===\n192.0.2.1: 2\n"), "{rest}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
@@ -143,27 +142,27 @@ fn totals_so_far_are_shown_on_stderr() {
     // What is shown is counted.
     let mut shown = lines(&mut stdout, 2);
     let so_far = [
-        "2 connections in 2 lines",
         "=== So far ===",
         "192.0.2.1: 2",
-        "from 1 address; 0 lines not shown",
+        "2 connections from 1 address in 2 lines",
     ];
     for signal in [Signal::USR1, Signal::QUIT] {
         ask(&child, signal);
-        assert_eq!(lines(&mut stderr, 4), so_far);
+        assert_eq!(lines(&mut stderr, 3), so_far);
     }
     stdin.write_all(ACCEPT.as_bytes()).unwrap();
     drop(stdin);
     shown.extend(stdout.lines().map(Result::unwrap));
     let line = "14:25:37 (no date) New connection from 192.0.2.1 to port 80";
-    let summary = ["", "=== Summary ===", "192.0.2.1: 3"];
+    let summary = [
+        "",
+        "=== Summary ===",
+        "192.0.2.1: 3",
+        "3 connections from 1 address in 3 lines",
+    ];
     assert_eq!(shown, [&[line; 3][..], &summary].concat());
     let rest: Vec<_> = stderr.lines().map(Result::unwrap).collect();
-    let end = [
-        "3 connections in 3 lines",
-        "from 1 address; 0 lines not shown",
-    ];
-    assert_eq!(rest, end);
+    assert_eq!(rest, ["3 connections in 3 lines"]);
     assert!(child.wait().unwrap().success());
 }
 
@@ -177,7 +176,10 @@ fn totals_so_far_are_lines_of_json() {
     for lines in [with_totals, of_run] {
         let output = super::read_from(lines.concat().as_bytes(), &["-q"]);
         let stdout = text(&output.stdout);
-        assert_eq!(stdout, "\n=== Summary ===\n192.0.2.1: 3\n");
+        assert!(
+            stdout.starts_with("\n=== Summary ===\n192.0.2.1: 3\n3 connections from 1 address in "),
+            "{stdout}"
+        );
     }
 }
 

@@ -74,7 +74,7 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
         text
     };
     let text = text.split('#').next().unwrap_or_default().trim_ascii();
-    if text.is_empty() || text == TITLE {
+    if text.is_empty() || text == TITLE || is_total(text) {
         return Ok(Entry::Nothing);
     }
     // An address may contain colons itself, but no blanks.
@@ -103,6 +103,16 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
         "'{}' is not an address, a network such as 192.0.2.0/24, or a line of a summary",
         shown(text.as_bytes())
     );
+}
+
+/// Whether this is the last line of a summary: `5 connections from 2 addresses`.
+fn is_total(text: &str) -> bool {
+    let text = text.strip_prefix("at least ").unwrap_or(text);
+    let Some((number, rest)) = text.split_once(' ') else {
+        return false;
+    };
+    let is_number = number == "no" || number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (rest.starts_with("connection") || rest.starts_with("handshake"))
 }
 
 /// Whether this stands for the rows that `--top` leaves out: `5 other addresses`, or `5 more` as an older

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use jiff::{Timestamp, tz::TimeZone};
 use lab::diagnostics::is_informational;
 
 use super::*;
@@ -9,10 +10,13 @@ use crate::{
         connection::Host,
         discrepancies::Discrepancies,
         exactness::is_at_least,
+        hook::Hook,
         listener::{Listener, Owner},
+        options::{ShowOptions, TimeFormat},
         queues::Queues,
+        scope::Scope,
     },
-    output::listening,
+    output::{Clock, Counted, listening, total, total::last_line},
 };
 
 const README: &str = include_str!("../../../../README.md");
@@ -28,14 +32,15 @@ fn report(origin: Origin) -> Report {
 }
 
 #[test]
-fn one_line_if_there_is_nothing_to_warn_of() {
-    assert_eq!(
-        diagnostics(
-            &report(kernel(Hook::Kretprobe)),
-            Some(LineCounts::default())
-        ),
-        ["from 1 address; 0 lines not shown; 0 seen only by security_sock_graft"]
-    );
+fn what_is_zero_is_not_said() {
+    let kretprobe = report(kernel(Hook::Kretprobe));
+    let none: [&str; 0] = [];
+    assert_eq!(diagnostics(&kretprobe, Some(LineCounts::default())), none);
+    let lines = LineCounts {
+        not_shown: 2,
+        ..LineCounts::default()
+    };
+    assert_eq!(diagnostics(&kretprobe, Some(lines)), ["2 lines not shown"]);
     let fentry = Report {
         connections: 7,
         other_clients: 6,
@@ -43,7 +48,7 @@ fn one_line_if_there_is_nothing_to_warn_of() {
     };
     assert_eq!(
         diagnostics(&fentry, None),
-        ["from 1 address; 6 connections of clients beyond --max-clients under \"other\""]
+        ["6 connections of clients beyond --max-clients under \"other\""]
     );
 }
 
@@ -54,11 +59,11 @@ fn lack_of_memory_is_a_warning() {
         ..Live::sample(Hook::Fentry, Duration::from_millis(1500))
     };
     let lines = diagnostics(&report(Origin::Kernel(live)), Some(LineCounts::default()));
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 1);
     assert!(
-        lines[1].starts_with("warning: 3 connections under \"other\""),
+        lines[0].starts_with("warning: 3 connections under \"other\""),
         "{}",
-        lines[1]
+        lines[0]
     );
 }
 
@@ -78,14 +83,14 @@ fn each_discrepancy_is_a_warning() {
         },
         Some(LineCounts::default()),
     );
-    assert_eq!(lines.len(), 5);
+    assert_eq!(lines.len(), 4);
     assert_eq!(
-        lines[1],
+        lines[0],
         "warning: the count is at least 1: the kernel skipped the probe 2 times"
     );
-    assert!(lines[2].contains("1 socket could not be read"));
-    assert!(lines[3].contains("4 packets could not be read"));
-    assert!(lines[4].contains("3 connections"));
+    assert!(lines[1].contains("1 socket could not be read"));
+    assert!(lines[2].contains("4 packets could not be read"));
+    assert!(lines[3].contains("3 connections"));
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn connections_missed_in_a_new_cgroup_are_the_reason() {
         ..report(Origin::Kernel(live))
     };
     assert_eq!(
-        diagnostics(&report, None)[1..].join("|"),
+        diagnostics(&report, None).join("|"),
         "warning: the count is at least 1; connections were accepted in the new cgroup before it counted"
     );
 }
@@ -123,7 +128,7 @@ fn an_inexact_hook_is_reported_at_the_end() {
             discrepancies,
             ..report(Origin::Kernel(live))
         };
-        diagnostics(&report, None)[1..].join("|")
+        diagnostics(&report, None).join("|")
     };
     let reason = || "this kernel is preemptible (full)".to_owned();
     assert_eq!(
@@ -159,11 +164,10 @@ fn records_that_are_not_counted_are_reported() {
         ..ReadStats::default()
     };
     let origin = Origin::Records(stats);
-    assert_eq!(total(7, &origin), "7 connections in 20 lines and 3 packets");
     assert_eq!(
         diagnostics(&report(origin), None),
         [
-            "from 1 address; 1 retransmitted SYN not counted",
+            "1 retransmitted SYN not counted",
             "warning: 2 records could not be parsed, first line 4 of log: it is cut",
             "3 JSON objects of a type that this conn-cli does not know, skipped",
             "warning: 5 connections not counted: the record has no local port",
@@ -193,12 +197,11 @@ fn losses_between_the_stages_are_reported() {
     };
     let lines = diagnostics(&report(Origin::Kernel(live.clone())), None);
     assert_eq!(
-        lines[1..],
+        lines,
         [
             "200 SYNs and 300 retransmitted; 120 established, 80 never completed; 100 accepted, \
              20 not accepted",
-            "time in the accept queue: p50 50 ms, p90 99 ms, p99 150 ms, \
-             max 1.2 s",
+            "accept wait: median 50 ms, p90 99 ms, p99 150 ms, max 1.2 s",
         ]
     );
     let live = Live {
@@ -207,7 +210,7 @@ fn losses_between_the_stages_are_reported() {
     };
     let lines = diagnostics(&report(Origin::Kernel(live)), None);
     assert_eq!(
-        lines[1],
+        lines[0],
         "200 SYNs and 300 retransmitted; at least 120 established, at most 80 never completed; 100 \
          accepted, at least 20 not accepted"
     );
@@ -252,9 +255,27 @@ fn the_readme_shows_what_is_printed() {
         }),
         ..Live::sample(Hook::Kretprobe, Duration::from_millis(4900))
     };
-    let report = Report::sample(&tally, Origin::Kernel(live));
-    let total = total(report.connections, &report.origin);
+    let started = Timestamp::from_second(1_795_357_535).unwrap();
+    let ports = "80".parse().unwrap();
+    let report = Report {
+        scope: Scope::for_records(&ShowOptions {
+            ports,
+            ..ShowOptions::default()
+        }),
+        period: Some((started, started + Duration::from_secs(5))),
+        ..Report::sample(&tally, Origin::Kernel(live))
+    };
+    let counted = Counted {
+        number: report.connections,
+        at_least: false,
+        stage: Stage::Accepted,
+    };
+    let total = total(counted, &report.origin);
     assert!(README.contains(&format!("\n^C{total}\n")), "{total}");
+    lines.push(last_line(
+        &report,
+        &Clock::new(TimeZone::UTC, TimeFormat::Ctime),
+    ));
     lines.extend(diagnostics(&report, Some(LineCounts::default())));
     assert_eq!(lines.len(), 4);
     // The live cases tell messages from warnings by how they begin.

@@ -5,7 +5,8 @@ use crate::read::event::{Event, ParseError};
 /// The optional fields of a record to parse.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// The time of the event.
+    /// The time of the event also where the record has only a part of it, such as no date. A whole one
+    /// is always wanted.
     pub times: bool,
 }
 

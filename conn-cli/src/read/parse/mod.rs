@@ -51,7 +51,7 @@ pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
             batch.count_line(Err(TOO_LONG));
             batch
         }
-        Piece::Packets(packets) => packet::parse(packets, wanted),
+        Piece::Packets(packets) => packet::parse(packets),
     }
 }
 

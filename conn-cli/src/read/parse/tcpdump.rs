@@ -202,14 +202,12 @@ impl Lines {
         }
     }
 
-    /// The time at the beginning of a line, if it is wanted.
+    /// The time at the beginning of a line, if it is wanted, see [`Wanted`].
     fn when(&self, line: &[u8]) -> When {
-        if !self.wanted.times {
-            return When::Unknown;
-        }
         let (time, _) = prefix(line);
         match time {
             [] => When::Unknown,
+            _ if !self.wanted.times && memchr(b':', time).is_some() => When::Unknown,
             [_, _, _, _, b'-', ..] => recorded(time, Lacks::Zone),
             // -ttt and -ttttt print the time since another packet in the same format.
             _ if memchr(b':', time).is_some() => recorded(time, Lacks::Date),

@@ -98,7 +98,7 @@ pub(crate) fn quiet(context: &Context) -> Result<String> {
     );
     let diagnostics = CountLine::without_warnings(&ended)?;
     ensure!(
-        diagnostics.not_shown.is_none(),
+        diagnostics.not_shown == 0,
         "the count line mentions lines: {diagnostics:?}"
     );
     Ok(figures.to_string())

@@ -33,7 +33,7 @@ pub(crate) fn reader_closes(context: &Context) -> Result<String> {
     ended.check_code()?;
     let diagnostics = CountLine::without_warnings(&ended)?;
     ensure!(
-        diagnostics.not_shown < Some(diagnostics.connections),
+        diagnostics.not_shown < diagnostics.connections,
         "a line was shown, but conn-cli reports none: {diagnostics:?}"
     );
     Ok(format!("{diagnostics:?}"))
@@ -74,7 +74,7 @@ pub(crate) fn disk_full(context: &Context) -> Result<String> {
     let diagnostics = CountLine::of(&at_lines)?;
     ensure!(
         (1..=u64::from(CONNECTIONS)).contains(&diagnostics.connections)
-            && diagnostics.not_shown == Some(diagnostics.connections),
+            && diagnostics.not_shown == diagnostics.connections,
         "not every connection is counted as not shown: {diagnostics:?}"
     );
     let diagnostics = CountLine::of(&at_summary)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::client::Load;
 use lab::counts::Counts;
 use lab::counts::PortCounts;
-use lab::diagnostics::CountLine;
+use lab::diagnostics::{CountLine, LastLine};
 use lab::family::Family;
 use lab::server::{Serve, Server};
 use lab::tracer::{Ended, Tracer};
@@ -37,6 +37,16 @@ pub(crate) fn text(context: &Context) -> Result<String> {
         "not the server's summary: {:?}",
         shown.summary
     );
+    let expected = LastLine {
+        connections: served.values().sum(),
+        groups: Some(served.len() as u64),
+        filters: "",
+    };
+    ensure!(
+        shown.last == expected,
+        "{:?} instead of {expected:?}",
+        shown.last
+    );
     CountLine::without_warnings(&ended)?;
     Ok(format!("stderr: {}", ended.stderr.join(" | ")))
 }
@@ -45,9 +55,10 @@ pub(crate) fn text(context: &Context) -> Result<String> {
 pub(crate) struct Shown<'a> {
     pub(crate) live: &'a [String],
     pub(crate) summary: &'a [String],
+    pub(crate) last: LastLine<'a>,
 }
 
-/// Splits the output into live lines, an empty line, a heading and the summary.
+/// Splits the output into live lines, an empty line, a heading, the summary and its last line.
 pub(crate) fn parse(ended: &Ended) -> Result<Shown<'_>> {
     ended.check_code()?;
     let lines = &ended.stdout;
@@ -60,9 +71,12 @@ pub(crate) fn parse(ended: &Ended) -> Result<Shown<'_>> {
         last.is_empty(),
         "no empty line before {HEADING:?}: {lines:?}"
     );
+    let (last, summary) = lines[heading + 1..].split_last().context("no total")?;
+    let last = LastLine::parse(last).with_context(|| format!("not a total: {last:?}"))?;
     Ok(Shown {
         live,
-        summary: &lines[heading + 1..],
+        summary,
+        last,
     })
 }
 

@@ -6,6 +6,7 @@ mod clients;
 mod lines;
 mod runs;
 mod summaries;
+mod totals;
 
 use std::{
     collections::BTreeMap,
@@ -114,11 +115,16 @@ fn json(options: &str, files: &[&Path], input: &str) -> (Vec<Value>, Value) {
     (lines, summary)
 }
 
-/// The text output: the lines, and those of the summary.
+/// The text output: the lines, and those of the summary without its total.
 #[track_caller]
 fn text(options: &str, files: &[&Path], input: &str) -> (Vec<String>, Vec<String>) {
     let stdout = stdout(run(&format!("--utc {options}"), files, input));
     let (lines, summary) = stdout.split_once("\n=== Summary ===\n").unwrap();
+    let (summary, last) = summary
+        .trim_end()
+        .rsplit_once('\n')
+        .unwrap_or(("", summary));
+    assert!(last.contains(" connection"), "{last}");
     let owned = |text: &str| text.lines().map(str::to_owned).collect();
     (owned(lines), owned(summary))
 }

@@ -51,7 +51,7 @@ impl Lines {
             return Ok(());
         };
         let connection = Connection {
-            time: if self.wanted.times {
+            time: if self.wanted.times || entry.stamp.may_be_whole() {
                 entry.stamp.when()
             } else {
                 When::Unknown

@@ -33,6 +33,11 @@ const MONTHS: &[&[u8; 3]] = &[
 const DAYS: &[&[u8; 3]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 impl Stamp<'_> {
+    /// Whether it may have all of a time.
+    pub(crate) fn may_be_whole(&self) -> bool {
+        !matches!(self, Self::None | Self::Recorded(..))
+    }
+
     /// Parses the timestamp.
     pub(crate) fn when(self) -> When {
         match self {

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::lines::Wanted;
 use crate::{
     model::{
         connection::{Connection, Host, Record, Source, When},
@@ -88,14 +87,13 @@ pub(crate) fn is_capture(head: &[u8]) -> bool {
 
 /// Parses the packets of a piece.
 #[must_use]
-pub(crate) fn parse(packets: &Packets, wanted: Wanted) -> Batch {
+pub(crate) fn parse(packets: &Packets) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
     for (packet, bytes) in packets.iter() {
-        let time = packet.time.filter(|_| wanted.times);
         let parsed = handshake(packet.link_type, bytes).map(|segment| {
             batch
                 .events
-                .extend(segment.map(|segment| segment.event(time)));
+                .extend(segment.map(|segment| segment.event(packet.time)));
         });
         batch.count_packet(parsed);
     }

@@ -36,7 +36,7 @@ fn with_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
 fn parsed(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
     let mut packets = Packets::default();
     packets.push(Some((1_700_000_000, 5)), link_type, packet);
-    let mut batch = parse(&packets, Wanted { times: true });
+    let mut batch = parse(&packets);
     assert_eq!(batch.packets, 1);
     if let Some(parse_error) = batch.first_not_understood.map(|first| first.parse_error) {
         return Err(parse_error);

@@ -57,7 +57,7 @@ impl Lines {
     }
 
     fn when(&self, time: &[u8]) -> When {
-        if self.wanted.times {
+        if self.wanted.times || !time.contains(&b':') {
             when(time)
         } else {
             When::Unknown

@@ -1,0 +1,150 @@
+//! Which connections a run counts, in words: for its first line and its total.
+
+use std::fmt;
+
+use super::{
+    connection::Family,
+    filter::{EndsFilter, Namespaces, TaskFilter},
+    options::{ShowOptions, TraceOptions},
+    ports::PortSet,
+};
+use crate::system::text::escaped;
+
+/// The ports and filters of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    ports: PortSet,
+    /// Each filter, safe to show.
+    filters: Vec<String>,
+}
+
+impl Scope {
+    /// That of records.
+    #[must_use]
+    pub fn for_records(options: &ShowOptions) -> Self {
+        Self {
+            ports: options.ports.clone(),
+            filters: ends(&options.ends),
+        }
+    }
+
+    /// That of a live run.
+    #[must_use]
+    pub fn live(options: &TraceOptions) -> Self {
+        let mut scope = Self::for_records(&options.show);
+        let interface = options.interface.iter();
+        scope
+            .filters
+            .extend(interface.map(|name| format!("interface {}", escaped(name.as_bytes()))));
+        scope.filters.extend(task(&options.task));
+        scope.filters.extend(match &options.netns {
+            Namespaces::Machine => None,
+            Namespaces::All => Some("all network namespaces".to_owned()),
+            Namespaces::One(one) => {
+                let path = escaped(one.path().as_os_str().as_encoded_bytes());
+                Some(format!("network namespace {path}"))
+            }
+        });
+        scope
+    }
+
+    /// The local ports.
+    #[must_use]
+    pub fn ports(&self) -> &PortSet {
+        &self.ports
+    }
+
+    /// The filters, each after a comma.
+    #[must_use]
+    pub fn filters(&self) -> String {
+        let filters = self.filters.iter();
+        filters.map(|filter| format!(", {filter}")).collect()
+    }
+}
+
+/// `to port 80, not from 10.0.0.0/8`
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to {}{}", self.ports, self.filters())
+    }
+}
+
+fn ends(ends: &EndsFilter) -> Vec<String> {
+    let family = ends.family.map(|family| match family {
+        Family::Ipv4 => "only IPv4".to_owned(),
+        Family::Ipv6 => "only IPv6".to_owned(),
+    });
+    let local = ends.local.map(|address| format!("to {address}"));
+    let networks = |wanted, words| {
+        let listed = ends.networks.listed(wanted);
+        (!listed.is_empty()).then(|| format!("{words} {}", listed.join(", ")))
+    };
+    let from = networks(true, "only from");
+    let not_from = networks(false, "not from");
+    [from, not_from, local, family]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn task(task: &TaskFilter) -> Vec<String> {
+    let pid = task.pid.map(|pid| format!("process {pid}"));
+    let comm = task.comm.map(|comm| {
+        let name = comm.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        format!("threads named {}", escaped(name))
+    });
+    let uid = task.uid.map(|uid| format!("user {uid}"));
+    let cgroup = task.cgroup.as_ref().map(|path| {
+        let path = escaped(path.as_os_str().as_encoded_bytes());
+        format!("cgroup {path}")
+    });
+    [pid, comm, uid, cgroup].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::Networks;
+
+    #[test]
+    fn filters_are_named() {
+        let networks = Networks::new(
+            &["10.0.0.0/8".parse().unwrap(), "192.0.2.1".parse().unwrap()],
+            &["10.1.0.0/16".parse().unwrap()],
+        );
+        let options = ShowOptions {
+            ports: "80,8000-8099".parse().unwrap(),
+            ends: EndsFilter {
+                networks,
+                local: Some([198, 51, 100, 1].into()),
+                family: Some(Family::Ipv4),
+            },
+            ..ShowOptions::default()
+        };
+        assert_eq!(
+            Scope::for_records(&options).to_string(),
+            "to ports 80,8000-8099, only from 10.0.0.0/8, 192.0.2.1, not from 10.1.0.0/16, to \
+             198.51.100.1, only IPv4"
+        );
+        assert_eq!(Scope::default().to_string(), "to every port");
+    }
+
+    #[test]
+    fn names_are_safe_to_show() {
+        let filter = TaskFilter {
+            pid: Some(812),
+            comm: Some("a\x1b[2J".parse().unwrap()),
+            uid: Some(33),
+            cgroup: Some("/a\nb".into()),
+        };
+        assert_eq!(
+            task(&filter),
+            [
+                "process 812",
+                r"threads named a\u{1b}[2J",
+                "user 33",
+                r"cgroup /a\nb"
+            ]
+        );
+    }
+}
