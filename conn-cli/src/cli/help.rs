@@ -39,7 +39,7 @@ pub(super) fn examples(command: &str) -> Option<&'static str> {
 
 /// The command line with its help: the short one, if these arguments ask for it.
 pub(super) fn with_help(program: Command, given: &[OsString]) -> Command {
-    let is_short = given.iter().any(|arg| asks_for_short(arg));
+    let is_short = given.iter().any(asks_for_short);
     let help = if is_short { short } else { long };
     help(program.mut_subcommand("read", help))
 }

@@ -94,6 +94,9 @@ enum Command {
     /// standard input and shows each connection as it arrives. Several files are read in the order in
     /// which they are named; they may be of different formats, and compressed with gzip, zstd or xz.
     ///
+    /// At the end, standard error has a line with the name, the format and the size of each of the first
+    /// eight inputs.
+    ///
     /// A retransmitted SYN, or one that was captured on several interfaces, counts once. Records that
     /// cannot be parsed are counted, and the end says where and why the first. If a file cannot be
     /// read to its end, it is named, the others are still read, and the exit status is 1.

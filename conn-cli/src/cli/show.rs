@@ -110,8 +110,8 @@ pub(super) struct ShowArgs {
     /// The default is address. network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup
     /// that is a container of docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at
     /// the end, is named, such as docker:0123456789ab; but not where ordinary users choose the names, as
-    /// below user.slice. A process is one row, whatever its threads are called. process, cgroup and user are about who
-    /// accepts: they do not go with the other stages, and records do not tell.
+    /// below user.slice. A process is one row, whatever its threads are called. process, cgroup and user are
+    /// about who accepts: they do not go with the other stages, and records do not tell.
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
     by: GroupBy,

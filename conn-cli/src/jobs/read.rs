@@ -24,7 +24,7 @@ use crate::{
         scope::Scope,
         stage::Stage,
     },
-    output::{Counted, total},
+    output::{Counted, inputs, total},
     read::{
         feed::{Feed, FeedItem},
         input,
@@ -162,7 +162,7 @@ impl Reading {
 
     fn take(&mut self, item: FeedItem) -> anyhow::Result<()> {
         match item {
-            FeedItem::Begin(name) => self.merge.begin(&name),
+            FeedItem::Begin(input) => self.merge.begin(input),
             FeedItem::Batch(batch) => {
                 let view = &mut self.view;
                 self.merge.take(batch, &mut |connection| {
@@ -173,6 +173,7 @@ impl Reading {
             FeedItem::Failed(why) => {
                 let message = || say(format_args!("conn-cli: {why}"));
                 self.progress.suspend(message);
+                self.merge.fail();
                 self.failed += 1;
             }
         }
@@ -205,6 +206,11 @@ impl Reading {
             return Ok(Verdict::Incomplete);
         }
         let (counts, discrepancies, origin) = self.counts();
+        if let Origin::Records(stats) = &origin {
+            for line in inputs(stats) {
+                say(line);
+            }
+        }
         let counted = Counted {
             number: counts.connections(Stage::Accepted),
             at_least: discrepancies.at_least,

@@ -21,9 +21,28 @@ pub struct ReadStats {
     pub unknown_type: u64,
     /// SYNs that are not counted because they had been sent before.
     pub repeated: u64,
+    /// The inputs, in their order.
+    pub inputs: Vec<InputStats>,
     /// Connections that are not counted because their port is unknown.
     pub unknown_port: u64,
     /// Connections that are not counted because their client is unknown and a filter selects
     /// clients.
     pub unknown_client: u64,
+}
+
+/// What was read from an input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputStats {
+    /// Its name, safe to show.
+    pub name: String,
+    /// How it is compressed.
+    pub compression: Option<&'static str>,
+    /// What it was read as; None if nothing was read.
+    pub format: Option<Format>,
+    /// Number of lines.
+    pub lines: u64,
+    /// Number of packets.
+    pub packets: u64,
+    /// Whether it could not be read to its end.
+    pub failed: bool,
 }

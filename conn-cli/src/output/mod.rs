@@ -5,6 +5,7 @@ mod check;
 mod clock;
 mod columns;
 mod diagnostics;
+mod inputs;
 mod interval;
 mod json;
 mod listeners;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     check::check,
     clock::Clock,
     diagnostics::diagnostics,
+    inputs::inputs,
     interval::{RowStyle, Rows},
     json::Json,
     listeners::{listening, waiting},

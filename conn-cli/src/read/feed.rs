@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::mpsc::Sender,
     thread,
@@ -22,15 +22,15 @@ use super::{
     input,
     parse::{lines::Wanted, parse},
     piece::Piece,
-    reader,
+    reader, unpack,
 };
-use crate::model::format::Format;
+use crate::model::{format::Format, read_stats::InputStats};
 
 /// What a [`Feed`] returns for each input, in this order.
 #[derive(Debug)]
 pub(crate) enum FeedItem {
-    /// The name of the input that the next items are from.
-    Begin(String),
+    /// The input that the next items are from, of which nothing has been read.
+    Begin(InputStats),
     /// Parsed records.
     Batch(Batch),
     /// Why the input was not read to its end.
@@ -57,7 +57,7 @@ const MAX_RECYCLED_LEN: usize = 1024 * 1024;
 
 #[derive(Debug)]
 enum ReaderMessage {
-    Begin(String),
+    Begin(InputStats),
     Piece(Piece),
     Failed(String),
 }
@@ -129,7 +129,7 @@ impl Feed {
             batch
         };
         self.queue.push_back(match message {
-            ReaderMessage::Begin(name) => Parsing::Done(FeedItem::Begin(name)),
+            ReaderMessage::Begin(input) => Parsing::Done(FeedItem::Begin(input)),
             ReaderMessage::Failed(why) => Parsing::Done(FeedItem::Failed(why)),
             // One large piece at a time, so that memory does not grow with the number of threads.
             ReaderMessage::Piece(piece) if self.jobs == 1 || is_large(&piece) => {
@@ -176,9 +176,18 @@ impl Reader {
 
     fn read_one(&self, path: &Path) -> Result<(), Stopped> {
         let name = input::name(path);
-        self.send(ReaderMessage::Begin(name.clone()))?;
-        let result = input::open(path).map_err(ReadError::Io).and_then(|input| {
-            let input = self.progress.wrap_read(input);
+        let opened = input::open(path).and_then(|input| {
+            let mut input = self.progress.wrap_read(input);
+            Ok((reader::magic(&mut input)?, input))
+        });
+        let head = opened.as_ref().ok().map(|(head, _)| head);
+        self.send(ReaderMessage::Begin(InputStats {
+            name: name.clone(),
+            compression: head.and_then(|head| unpack::compression(head)),
+            ..InputStats::default()
+        }))?;
+        let result = opened.map_err(ReadError::Io).and_then(|(head, rest)| {
+            let input = io::Cursor::new(head).chain(rest);
             reader::read(input, self.format, &self.recycled, &mut |piece| {
                 self.send(ReaderMessage::Piece(piece))
             })

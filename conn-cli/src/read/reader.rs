@@ -25,8 +25,7 @@ pub fn read(
     recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
-    let mut head = Vec::new();
-    while head.len() < unpack::MAGIC_LEN && read_some(&mut input, &mut head, unpack::MAGIC_LEN)? {}
+    let head = magic(&mut input)?;
     let mut input = unpack::unpack(head, input)?;
 
     let mut head = Vec::new();
@@ -50,6 +49,13 @@ pub fn read(
             None => Err(ReadError::UnknownFormat),
         },
     }
+}
+
+/// The first bytes of an input, which show how it is compressed.
+pub(crate) fn magic(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while head.len() < unpack::MAGIC_LEN && read_some(input, &mut head, unpack::MAGIC_LEN)? {}
+    Ok(head)
 }
 
 /// A reader whose next read returns the error, if there is one.

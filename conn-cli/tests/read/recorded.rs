@@ -11,7 +11,12 @@ use std::{
 };
 
 use conn_cli::{
-    model::{filter::EndsFilter, format::Format, ports::PortSet, read_stats::ReadStats},
+    model::{
+        filter::EndsFilter,
+        format::Format,
+        ports::PortSet,
+        read_stats::{InputStats, ReadStats},
+    },
     read::{
         error::ReadError,
         merge::{Merge, MergeOptions},
@@ -315,7 +320,7 @@ fn two_parts_count_as_much_as_the_whole() {
         let format = Format::recognise(&bytes, true);
         let mut merge = Merge::new(options("", true));
         for part in [&bytes[..=end], &bytes[end + 1..]] {
-            merge.begin("part");
+            merge.begin(InputStats::default());
             conn_cli::read::reader::read(part, format, &mpsc::channel().1, &mut |piece| {
                 let wanted = Wanted { times: false };
                 let batch = conn_cli::read::parse::parse(&piece, wanted);

@@ -1,7 +1,7 @@
 //! Counts the parsed batches in the order of the records: the result does not depend on the
 //! threads that parsed them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use anyhow::bail;
 
@@ -24,7 +24,7 @@ use crate::{
         format::Format,
         group::{GroupBy, GroupKey},
         ports::PortSet,
-        read_stats::ReadStats,
+        read_stats::{InputStats, ReadStats},
         stage::Stage,
     },
 };
@@ -86,7 +86,7 @@ pub struct Merge {
     unfinished: HashMap<u32, Accept, foldhash::fast::RandomState>,
     /// Whether a connection of the input had the server's port.
     knows_ports: bool,
-    input: Input,
+    input: InputStats,
 }
 
 /// The packets that show a new connection.
@@ -94,14 +94,6 @@ pub struct Merge {
 enum Packet {
     Syn,
     Answer,
-}
-
-/// The input that is being read.
-#[derive(Debug, Default)]
-struct Input {
-    name: String,
-    lines: u64,
-    packets: u64,
 }
 
 impl Merge {
@@ -117,18 +109,21 @@ impl Merge {
             repeats: Repeats::default(),
             unfinished: HashMap::default(),
             knows_ports: false,
-            input: Input::default(),
+            input: InputStats::default(),
         }
     }
 
     /// Starts the next input.
-    pub fn begin(&mut self, name: &str) {
+    pub fn begin(&mut self, input: InputStats) {
         self.unfinished.clear();
         self.knows_ports = false;
-        self.input = Input {
-            name: name.to_owned(),
-            ..Input::default()
-        };
+        let before = mem::replace(&mut self.input, input);
+        add_input(&mut self.stats, before);
+    }
+
+    /// Notes that this input is not read to its end.
+    pub(crate) fn fail(&mut self) {
+        self.input.failed = true;
     }
 
     /// Counts a batch, and shows its connections as long as `show` returns true.
@@ -232,6 +227,7 @@ impl Merge {
             self.add_parse_errors(batch.not_understood, Some(first));
         }
         self.stats.formats.insert(batch.format);
+        self.input.format = Some(batch.format);
         self.stats.lines += batch.lines;
         self.stats.packets += batch.packets;
         self.input.lines += batch.lines;
@@ -358,6 +354,7 @@ impl Merge {
     #[must_use]
     pub(crate) fn so_far(&self, by: GroupBy) -> (Counts, Discrepancies, ReadStats) {
         let mut stats = self.stats.clone();
+        add_input(&mut stats, self.input.clone());
         let open = self.options.wanted(self.runs.open().clone(), &mut stats);
         let mut counts = Counts::new([Stage::Accepted]);
         for tally in [&self.tally, &open] {
@@ -379,6 +376,13 @@ impl Merge {
         self.add_run(tally);
         (self.tally, self.discrepancies, self.stats)
     }
+}
+
+/// Adds an input, unless it is that before the first.
+fn add_input(stats: &mut ReadStats, input: InputStats) {
+    stats
+        .inputs
+        .extend((!input.name.is_empty()).then_some(input));
 }
 
 /// Adds with saturation: counts from a file can have any value.

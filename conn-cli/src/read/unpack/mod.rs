@@ -33,6 +33,13 @@ enum Compression {
     Xz,
 }
 
+/// How an input that begins with `head` is compressed.
+#[must_use]
+pub(crate) fn compression(head: &[u8]) -> Option<&'static str> {
+    let compression = Compression::detect(head).ok().flatten();
+    compression.map(Compression::name)
+}
+
 /// The decompressed content of an input that begins with `head`. `head` has at least
 /// [`MAGIC_LEN`] bytes, or is the whole input.
 ///

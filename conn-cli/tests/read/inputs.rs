@@ -1,0 +1,70 @@
+//! What each input was read as.
+
+use std::{fs, io::Write as _, path::Path};
+
+use flate2::{Compression, write::GzEncoder};
+
+use super::{ACCEPT, TempDir, read, read_from, said};
+
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded");
+
+#[test]
+fn each_input_is_named_with_what_it_was_read_as() {
+    let dir = TempDir::new("inputs");
+    let log = dir.file("a\n.log", ACCEPT.repeat(3));
+    let empty = dir.file("empty", "");
+    let missing = dir.0.join("missing");
+    let capture = fs::read(Path::new(RECORDED).join("packets/syn.pcap")).unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&capture).unwrap();
+    let packed = dir.file("web.gz", gzip.finish().unwrap());
+    let output = read(&["-q"], &[&log, &missing, &empty, &packed, &dir.0]);
+    let directory = dir.0.display();
+    // Each packet of a pcap file is 16 bytes and its own length, after 24 bytes.
+    let (mut packets, mut rest) = (0, &capture[24..]);
+    while let Some(length) = rest.get(8..12) {
+        let length = u32::from_le_bytes(length.try_into().unwrap());
+        rest = &rest[16 + length as usize..];
+        packets += 1;
+    }
+    let (inputs, _) = said(&output);
+    assert_eq!(
+        inputs,
+        [
+            format!("{directory}/a\\n.log: strace, 3 lines"),
+            format!("{directory}/empty: empty"),
+            format!("{directory}/web.gz: pcap, gzip, {packets} packets"),
+        ]
+    );
+    // A damaged one is named, as far as it was read.
+    let packed = fs::read(&packed).unwrap();
+    let output = read_from(&packed[..packed.len() / 2], &["-q"]);
+    let (inputs, other) = said(&output);
+    assert!(
+        inputs[0].starts_with("standard input: pcap, gzip, "),
+        "{inputs:?}"
+    );
+    assert!(other[0].contains("the gzip data is truncated"), "{other:?}");
+    assert_eq!((inputs.len(), output.status.code()), (1, Some(1)));
+}
+
+#[test]
+fn what_comes_from_a_pipe_is_named_too() {
+    let text = fs::read(Path::new(RECORDED).join("packets/syn-n.txt")).unwrap();
+    let lines = text.iter().filter(|byte| **byte == b'\n').count();
+    let output = read_from(&text, &["--json", "--quiet"]);
+    assert_eq!(
+        said(&output).0,
+        [format!("standard input: tcpdump, {lines} lines")]
+    );
+}
+
+#[test]
+fn hundreds_of_inputs_are_summed_up() {
+    let dir = TempDir::new("hundreds");
+    let log = dir.file("log", ACCEPT);
+    let output = read(&["-q"], &[&*log; 300]);
+    let (inputs, _) = said(&output);
+    assert_eq!(inputs.len(), 9);
+    assert_eq!(inputs[8], "and 292 more inputs");
+}
