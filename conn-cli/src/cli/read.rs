@@ -129,7 +129,7 @@ impl ReadArgs {
             return Err(format!(
                 "--by {}: records do not tell, or only in part, who accepted; only live tracing \
                  knows",
-                show.listing.by.nouns().0
+                show.listing.by.name()
             ));
         }
         Ok(ReadOptions {

@@ -11,7 +11,7 @@ use crate::{
     model::{
         connection::Family,
         filter::{EndsFilter, Network, Networks},
-        group::GroupBy,
+        group::Grouping,
         options::{Lines, Listing, ShowOptions, TimeFormat},
         ports::PortSet,
     },
@@ -105,16 +105,17 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = LINES)]
     utc: bool,
 
-    /// Count by network or port; live by process, cgroup, user
+    /// Count by network, port or address,port; live by process, cgroup, user
     ///
-    /// The default is address. network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup
-    /// that is a container of docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at
-    /// the end, is named, such as docker:0123456789ab; but not where ordinary users choose the names, as
-    /// below user.slice. A process is one row, whatever its threads are called. process, cgroup and user are
-    /// about who accepts: they do not go with the other stages, and records do not tell.
+    /// The default is address. Each goes with the port, such as address,port or user,port: a row for each
+    /// pair. network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup that is a container
+    /// of docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at the end, is named,
+    /// such as docker:0123456789ab; but not where ordinary users choose the names, as below user.slice. A
+    /// process is one row, whatever its threads are called. process, cgroup and user are about who
+    /// accepts: they do not go with the other stages, and records do not tell.
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
-    by: GroupBy,
+    by: Grouping,
 
     /// Only the first N, and the sum of the others
     #[arg(long, value_name = "N", help_heading = SUMMARY)]

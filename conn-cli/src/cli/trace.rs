@@ -182,7 +182,7 @@ fn check(options: &TraceOptions) -> Result<(), String> {
         return Err(format!(
             "--by {} is about who accepts, which is not known at the other stages: leave \
              out --event and --funnel",
-            by.nouns().0
+            by.name()
         ));
     }
     if options.interface.is_some() && !options.stages.contains(Stage::Syn) {

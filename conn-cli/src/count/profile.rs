@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     connection::{Connection, When},
-    group::{GroupBy, GroupKey},
+    group::{GroupKey, Grouping},
 };
 
 /// When a client connected, and how long it waited.
@@ -35,7 +35,7 @@ pub struct Profiles(HashMap<GroupKey, Profile>);
 
 impl Profiles {
     /// Adds a connection. If connections are not in the order of their times, a peak may be missed.
-    pub fn add(&mut self, by: GroupBy, connection: &Connection) {
+    pub fn add(&mut self, by: Grouping, connection: &Connection) {
         let key = by.key(connection);
         if self.0.len() < MAX_CLIENTS || self.0.contains_key(&key) {
             self.0.entry(key).or_default().add(connection);
@@ -106,7 +106,7 @@ mod tests {
             (2000, None),
             (5000, None),
         ] {
-            profiles.add(GroupBy::Address, &connection(at, wait));
+            profiles.add(Grouping::default(), &connection(at, wait));
         }
         let profile = profiles.get(&GroupKey::Client(Host::at([192, 0, 2, 1])));
         assert_eq!(profile.peak, 3);

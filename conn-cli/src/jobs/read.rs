@@ -19,7 +19,7 @@ use crate::{
     count::{known::Known, ranking::Counts},
     model::{
         discrepancies::Discrepancies,
-        group::GroupBy,
+        group::Grouping,
         options::{Lines, ReadOptions},
         scope::Scope,
         stage::Stage,
@@ -47,7 +47,7 @@ struct Reading {
     feed: Feed,
     merge: Merge,
     view: View,
-    by: GroupBy,
+    by: Grouping,
     progress: Progress,
     inputs: usize,
     failed: usize,

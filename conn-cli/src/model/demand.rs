@@ -97,7 +97,10 @@ mod tests {
         let details = |json, by| {
             let show = ShowOptions {
                 json,
-                listing: Listing { by, top: None },
+                listing: Listing {
+                    by: GroupBy::into(by),
+                    top: None,
+                },
                 ..ShowOptions::default()
             };
             Demand::new(&show).details

@@ -1,4 +1,8 @@
-//! What connections are counted by: the client, or a group such as its network.
+//! What connections are counted by: the client, or a group such as its network; perhaps together with
+//! the server's port.
+
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, net::IpAddr};
 
@@ -6,7 +10,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::connection::{Connection, Host, Process};
 
-/// What connections are counted by, as `--by` accepts it.
+/// What connections are counted by, as `--by` accepts it: one thing, or that together with the server's
+/// port. The kernel's maps have no other pair as their key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grouping {
+    what: GroupBy,
+    /// Never with [`GroupBy::Port`].
+    with_port: bool,
+}
+
+/// One thing that connections are counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupBy {
     /// The client's address.
@@ -58,7 +71,105 @@ pub enum GroupKey {
         /// The user's name, safe to show.
         name: Option<Box<str>>,
     },
+    /// Those of one of the above to a local port; None if that is not known.
+    WithPort(Box<Self>, Option<u16>),
 }
+
+impl Grouping {
+    /// Without the port of a pair.
+    #[must_use]
+    pub fn what(self) -> GroupBy {
+        self.what
+    }
+
+    /// Whether it is a pair with the port.
+    #[must_use]
+    pub fn with_port(self) -> bool {
+        self.with_port
+    }
+
+    /// Whether the key is from the accepting task, which only the kernel knows.
+    #[must_use]
+    pub fn needs_task(self) -> bool {
+        self.what.needs_task()
+    }
+
+    /// Its name in JSON and in messages: `network`, `network,port`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let port = if self.with_port { PORT_OF_PAIR } else { "" };
+        self.what.nouns().0.to_owned() + port
+    }
+
+    /// The noun for the key, singular and plural.
+    #[must_use]
+    pub fn nouns(self) -> (&'static str, &'static str) {
+        match self.what {
+            what if !self.with_port => what.nouns(),
+            GroupBy::Address => ("pair of address and port", "pairs of address and port"),
+            GroupBy::Network(..) => ("pair of network and port", "pairs of network and port"),
+            GroupBy::Port => ("port", "ports"),
+            GroupBy::Process => ("pair of process and port", "pairs of process and port"),
+            GroupBy::Cgroup => ("pair of cgroup and port", "pairs of cgroup and port"),
+            GroupBy::User => ("pair of user and port", "pairs of user and port"),
+        }
+    }
+
+    /// The key of a connection.
+    #[must_use]
+    pub fn key(self, connection: &Connection) -> GroupKey {
+        self.paired(self.what.key(connection), connection.local_port)
+    }
+
+    /// The key of a client's connections to a port.
+    #[must_use]
+    pub fn group(self, client: GroupKey, port: Option<u16>) -> GroupKey {
+        self.paired(self.what.group(client, port), port)
+    }
+
+    /// What is not known is one group, whatever the port.
+    fn paired(self, key: GroupKey, port: Option<u16>) -> GroupKey {
+        if self.with_port && key != GroupKey::Client(Host::Unknown) {
+            GroupKey::WithPort(Box::new(key), port)
+        } else {
+            key
+        }
+    }
+}
+
+impl From<GroupBy> for Grouping {
+    fn from(what: GroupBy) -> Self {
+        Self {
+            what,
+            with_port: false,
+        }
+    }
+}
+
+/// What follows the name of the other thing in that of a pair.
+const PORT_OF_PAIR: &str = ",port";
+
+impl std::str::FromStr for Grouping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of_pair = text.strip_suffix(PORT_OF_PAIR);
+        let of_pair = of_pair.or_else(|| text.strip_prefix("port,"));
+        let Some(other) = of_pair else {
+            return text.parse().map(GroupBy::into);
+        };
+        match other.parse()? {
+            GroupBy::Port => Err(WHAT.to_owned()),
+            what => Ok(Self {
+                what,
+                with_port: true,
+            }),
+        }
+    }
+}
+
+const WHAT: &str = "give address, network[/24,/64], port, process, cgroup or user, or one of them and the port, \
+                    such as address,port";
 
 impl GroupBy {
     /// Whether the key is from the accepting task, which only the kernel knows.
@@ -156,7 +267,7 @@ impl std::str::FromStr for GroupBy {
             ("process", None) => Ok(Self::Process),
             ("cgroup", None) => Ok(Self::Cgroup),
             ("user", None) => Ok(Self::User),
-            _ => Err("give address, network[/24,/64], port, process, cgroup or user".to_owned()),
+            _ => Err(WHAT.to_owned()),
         }
     }
 }
@@ -196,16 +307,15 @@ impl fmt::Display for GroupKey {
                 name,
                 is_kernel_thread,
             } => {
-                let kind = if *is_kernel_thread {
-                    "kernel thread"
-                } else {
-                    "pid"
-                };
                 // Or a row could begin like that of another key: `other: 5`.
                 let name = name.as_ref().map(|name| name.replace(": ", r"\u{3a} "));
                 match (pid, name) {
-                    (Some(pid), Some(name)) => write!(f, "{name} ({kind} {pid})"),
-                    (Some(pid), None) => write!(f, "{kind} {pid}"),
+                    (Some(pid), Some(name)) if *is_kernel_thread => {
+                        write!(f, "{name}[{pid}] (kernel thread)")
+                    }
+                    (Some(pid), Some(name)) => write!(f, "{name}[{pid}]"),
+                    (Some(pid), None) if *is_kernel_thread => write!(f, "kernel thread {pid}"),
+                    (Some(pid), None) => write!(f, "pid {pid}"),
                     (None, _) => f.write_str("processes of other PID namespaces"),
                 }
             }
@@ -222,119 +332,7 @@ impl fmt::Display for GroupKey {
                 name: Some(name),
             } => write!(f, "{name} (uid {uid})"),
             Self::User { uid, name: None } => write!(f, "uid {uid}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{connection::Source, hook::Hook};
-
-    #[test]
-    fn valid_names_parse_and_others_are_refused() {
-        for (text, by) in [
-            ("address", GroupBy::Address),
-            ("network", GroupBy::Network(24, 64)),
-            ("network/16", GroupBy::Network(16, 64)),
-            ("network/8,/48", GroupBy::Network(8, 48)),
-            ("cgroup", GroupBy::Cgroup),
-        ] {
-            assert_eq!(text.parse(), Ok(by), "{text}");
-        }
-        for text in [
-            "",
-            "network/",
-            "network/33",
-            "network/24,64",
-            "network/24,/129",
-            "port/1",
-            "pid",
-        ] {
-            assert!(text.parse::<GroupBy>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn clients_are_grouped_by_network_or_port() {
-        let group = |by: &str, client: &str| {
-            let host = Host::at(client.parse::<IpAddr>().unwrap());
-            let by: GroupBy = by.parse().unwrap();
-            by.group(GroupKey::Client(host), Some(80)).to_string()
-        };
-        assert_eq!(group("network", "192.0.2.77"), "192.0.2.0/24");
-        assert_eq!(group("network/0", "192.0.2.77"), "0.0.0.0/0");
-        assert_eq!(group("network", "2001:db8::7:7"), "2001:db8::/64");
-        assert_eq!(group("port", "192.0.2.77"), "port 80");
-        assert_eq!(group("address", "192.0.2.77"), "192.0.2.77");
-    }
-
-    #[test]
-    fn a_process_is_one_key_whatever_the_names_of_its_threads() {
-        let key = |comm: &[u8; 16]| {
-            let process = Process {
-                pid: Some(7),
-                tid: Some(8),
-                uid: None,
-                cgroup: None,
-                comm: Some(*comm),
-                is_kernel_thread: false,
-            };
-            GroupBy::Process.key(&Connection {
-                process: Some(process),
-                ..Connection::unknown(Source::SecondHook)
-            })
-        };
-        assert_eq!(
-            key(b"one\0\0\0\0\0\0\0\0\0\0\0\0\0"),
-            key(b"sixteen bytes...")
-        );
-    }
-
-    #[test]
-    fn kernel_threads_are_said_as_such() {
-        let key = GroupKey::Process {
-            pid: Some(7),
-            name: Some("nfsd".into()),
-            is_kernel_thread: true,
-        };
-        assert_eq!(key.to_string(), "nfsd (kernel thread 7)");
-        let connection = Connection {
-            process: Some(Process {
-                pid: Some(7),
-                tid: Some(7),
-                uid: Some(0),
-                cgroup: Some(1),
-                comm: None,
-                is_kernel_thread: true,
-            }),
-            ..Connection::unknown(Source::Hook(Hook::Fentry))
-        };
-        for by in [GroupBy::Cgroup, GroupBy::User] {
-            assert_eq!(by.key(&connection), GroupKey::KernelThreads);
-        }
-    }
-
-    #[test]
-    fn no_name_is_like_a_row_without_a_key() {
-        let process = |name: &str| {
-            let name = Some(name.into());
-            GroupKey::Process {
-                pid: Some(7),
-                name,
-                is_kernel_thread: false,
-            }
-            .to_string()
-        };
-        assert_eq!(process("other"), "other (pid 7)");
-        assert_eq!(process("other: 5"), r"other\u{3a} 5 (pid 7)");
-        let user = |name: &str| {
-            let name = Some(name.into());
-            GroupKey::User { uid: 7, name }.to_string()
-        };
-        assert_eq!(user("www-data"), "www-data");
-        for name in ["other", "unknown", "5 more", "other (uid 8)"] {
-            assert_eq!(user(name), format!("{name} (uid 7)"));
+            Self::WithPort(key, port) => write!(f, "{key} {}", Self::Port(*port)),
         }
     }
 }

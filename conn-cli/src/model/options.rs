@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     filter::{EndsFilter, Namespaces, TaskFilter},
     format::Format,
-    group::GroupBy,
+    group::Grouping,
     hook::{Hook, Needs},
     ports::PortSet,
     stage::WatchedStages,
@@ -121,7 +121,7 @@ pub enum Lines {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listing {
     /// What connections are grouped by.
-    pub by: GroupBy,
+    pub by: Grouping,
     /// How many rows at most.
     pub top: Option<usize>,
 }

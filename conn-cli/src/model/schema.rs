@@ -365,7 +365,7 @@ pub(crate) struct ClientEntry<'a> {
     /// By network: the network.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub network: Option<Cow<'a, str>>,
-    /// By port: the port.
+    /// By port, alone or with another: the port.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// By process: the process id.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     count::profile::Profile,
+    model::group::GroupKey,
     report::{Origin, Report, Row},
 };
 
@@ -115,7 +116,9 @@ impl<'a> Columns<'a> {
         if self.details.is_some_and(|details| details.times.is_some()) {
             titles.extend(["first", "last"].map(|title| (title, Align::Left)));
         }
-        titles.push((self.report.by.nouns().0, Align::Left));
+        let by = self.report.by;
+        titles.extend(by.with_port().then_some(("port", Align::Right)));
+        titles.push((by.what().nouns().0, Align::Left));
         titles
     }
 
@@ -145,7 +148,12 @@ impl<'a> Columns<'a> {
                 cells.extend([text(first), text(last)]);
             }
         }
-        cells.push(row.key.to_string());
+        if let GroupKey::WithPort(key, port) = &row.key {
+            let port = port.map_or_else(|| "-".to_owned(), |port| port.to_string());
+            cells.extend([port, key.to_string()]);
+        } else {
+            cells.push(row.key.to_string());
+        }
         cells
     }
 

@@ -24,7 +24,7 @@ use crate::{
     model::{
         connection::Host,
         discrepancies::Discrepancies,
-        group::{GroupBy, GroupKey},
+        group::{GroupKey, Grouping},
         options::Listing,
         read_stats::ReadStats,
         scope::Scope,
@@ -36,7 +36,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Report {
     /// What connections are grouped by.
-    pub by: GroupBy,
+    pub by: Grouping,
     /// All connections that reached the last stage: the sum of all rows, of `left_off`, of
     /// `unknown_clients` and of `other_clients`.
     pub connections: u64,
@@ -147,7 +147,7 @@ impl Report {
             by: listing.by,
             connections,
             groups,
-            rows: Rows::new(ranking, Names::read(listing.by, &origin), profiles),
+            rows: Rows::new(ranking, Names::read(listing.by.what(), &origin), profiles),
             left_off: left_off.filter(|left_off| left_off.rows > 0),
             unknown_clients: unknown.map_or(0, |unknown| unknown.connections),
             other_clients,

@@ -33,7 +33,11 @@ impl Names {
 
     /// The key with its name, if it has any.
     pub(super) fn named(&self, mut key: GroupKey) -> GroupKey {
-        match (self, &mut key) {
+        let without_port = match &mut key {
+            GroupKey::WithPort(key, _) => key,
+            key => key,
+        };
+        match (self, without_port) {
             (
                 Self::Processes(names),
                 GroupKey::Process {

@@ -82,7 +82,7 @@ fn entry(line: &[u8], is_first: bool) -> anyhow::Result<Entry> {
         Some((key, count)) if count.starts_with(is_blank) => {
             let count = count.trim_ascii();
             let is_count = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-            is_count.then(|| key.trim_ascii_end())
+            is_count.then(|| without_port(key.trim_ascii_end()))
         }
         _ => None,
     };
@@ -124,6 +124,15 @@ fn is_remainder(key: &str) -> bool {
     })
 }
 
+/// The client of a pair with the port: `192.0.2.1 port 80`.
+fn without_port(key: &str) -> &str {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    match key.rsplit_once(" port ") {
+        Some((client, port)) if is_port(port) => client,
+        _ => key.strip_suffix(" unknown port").unwrap_or(key),
+    }
+}
+
 fn is_blank(char: char) -> bool {
     char == ' ' || char == '\t'
 }
@@ -158,7 +167,7 @@ mod tests {
     fn summaries_and_handwritten_lists_are_read() {
         let mut known = known(
             "\u{feff}\r\n=== Summary ===\r\n192.0.2.1: 5\r\n2001:db8::1: 1\r\n\
-             web.example: 3\n5 more: 7\n5 other addresses: 7\nunknown: 4\nother: 2\n\
+             web.example: 3\n192.0.2.5 port 80: 3\nfd00::5 unknown port: 1\n5 more: 7\n5 other addresses: 7\nunknown: 4\nother: 2\n\
              # the office\n  192.0.2.2\t# and its printer\n\n\
              ::ffff:192.0.2.3\n  2001:db8::2  :  7  \n::: 1\n10.1.2.3/8\n2001:db8:1::/48",
         )
@@ -167,6 +176,8 @@ mod tests {
             "192.0.2.1",
             "192.0.2.2",
             "192.0.2.3",
+            "192.0.2.5",
+            "fd00::5",
             "2001:db8::1",
             "2001:db8::2",
             "::",

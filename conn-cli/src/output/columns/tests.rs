@@ -8,7 +8,7 @@ use crate::{
     model::{
         connection::{Connection, Host, Source, When},
         discrepancies::Discrepancies,
-        group::GroupKey,
+        group::{GroupKey, Grouping},
         hook::Hook,
         options::{Listing, TimeFormat},
         read_stats::ReadStats,
@@ -191,6 +191,30 @@ fn columns_without_a_value_are_left_out_and_said() {
             "note: first, last and peak/s are not known: no record of a connection has a complete time",
             "note: waits are not known: no record has one"
         ]
+    );
+}
+
+#[test]
+fn a_pair_is_two_columns() {
+    let mut counts = Counts::new([Stage::Accepted]);
+    let by: Grouping = "address,port".parse().unwrap();
+    for (client, port, connections) in [(1, Some(443), 289), (2, Some(80), 7), (10, None, 5)] {
+        let key = by.group(GroupKey::Client(Host::at([10, 0, 0, client])), port);
+        counts.add(Stage::Accepted, key, port, connections);
+    }
+    counts.add_other(Stage::Accepted, 3);
+    let listing = Listing { by, top: Some(2) };
+    let none = Some(Rc::new(Profiles::default()));
+    let report = Report::new(counts, none, listing, Discrepancies::default(), records());
+    assert_eq!(
+        table(&report, true, TimeFormat::Short),
+        "count  share  port  address
+  289   95 %   443  10.0.0.1
+    7    2 %    80  10.0.0.2
+    5    2 %        1 other pair of address and port
+    3  < 1 %        other
+  304               total
+"
     );
 }
 

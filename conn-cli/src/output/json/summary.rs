@@ -26,7 +26,7 @@ pub(super) fn summary_line<'a>(
     lines: LineCounts,
     clock: &Clock,
 ) -> SummaryLine<'a> {
-    let by_address = report.by == GroupBy::Address;
+    let by_address = report.by == GroupBy::Address.into();
     let live = report.live();
     let syn_hook = live.and_then(|live| live.syn_hook);
     let knows_refused = report.knows_refused();
@@ -80,7 +80,7 @@ pub(super) fn summary_line<'a>(
         unknown_client: records.map(|stats| stats.unknown_client),
         connections: report.connections,
         at_least: report.discrepancies.at_least,
-        by: (!by_address).then(|| report.by.nouns().0.into()),
+        by: (!by_address).then(|| report.by.name().into()),
         addresses: by_address.then_some(report.groups),
         groups: (!by_address).then_some(report.groups),
         lines_shown: lines.shown,
@@ -229,6 +229,10 @@ fn group(key: &GroupKey) -> ClientEntry<'_> {
             uid: Some(*uid),
             name: name.as_deref().map(Into::into),
             ..empty
+        },
+        GroupKey::WithPort(key, port) => ClientEntry {
+            port: *port,
+            ..group(key)
         },
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         discrepancies::Discrepancies,
         filter::EndsFilter,
         format::Format,
-        group::{GroupBy, GroupKey},
+        group::{GroupBy, GroupKey, Grouping},
         ports::PortSet,
         read_stats::{InputStats, ReadStats},
         stage::Stage,
@@ -352,18 +352,17 @@ impl Merge {
     /// What is counted so far, by group; what could make it wrong, and the statistics. The lines of a run
     /// whose summary may still come count.
     #[must_use]
-    pub(crate) fn so_far(&self, by: GroupBy) -> (Counts, Discrepancies, ReadStats) {
+    pub(crate) fn so_far(&self, by: Grouping) -> (Counts, Discrepancies, ReadStats) {
         let mut stats = self.stats.clone();
         add_input(&mut stats, self.input.clone());
         let open = self.options.wanted(self.runs.open().clone(), &mut stats);
         let mut counts = Counts::new([Stage::Accepted]);
         for tally in [&self.tally, &open] {
-            match by {
-                GroupBy::Address => counts.add_tally(Stage::Accepted, tally),
-                by => {
-                    let grouped = tally.regrouped(|key, port| by.group(key, port));
-                    counts.add_tally(Stage::Accepted, &grouped);
-                }
+            if by == GroupBy::Address.into() {
+                counts.add_tally(Stage::Accepted, tally);
+            } else {
+                let grouped = tally.regrouped(|key, port| by.group(key, port));
+                counts.add_tally(Stage::Accepted, &grouped);
             }
         }
         (counts, self.discrepancies, stats)

@@ -122,7 +122,7 @@ fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
 fn run(line: SummaryLine<'_>) -> Option<Run> {
     let mut tally = Tally::default();
     // Without "by", the groups are clients.
-    let names_host = line.by.is_none();
+    let names_host = { line.by.as_deref() }.is_none_or(|by| by == "address,port");
     for client in line.clients {
         let name = client.name.filter(|_| names_host);
         let host = host(client.address, name.as_deref())?;

@@ -124,7 +124,7 @@ pub(super) fn open(
             names::NETWORKS,
             settings.ends.networks.rules().len() as u32 + 1,
         );
-    if settings.by == GroupBy::Process {
+    if settings.by.what() == GroupBy::Process {
         loader.map_max_entries(names::NAMES, settings.max_clients);
     }
     if settings.task.cgroup.is_some() {
@@ -194,7 +194,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
     Config {
         emit: emit(settings.demand.reported, stages),
         details: settings.demand.details.into(),
-        count_by: match settings.by {
+        count_by: match settings.by.what() {
             GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => BY_ADDRESS,
             GroupBy::Process => BY_PROCESS,
             GroupBy::Cgroup => BY_CGROUP,

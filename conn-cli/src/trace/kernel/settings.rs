@@ -8,7 +8,7 @@ use super::{KernelTypes, SelfTest, SynScope};
 use crate::model::{
     demand::Demand,
     filter::{EndsFilter, TaskFilter},
-    group::GroupBy,
+    group::Grouping,
     hook::{Hook, Needs},
     stage::WatchedStages,
 };
@@ -31,7 +31,7 @@ pub struct Settings {
     /// The network namespaces.
     pub namespaces: NamespaceFilter,
     /// What to count by.
-    pub by: GroupBy,
+    pub by: Grouping,
     /// What the programs report, besides the totals.
     pub demand: Demand,
     /// The maximum number of entries of each map of totals.

@@ -24,7 +24,7 @@ use crate::{
         connection::thread_name,
         demand::Reported,
         discrepancies::Discrepancies,
-        group::{GroupBy, GroupKey},
+        group::{GroupBy, GroupKey, Grouping},
         hook::Hook,
         stage::{Stage, WatchedStages},
     },
@@ -88,7 +88,7 @@ impl Totals {
         &mut self,
         ebpf: &Ebpf,
         map: &str,
-        (stages, by, detail): (&WatchedStages, GroupBy, Detail),
+        (stages, by, detail): (&WatchedStages, Grouping, Detail),
     ) -> anyhow::Result<()> {
         let map = ebpf.map(map).context("no such map")?;
         let map =
@@ -99,7 +99,7 @@ impl Totals {
             let counts: Stages = bytemuck::pod_read_unaligned(&counts);
             self.repeated += counts.repeated;
             let port = Some(key.local_port as u16);
-            let group = || by.group(group_key(&key, by), port);
+            let group = || by.group(group_key(&key, by.what()), port);
             for stage in stages.all() {
                 match (count_at(&counts, stage), detail) {
                     (0, _) => (),
@@ -128,7 +128,7 @@ pub(super) fn read(
     (hook, earlier): (Hook, &[Hook]),
     types: &KernelTypes,
     stages: &WatchedStages,
-    (by, apart): (GroupBy, Apart),
+    (by, apart): (Grouping, Apart),
     counters: Counters,
     detail: Detail,
 ) -> anyhow::Result<Totals> {
@@ -152,7 +152,7 @@ pub(super) fn read(
             .users
             .then(|| count_at(&counters.of_users, stages.counted())),
         by_kernel_threads: apart.kernel_threads.then_some(counters.by_kernel_threads),
-        process_names: if by == GroupBy::Process {
+        process_names: if by.what() == GroupBy::Process {
             read_names(ebpf).context("cannot read the names of processes")?
         } else {
             Default::default()

@@ -25,7 +25,7 @@ use crate::model::{
     connection::Connection,
     demand::Reported,
     exactness::Exactness,
-    group::GroupBy,
+    group::Grouping,
     hook::Hook,
     self_test::SelfTestResult,
     stage::{Stage, WatchedStages},
@@ -35,7 +35,7 @@ use crate::model::{
 pub struct Tracer {
     hook: Hook,
     stages: WatchedStages,
-    by: GroupBy,
+    by: Grouping,
     apart: Apart,
     types: KernelTypes,
     self_test: Rc<Result<SelfTest, String>>,

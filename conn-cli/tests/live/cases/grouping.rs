@@ -32,7 +32,7 @@ const CLIENTS: [(&str, u32); 6] = [
     ("127.0.0.1", 30),
     ("127.0.0.2", 20),
     ("127.0.1.1", 17),
-    ("127.0.1.2", 5),
+    ("127.0.1.2", 8),
     ("127.1.0.1", 9),
     ("::1", 7),
 ];
@@ -96,10 +96,21 @@ impl Served {
                 let port = usize::from(port) + server;
                 (format!("port {port}"), json!({ "port": port }))
             }),
+            "address,port" => self.groups(|client, server| {
+                let (client, port) = (client.to_string(), usize::from(port) + server);
+                let json = json!({ "address": client, "port": port });
+                (format!("{client} port {port}"), json)
+            }),
+            "process,port" => self.groups(|_, server| {
+                let (name, pid, port) =
+                    (NAMES[server], self.pids[server], usize::from(port) + server);
+                let json = json!({ "pid": pid, "comm": name, "port": port });
+                (format!("{name}[{pid}] port {port}"), json)
+            }),
             "process" => self.groups(|_, server| {
                 let (name, pid) = (NAMES[server], self.pids[server]);
                 let json = json!({ "pid": pid, "comm": name });
-                (format!("{name} (pid {pid})"), json)
+                (format!("{name}[{pid}]"), json)
             }),
             "user" => self.groups(|_, server| {
                 let (name, uid) = [("root", 0), ("nobody", USER)][server];
@@ -133,7 +144,7 @@ fn network(client: IpAddr, prefix_octets: usize, length: &str) -> (String, Value
 
 /// Groups by what only the kernel knows; in JSON and, with one hook, in text.
 pub(crate) fn tasks(context: &Context) -> Result<String> {
-    let kinds = ["process", "user", "cgroup"];
+    let kinds = ["process", "user", "cgroup", "process,port"];
     let cgroup = Cgroup::new(CGROUP)?;
     let json = kinds.map(|by| format!("--by {by} --json"));
     let text = kinds.map(|by| format!("--by {by}"));
@@ -164,7 +175,7 @@ pub(crate) fn renaming(context: &Context) -> Result<String> {
     let ended = json.finish(Signal::INT, &json_lines)?;
     let connections: u64 = server.finish()?.values().sum();
     let group = Group {
-        text: format!("{} (pid {pid})", NAMES[0]),
+        text: format!("{}[{pid}]", NAMES[0]),
         json: json!({ "pid": pid, "comm": NAMES[0] }),
         connections,
     };
@@ -215,6 +226,8 @@ pub(crate) fn endpoints(context: &Context) -> Result<String> {
         "--by network/16 --json",
         "--by port --json",
         "--by port",
+        "--by address,port",
+        "--by address,port --json",
         "--by address --top 2 --json",
         "--by address --top 2",
         "--by address --long --json",

@@ -183,7 +183,7 @@ pub(crate) fn called_other(context: &Context) -> Result<String> {
     let ended = text.finish(Signal::INT, &text_lines)?;
     let rows = text::parse(&ended)?.summary;
     let expected = [
-        format!("other (pid {pid}): {CONNECTIONS}"),
+        format!("other[{pid}]: {CONNECTIONS}"),
         format!("other: {BEYOND}"),
     ];
     ensure!(rows == expected, "{rows:?} instead of {expected:?}");

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde_json::json as object;
 
 use super::{
-    RECORDINGS, by_client, by_hand, json, listed, listed_in_text, recorded, run, stdout, sums,
-    text, total, truth,
+    Counts, RECORDINGS, by_client, by_hand, json, listed, listed_in_text, recorded, run, stdout,
+    sums, text, total, truth,
 };
 
 #[test]
@@ -48,6 +48,32 @@ fn by_groups_the_summary() {
                 "{file} {by}"
             );
         }
+    }
+}
+
+#[test]
+fn each_client_and_port_is_a_row() {
+    for file in RECORDINGS {
+        let (path, truth) = (recorded(file), truth(file));
+        let (_, summary) = json("-q --by address,port", &[&path], "");
+        let rows = summary["clients"].as_array().unwrap().iter();
+        let in_json: Counts = rows
+            .map(|row| {
+                let client = row["address"].as_str().unwrap().parse().unwrap();
+                let port = row["port"].as_u64().unwrap().try_into().unwrap();
+                ((client, port), row["connections"].as_u64().unwrap())
+            })
+            .collect();
+        assert_eq!(in_json, truth, "{file}");
+        assert_eq!(summary["by"], "address,port");
+        assert_eq!(summary["groups"], truth.len(), "{file}");
+        let in_text = listed_in_text(&text("-q --by port,address", &[&path], "").1);
+        let name = |client, port| format!("{client} port {port}");
+        assert_eq!(in_text, sums(&truth, name), "{file}");
+        // The summary read as input has the clients.
+        let written = stdout(run("-q --json --by address,port", &[&path], ""));
+        let (_, again) = json("-q", &[], &written);
+        assert_eq!(listed(&again, "address"), by_client(&truth), "{file}");
     }
 }
 
