@@ -158,7 +158,7 @@ impl Clock {
                 let mut clock = Self::new(self.zone.clone(), self.format);
                 [from, to].map(|time| clock.text(time).to_owned())
             }
-            TimeFormat::Ctime | TimeFormat::Delta => {
+            TimeFormat::Ctime | TimeFormat::Delta | TimeFormat::Short => {
                 let [from, to] = [from, to].map(|time| time.to_zoned(self.zone.clone()));
                 let spans_days = from.date() != to.date();
                 let text = |time: &Zoned, dated| {

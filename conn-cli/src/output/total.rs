@@ -76,8 +76,9 @@ fn ends(report: &Report) -> String {
     } else {
         format!(" to {ports}")
     };
-    match report.by {
+    match report.by.what() {
         _ if report.groups == 0 => to,
+        _ if report.by.with_port() => format!("{to} in {groups}"),
         GroupBy::Address | GroupBy::Network(..) => format!(" from {groups}{to}"),
         GroupBy::Port if ports.is_all() => format!(" to {groups}"),
         GroupBy::Port if ports.is_single() => to,
@@ -206,9 +207,9 @@ mod tests {
             "at least 2 connections from 1 address to ports 80,443, 14:25:35 to 14:25:40 (4.9 s), \
              only IPv4"
         );
-        report.by = GroupBy::Port;
+        report.by = GroupBy::Port.into();
         assert!(line(&report).contains("connections to 1 of ports 80,443, "));
-        report.by = GroupBy::Process;
+        report.by = GroupBy::Process.into();
         assert!(line(&report).contains("to ports 80,443 accepted by 1 process, "));
     }
 

@@ -164,7 +164,10 @@ fn totals_so_far_are_shown_on_stderr() {
     let rest: Vec<_> = stderr.lines().map(Result::unwrap).collect();
     assert_eq!(
         rest,
-        ["standard input: strace, 3 lines", "3 connections in 3 lines"]
+        [
+            "standard input: strace, 3 lines",
+            "3 connections in 3 lines"
+        ]
     );
     assert!(child.wait().unwrap().success());
 }
