@@ -229,7 +229,7 @@ fn all_processes_with_a_descriptor_are_owners() {
         both.then_some((listener, survey))
     };
     let (listener, mut survey) = wait_for("two owners", two_owners);
-    assert!(listener.describe().contains(" more), "), "{listener:?}");
+    assert!(listener.describe().contains(" more, "), "{listener:?}");
 
     drop(server);
     let still = current(&mut survey, address);

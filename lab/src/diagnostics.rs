@@ -112,7 +112,7 @@ impl<'a> LastLine<'a> {
 pub fn is_informational(line: &str) -> bool {
     let prefixes = ["listening: ", "no listener on ", "accept wait: ", "note: "];
     prefixes.iter().any(|prefix| line.starts_with(prefix))
-        || line.contains(": accept queue ") && line.ends_with(", 0 packets dropped")
+        || line.contains(": accept queue ") && !line.starts_with("warning: ")
         || line.ends_with(" has stopped listening")
 }
 

@@ -81,7 +81,8 @@ pub(super) struct ShowArgs {
     ///
     /// A number without a unit is in seconds. Intervals of 10 s begin at :00, :10 and so on. Each has a line,
     /// also one without connections; the first and the last are partial and say so. Connections whose own
-    /// line was lost are in the interval all the same.
+    /// line was lost are in the interval all the same. Live, a line has how many packets the listeners
+    /// dropped, from the first line on in which they dropped any.
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = LINES)]
     interval: Option<Duration>,
 

@@ -2,6 +2,7 @@
 
 mod cgroup;
 pub mod check;
+mod drop_watch;
 mod first;
 mod listeners;
 pub mod read;

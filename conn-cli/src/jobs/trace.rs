@@ -216,6 +216,10 @@ impl Tracing {
                 self.self_tests.run(&self.tracer);
             }
             self.listeners.name_found();
+            self.listeners.warn();
+            if self.view.is_drop_count_due() {
+                self.view.set_dropped(self.listeners.dropped());
+            }
             let view = &mut self.view;
             let batch = self.tracer.read(BATCH, |connection| view.show(connection));
             self.view.roll(self.tracer.lost());
@@ -235,7 +239,9 @@ impl Tracing {
                 sleep(MIN_READ_INTERVAL).await;
             } else {
                 let until_check = self.check_at.saturating_duration_since(Instant::now());
-                let until_check = until_check.min(self.self_tests.left());
+                let until_check = until_check
+                    .min(self.self_tests.left())
+                    .min(self.listeners.left());
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
                     () = self.listeners.found() => (),
@@ -264,10 +270,15 @@ impl Tracing {
         if is_reported || self.filters || self.tracer.reported() == Reported::None {
             return;
         }
-        let Some(listeners) = self.listeners.now() else {
-            return;
+        let queues = match self.listeners.look() {
+            Ok(queues) => queues,
+            Err(again) => {
+                self.check_at = now + again;
+                return;
+            }
         };
-        for line in waiting(self.last_arrival.elapsed().as_secs(), &listeners) {
+        let listeners = queues.listeners.iter().map(|(listener, _)| listener);
+        for line in waiting(self.last_arrival.elapsed().as_secs(), listeners) {
             say(line);
             self.waiting_reported = Some(now);
         }
@@ -294,6 +305,7 @@ impl Tracing {
         };
         say(total(counted, Extent::Time(self.tracer.elapsed())));
         self.listeners.end().await;
+        self.view.set_dropped(self.listeners.dropped());
         self.view.roll(self.tracer.lost());
         let totals = Totals {
             discrepancies: totals.discrepancies,

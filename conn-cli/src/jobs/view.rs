@@ -194,6 +194,21 @@ impl View {
             .fold(longest, Duration::min)
     }
 
+    /// Whether it is time to count what was dropped in the current interval.
+    #[must_use]
+    pub(super) fn is_drop_count_due(&self) -> bool {
+        self.periods
+            .as_ref()
+            .is_some_and(Periods::is_drop_count_due)
+    }
+
+    /// Says what was dropped since the last time, for the row that ends now; None if that is not known.
+    pub(super) fn set_dropped(&mut self, packets: Option<u64>) {
+        if let Some(periods) = &mut self.periods {
+            periods.set_dropped(packets);
+        }
+    }
+
     /// Appends the rows of the intervals that are over. `lost`: how many connections the kernel has
     /// counted but could not report so far.
     pub fn roll(&mut self, lost: u64) {

@@ -1,6 +1,6 @@
 //! A listening socket and the processes that have it open.
 
-use std::net::SocketAddr;
+use std::{hash::Hash, net::SocketAddr};
 
 /// A listening TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub struct Listener {
     /// then by process id, but process 1 last, which holds sockets for others. Empty if none is
     /// known.
     pub owners: Vec<Owner>,
+    /// Whether it began to listen when conn-cli had given up the privileges with which it could have
+    /// searched every process. It can be true only if no process is known.
+    pub began_too_late: bool,
 }
 
 /// A process that has a listener open.
@@ -42,10 +45,15 @@ pub struct Owner {
 }
 
 impl Listener {
+    /// What no other socket has, at any time.
+    pub fn id(&self) -> impl Eq + Hash + use<> {
+        (self.netns, self.cookie)
+    }
+
     /// Whether both are the same socket, perhaps at different times.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        (self.netns, self.cookie) == (other.netns, other.cookie)
+        self.id() == other.id()
     }
 
     /// How many threads were known to be blocked in accept on it; None if that could not be read
@@ -56,7 +64,14 @@ impl Listener {
         known.reduce(u32::saturating_add)
     }
 
-    /// Its address and its process: `0.0.0.0:80 httpd (pid 812)`.
+    /// Whether its accept queue is full: the kernel lets one more connection wait than the limit, so
+    /// that one can wait even if the limit is 0 (`sk_acceptq_is_full` of `include/net/sock.h`).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting > self.limit
+    }
+
+    /// Its address and its process: `0.0.0.0:80 httpd[812]`.
     #[must_use]
     pub fn name(&self) -> String {
         let mut name = format!("{} {}", self.address, self.process());
@@ -67,34 +82,51 @@ impl Listener {
     }
 
     /// The listener in one line:
-    /// `0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, accept queue 0/511`.
+    /// `0.0.0.0:80 httpd[812], 8 threads waiting in accept, accept queue 0/511`. A server that polls
+    /// has no thread in accept, so that is not said.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut line = self.name();
-        if let Some(threads) = self.in_accept() {
+        if let Some(threads @ 1..) = self.in_accept() {
             let all_known = self.owners.iter().all(|owner| owner.in_accept.is_some());
             let at_least = if all_known { "" } else { "at least " };
-            line += &match threads {
-                0 => format!(", {at_least}no thread waiting in accept"),
-                1 => format!(", {at_least}1 thread waiting in accept"),
-                _ => format!(", {at_least}{threads} threads waiting in accept"),
-            };
+            let noun = if threads == 1 { "thread" } else { "threads" };
+            line += &format!(", {at_least}{threads} {noun} waiting in accept");
         }
-        line + &format!(", accept queue {}/{}", self.waiting, self.limit)
+        line + ", " + &self.queue()
+    }
+
+    /// Its accept queue: `accept queue 0/511`, or `accept queue full (3 waiting, backlog 2)`.
+    #[must_use]
+    pub fn queue(&self) -> String {
+        if self.is_full() {
+            format!("accept queue full {}", self.full_queue())
+        } else {
+            format!("accept queue {}/{}", self.waiting, self.limit)
+        }
+    }
+
+    /// What is in a full queue: `(3 waiting, backlog 2)`. In the form `3/2` it would look like a
+    /// mistake.
+    #[must_use]
+    pub fn full_queue(&self) -> String {
+        format!("({} waiting, backlog {})", self.waiting, self.limit)
     }
 
     fn process(&self) -> String {
         match &self.owners[..] {
+            [] if self.began_too_late => "process not known (it began to listen after conn-cli \
+                                          gave up its privileges)"
+                .into(),
             [] => "process not known".into(),
-            [owner] => format!("{} (pid {})", owner.name, owner.pid),
+            [owner] => format!("{}[{}]", owner.name, owner.pid),
             [first, others @ ..] => {
-                let others = others.len();
-                format!("{} (pid {} and {others} more)", first.name, first.pid)
+                format!("{}[{}] and {} more", first.name, first.pid, others.len())
             }
         }
     }
 
-    /// The key that listeners are sorted by.
+    /// The key that listeners are sorted by, which is another one for each, and does not change.
     pub fn order(&self) -> impl Ord + use<> {
         (
             self.address.port(),
@@ -134,6 +166,7 @@ mod tests {
             limit: 511,
             drops: Some(0),
             owners: owners.iter().map(owner).collect(),
+            began_too_late: false,
         }
     }
 
@@ -141,15 +174,15 @@ mod tests {
     fn describes_one_process() {
         assert_eq!(
             listener(&[(812, "httpd", Some(8))]).describe(),
-            "0.0.0.0:80 httpd (pid 812), 8 threads waiting in accept, accept queue 0/511"
+            "0.0.0.0:80 httpd[812], 8 threads waiting in accept, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "httpd", Some(1))]).describe(),
-            "0.0.0.0:80 httpd (pid 812), 1 thread waiting in accept, accept queue 0/511"
+            "0.0.0.0:80 httpd[812], 1 thread waiting in accept, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "nginx", Some(0))]).describe(),
-            "0.0.0.0:80 nginx (pid 812), no thread waiting in accept, accept queue 0/511"
+            "0.0.0.0:80 nginx[812], accept queue 0/511"
         );
     }
 
@@ -164,7 +197,7 @@ mod tests {
         prefork.waiting = 3;
         assert_eq!(
             prefork.describe(),
-            "0.0.0.0:80 httpd (pid 813 and 3 more), 2 threads waiting in accept, accept queue 3/511"
+            "0.0.0.0:80 httpd[813] and 3 more, 2 threads waiting in accept, accept queue 3/511"
         );
     }
 
@@ -176,13 +209,34 @@ mod tests {
         );
         assert_eq!(
             listener(&[(812, "httpd", None)]).describe(),
-            "0.0.0.0:80 httpd (pid 812), accept queue 0/511"
+            "0.0.0.0:80 httpd[812], accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "httpd", Some(2)), (813, "httpd", None)]).describe(),
-            "0.0.0.0:80 httpd (pid 812 and 1 more), at least 2 threads waiting in accept, accept \
-             queue 0/511"
+            "0.0.0.0:80 httpd[812] and 1 more, at least 2 threads waiting in accept, accept queue \
+             0/511"
         );
+        let mut late = listener(&[]);
+        late.began_too_late = true;
+        assert_eq!(
+            late.name(),
+            "0.0.0.0:80 process not known (it began to listen after conn-cli gave up its privileges)"
+        );
+    }
+
+    #[test]
+    fn a_queue_is_full_beyond_its_limit() {
+        let queue = |waiting, limit| {
+            Listener {
+                waiting,
+                limit,
+                ..listener(&[])
+            }
+            .queue()
+        };
+        assert_eq!(queue(0, 0), "accept queue 0/0");
+        assert_eq!(queue(2, 2), "accept queue 2/2");
+        assert_eq!(queue(3, 2), "accept queue full (3 waiting, backlog 2)");
     }
 
     #[test]
@@ -192,8 +246,8 @@ mod tests {
         elsewhere.is_own_netns = false;
         assert_eq!(
             elsewhere.describe(),
-            "[::]:80 httpd (pid 812) in network namespace 4026532281, 8 threads waiting in \
-             accept, accept queue 0/511"
+            "[::]:80 httpd[812] in network namespace 4026532281, 8 threads waiting in accept, \
+             accept queue 0/511"
         );
     }
 

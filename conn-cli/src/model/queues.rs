@@ -1,15 +1,15 @@
-//! The accept queues of the listeners at the end of a run.
+//! The accept queues of the listeners, during a run and at its end.
 
 use super::listener::Listener;
 
-/// The accept queues of the listeners when watching ends.
+/// The accept queues of the listeners at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queues {
-    /// Each listener with what it has dropped meanwhile, if the kernel reports it.
+    /// Each listener with what it has dropped since the start, if the kernel reports it.
     pub listeners: Vec<(Listener, Option<u32>)>,
     /// Listeners that have been closed. What they dropped is in the count of their namespace.
     pub closed: Vec<Listener>,
-    /// What all listeners of a namespace have dropped, on any port.
+    /// What all listeners of a namespace have dropped since the start, on any port.
     pub namespaces: Vec<NamespaceDrops>,
 }
 
@@ -25,4 +25,6 @@ pub struct NamespaceDrops {
     /// How often a listener could not take a connection, for this or another reason
     /// (`ListenDrops`).
     pub drops: u64,
+    /// The same just before the listeners were queried.
+    pub drops_before: u64,
 }

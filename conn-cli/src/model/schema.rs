@@ -438,6 +438,10 @@ pub(crate) struct IntervalLine<'a> {
     pub connections: u64,
     /// Of these, those of which only the number is known.
     pub lost: u64,
+    /// Live: how many packets listeners on the ports have dropped since the end of the last interval that
+    /// has this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
     /// The addresses that they are from.
     pub addresses: usize,
     /// Connections in a second.

@@ -1,9 +1,13 @@
-//! Who listens: the lines on standard error at the start, and their accept queues at the end.
+//! Who listens: the lines on standard error at the start, what they drop meanwhile, and their accept
+//! queues at the end.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashSet};
 
 use super::brief::plural;
-use crate::model::{listener::Listener, ports::PortSet, queues::Queues};
+use crate::{
+    count::drops::{DropCounts, Dropped},
+    model::{listener::Listener, ports::PortSet, queues::Queues},
+};
 
 /// How many listeners are named one by one at most.
 const MAX_NAMED_LISTENERS: usize = 8;
@@ -46,9 +50,12 @@ pub(crate) fn listening(
 /// The listeners for which connections wait, after no new one for so many seconds: the longest queues,
 /// since anybody can make many.
 #[must_use]
-pub(crate) fn waiting(seconds: u64, listeners: &[Listener]) -> Vec<String> {
+pub(crate) fn waiting<'a>(
+    seconds: u64,
+    listeners: impl IntoIterator<Item = &'a Listener>,
+) -> Vec<String> {
     let is_waiting = |listener: &&Listener| listener.waiting > 0;
-    let mut waiting: Vec<_> = listeners.iter().filter(is_waiting).collect();
+    let mut waiting: Vec<_> = listeners.into_iter().filter(is_waiting).collect();
     waiting.sort_by_key(|listener| Reverse(listener.waiting));
     let named = waiting.iter().take(MAX_NAMED_LISTENERS).map(|listener| {
         let listener = listener.describe();
@@ -62,16 +69,25 @@ pub(crate) fn waiting(seconds: u64, listeners: &[Listener]) -> Vec<String> {
     lines
 }
 
-/// The accept queues at the end. Of many listeners only those with trouble are named.
+/// Warnings about listeners that have dropped packets in the last seconds.
+#[must_use]
+pub(crate) fn dropping(dropped: &[Dropped], seconds: u64) -> Vec<String> {
+    warnings(dropped, &format!(" in the last {seconds} s"))
+}
+
+/// The accept queues at the end, first those without a drop. Of many listeners only those with trouble
+/// are named.
 pub(super) fn queues_at_end(queues: &Queues) -> Vec<String> {
-    let mut lines = Vec::new();
+    let dropped = DropCounts::default().advance(queues);
+    let have_dropped: HashSet<_> = dropped.iter().map(|one| one.listener.id()).collect();
     let name_all = queues.listeners.len() <= MAX_NAMED_LISTENERS;
-    for (listener, dropped) in &queues.listeners {
-        let dropped = *dropped;
-        if name_all || listener.waiting > 0 || dropped.is_some_and(|dropped| dropped > 0) {
-            lines.push(queue(listener, dropped));
+    let mut lines = Vec::new();
+    for (listener, _) in &queues.listeners {
+        if (name_all || listener.waiting > 0) && !have_dropped.contains(&listener.id()) {
+            lines.push(format!("{}: {}", listener.name(), listener.queue()));
         }
     }
+    lines.append(&mut warnings(&dropped, ""));
     let lacks_count = queues
         .listeners
         .iter()
@@ -89,21 +105,50 @@ pub(super) fn queues_at_end(queues: &Queues) -> Vec<String> {
             ));
         }
     }
-    for listener in queues.closed.iter().take(MAX_NAMED_LISTENERS) {
+    // After a restart, there is another listener: the service is not gone.
+    let place = |listener: &Listener| (listener.netns, listener.address);
+    let places: HashSet<_> = queues.listeners.iter().map(|(one, _)| place(one)).collect();
+    let gone = queues
+        .closed
+        .iter()
+        .filter(|closed| !places.contains(&place(closed)));
+    for listener in gone.take(MAX_NAMED_LISTENERS) {
         lines.push(format!("{} has stopped listening", listener.name()));
     }
     lines
 }
 
-fn queue(listener: &Listener, dropped: Option<u32>) -> String {
+/// Those that have dropped most, and how many the others have dropped. That a queue is full was seen;
+/// that it was, only the count of all listeners of the namespace says.
+fn warnings(dropped: &[Dropped], when: &str) -> Vec<String> {
+    let (named, others) = dropped.split_at(dropped.len().min(MAX_NAMED_LISTENERS));
+    let mut lines: Vec<_> = named.iter().map(|one| warning(one, when)).collect();
+    if !others.is_empty() {
+        let packets = others.iter().map(|one| one.packets).sum();
+        lines.push(format!(
+            "warning: {} dropped {}{when}",
+            plural(others.len() as u64, "more listener", "more listeners"),
+            plural(packets, "packet", "packets")
+        ));
+    }
+    lines
+}
+
+fn warning(dropped: &Dropped, when: &str) -> String {
+    let listener = dropped.listener;
+    let name = listener.name();
+    let packets = plural(dropped.packets, "packet", "packets");
+    if listener.is_full() {
+        let full = listener.full_queue();
+        return format!("warning: accept queue of {name} is full {full}: {packets} dropped{when}");
+    }
     let mut line = format!(
-        "{}: accept queue {}/{}",
-        listener.name(),
-        listener.waiting,
-        listener.limit
+        "warning: {name} dropped {packets}{when}, {}",
+        listener.queue()
     );
-    if let Some(dropped) = dropped {
-        line += &format!(", {} dropped", plural(dropped.into(), "packet", "packets"));
+    if let Some(overflows @ 1..) = dropped.overflows {
+        let times = plural(overflows, "time", "times");
+        line += &format!("; accept queues in its network namespace overflowed {times}");
     }
     line
 }
@@ -111,10 +156,10 @@ fn queue(listener: &Listener, dropped: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::queues::NamespaceDrops;
 
-    #[test]
-    fn of_many_waiting_queues_the_longest_are_named() {
-        let listener = |waiting: u32| Listener {
+    fn listener(waiting: u32) -> Listener {
+        Listener {
             address: ([127, 0, 0, 1], 1000 + waiting as u16).into(),
             netns: 1,
             is_own_netns: true,
@@ -124,7 +169,89 @@ mod tests {
             limit: 128,
             drops: None,
             owners: Vec::new(),
+            began_too_late: false,
+        }
+    }
+
+    fn queues(listeners: Vec<(Listener, Option<u32>)>) -> Queues {
+        let drops: u32 = listeners.iter().filter_map(|(_, dropped)| *dropped).sum();
+        Queues {
+            listeners,
+            closed: Vec::new(),
+            namespaces: vec![NamespaceDrops {
+                netns: 1,
+                is_own_netns: true,
+                overflows: drops.into(),
+                drops: drops.into(),
+                drops_before: drops.into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn only_a_queue_that_is_full_is_called_full() {
+        let queues = queues(vec![
+            (listener(0), Some(0)),
+            (listener(128), Some(7)),
+            (listener(129), Some(1)),
+        ]);
+        assert_eq!(
+            queues_at_end(&queues),
+            [
+                "127.0.0.1:1000 process not known: accept queue 0/128",
+                "warning: 127.0.0.1:1128 process not known dropped 7 packets, accept queue 128/128; \
+                 accept queues in its network namespace overflowed 8 times",
+                "warning: accept queue of 127.0.0.1:1129 process not known is full (129 waiting, \
+                 backlog 128): 1 packet dropped",
+            ]
+        );
+        let lines = dropping(&DropCounts::default().advance(&queues), 10);
+        assert_eq!(
+            lines[1],
+            "warning: accept queue of 127.0.0.1:1129 process not known is full (129 waiting, backlog \
+             128): 1 packet dropped in the last 10 s"
+        );
+    }
+
+    #[test]
+    fn no_cause_is_given_without_an_overflow() {
+        let mut queues = queues(vec![(listener(0), Some(2))]);
+        queues.namespaces[0].overflows = 0;
+        let expected =
+            "warning: 127.0.0.1:1000 process not known dropped 2 packets, accept queue 0/128";
+        assert_eq!(queues_at_end(&queues), [expected]);
+        queues.namespaces.clear();
+        assert_eq!(queues_at_end(&queues), [expected]);
+    }
+
+    #[test]
+    fn of_many_listeners_those_that_dropped_most_are_named() {
+        let queues = queues((0..=10).map(|port| (listener(port), Some(port))).collect());
+        let lines = queues_at_end(&queues);
+        assert_eq!(lines.len(), 9, "{lines:?}");
+        assert!(lines[0].contains("127.0.0.1:1010 ") && lines[7].contains("127.0.0.1:1003 "));
+        assert_eq!(lines[8], "warning: 2 more listeners dropped 3 packets");
+    }
+
+    #[test]
+    fn a_listener_that_was_replaced_has_not_stopped() {
+        let mut queues = queues(vec![(listener(0), Some(0))]);
+        let old = |port| Listener {
+            cookie: 99,
+            ..listener(port)
         };
+        queues.closed = vec![old(0), old(1)];
+        assert_eq!(
+            queues_at_end(&queues),
+            [
+                "127.0.0.1:1000 process not known: accept queue 0/128",
+                "127.0.0.1:1001 process not known has stopped listening",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_waiting_queues_the_longest_are_named() {
         let listeners: Vec<_> = (0..=10).map(listener).collect();
         let lines = waiting(2, &listeners);
         assert_eq!(lines.len(), 9, "{lines:?}");

@@ -29,7 +29,7 @@ pub(crate) use self::{
     inputs::inputs,
     interval::{RowStyle, Rows},
     json::Json,
-    listeners::{listening, waiting},
+    listeners::{dropping, listening, waiting},
     stdout::Stdout,
     text::{Look, Text},
     total::{Counted, Extent, total},

@@ -34,6 +34,9 @@ pub(crate) struct Interval {
     pub connections: u64,
     /// Those of which only the number is known.
     pub lost: u64,
+    /// How many packets the listeners have dropped since the end of the last interval of which that is
+    /// known; None if it is not known.
+    pub dropped: Option<u64>,
     /// The number of different known clients.
     pub addresses: usize,
     /// The client with the most connections, and their number; the smallest address of several.
@@ -68,6 +71,13 @@ pub(crate) struct Intervals {
 }
 
 impl Interval {
+    /// Its end.
+    fn end(&self) -> Timestamp {
+        self.start
+            .saturating_add(self.length)
+            .unwrap_or(Timestamp::MAX)
+    }
+
     /// Connections per second; 0 if the interval has no length.
     #[must_use]
     pub(crate) fn rate(&self) -> f64 {
@@ -197,6 +207,7 @@ impl Intervals {
             length: length(self.start, end),
             connections,
             lost,
+            dropped: None,
             addresses: ranking.len(),
             busiest,
             partial: self.partial,

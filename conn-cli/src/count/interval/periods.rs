@@ -25,6 +25,9 @@ pub(crate) struct Periods {
     early: u64,
     /// Connections that could not be reported, and are already in an interval.
     lost: u64,
+    /// What listeners have dropped, if that is known, and when it was counted; None once it is in an
+    /// interval.
+    dropped: Option<(Timestamp, Option<u64>)>,
 }
 
 impl Periods {
@@ -50,6 +53,7 @@ impl Periods {
             undated: 0,
             early: 0,
             lost: 0,
+            dropped: None,
         }
     }
 
@@ -84,7 +88,7 @@ impl Periods {
         };
         let begin = || Intervals::containing(self.length, time, self.zone.clone());
         let intervals = self.intervals.get_or_insert_with(begin);
-        let ended = if self.clock.is_some() {
+        let mut ended = if self.clock.is_some() {
             // Needed live too: many connections come at once after output has stalled.
             time.checked_sub(GRACE)
                 .map_or(Vec::new(), |time| intervals.roll(time))
@@ -93,15 +97,50 @@ impl Periods {
         };
         self.early += u64::from(self.clock.is_none() && time < intervals.start());
         intervals.add(time, &connection.remote);
+        self.add_dropped(&mut ended);
         ended
     }
 
-    /// How long until the current interval of a live run can be shown.
+    /// How long until the current interval of a live run can be shown, or what was dropped in it must be
+    /// counted.
     #[must_use]
     pub(crate) fn left(&self) -> Option<Duration> {
         let now = self.clock?.now();
         let left = self.intervals.as_ref()?.end().duration_since(now);
-        Some(Duration::try_from(left).unwrap_or_default() + GRACE)
+        let left = Duration::try_from(left).unwrap_or_default();
+        Some(left + self.dropped.map_or(Duration::ZERO, |_| GRACE))
+    }
+
+    /// Whether the current interval of a live run is over, and it is not known what was dropped in it.
+    #[must_use]
+    pub(crate) fn is_drop_count_due(&self) -> bool {
+        let (Some(clock), Some(intervals)) = (self.clock, &self.intervals) else {
+            return false;
+        };
+        self.dropped.is_none() && clock.now() >= intervals.end()
+    }
+
+    /// How many packets the listeners have dropped since the last call, which is to be made when
+    /// [`Self::is_drop_count_due`], and before [`Self::finish`]; None if that is not known.
+    pub(crate) fn set_dropped(&mut self, packets: Option<u64>) {
+        let Some(clock) = self.clock else { return };
+        // What was counted a moment ago is of the interval that then ended, and not yet shown.
+        let before = self.dropped.and_then(|(_, packets)| packets);
+        let packets = match (before, packets) {
+            (Some(before), Some(packets)) => Some(before + packets),
+            (before, packets) => before.or(packets),
+        };
+        self.dropped = Some((clock.now(), packets));
+    }
+
+    /// Puts what was dropped into the last of these intervals that was over when it was counted.
+    fn add_dropped(&mut self, ended: &mut [Interval]) {
+        if let Some((counted, packets)) = self.dropped
+            && let Some(interval) = ended.iter_mut().rev().find(|one| one.end() <= counted)
+        {
+            interval.dropped = packets;
+            self.dropped = None;
+        }
     }
 
     /// The intervals of a live run that have ended. `lost` is how many connections the kernel has
@@ -113,10 +152,12 @@ impl Periods {
         intervals.add_lost(lost.saturating_sub(self.lost));
         self.lost = lost;
         let now = self.clock.map(|clock| clock.now().checked_sub(GRACE));
-        match now {
+        let mut ended = match now {
             Some(Ok(now)) => intervals.roll(now),
             Some(Err(_)) | None => Vec::new(),
-        }
+        };
+        self.add_dropped(&mut ended);
+        ended
     }
 
     /// The last intervals.
@@ -124,9 +165,54 @@ impl Periods {
         let Some(intervals) = self.intervals.take() else {
             return Vec::new();
         };
-        match self.clock {
+        let mut ended: Vec<_> = match self.clock {
             Some(clock) => intervals.finish(clock.now()),
             None => intervals.finish_whole().into_iter().collect(),
+        };
+        self.add_dropped(&mut ended);
+        if let (Some((_, packets)), Some(last)) = (self.dropped, ended.last_mut()) {
+            last.dropped = packets;
         }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::count::interval::millis;
+
+    #[test]
+    fn drops_are_in_the_last_interval_that_was_over_when_they_were_counted() {
+        let second = Duration::from_secs(1);
+        let at = |seconds| Timestamp::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut periods = Periods::for_records(second, TimeZone::UTC);
+        let mut counted = |seconds, packets, ended| {
+            periods.dropped = periods.dropped.or(Some((at(seconds), packets)));
+            let mut intervals = Intervals::begin(second, at(0), TimeZone::UTC).roll(at(ended));
+            periods.add_dropped(&mut intervals);
+            let dropped: Vec<_> = intervals.iter().map(|interval| interval.dropped).collect();
+            (dropped, periods.dropped.is_some())
+        };
+        assert_eq!(counted(1, Some(7), 0), (vec![], true));
+        assert_eq!(counted(1, Some(7), 1), (vec![Some(7)], false));
+        // Several end at once, after output has stalled.
+        assert_eq!(counted(2, Some(8), 3), (vec![None, Some(8), None], false));
+        assert_eq!(counted(3, None, 2), (vec![None, None], false));
+    }
+
+    #[test]
+    fn drops_until_the_end_are_in_the_last_interval() {
+        let hour = Duration::from_hours(1);
+        let mut periods = Periods::live(hour, Timestamp::now(), TimeZone::UTC);
+        assert!(!periods.is_drop_count_due());
+        periods.set_dropped(Some(3));
+        periods.set_dropped(Some(4));
+        // The clock has a resolution of milliseconds, and an interval without a length is no interval.
+        while periods.intervals.as_ref().is_some_and(|intervals| {
+            millis(periods.clock.unwrap().now()) <= millis(intervals.start())
+        }) {}
+        let ended = periods.finish();
+        assert_eq!(ended.last().unwrap().dropped, Some(7), "{ended:?}");
     }
 }

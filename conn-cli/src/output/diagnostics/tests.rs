@@ -233,6 +233,7 @@ fn the_readme_shows_what_is_printed() {
             name: "httpd".to_owned(),
             in_accept: Some(8),
         }],
+        began_too_late: false,
     };
     let mut lines = listening(&"80".parse().unwrap(), std::slice::from_ref(&listener), 0);
     let us = Duration::from_micros;

@@ -23,6 +23,7 @@ pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> Interv
         seconds: rounded(interval.length.as_secs_f64()),
         connections: interval.connections,
         lost: interval.lost,
+        dropped: interval.dropped,
         addresses: interval.addresses,
         rate: rounded(interval.rate()),
         busiest_address: host.and_then(Host::address),
@@ -48,6 +49,7 @@ mod tests {
             length: Duration::from_secs(10),
             connections: 123,
             lost: 0,
+            dropped: None,
             addresses: 17,
             busiest: Some((Host::at([192, 168, 122, 1]), 61)),
             partial: false,
@@ -70,13 +72,14 @@ mod tests {
         assert_eq!(
             json(&Interval {
                 lost: 12,
+                dropped: Some(37),
                 partial: true,
                 length: Duration::from_millis(3_210),
                 ..interval()
             }),
             concat!(
                 r#"{"type":"interval","start":"2026-11-22T14:25:30.000000+00:00","seconds":3.21,"#,
-                r#""connections":123,"lost":12,"addresses":17,"rate":38.318,"#,
+                r#""connections":123,"lost":12,"dropped":37,"addresses":17,"rate":38.318,"#,
                 r#""busiest_address":"192.168.122.1","busiest_connections":61,"partial":true}"#
             )
         );

@@ -56,6 +56,8 @@ pub(crate) struct Rows {
     busiest_width: usize,
     /// The most connections in a row so far.
     most: u64,
+    /// Rows have what listeners dropped, from the first row on in which they dropped something.
+    shows_dropped: bool,
 }
 
 impl Rows {
@@ -69,6 +71,7 @@ impl Rows {
             date: None,
             busiest_width: BUSIEST_WIDTHS[0],
             most: 0,
+            shows_dropped: false,
         }
     }
 
@@ -96,6 +99,13 @@ impl Rows {
         let word = noun(addresses as u64, "address", "addresses");
         put(out, format_args!(" {addresses:>6} {word:<9}"));
         put(out, format_args!(" {:>9.1}/s", interval.rate()));
+        self.shows_dropped |= interval.dropped.is_some_and(|packets| packets > 0);
+        if self.shows_dropped {
+            match interval.dropped {
+                Some(packets) => put(out, format_args!(" {packets:>6} dropped")),
+                None => out.push_str("               "),
+            }
+        }
 
         let mut width = 0;
         if let Some((host, most)) = &interval.busiest {
@@ -198,6 +208,7 @@ mod tests {
             length: Duration::from_secs(10),
             connections,
             lost: 0,
+            dropped: None,
             addresses: 17,
             busiest: Some((Host::at([192, 168, 122, 1]), connections / 2)),
             partial: false,
@@ -244,6 +255,22 @@ mod tests {
             "14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (61)\n\
              14:25:40       0 connections      0 addresses       0.0/s\n\
              14:25:50       1 connection       1 address         0.1/s   2001:db8::1 (1)\n"
+        );
+    }
+
+    #[test]
+    fn drops_have_a_column_once_there_are_some() {
+        let dropped = |packets| Interval {
+            dropped: packets,
+            ..first()
+        };
+        let intervals = [Some(0), Some(37), None, Some(0)].map(dropped);
+        assert_eq!(
+            rows(style(), &intervals),
+            "14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (61)\n\
+             14:25:30     123 connections     17 addresses      12.3/s     37 dropped   192.168.122.1 (61)\n\
+             14:25:30     123 connections     17 addresses      12.3/s                  192.168.122.1 (61)\n\
+             14:25:30     123 connections     17 addresses      12.3/s      0 dropped   192.168.122.1 (61)\n"
         );
     }
 

@@ -39,7 +39,10 @@ pub struct Survey {
     /// The only wanted namespace.
     netns: Option<u32>,
     namespaces: Vec<Namespace>,
+    /// Sorted, as the next.
     at_start: Vec<Listener>,
+    /// Those that began to listen later, once their processes were searched for.
+    later: Vec<Listener>,
     unseen: Unseen,
 }
 
@@ -55,6 +58,7 @@ impl Survey {
             netns,
             namespaces: Vec::new(),
             at_start: Vec::new(),
+            later: Vec::new(),
             unseen: Unseen::default(),
         };
         let visited = namespace::visit_own(ports, netns).context(CANNOT_LIST)?;
@@ -106,7 +110,7 @@ impl Survey {
 
     /// Queries the namespaces that had a listener at the start, and conn-cli's own, again, without
     /// any privilege. The owners and their details are those at the start; a newer listener has
-    /// none.
+    /// none before [`Survey::add_later`].
     ///
     /// # Errors
     /// If a query fails.
@@ -115,14 +119,37 @@ impl Survey {
         for namespace in &mut self.namespaces {
             for found in namespace.diag.listening(&self.ports)? {
                 let mut listener = listener(namespace, found);
-                if let Some(before) = find_same(&self.at_start, &listener) {
+                let before = find_same(&self.at_start, &listener);
+                if let Some(before) = before.or_else(|| find_same(&self.later, &listener)) {
                     listener.owners.clone_from(&before.owners);
+                    listener.began_too_late = before.began_too_late;
                 }
                 listeners.push(listener);
             }
         }
         listeners.sort_by_key(Listener::order);
+        // However often a server is started anew.
+        self.later
+            .retain(|later| find_same(&listeners, later).is_some());
         Ok(listeners)
+    }
+
+    /// Whether the processes of this listener were never searched for.
+    #[must_use]
+    pub fn is_new(&self, listener: &Listener) -> bool {
+        find_same(&self.at_start, listener).is_none() && find_same(&self.later, listener).is_none()
+    }
+
+    /// Adds new listeners that were searched for with [`Search::for_owners`].
+    pub fn add_later(&mut self, listeners: Vec<Listener>) {
+        self.later.extend(listeners);
+        self.later.sort_by_key(Listener::order);
+        if self.unseen.processes > 0 {
+            // It might not have been found with the privileges, either.
+            for listener in &mut self.later {
+                listener.began_too_late = false;
+            }
+        }
     }
 
     /// What a listener has dropped since the start, or since it was created if that is later. See
@@ -148,6 +175,7 @@ impl Survey {
                 is_own_netns: namespace.is_own,
                 overflows: growth.overflows,
                 drops: growth.drops,
+                drops_before: growth.drops,
             })
         };
         self.namespaces.iter().filter_map(drops).collect()
@@ -165,10 +193,12 @@ fn listener(namespace: &Namespace, found: Listening) -> Listener {
         limit: found.limit,
         drops: found.drops,
         owners: Vec::new(),
+        began_too_late: false,
     }
 }
 
-/// The same listener as it was at the start.
-fn find_same<'a>(at_start: &'a [Listener], listener: &Listener) -> Option<&'a Listener> {
-    at_start.iter().find(|before| before.is_same(listener))
+/// The same listener among these, which are sorted.
+fn find_same<'a>(sorted: &'a [Listener], listener: &Listener) -> Option<&'a Listener> {
+    let found = sorted.binary_search_by_key(&listener.order(), Listener::order);
+    found.ok().map(|index| &sorted[index])
 }

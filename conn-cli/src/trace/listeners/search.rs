@@ -12,33 +12,61 @@ use std::{
 use anyhow::anyhow;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::Survey;
+use super::{Listener, Survey, owner};
 use crate::system::privileges;
 
-/// A thread that completes a [`Survey`].
+/// A thread that searches, and its result.
 #[derive(Debug)]
-pub struct Search {
+pub struct Search<T> {
     stop: Arc<AtomicBool>,
-    result: oneshot::Receiver<anyhow::Result<Survey>>,
+    result: oneshot::Receiver<anyhow::Result<T>>,
 }
 
-impl Search {
-    /// Starts the thread, which has the privileges that the calling one has now.
+impl Search<Survey> {
+    /// Starts a thread that completes the survey, with the privileges that the calling one has now.
     ///
     /// # Errors
     /// If there cannot be another thread.
     pub fn start(mut survey: Survey) -> io::Result<Self> {
+        Self::spawn(move |stop| {
+            let completed = survey.complete(stop).map(|()| survey);
+            // It ends soon, but not before the receiver goes on.
+            privileges::drop_privileges(false).and(completed)
+        })
+    }
+}
+
+impl Search<Vec<Listener>> {
+    /// Starts a thread that searches for the processes of these listeners, without the privileges that
+    /// the calling one has given up.
+    ///
+    /// # Errors
+    /// If there cannot be another thread.
+    pub fn for_owners(mut listeners: Vec<Listener>) -> io::Result<Self> {
+        Self::spawn(move |stop| {
+            let denied = owner::find(&mut listeners, stop);
+            let is_complete = !stop.load(Ordering::Relaxed);
+            for listener in &mut listeners {
+                let is_unknown = listener.owners.is_empty();
+                listener.began_too_late = is_unknown && is_complete && denied > 0;
+            }
+            Ok(listeners)
+        })
+    }
+}
+
+impl<T: Send + 'static> Search<T> {
+    fn spawn(
+        search: impl FnOnce(&AtomicBool) -> anyhow::Result<T> + Send + 'static,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, result) = oneshot::channel();
         let is_stopped = Arc::clone(&stop);
         thread::Builder::new()
             .name("listeners".to_owned())
             .spawn(move || {
-                let completed = survey.complete(&is_stopped).map(|()| survey);
-                // It ends soon, but not before the receiver goes on.
-                let completed = privileges::drop_privileges(false).and(completed);
                 // Nobody may want it any more.
-                let _ = sender.send(completed);
+                let _ = sender.send(search(&is_stopped));
             })?;
         Ok(Self { stop, result })
     }
@@ -48,11 +76,11 @@ impl Search {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the survey once it is complete, or stopped. Cancel safe.
+    /// Returns the result once the search is complete, or stopped. Cancel safe.
     ///
     /// # Errors
     /// If not a single namespace could be searched, or the result was taken before.
-    pub async fn result(&mut self) -> anyhow::Result<Survey> {
+    pub async fn result(&mut self) -> anyhow::Result<T> {
         (&mut self.result)
             .await
             .unwrap_or_else(|_| Err(no_result()))
@@ -60,7 +88,7 @@ impl Search {
 
     /// The same, if that is so already.
     #[must_use]
-    pub fn try_result(&mut self) -> Option<anyhow::Result<Survey>> {
+    pub fn try_result(&mut self) -> Option<anyhow::Result<T>> {
         match self.result.try_recv() {
             Ok(result) => Some(result),
             Err(TryRecvError::Empty) => None,
