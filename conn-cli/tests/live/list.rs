@@ -11,9 +11,9 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
-    no_btf, nobody, old_version, peers, pid_namespace, ports, preemption, privileges,
-    remade_cgroup, requests, resets, same_ends, self_connect, signals, silent, so_far, steered,
-    streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption, privileges,
+    remade_cgroup, requests, resets, restarted, same_ends, self_connect, signals, silent, so_far,
+    steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -223,6 +223,11 @@ pub(crate) const CASES: &[Case] = &[
         stages("syn-flood", syn_flood::syn_flood),
     ),
     single_hook("nobody-accepts", nobody::nobody_accepts),
+    needing(
+        &["nstat", "ss"],
+        single_hook("overflow", overflow::warnings),
+    ),
+    single_hook("restarted-server", restarted::server),
     needing(&["ip"], single_hook("syn-repeats", syns::repeats)),
     // Not every machine has VLANs.
     needing(
