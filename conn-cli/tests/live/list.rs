@@ -227,6 +227,10 @@ pub(crate) const CASES: &[Case] = &[
         &["nstat", "ss"],
         single_hook("overflow", overflow::warnings),
     ),
+    needing(
+        &["nstat", "ss"],
+        single_hook("deferred-accepts", overflow::deferred),
+    ),
     single_hook("restarted-server", restarted::server),
     needing(&["ip"], single_hook("syn-repeats", syns::repeats)),
     // Not every machine has VLANs.

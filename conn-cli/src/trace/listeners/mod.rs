@@ -14,6 +14,7 @@ mod search;
 use std::{io, sync::atomic::AtomicBool};
 
 use anyhow::Context as _;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use self::{
     diag::Listening,
@@ -44,6 +45,8 @@ pub struct Survey {
     /// Those that began to listen later, once their processes were searched for.
     later: Vec<Listener>,
     unseen: Unseen,
+    /// Whether [`Survey::complete`] had the privilege to search every process.
+    could_search_all: bool,
 }
 
 impl Survey {
@@ -60,6 +63,7 @@ impl Survey {
             at_start: Vec::new(),
             later: Vec::new(),
             unseen: Unseen::default(),
+            could_search_all: false,
         };
         let visited = namespace::visit_own(ports, netns).context(CANNOT_LIST)?;
         survey.add(visited);
@@ -79,6 +83,8 @@ impl Survey {
     pub fn complete(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
         let others = namespace::visit_others(&self.ports, self.netns, stop);
         self.add(others.context(CANNOT_LIST)?);
+        self.could_search_all =
+            capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_PTRACE));
         let denied = owner::find(&mut self.at_start, stop);
         // A process with unreadable descriptors has an unreadable namespace, too.
         self.unseen.processes = self.unseen.processes.max(denied);
@@ -144,11 +150,8 @@ impl Survey {
     pub fn add_later(&mut self, listeners: Vec<Listener>) {
         self.later.extend(listeners);
         self.later.sort_by_key(Listener::order);
-        if self.unseen.processes > 0 {
-            // It might not have been found with the privileges, either.
-            for listener in &mut self.later {
-                listener.began_too_late = false;
-            }
+        for listener in &mut self.later {
+            listener.began_too_late &= self.could_search_all;
         }
     }
 

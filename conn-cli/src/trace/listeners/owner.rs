@@ -8,7 +8,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::fs::{Dir, Mode, OFlags, open, readlinkat_raw};
+use rustix::{
+    fs::{Dir, Mode, OFlags, open, readlinkat_raw},
+    io::Errno,
+};
 
 use crate::{
     model::listener::{Listener, Owner},
@@ -96,7 +99,7 @@ fn descriptors(
             continue;
         };
         has_any = true;
-        let inode = socket_inode(&directory, entry.file_name());
+        let inode = socket_inode(&directory, entry.file_name())?;
         if let Some(&index) = inode.and_then(|inode| wanted.get(&inode)) {
             held.push((fd, index));
         }
@@ -104,11 +107,22 @@ fn descriptors(
     Ok((held, has_any))
 }
 
-/// The inode number of the socket that an entry of `/proc/PID/fd` refers to.
-fn socket_inode(directory: impl AsFd, name: &std::ffi::CStr) -> Option<u32> {
+/// The inode number of the socket that an entry of `/proc/PID/fd` refers to. The only error is that
+/// entries must not be read: a user may list those of all of the user's processes, but not follow those of
+/// a process with more privileges (`fs/proc/base.c`, `proc_fd_access_allowed`).
+fn socket_inode(directory: impl AsFd, name: &std::ffi::CStr) -> io::Result<Option<u32>> {
     let mut link = [0; MAX_LINK_LEN];
-    let length = readlinkat_raw(directory, name, &mut link).ok()?;
-    let link = str::from_utf8(&link[..length]).ok()?;
+    match readlinkat_raw(directory, name, &mut link) {
+        Ok(length) => Ok(parse_inode(&link[..length])),
+        Err(Errno::ACCESS) => Err(Errno::ACCESS.into()),
+        // It has just been closed.
+        Err(_) => Ok(None),
+    }
+}
+
+/// The number in `socket:[3262480]`.
+fn parse_inode(link: &[u8]) -> Option<u32> {
+    let link = str::from_utf8(link).ok()?;
     let inode = link.strip_prefix("socket:[")?.strip_suffix(']')?;
     inode.parse().ok()
 }
@@ -202,7 +216,7 @@ mod tests {
         let directory = fs::File::open("/proc/self/fd").unwrap();
         let inode = |file: &dyn std::os::fd::AsRawFd| {
             let name = std::ffi::CString::new(file.as_raw_fd().to_string()).unwrap();
-            socket_inode(&directory, &name)
+            socket_inode(&directory, &name).unwrap()
         };
         let expected = {
             use std::os::fd::AsRawFd as _;
