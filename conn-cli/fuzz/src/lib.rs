@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use conn_cli::{
-    model::{connection::Family, filter::EndsFilter, format::Format, ports::PortSet},
+    model::{connection::Family, filter::EndsFilter, format::Format, period::Period, ports::PortSet},
     read::{error::ReadError, merge::MergeOptions, summarise},
 };
 
@@ -41,6 +41,7 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
             PortSet::all()
         },
         filter: EndsFilter {
+        period: Period::default(),
             local: is_set(6).then_some([192, 0, 2, 1].into()),
             family: is_set(7).then_some(Family::Ipv4),
             ..EndsFilter::default()

@@ -3,6 +3,7 @@
 mod generate;
 mod help;
 mod meant;
+mod period;
 mod read;
 mod show;
 #[cfg(test)]

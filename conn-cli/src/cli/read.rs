@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, builder::TypedValueParser};
+use jiff::{Timestamp, tz::TimeZone};
 
-use super::{named, show::ShowArgs};
+use super::{
+    named,
+    period::{Given, period},
+    show::{CONNECTIONS, ShowArgs},
+};
 use crate::model::{format::Format, options::ReadOptions};
 
 /// The arguments of `conn-cli read`.
@@ -17,6 +22,20 @@ pub(super) struct ReadArgs {
     /// What to show.
     #[command(flatten)]
     show: ShowArgs,
+
+    /// From this time on: 2026-11-26, '2026-11-26 18:33', 18:33, yesterday, -2h
+    ///
+    /// A date, a time of today, both, with an offset or without, today, yesterday, now, a time ago such as
+    /// -1d or "30 minutes ago", or @ and seconds since 1970. Without an offset it is in the local time
+    /// zone, or with --utc in UTC. A year or day that the records lack is assumed, and the end says which.
+    #[arg(long, value_name = "TIME", value_parser = Given::parse, allow_hyphen_values = true,
+          help_heading = CONNECTIONS)]
+    since: Option<Given>,
+
+    /// Up to this time, which is not included; likewise
+    #[arg(long, value_name = "TIME", value_parser = Given::parse, allow_hyphen_values = true,
+          help_heading = CONNECTIONS)]
+    until: Option<Given>,
 
     /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
     ///
@@ -132,7 +151,13 @@ impl ReadArgs {
                 show.listing.by.name()
             ));
         }
+        let zone = if show.utc {
+            TimeZone::UTC
+        } else {
+            TimeZone::system()
+        };
         Ok(ReadOptions {
+            period: period(self.since, self.until, Timestamp::now(), zone)?,
             show,
             files: match self.files[..] {
                 [] => vec![PathBuf::from("-")],

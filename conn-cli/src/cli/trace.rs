@@ -54,6 +54,12 @@ pub(super) struct TraceArgs {
           hide_default_value = true, help_heading = STAGES)]
     probe: Choice,
 
+    /// Options of `read` that are refused with a reason.
+    #[arg(long, hide = true, allow_hyphen_values = true, value_parser = past)]
+    since: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true, value_parser = past)]
+    until: Option<String>,
+
     /// Only what this process accepts
     ///
     /// Its children have ids of their own where they accept. When it ends, so does the run, with exit
@@ -135,6 +141,12 @@ fn hook() -> impl TypedValueParser<Value = Choice> {
 /// may be missing.
 #[derive(Clone, Copy, Debug)]
 struct Choice(Option<Hook>);
+
+fn past(_: &str) -> Result<String, &'static str> {
+    Err(
+        "live tracing begins now, and --duration ends it; for records of the past use conn-cli read",
+    )
+}
 
 impl TraceArgs {
     /// The options, if they go together.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use jiff::Timestamp;
 
 use crate::model::{
-    connection::{Connection, When},
+    connection::Connection,
     group::{GroupKey, Grouping},
 };
 
@@ -63,7 +63,7 @@ impl Profile {
     }
 
     fn add(&mut self, connection: &Connection) {
-        if let When::At(time) = connection.time {
+        if let Some(time) = connection.time.timestamp() {
             let (first, last) = self.seen.unwrap_or((time, time));
             self.seen = Some((first.min(time), last.max(time)));
             if self.second != time.as_second() {
@@ -84,7 +84,7 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::connection::{Host, Source};
+    use crate::model::connection::{Host, Source, When};
     use crate::model::hook::Hook;
 
     fn connection(at_ms: i64, wait_ms: Option<u64>) -> Connection {

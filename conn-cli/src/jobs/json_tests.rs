@@ -77,6 +77,7 @@ fn recorded() -> Connection {
         time: When::Recorded(Recorded {
             text: "14:25:37.5".into(),
             lacks: Lacks::Date,
+            assumed: None,
         }),
         remote: Host::named(b"client.example").unwrap(),
         local: Host::named(b"server.example").unwrap(),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use jiff::tz::TimeZone;
 use tokio::time::timeout;
 
 use super::{
@@ -26,6 +27,7 @@ use crate::{
     },
     output::{Counted, inputs, total},
     read::{
+        dates::Dates,
         feed::{Feed, FeedItem},
         input,
         merge::{Merge, MergeOptions},
@@ -45,6 +47,8 @@ const PIPE_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// The state of `conn-cli read`.
 struct Reading {
     feed: Feed,
+    /// None if times are not wanted.
+    dates: Option<Dates>,
     merge: Merge,
     view: View,
     by: Grouping,
@@ -103,9 +107,12 @@ impl Reading {
         let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = options.jobs.unwrap_or(cpus);
         let show = &options.show;
+        let assumes = show.interval().is_some() || show.long || !options.period.is_unbounded();
         let wanted = Wanted {
-            times: show.lines != Lines::None || show.long,
+            times: show.lines != Lines::None || assumes,
         };
+        // That of the records, with --utc, too.
+        let zone = TimeZone::system();
         // On a terminal, the bar would overwrite the lines.
         let bar_fits = show.lines == Lines::None || !io::stdout().is_terminal();
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
@@ -121,14 +128,23 @@ impl Reading {
             merge: Merge::new(MergeOptions {
                 ports: show.ports.clone(),
                 filter: show.ends.clone(),
+                period: options.period,
                 strict: options.strict,
                 every_packet: options.every_packet,
                 lines_only: show.count.is_some(),
             }),
             inputs: inputs.len(),
             failed: 0,
-            feed: Feed::start(inputs, options.format, jobs, wanted, progress.bar())
-                .context("cannot start a thread")?,
+            feed: Feed::start(
+                inputs,
+                options.format,
+                jobs,
+                wanted,
+                assumes.then(|| zone.clone()),
+                progress.bar(),
+            )
+            .context("cannot start a thread")?,
+            dates: wanted.times.then(|| Dates::new(zone, assumes)),
             progress,
         })
     }
@@ -162,9 +178,18 @@ impl Reading {
 
     fn take(&mut self, item: FeedItem) -> anyhow::Result<()> {
         match item {
-            FeedItem::Begin(input) => self.merge.begin(input),
-            FeedItem::Batch(batch) => {
+            FeedItem::Begin(input, dates) => {
+                self.merge.begin(input);
+                if let Some(known) = &mut self.dates {
+                    known.begin(dates);
+                }
+            }
+            FeedItem::Batch(mut batch) => {
                 let view = &mut self.view;
+                if let Some(dates) = &mut self.dates {
+                    dates.complete(&mut batch);
+                    view.add_recorded(dates.stretches());
+                }
                 self.merge.take(batch, &mut |connection| {
                     view.show(connection);
                     !view.is_full()
@@ -205,10 +230,14 @@ impl Reading {
             // That is said already, and there is nothing to sum up.
             return Ok(Verdict::Incomplete);
         }
-        let (counts, discrepancies, origin) = self.counts();
-        if let Origin::Records(stats) = &origin {
+        let (counts, discrepancies, mut origin) = self.counts();
+        if let Origin::Records(stats) = &mut origin {
             for line in inputs(stats) {
                 say(line);
+            }
+            // Said once, at the end.
+            if let Some(dates) = &self.dates {
+                stats.incomplete.clone_from(dates.incomplete());
             }
         }
         let counted = Counted {

@@ -218,6 +218,13 @@ impl View {
         }
     }
 
+    /// Adds the stretches of time of which there are records: see [`Periods::add_recorded`].
+    pub(super) fn add_recorded(&mut self, stretches: &[(Timestamp, Timestamp)]) {
+        if let Some(periods) = &mut self.periods {
+            periods.add_recorded(stretches);
+        }
+    }
+
     fn append_rows(&mut self, rows: &[Interval]) {
         for row in rows {
             self.printer.interval(self.stdout.buffer(), row);

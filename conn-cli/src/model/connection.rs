@@ -48,17 +48,33 @@ pub enum When {
 }
 
 /// A time as it appears in a record, and what it lacks. It is shown unchanged, since completing
-/// it would be guessing.
+/// it is guessing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// The unchanged text. The parser that creates it checks that it is printable.
     pub text: Box<str>,
     /// What is missing.
     pub lacks: Lacks,
+    /// The moment that was most likely meant, for what cannot do without one.
+    pub assumed: Option<Moment>,
+}
+
+/// A point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// On the calendar.
+    At(Timestamp),
+    /// Relative to a boot whose time is not known.
+    SinceBoot {
+        /// Tells the boots of a run of conn-cli apart.
+        boot: u32,
+        /// The time since then.
+        time: Duration,
+    },
 }
 
 /// What a recorded time lacks to be a timestamp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Lacks {
@@ -70,7 +86,7 @@ pub enum Lacks {
     Zone,
     /// The time of boot: it is in seconds since then.
     Boot,
-    /// The time of the previous record: it is relative to that.
+    /// The time of an earlier record, mostly the previous one: it is relative to that.
     Before,
 }
 
@@ -250,15 +266,24 @@ impl fmt::Display for Host {
     }
 }
 
-impl fmt::Display for Lacks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Date => "no date",
-            Self::Year => "no year",
-            Self::Zone => "no time zone",
-            Self::Boot => "since boot, no date",
-            Self::Before => "since the record before, no date",
-        })
+impl When {
+    /// The moment, even if part of it is only assumed.
+    #[must_use]
+    pub fn moment(&self) -> Option<Moment> {
+        match self {
+            Self::At(time) => Some(Moment::At(*time)),
+            Self::Recorded(recorded) => recorded.assumed,
+            Self::Unknown => None,
+        }
+    }
+
+    /// The same, if it is on the calendar.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        match self.moment() {
+            Some(Moment::At(time)) => Some(time),
+            Some(Moment::SinceBoot { .. }) | None => None,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod group;
 pub mod hook;
 pub mod listener;
 pub mod options;
+pub mod period;
 pub mod ports;
 pub(crate) mod preemption;
 pub(crate) mod queues;

@@ -7,6 +7,7 @@ use super::{
     format::Format,
     group::Grouping,
     hook::{Hook, Needs},
+    period::Period,
     ports::PortSet,
     stage::WatchedStages,
 };
@@ -67,6 +68,8 @@ pub struct ReadOptions {
     pub files: Vec<PathBuf>,
     /// The format of the inputs; None to recognise it.
     pub format: Option<Format>,
+    /// When the connections were made.
+    pub period: Period,
     /// Whether a record that cannot be parsed is an error.
     pub strict: bool,
     /// Whether a retransmitted SYN counts as one more connection.

@@ -1,8 +1,10 @@
 //! What is known of the records that were read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::format::Format;
+use jiff::civil::Date;
+
+use super::{connection::Lacks, format::Format};
 
 /// Statistics of the records that were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,25 @@ pub struct ReadStats {
     /// Connections that are not counted because their client is unknown and a filter selects
     /// clients.
     pub unknown_client: u64,
+    /// Connections that are not counted because their time is unknown and only a period is wanted.
+    pub unknown_time: u64,
+    /// What the times of records lack.
+    pub incomplete: BTreeMap<Lacks, Incomplete>,
+}
+
+/// The inputs whose times lack the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The name of the first.
+    pub first_input: String,
+    /// How many there are.
+    pub inputs: usize,
+    /// Whether the times were completed.
+    pub is_assumed: bool,
+    /// The first and the last date that was assumed, if the times are on the calendar.
+    pub dates: Option<(Date, Date)>,
+    /// Whether a date was assumed on which its record cannot have been written.
+    pub is_future: bool,
 }
 
 /// What was read from an input.

@@ -225,6 +225,10 @@ pub(crate) struct SummaryLine<'a> {
     /// Records: connections without a client, which are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_client: Option<u64>,
+    /// Records, with `--since` or `--until`: connections without a time, which are not counted, if there
+    /// are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_time: Option<u64>,
     /// All connections.
     #[serde(skip_deserializing)]
     pub connections: u64,
@@ -430,22 +434,25 @@ pub(crate) struct IntervalLine<'a> {
     /// `interval`
     #[cfg_attr(test, schemars(extend("enum" = ["interval"])))]
     pub r#type: Type,
-    /// Its start.
-    pub start: TimeField<'a>,
+    /// Its start; null if that is only known relative to a boot.
+    pub start: Option<TimeField<'a>>,
+    /// Records whose times are since boot: its start, in seconds since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_boot: Option<f64>,
     /// Its length.
     pub seconds: f64,
-    /// The connections in it.
-    pub connections: u64,
+    /// The connections in it; null, like the other figures, if it was not measured.
+    pub connections: Option<u64>,
     /// Of these, those of which only the number is known.
-    pub lost: u64,
+    pub lost: Option<u64>,
     /// Live: how many packets listeners on the ports have dropped since the end of the last interval that
     /// has this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
     /// The addresses that they are from.
-    pub addresses: usize,
+    pub addresses: Option<usize>,
     /// Connections in a second.
-    pub rate: f64,
+    pub rate: Option<f64>,
     /// The client with the most connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busiest_address: Option<IpAddr>,
@@ -460,6 +467,9 @@ pub(crate) struct IntervalLine<'a> {
     /// How many empty intervals before it have no line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_empty: Option<u64>,
+    /// How many intervals this line is for, between inputs or runs, of which there are no records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_measured: Option<u64>,
 }
 
 impl TimeField<'_> {

@@ -4,14 +4,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use super::{
     brief::{brief, plural},
     listeners::queues_at_end,
 };
 use crate::{
-    model::{exactness::Exactness, read_stats::ReadStats, stage::Stage},
+    model::{
+        connection::Lacks,
+        exactness::Exactness,
+        read_stats::{Incomplete, ReadStats},
+        stage::Stage,
+    },
     report::{LineCounts, Live, MISSED_IN_CGROUP, Origin, Report},
 };
 
@@ -169,6 +174,54 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
         notes.push(format!(
             "warning: {records} not counted: the record has no local port"
         ));
+    }
+    if stats.unknown_time > 0 {
+        let records = plural(stats.unknown_time, "connection", "connections");
+        notes.push(format!(
+            "warning: {records} not counted: the record has no date and time"
+        ));
+    }
+    for (lacks, incomplete) in &stats.incomplete {
+        notes.extend(incomplete_times(*lacks, incomplete));
+    }
+}
+
+/// What times lack, and what was assumed instead.
+fn incomplete_times(lacks: Lacks, incomplete: &Incomplete) -> Vec<String> {
+    let mut input = incomplete.first_input.clone();
+    if incomplete.inputs > 1 {
+        input += &format!(" and {} more", incomplete.inputs - 1);
+    }
+    let what = match lacks {
+        Lacks::Year => "the year is not in the records",
+        Lacks::Date => "the day is not in the records",
+        Lacks::Zone => "the time zone is not in the records",
+        Lacks::Boot => "the times are since boot, whose time is not in the records",
+        Lacks::Before => "the times are since an earlier record, and not on the calendar",
+    };
+    let assumed = match (lacks, incomplete.dates) {
+        (Lacks::Zone, Some(_)) => Some("local time".to_owned()),
+        (Lacks::Year, Some((first, last))) => Some(range(first.year(), last.year())),
+        (_, Some((first, last))) => Some(range(first, last)),
+        (_, None) => None,
+    };
+    let assumed = assumed.map_or(String::new(), |assumed| format!("; {assumed} was assumed"));
+    let mut lines = vec![format!("note: {input}: {what}{assumed}")];
+    if incomplete.is_future {
+        lines.push(format!(
+            "warning: {input}: the records are of more days than there were, so that the assumed days are \
+             wrong; name the file in place of a pipe"
+        ));
+    }
+    lines
+}
+
+/// `2026`, or `2025 to 2026`
+fn range<T: fmt::Display + PartialEq>(first: T, last: T) -> String {
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first} to {last}")
     }
 }
 

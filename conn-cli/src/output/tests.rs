@@ -149,6 +149,7 @@ fn incomplete_times_are_shown_as_recorded() {
         time: When::Recorded(Recorded {
             text: "14:25:37.5".into(),
             lacks: Lacks::Date,
+            assumed: None,
         }),
         remote: Host::named(b"client.example").unwrap(),
         remote_port: None,
@@ -164,7 +165,7 @@ fn incomplete_times_are_shown_as_recorded() {
     assert_eq!(
         String::from_utf8(out).unwrap(),
         concat!(
-            "14:25:37.5 (no date) New connection from client.example\n",
+            "14:25:37.5 New connection from client.example\n",
             r#"{"type":"connection","time":null,"recorded_time":"14:25:37.5","lacks":"date","#,
             r#""remote_name":"client.example","source":"tcpdump"}"#,
             "\n(no time) New connection from client.example\n",

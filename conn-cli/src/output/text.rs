@@ -117,13 +117,9 @@ impl Text {
     /// `Mon Mar 17 04:13:03 2014 New connection from 192.168.122.1`; with [`Look::long`] see [`put_line`].
     pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let stage = connection.stage();
-        let recorded;
         let when = match &connection.time {
             When::At(timestamp) => self.clock.text(*timestamp),
-            When::Recorded(when) => {
-                recorded = format!("{} ({})", when.text, when.lacks);
-                &recorded
-            }
+            When::Recorded(when) => &when.text,
             When::Unknown => "(no time)",
         };
         let stage_word = match stage {

@@ -1,7 +1,7 @@
 //! The events parsed from one piece.
 
 use super::event::{Event, FirstParseError, ParseError};
-use crate::model::format::Format;
+use crate::model::{connection::When, format::Format};
 
 /// The records of a piece, parsed, in their order.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub struct Batch {
     pub not_understood: u64,
     /// The first of them.
     pub first_not_understood: Option<FirstParseError>,
+    /// The times of the first and the last record, as far as they are wanted and known. The records
+    /// between them that are no connections have no event.
+    pub ends: [When; 2],
 }
 
 impl Batch {
@@ -31,6 +34,7 @@ impl Batch {
             packets: 0,
             not_understood: 0,
             first_not_understood: None,
+            ends: [When::Unknown, When::Unknown],
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use jiff::tz::TimeZone;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -18,6 +19,7 @@ use tokio::{
 use super::{
     batch::Batch,
     cut::RecycledBuffers,
+    dates::{InputDates, midnights},
     error::{ReadError, Stopped},
     input,
     parse::{lines::Wanted, parse},
@@ -29,8 +31,9 @@ use crate::model::{format::Format, read_stats::InputStats};
 /// What a [`Feed`] returns for each input, in this order.
 #[derive(Debug)]
 pub(crate) enum FeedItem {
-    /// The input that the next items are from, of which nothing has been read.
-    Begin(InputStats),
+    /// The input that the next items are from, of which nothing has been read, and what is known of its
+    /// dates.
+    Begin(InputStats, InputDates),
     /// Parsed records.
     Batch(Batch),
     /// Why the input was not read to its end.
@@ -57,7 +60,7 @@ const MAX_RECYCLED_LEN: usize = 1024 * 1024;
 
 #[derive(Debug)]
 enum ReaderMessage {
-    Begin(InputStats),
+    Begin(InputStats, InputDates),
     Piece(Piece),
     Failed(String),
 }
@@ -69,8 +72,8 @@ enum Parsing {
 }
 
 impl Feed {
-    /// Starts to read. `format`: the format of all inputs; None to recognise each. `progress`
-    /// counts the bytes.
+    /// Starts to read. `format`: the format of all inputs; None to recognise each. `zone`: that of
+    /// records without one, if their dates matter. `progress` counts the bytes.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -79,12 +82,14 @@ impl Feed {
         format: Option<Format>,
         jobs: usize,
         wanted: Wanted,
+        zone: Option<TimeZone>,
         progress: ProgressBar,
     ) -> io::Result<Self> {
         let (sender, messages) = mpsc::channel(READ_AHEAD);
         let (recycle, recycled) = std::sync::mpsc::channel();
         let reader = Reader {
             format,
+            zone,
             progress,
             recycled,
             sender,
@@ -129,7 +134,7 @@ impl Feed {
             batch
         };
         self.queue.push_back(match message {
-            ReaderMessage::Begin(input) => Parsing::Done(FeedItem::Begin(input)),
+            ReaderMessage::Begin(input, dates) => Parsing::Done(FeedItem::Begin(input, dates)),
             ReaderMessage::Failed(why) => Parsing::Done(FeedItem::Failed(why)),
             // One large piece at a time, so that memory does not grow with the number of threads.
             ReaderMessage::Piece(piece) if self.jobs == 1 || is_large(&piece) => {
@@ -159,6 +164,7 @@ async fn pop(queue: &mut VecDeque<Parsing>) -> FeedItem {
 /// The state of the thread that reads.
 struct Reader {
     format: Option<Format>,
+    zone: Option<TimeZone>,
     progress: ProgressBar,
     recycled: RecycledBuffers,
     sender: mpsc::Sender<ReaderMessage>,
@@ -181,11 +187,13 @@ impl Reader {
             Ok((reader::magic(&mut input)?, input))
         });
         let head = opened.as_ref().ok().map(|(head, _)| head);
-        self.send(ReaderMessage::Begin(InputStats {
+        let stats = InputStats {
             name: name.clone(),
             compression: head.and_then(|head| unpack::compression(head)),
             ..InputStats::default()
-        }))?;
+        };
+        let dates = self.dates(path, name.clone());
+        self.send(ReaderMessage::Begin(stats, dates))?;
         let result = opened.map_err(ReadError::Io).and_then(|(head, rest)| {
             let input = io::Cursor::new(head).chain(rest);
             reader::read(input, self.format, &self.recycled, &mut |piece| {
@@ -201,6 +209,22 @@ impl Reader {
             Err(ReadError::Io(error)) => input::explain(path, &error),
         };
         self.send(ReaderMessage::Failed(why))
+    }
+
+    /// What is known of the dates of an input, if they matter.
+    fn dates(&self, path: &Path, name: String) -> InputDates {
+        let changed = self.zone.as_ref().and_then(|_| input::changed(path));
+        let midnights = match (&self.zone, changed) {
+            (Some(zone), Some(changed)) if !input::is_stdin(path) => {
+                input::open(path).map_or(0, |file| midnights(file, self.format, changed, zone))
+            }
+            _ => 0,
+        };
+        InputDates {
+            name,
+            changed,
+            midnights,
+        }
     }
 
     fn send(&self, message: ReaderMessage) -> Result<(), Stopped> {

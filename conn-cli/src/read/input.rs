@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
+
 use crate::system::text::escaped;
 
 /// The name that stands for standard input.
@@ -36,13 +38,23 @@ pub(crate) fn is_terminal(path: &Path) -> bool {
 /// The size of a regular file in bytes, before decompression; None for other inputs.
 #[must_use]
 pub(crate) fn length(path: &Path) -> Option<u64> {
+    regular(path).map(|metadata| metadata.len())
+}
+
+/// When a regular file was changed last; None for other inputs.
+#[must_use]
+pub(crate) fn changed(path: &Path) -> Option<Timestamp> {
+    let changed = regular(path)?.modified().ok()?;
+    Timestamp::try_from(changed).ok()
+}
+
+fn regular(path: &Path) -> Option<fs::Metadata> {
     let metadata = if is_stdin(path) {
         stdin().and_then(|stdin| stdin.metadata())
     } else {
         fs::metadata(path)
     };
-    let metadata = metadata.ok().filter(fs::Metadata::is_file)?;
-    Some(metadata.len())
+    metadata.ok().filter(fs::Metadata::is_file)
 }
 
 /// Opens a file, or standard input.

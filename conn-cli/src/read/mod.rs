@@ -3,12 +3,14 @@
 //!
 //! A thread opens the [`input`]s, [`unpack`]s them, [`recognise`]s their formats and splits them
 //! into [`piece`]s ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
-//! [`merge`] counts the [`batch`]es in their order. [`feed`] connects these stages.
+//! [`dates`] completes the times of the [`batch`]es in their order, and [`merge`] counts them. [`feed`]
+//! connects these stages.
 
 pub mod batch;
 pub(crate) mod capture;
 pub(crate) mod confidence;
 pub(crate) mod cut;
+pub(crate) mod dates;
 pub mod error;
 pub(crate) mod event;
 pub(crate) mod feed;

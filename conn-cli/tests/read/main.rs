@@ -1,6 +1,7 @@
 //! The output and exit codes of `conn-cli read` for all kinds of input.
 
 mod inputs;
+mod periods;
 mod pipes;
 mod recorded;
 mod runs;
@@ -98,8 +99,11 @@ fn prints_lines_and_summary() {
     assert_output(
         &output,
         0,
-        "14:25:37 (no date) New connection from 192.0.2.1 to port 80\n\n=== Summary ===\n192.0.2.1: 1\n1 connection from 1 address in 1 line\n",
-        &["1 connection in 1 line"],
+        "14:25:37 New connection from 192.0.2.1 to port 80\n\n=== Summary ===\n192.0.2.1: 1\n1 connection from 1 address in 1 line\n",
+        &[
+            "1 connection in 1 line",
+            "note: standard input: the day is not in the records",
+        ],
     );
 }
 
@@ -258,7 +262,7 @@ fn strict_shows_lines_before_the_error() {
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("192.0.2.1: 2\n2 connections from 1 address in "));
     let output = read_from(input.as_bytes(), &["--strict"]);
-    let line = "14:25:37 (no date) New connection from 192.0.2.1 to port 80\n";
+    let line = "14:25:37 New connection from 192.0.2.1 to port 80\n";
     let error = "conn-cli: line 3 of standard input: not an strace line";
     assert_output(&output, 1, &line.repeat(2), &[error]);
 }

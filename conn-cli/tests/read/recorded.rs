@@ -14,6 +14,7 @@ use conn_cli::{
     model::{
         filter::EndsFilter,
         format::Format,
+        period::Period,
         ports::PortSet,
         read_stats::{InputStats, ReadStats},
     },
@@ -90,6 +91,7 @@ fn options(ports: &str, every_packet: bool) -> MergeOptions {
             ports => ports.parse().unwrap(),
         },
         filter: EndsFilter::default(),
+        period: Period::default(),
         strict: false,
         every_packet,
         lines_only: false,

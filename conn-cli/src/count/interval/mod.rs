@@ -27,6 +27,8 @@ const MAX_EMPTY_ROWS: usize = 10_000;
 pub(crate) struct Interval {
     /// Its start, in whole milliseconds.
     pub start: Timestamp,
+    /// Whether that is the time since a boot, after the start of 1970.
+    pub since_boot: bool,
     /// Its real length: shorter if it is `partial`, shorter or longer across clock changes, and
     /// much longer if it stands for others.
     pub length: Duration,
@@ -46,6 +48,9 @@ pub(crate) struct Interval {
     /// How many empty intervals this stands for; 0 if it stands for itself. It may be off by one
     /// across clock changes.
     pub skipped_empty: u64,
+    /// How many intervals this stands for in which nothing was recorded, so that there is no count; 0 if
+    /// there is one.
+    pub not_measured: u64,
 }
 
 /// Counts connections in consecutive intervals.
@@ -204,6 +209,7 @@ impl Intervals {
         });
         let interval = Interval {
             start: timestamp(self.start),
+            since_boot: false,
             length: length(self.start, end),
             connections,
             lost,
@@ -212,6 +218,7 @@ impl Intervals {
             busiest,
             partial: self.partial,
             skipped_empty: 0,
+            not_measured: 0,
         };
         self.start = end;
         self.end = self.grid.next_boundary(end);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Interval, Intervals, steady::SteadyClock};
-use crate::model::connection::{Connection, When};
+use crate::model::connection::{Connection, Moment};
 
 /// How late a connection may arrive and still count in its interval.
 const GRACE: Duration = Duration::from_millis(50);
@@ -19,6 +19,10 @@ pub(crate) struct Periods {
     clock: Option<SteadyClock>,
     /// For records, None before the first one.
     intervals: Option<Intervals>,
+    /// The boot since which their times are, if they have no date.
+    boot: Option<u32>,
+    /// The stretches of time of which there are records.
+    recorded: Vec<(Timestamp, Timestamp)>,
     /// Connections that are in no interval, since they have no usable timestamp.
     undated: u64,
     /// Records that count in a later interval than their own, which had already ended.
@@ -50,6 +54,8 @@ impl Periods {
             zone,
             clock: None,
             intervals: None,
+            boot: None,
+            recorded: Vec::new(),
             undated: 0,
             early: 0,
             lost: 0,
@@ -77,18 +83,32 @@ impl Periods {
 
     /// Counts a connection, and returns the intervals that have ended by its time.
     pub(crate) fn add(&mut self, connection: &Connection) -> Vec<Interval> {
-        let When::At(time) = connection.time else {
-            self.undated += 1;
-            return Vec::new();
+        let (time, boot) = match connection.time.moment() {
+            Some(Moment::At(time)) => (time, None),
+            Some(Moment::SinceBoot { boot, time }) => (since_epoch(time), Some(boot)),
+            None => {
+                self.undated += 1;
+                return Vec::new();
+            }
         };
+        let mut ended = Vec::new();
+        if self.boot != boot {
+            // These times have nothing to do with those before.
+            ended = self.finish();
+            self.boot = boot;
+        }
         // As the steady clock has it, however the wall clock was set meanwhile.
         let time = match self.clock {
             Some(clock) => clock.corrected(time),
             None => time,
         };
-        let begin = || Intervals::containing(self.length, time, self.zone.clone());
+        let zone = || match boot {
+            Some(_) => TimeZone::UTC,
+            None => self.zone.clone(),
+        };
+        let begin = || Intervals::containing(self.length, time, zone());
         let intervals = self.intervals.get_or_insert_with(begin);
-        let mut ended = if self.clock.is_some() {
+        let mut rolled = if self.clock.is_some() {
             // Needed live too: many connections come at once after output has stalled.
             time.checked_sub(GRACE)
                 .map_or(Vec::new(), |time| intervals.roll(time))
@@ -97,8 +117,48 @@ impl Periods {
         };
         self.early += u64::from(self.clock.is_none() && time < intervals.start());
         intervals.add(time, &connection.remote);
-        self.add_dropped(&mut ended);
+        self.add_dropped(&mut rolled);
+        self.describe(&mut rolled);
+        ended.append(&mut rolled);
         ended
+    }
+
+    /// Adds the stretches of time of which there are records, of which only the last may have become longer
+    /// since.
+    pub(crate) fn add_recorded(&mut self, stretches: &[(Timestamp, Timestamp)]) {
+        let kept = self.recorded.len().saturating_sub(1).min(stretches.len());
+        self.recorded.truncate(kept);
+        self.recorded.extend_from_slice(&stretches[kept..]);
+    }
+
+    /// Marks the intervals of which there are no records, as one for all in a row; and those since boot.
+    fn describe(&self, intervals: &mut Vec<Interval>) {
+        if self.clock.is_some() {
+            return;
+        }
+        if self.boot.is_some() {
+            for interval in intervals {
+                interval.since_boot = true;
+            }
+            return;
+        }
+        for interval in &mut *intervals {
+            let end = interval.start.saturating_add(interval.length);
+            let end = end.unwrap_or(Timestamp::MAX);
+            let overlaps =
+                |(first, last): &(Timestamp, Timestamp)| *last >= interval.start && *first < end;
+            if interval.connections == 0 && !self.recorded.iter().any(overlaps) {
+                interval.not_measured = interval.skipped_empty.max(1);
+            }
+        }
+        intervals.dedup_by(|next, interval| {
+            let are_both = next.not_measured > 0 && interval.not_measured > 0;
+            if are_both {
+                interval.length += next.length;
+                interval.not_measured += next.not_measured;
+            }
+            are_both
+        });
     }
 
     /// How long until the current interval of a live run can be shown, or what was dropped in it must be
@@ -173,8 +233,16 @@ impl Periods {
         if let (Some((_, packets)), Some(last)) = (self.dropped, ended.last_mut()) {
             last.dropped = packets;
         }
+        self.describe(&mut ended);
         ended
     }
+}
+
+/// The time since boot, as one since the start of 1970.
+fn since_epoch(time: Duration) -> Timestamp {
+    Timestamp::UNIX_EPOCH
+        .saturating_add(time)
+        .unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -17,20 +17,25 @@ pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> Interv
         Some((host, most)) => (Some(host), Some(*most)),
         None => (None, None),
     };
+    let is_measured = interval.not_measured == 0;
     IntervalLine {
         r#type: Type::Interval,
-        start: clock.field(interval.start),
+        start: (!interval.since_boot).then(|| clock.field(interval.start)),
+        since_boot: interval
+            .since_boot
+            .then(|| rounded(interval.start.as_millisecond() as f64 / 1e3)),
         seconds: rounded(interval.length.as_secs_f64()),
-        connections: interval.connections,
-        lost: interval.lost,
+        connections: is_measured.then_some(interval.connections),
+        lost: is_measured.then_some(interval.lost),
         dropped: interval.dropped,
-        addresses: interval.addresses,
-        rate: rounded(interval.rate()),
+        addresses: is_measured.then_some(interval.addresses),
+        rate: is_measured.then(|| rounded(interval.rate())),
         busiest_address: host.and_then(Host::address),
         busiest_name: host.and_then(Host::name).map(Into::into),
         busiest_connections: most,
         partial: interval.partial,
-        skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0),
+        skipped_empty: Some(interval.skipped_empty).filter(|&skipped| skipped > 0 && is_measured),
+        not_measured: (!is_measured).then_some(interval.not_measured),
     }
 }
 
@@ -46,6 +51,7 @@ mod tests {
     fn interval() -> Interval {
         Interval {
             start: "2026-11-22T14:25:30Z".parse().unwrap(),
+            since_boot: false,
             length: Duration::from_secs(10),
             connections: 123,
             lost: 0,
@@ -54,6 +60,7 @@ mod tests {
             busiest: Some((Host::at([192, 168, 122, 1]), 61)),
             partial: false,
             skipped_empty: 0,
+            not_measured: 0,
         }
     }
 
@@ -95,5 +102,20 @@ mod tests {
             ..interval()
         });
         assert!(skipped.ends_with(r#""rate":0.0,"partial":false,"skipped_empty":5}"#));
+        let not_measured = json(&Interval {
+            not_measured: 7,
+            since_boot: true,
+            start: jiff::Timestamp::from_millisecond(3_661_500).unwrap(),
+            connections: 0,
+            busiest: None,
+            ..interval()
+        });
+        assert_eq!(
+            not_measured,
+            concat!(
+                r#"{"type":"interval","start":null,"since_boot":3661.5,"seconds":10.0,"connections":null,"#,
+                r#""lost":null,"addresses":null,"rate":null,"partial":false,"not_measured":7}"#
+            )
+        );
     }
 }

@@ -79,10 +79,15 @@ impl Rows {
     pub(crate) fn row(&mut self, out: &mut Vec<u8>, interval: &Interval) {
         let when = self.time(interval);
         let mut rest = String::new();
-        match interval.skipped_empty {
-            0 => self.counts(&mut rest, interval),
-            1 => rest.push_str("(1 interval without a connection)"),
-            skipped => put(
+        match (interval.not_measured, interval.skipped_empty) {
+            (1, _) => rest.push_str("(not measured)"),
+            (not_measured @ 2.., _) => put(
+                &mut rest,
+                format_args!("({not_measured} intervals not measured)"),
+            ),
+            (0, 0) => self.counts(&mut rest, interval),
+            (0, 1) => rest.push_str("(1 interval without a connection)"),
+            (0, skipped) => put(
                 &mut rest,
                 format_args!("({skipped} intervals without a connection)"),
             ),
@@ -131,6 +136,10 @@ impl Rows {
     }
 
     fn time(&mut self, interval: &Interval) -> String {
+        let whole_seconds = self.style.length.subsec_nanos() == 0;
+        if interval.since_boot {
+            return since_boot(interval.start.as_millisecond(), whole_seconds);
+        }
         if matches!(self.style.format, TimeFormat::Iso | TimeFormat::Epoch) {
             return self.clock.text(interval.start).to_owned();
         }
@@ -139,7 +148,6 @@ impl Rows {
         // From then on: a user who comes back to the screen sees only the last rows.
         self.dated |= self.date.is_some_and(|previous| previous != date);
         self.date = Some(date);
-        let whole_seconds = self.style.length.subsec_nanos() == 0;
         let format = match (self.dated, whole_seconds) {
             (true, true) => "%Y-%m-%d %H:%M:%S",
             (true, false) => "%Y-%m-%d %H:%M:%S.%3f",
@@ -155,6 +163,18 @@ impl Rows {
             false => Style::new(),
         }
     }
+}
+
+/// `+2:03:10`, hours, minutes and seconds
+fn since_boot(millis: i64, whole_seconds: bool) -> String {
+    let (seconds, millis) = (millis / 1000, millis % 1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let fraction = if whole_seconds {
+        String::new()
+    } else {
+        format!(".{millis:03}")
+    };
+    format!("+{hours}:{minutes:02}:{seconds:02}{fraction}")
 }
 
 fn notes(interval: &Interval) -> String {
@@ -205,6 +225,7 @@ mod tests {
     fn interval(start: &str, connections: u64) -> Interval {
         Interval {
             start: start.parse().unwrap(),
+            since_boot: false,
             length: Duration::from_secs(10),
             connections,
             lost: 0,
@@ -213,6 +234,7 @@ mod tests {
             busiest: Some((Host::at([192, 168, 122, 1]), connections / 2)),
             partial: false,
             skipped_empty: 0,
+            not_measured: 0,
         }
     }
 
@@ -291,7 +313,16 @@ mod tests {
             skipped_empty: 31_000,
             ..empty()
         };
-        let rows = rows(style(), &[partial, short, skipped]);
+        let not_measured = |not_measured| Interval {
+            not_measured,
+            since_boot: true,
+            start: jiff::Timestamp::from_second(360_061).unwrap(),
+            ..empty()
+        };
+        let rows = rows(
+            style(),
+            &[partial, short, skipped, not_measured(1), not_measured(12)],
+        );
         let rows: Vec<_> = rows.lines().collect();
         let note = "38.3/s   192.168.122.1 (61)   (partial, 3.2 s; 12 connections without a line)";
         assert!(rows[0].ends_with(note), "{}", rows[0]);
@@ -301,6 +332,8 @@ mod tests {
             rows[1]
         );
         assert_eq!(rows[2], "14:25:40  (31000 intervals without a connection)");
+        assert_eq!(rows[3], "+100:01:01  (not measured)");
+        assert_eq!(rows[4], "+100:01:01  (12 intervals not measured)");
     }
 
     #[test]

@@ -78,6 +78,9 @@ pub(super) fn summary_line<'a>(
         repeated: records.map(|stats| stats.repeated),
         unknown_port: records.map(|stats| stats.unknown_port),
         unknown_client: records.map(|stats| stats.unknown_client),
+        unknown_time: records
+            .map(|stats| stats.unknown_time)
+            .filter(|&unknown| unknown > 0),
         connections: report.connections,
         at_least: report.discrepancies.at_least,
         by: (!by_address).then(|| report.by.name().into()),

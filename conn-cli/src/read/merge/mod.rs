@@ -23,6 +23,7 @@ use crate::{
         filter::EndsFilter,
         format::Format,
         group::{GroupBy, GroupKey, Grouping},
+        period::Period,
         ports::PortSet,
         read_stats::{InputStats, ReadStats},
         stage::Stage,
@@ -39,6 +40,8 @@ pub struct MergeOptions {
     pub ports: PortSet,
     /// The connections to these ports.
     pub filter: EndsFilter,
+    /// When the connections were made.
+    pub period: Period,
     /// Whether a record that is not understood is an error.
     pub strict: bool,
     /// Whether a repeated SYN counts.
@@ -48,9 +51,14 @@ pub struct MergeOptions {
 }
 
 impl MergeOptions {
-    /// Whether the options need lines: the summary of a run has no local addresses.
+    /// Whether the options need lines: the summary of a run has no local addresses, and no times.
     fn needs_lines(&self) -> bool {
-        self.filter.local.is_some()
+        self.filter.local.is_some() || !self.period.is_unbounded()
+    }
+
+    /// Whether connections in this format are counted one by one: otherwise the summary of a run does it.
+    fn counts_each(&self, format: Format) -> bool {
+        format != Format::Json || self.needs_lines()
     }
 
     /// The connections of a run that are wanted; `stats` gets those of which that is not known.
@@ -172,10 +180,16 @@ impl Merge {
             if format == Format::Json {
                 self.runs.add_line(connection);
             }
+            let is_within = self.options.period.contains(&connection.time);
+            // Also outside of the period: it may be sent again within.
             let is_new = self.wants(format, connection)?
-                && packet
-                    .is_none_or(|(packet, sequence)| self.is_new(packet, connection, sequence));
-            if is_new && !self.count(format, connection, show) {
+                && packet.is_none_or(|(packet, sequence)| {
+                    let (is_new, is_repeat) = self.judge(packet, connection, sequence);
+                    self.stats.repeated += u64::from(is_repeat && is_within == Some(true));
+                    is_new
+                });
+            self.stats.unknown_time += u64::from(is_new && is_within.is_none());
+            if is_new && is_within == Some(true) && !self.count(format, connection, show) {
                 let is_later = |first: &mut FirstParseError| first.events_before > index;
                 if batch.first_not_understood.take_if(is_later).is_some() {
                     batch.not_understood = 0;
@@ -186,20 +200,20 @@ impl Merge {
         self.add_stats(&batch)
     }
 
-    /// Whether a packet is the first of a connection. An answer is the first if its SYN was not
-    /// captured, for example because a capture filter passed only answers.
-    fn is_new(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> bool {
+    /// Whether a packet is the first of a connection, and whether it is a SYN that was sent before. An
+    /// answer is the first if its SYN was not captured, for example because a capture filter passed only
+    /// answers.
+    fn judge(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> (bool, bool) {
         match (self.options.every_packet, packet) {
             (true, Packet::Syn) => {
                 self.repeats.is_repeat(connection, sequence);
-                true
+                (true, false)
             }
             // Every answer without a SYN counts, as `wc -l` would count it.
-            (true, Packet::Answer) => !self.repeats.contains(connection, sequence),
+            (true, Packet::Answer) => (!self.repeats.contains(connection, sequence), false),
             (false, _) => {
                 let is_repeat = self.repeats.is_repeat(connection, sequence);
-                self.stats.repeated += u64::from(is_repeat && packet == Packet::Syn);
-                !is_repeat
+                (!is_repeat, is_repeat && packet == Packet::Syn)
             }
         }
     }
@@ -262,7 +276,7 @@ impl Merge {
         if !self.options.filter.wants(connection) {
             let is_known = matches!(connection.remote, Host::Address(_));
             // Unless lines are needed, the summary of a run counts these.
-            let counts = !is_known && (format != Format::Json || self.options.needs_lines());
+            let counts = !is_known && self.options.counts_each(format);
             self.stats.unknown_client += u64::from(counts);
             return Ok(false);
         }
@@ -276,7 +290,7 @@ impl Merge {
             ),
             None => {
                 // The summary of a run counts these.
-                self.stats.unknown_port += u64::from(format != Format::Json);
+                self.stats.unknown_port += u64::from(self.options.counts_each(format));
                 Ok(false)
             }
         }
@@ -289,7 +303,7 @@ impl Merge {
         connection: &Connection,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
-        if format != Format::Json || self.options.needs_lines() {
+        if self.options.counts_each(format) {
             self.tally.add(&connection.remote, connection.local_port, 1);
         }
         show(connection)
@@ -298,10 +312,11 @@ impl Merge {
     fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
         let needs_lines = self.options.lines_only || self.options.needs_lines();
         if needs_lines && run.tally.connections() > self.runs.lines() {
-            let option = if self.options.lines_only {
-                "--count"
-            } else {
-                "--to"
+            let option = match self.options.period {
+                _ if self.options.lines_only => "--count",
+                _ if self.options.filter.local.is_some() => "--to",
+                Period { since: Some(_), .. } => "--since",
+                _ => "--until",
             };
             bail!(
                 "{}: {option} needs a line for each connection, but some of {} are only in the \
@@ -317,6 +332,7 @@ impl Merge {
         add(&mut self.stats.unknown_type, run.stats.unknown_type);
         add(&mut self.stats.unknown_port, run.stats.unknown_port);
         add(&mut self.stats.unknown_client, run.stats.unknown_client);
+        add(&mut self.stats.unknown_time, run.stats.unknown_time);
         let (parse_errors, first) = (run.stats.not_understood, &run.stats.first_not_understood);
         if self.options.strict && parse_errors > 0 {
             let first = first.as_deref().unwrap_or("a record");

@@ -31,6 +31,7 @@ fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64
     let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
         filter: crate::model::filter::EndsFilter::default(),
+        period: crate::model::period::Period::default(),
         strict: true,
         every_packet,
         lines_only: false,
@@ -79,6 +80,7 @@ fn strace_ports(lines: &str) -> Vec<Option<u16>> {
     let mut merge = Merge::new(MergeOptions {
         ports: PortSet::all(),
         filter: crate::model::filter::EndsFilter::default(),
+        period: crate::model::period::Period::default(),
         strict: true,
         every_packet: false,
         lines_only: false,

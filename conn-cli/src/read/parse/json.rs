@@ -52,6 +52,11 @@ pub(crate) fn confidence(line: &[u8]) -> Confidence {
 }
 
 impl Line for Lines {
+    /// Only connections have a time.
+    fn time(&self, _: &[u8]) -> When {
+        When::Unknown
+    }
+
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
         if line.is_empty() {
             return Ok(());
@@ -160,6 +165,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
             repeated: line.repeated.unwrap_or(0),
             unknown_port: line.unknown_port.unwrap_or(0),
             unknown_client: line.unknown_client.unwrap_or(0),
+            unknown_time: line.unknown_time.unwrap_or(0),
             ..ReadStats::default()
         },
     })

@@ -1,6 +1,9 @@
 //! What the parsers of lines have in common.
 
-use crate::read::event::{Event, ParseError};
+use crate::{
+    model::connection::When,
+    read::event::{Event, ParseError},
+};
 
 /// The optional fields of a record to parse.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +21,9 @@ pub trait Line {
     /// # Errors
     /// If the line is not understood.
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError>;
+
+    /// The time of a line, whatever else is in it, if times are wanted and it has one.
+    fn time(&self, line: &[u8]) -> When;
 }
 
 /// The lines without their terminators, `\n` or `\r\n`.

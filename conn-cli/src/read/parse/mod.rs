@@ -11,7 +11,10 @@ pub(crate) mod tcpdump;
 
 use self::lines::{Line, Wanted, lines};
 use super::{batch::Batch, event::ParseError, piece::Piece};
-use crate::model::format::Format;
+use crate::model::{connection::When, format::Format};
+
+/// How many lines at each end may be without a time, like the first ones of `journalctl`.
+const LINES_WITHOUT_TIME: usize = 8;
 
 const TOO_LONG: ParseError = "the line is too long";
 
@@ -57,6 +60,7 @@ pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
 
 fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
     let mut batch = Batch::new(format);
+    batch.ends = ends(bytes, &parser);
     for line in lines(bytes) {
         let parsed = if line.len() > longest_line(format) {
             Err(TOO_LONG)
@@ -66,4 +70,13 @@ fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
         batch.count_line(parsed);
     }
     batch
+}
+
+/// The times of the first and the last line.
+fn ends(bytes: &[u8], parser: &impl Line) -> [When; 2] {
+    let time = |line: &[u8]| Some(parser.time(line)).filter(|time| *time != When::Unknown);
+    let first = lines(bytes).take(LINES_WITHOUT_TIME).find_map(time);
+    let backwards = bytes.rsplit(|byte| *byte == b'\n');
+    let last = backwards.take(LINES_WITHOUT_TIME).find_map(time);
+    [first, last].map(|time| time.unwrap_or(When::Unknown))
 }

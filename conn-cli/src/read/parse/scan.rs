@@ -172,6 +172,7 @@ pub(crate) fn recorded(text: &[u8], lacks: Lacks) -> When {
         Ok(text) => When::Recorded(Recorded {
             text: text.into(),
             lacks,
+            assumed: None,
         }),
         Err(_) => When::Unknown,
     }

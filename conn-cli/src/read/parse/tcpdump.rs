@@ -21,7 +21,7 @@ pub(crate) use self::shape::{confidence, hold_back};
 use super::{
     lines::{Line, Wanted},
     scan::{
-        address, digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
+        address, digits, find, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
         socket_address, split_at_byte,
     },
 };
@@ -114,7 +114,7 @@ impl Line for Lines {
             time: if continues {
                 self.time.clone()
             } else {
-                self.when(line)
+                self.time(line)
             },
             remote,
             remote_port,
@@ -132,6 +132,19 @@ impl Line for Lines {
             Event::Syn(connection, value(rest, b", seq ").ok_or(CUT)?)
         });
         Ok(())
+    }
+
+    fn time(&self, line: &[u8]) -> When {
+        let (time, _) = prefix(line);
+        match time {
+            [] => When::Unknown,
+            _ if !self.wanted.times && memchr(b':', time).is_some() => When::Unknown,
+            [_, _, _, _, b'-', ..] => recorded(time, Lacks::Zone),
+            // -ttt and -ttttt print the time since another packet, with a sign or a blank before it.
+            _ if is_relative(line, time) => recorded(time, Lacks::Before),
+            _ if memchr(b':', time).is_some() => recorded(time, Lacks::Date),
+            _ => seconds(time, Lacks::Before).unwrap_or(When::Unknown),
+        }
     }
 }
 
@@ -183,7 +196,7 @@ impl Lines {
         if is_header(line) {
             self.previous = Previous::Header;
             self.is_icmp = false;
-            self.time = self.when(line);
+            self.time = self.time(line);
             return Ok(());
         }
         if is_unreadable(rest) {
@@ -199,19 +212,6 @@ impl Lines {
             Ok(())
         } else {
             Err(NOT_TCPDUMP)
-        }
-    }
-
-    /// The time at the beginning of a line, if it is wanted, see [`Wanted`].
-    fn when(&self, line: &[u8]) -> When {
-        let (time, _) = prefix(line);
-        match time {
-            [] => When::Unknown,
-            _ if !self.wanted.times && memchr(b':', time).is_some() => When::Unknown,
-            [_, _, _, _, b'-', ..] => recorded(time, Lacks::Zone),
-            // -ttt and -ttttt print the time since another packet in the same format.
-            _ if memchr(b':', time).is_some() => recorded(time, Lacks::Date),
-            _ => seconds(time, Lacks::Before).unwrap_or(When::Unknown),
         }
     }
 }
@@ -240,6 +240,15 @@ fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
     } else {
         (b"", rest)
     }
+}
+
+/// Whether a blank stands for the sign of a line's time, or there is one. The packet number of `--number`
+/// ends with two blanks.
+fn is_relative(line: &[u8], time: &[u8]) -> bool {
+    let before = &line[..find(line, time).unwrap_or(0)];
+    let blanks = before.len() - before.trim_ascii_end().len();
+    let usual = if blanks < before.len() { 2 } else { 0 };
+    blanks > usual || time.starts_with(b"-")
 }
 
 /// The kind of a packet with these flags. Linux drops a SYN that also has RST or FIN. `E`, `W`

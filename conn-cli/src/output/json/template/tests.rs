@@ -80,6 +80,7 @@ fn connection(numbers: &mut Numbers) -> Connection {
             When::Recorded(Recorded {
                 text: r#"14:25 "time":"#.into(),
                 lacks: Lacks::Date,
+                assumed: None,
             }),
             When::Unknown,
         ]),

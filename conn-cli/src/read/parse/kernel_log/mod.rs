@@ -97,6 +97,16 @@ impl Line for Lines {
             None => self.entry(&Entry::parse(line), events),
         }
     }
+
+    fn time(&self, line: &[u8]) -> When {
+        if !self.wanted.times {
+            return When::Unknown;
+        }
+        match Journal::parse(line) {
+            Some(journal) => journal.entry().stamp.when(),
+            None => Entry::parse(line).stamp.when(),
+        }
+    }
 }
 
 /// The kernel's packet record in a log entry; None if the entry is about something else.

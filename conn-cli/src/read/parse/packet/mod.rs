@@ -97,6 +97,8 @@ pub(crate) fn parse(packets: &Packets) -> Batch {
         });
         batch.count_packet(parsed);
     }
+    let ends = [packets.iter().next(), packets.iter().last()];
+    batch.ends = ends.map(|packet| when(packet.and_then(|(packet, _)| packet.time)));
     batch
 }
 
@@ -260,7 +262,7 @@ impl Segment {
             Some(_) => (destination, source),
         };
         let connection = Connection {
-            time: time.and_then(timestamp).map_or(When::Unknown, When::At),
+            time: when(time),
             remote: Host::at(client.0),
             remote_port: Some(client.1),
             local: Host::at(server.0),
@@ -272,6 +274,10 @@ impl Segment {
             Some(acknowledged) => Event::Answer(connection, acknowledged.wrapping_sub(1)),
         }
     }
+}
+
+fn when(time: Option<(i64, u32)>) -> When {
+    time.and_then(timestamp).map_or(When::Unknown, When::At)
 }
 
 /// The timestamp, or None if a damaged file has an invalid one.

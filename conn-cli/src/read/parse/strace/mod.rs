@@ -104,6 +104,10 @@ impl Line for Lines {
         }
         self.complete_line(line, events)
     }
+
+    fn time(&self, line: &[u8]) -> When {
+        self.when(prefix(line).1)
+    }
 }
 
 impl Lines {

@@ -42,7 +42,7 @@ fn event_text(event: &Event) -> String {
     let port = |port: &Option<u16>| port.map_or("?".to_owned(), |port| port.to_string());
     let time = match &connection.time {
         When::At(time) => format!(" at {time}"),
-        When::Recorded(time) => format!(" at {} ({})", time.text, time.lacks),
+        When::Recorded(time) => format!(" at {} ({:?})", time.text, time.lacks),
         When::Unknown => String::new(),
     };
     format!(
@@ -59,18 +59,18 @@ const SYN_TEXT: &str = "192.0.2.1 37822 -> 192.0.2.9 80 4294967290";
 fn every_time_format_is_parsed() {
     for (time, expected_time) in [
         ("", ""),
-        ("16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
-        ("16:59:36.240144123 ", " at 16:59:36.240144123 (no date)"),
-        (" 00:00:00.000018 ", " at 00:00:00.000018 (no date)"),
+        ("16:59:36.240144 ", " at 16:59:36.240144 (Date)"),
+        ("16:59:36.240144123 ", " at 16:59:36.240144123 (Date)"),
+        (" 00:00:00.000018 ", " at 00:00:00.000018 (Before)"),
         ("1795366776.240144 ", " at 2026-11-22T16:59:36.240144Z"),
         (
             "2026-11-22 16:59:36.240144 ",
-            " at 2026-11-22 16:59:36.240144 (no time zone)",
+            " at 2026-11-22 16:59:36.240144 (Zone)",
         ),
         ("    1  ", ""),
-        ("    1  16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
-        ("   12   00:00:00.000018 ", " at 00:00:00.000018 (no date)"),
-        ("123456  16:59:36.240144 ", " at 16:59:36.240144 (no date)"),
+        ("    1  16:59:36.240144 ", " at 16:59:36.240144 (Date)"),
+        ("   12   00:00:00.000018 ", " at 00:00:00.000018 (Before)"),
+        ("123456  16:59:36.240144 ", " at 16:59:36.240144 (Date)"),
     ] {
         let expected = format!("{SYN_TEXT}{expected_time}");
         assert_eq!(describe(format!("{time}IP {SYN}")), expected, "{time}");
@@ -118,7 +118,7 @@ fn syn_is_found_after_any_link_header_and_tunnel() {
         "16:59:36.1 {HEADER}\n    10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 48\n\t{HEADER}\n    \
          {SYN}\n16:59:36.2 {HEADER}\n    10.0.0.1 > 10.0.0.2: {HEADER}\n    {SYN}\n"
     );
-    let at = |time: &str| format!("{SYN_TEXT} at {time} (no date)");
+    let at = |time: &str| format!("{SYN_TEXT} at {time} (Date)");
     assert_eq!(describe_all(tunnel), [at("16:59:36.1"), at("16:59:36.2")]);
 }
 

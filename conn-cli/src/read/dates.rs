@@ -1,0 +1,330 @@
+//! Completes the times of records that lack a year, a day or a time zone.
+//!
+//! A record shows its time as it was recorded. But intervals and periods need a moment, so the one that
+//! is most likely is assumed, and the report says so. The records of an input are in the order of
+//! their times, or nearly so, and none is later than the last change of its file, or than now.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    sync::mpsc,
+    time::Duration,
+};
+
+use jiff::{
+    SignedDuration, Timestamp, ToSpan as _,
+    civil::{Date, DateTime, Time},
+    tz::{AmbiguousOffset, TimeZone},
+};
+
+use super::{
+    batch::Batch,
+    error::{ReadError, Stopped},
+    event::Event,
+    parse::{lines::Wanted, parse},
+    reader,
+};
+use crate::model::{
+    connection::{Lacks, Moment, Recorded, When},
+    format::Format,
+    read_stats::Incomplete,
+};
+
+/// How much earlier than the record before it a record may be, if they lack the day. In a clock change
+/// the same hour comes twice, which is no step back.
+const DAY_SLACK: SignedDuration = SignedDuration::from_mins(1);
+
+/// The same if they lack the year: a syslog can have records of several machines.
+const YEAR_SLACK: SignedDuration = SignedDuration::from_hours(31 * 24);
+
+/// How far a record that lacks the year may be in the future: the other machine may have another time
+/// zone.
+const YEAR_AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// What is known of an input before it is read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InputDates {
+    /// Its name for messages.
+    pub name: String,
+    /// When the file was changed last; None if it is no regular file.
+    pub changed: Option<Timestamp>,
+    /// How many midnights there are between the first and the last record, if these lack the day.
+    pub midnights: i64,
+}
+
+/// Completes the times of the records of one input after the other.
+#[derive(Debug)]
+pub(crate) struct Dates {
+    zone: TimeZone,
+    /// Whether moments are needed. Otherwise what the times lack is only noted.
+    assumes: bool,
+    input: InputDates,
+    previous: Option<Timestamp>,
+    boot: u32,
+    since_boot: Option<Duration>,
+    incomplete: BTreeMap<Lacks, Incomplete>,
+    /// What the times of this input lack.
+    noted: BTreeSet<Lacks>,
+    stretches: Vec<Stretch>,
+    /// Whether the next record begins a stretch.
+    begins_stretch: bool,
+}
+
+/// The first and the last moment of the records of an input, or of a run of conn-cli.
+pub(crate) type Stretch = (Timestamp, Timestamp);
+
+impl Dates {
+    /// `zone`: that of records without one.
+    #[must_use]
+    pub(crate) fn new(zone: TimeZone, assumes: bool) -> Self {
+        Self {
+            zone,
+            assumes,
+            input: InputDates::default(),
+            previous: None,
+            boot: 0,
+            since_boot: None,
+            incomplete: BTreeMap::new(),
+            noted: BTreeSet::new(),
+            stretches: Vec::new(),
+            begins_stretch: true,
+        }
+    }
+
+    /// Starts the next input.
+    pub(crate) fn begin(&mut self, input: InputDates) {
+        self.input = input;
+        self.previous = None;
+        self.since_boot = None;
+        self.boot += 1;
+        self.noted.clear();
+        self.begins_stretch = true;
+    }
+
+    /// What times lack, and what was assumed.
+    #[must_use]
+    pub(crate) fn incomplete(&self) -> &BTreeMap<Lacks, Incomplete> {
+        &self.incomplete
+    }
+
+    /// The stretches of time that the records so far are from.
+    #[must_use]
+    pub(crate) fn stretches(&self) -> &[Stretch] {
+        &self.stretches
+    }
+
+    /// Completes the times of a batch.
+    pub(crate) fn complete(&mut self, batch: &mut Batch) {
+        let [first, last] = &mut batch.ends;
+        self.record(first);
+        for event in &mut batch.events {
+            match event {
+                Event::Connection(connection)
+                | Event::Resumed(connection)
+                | Event::Syn(connection, _)
+                | Event::Answer(connection, _) => self.record(&mut connection.time),
+                // The next line is of another run, at another time.
+                Event::Run(_) => self.begins_stretch = true,
+                Event::Unfinished(_) | Event::Failed(_) | Event::UnknownType => (),
+            }
+        }
+        self.record(last);
+    }
+
+    fn record(&mut self, time: &mut When) {
+        if let When::Recorded(recorded) = time {
+            let assumed = self.assumes.then(|| self.assume(recorded)).flatten();
+            recorded.assumed = assumed;
+            self.note(recorded.lacks, assumed);
+        }
+        let Some(time) = time.timestamp() else {
+            return;
+        };
+        self.previous = Some(time);
+        match self.stretches.last_mut() {
+            Some((first, last)) if !self.begins_stretch => {
+                (*first, *last) = (time.min(*first), time.max(*last));
+            }
+            _ => self.stretches.push((time, time)),
+        }
+        self.begins_stretch = false;
+    }
+
+    fn assume(&mut self, recorded: &Recorded) -> Option<Moment> {
+        let text = &*recorded.text;
+        let time = match recorded.lacks {
+            Lacks::Date => self.with_day(text.parse().ok()?)?,
+            Lacks::Year => {
+                let (month, day, time) = without_year(text)?;
+                self.with_year(month, day, time)?
+            }
+            Lacks::Zone => self.instant(without_zone(text)?)?,
+            Lacks::Boot => return self.since_boot(text.parse().ok()?),
+            Lacks::Before => return None,
+        };
+        Some(Moment::At(time))
+    }
+
+    /// The first day on which this time is not before that of the previous record; for the first record,
+    /// the last day on which the last record can have been written.
+    fn with_day(&mut self, time: Time) -> Option<Timestamp> {
+        let latest = self.latest().checked_add(DAY_SLACK).ok()?;
+        let Some(previous) = self.previous else {
+            let today = self.date(latest);
+            let days = [today, today.yesterday().ok()?].into_iter();
+            let mut times = days.filter_map(|day| self.instant(day.to_datetime(time)));
+            let last = self.date(times.find(|time| *time <= latest)?);
+            let first = last.checked_sub(self.input.midnights.days()).ok()?;
+            return self.instant(first.to_datetime(time));
+        };
+        let earliest = previous.checked_sub(DAY_SLACK).ok()?;
+        let mut days = self.date(earliest).series(1.day()).take(3);
+        days.find_map(|day| {
+            let time = self.instant(day.to_datetime(time))?;
+            (time >= earliest).then_some(time)
+        })
+    }
+
+    /// The first year in which this time is not before that of the previous record; for the first record,
+    /// and if that is in the future, the last year in which it is not.
+    fn with_year(&self, month: i8, day: i8, time: Time) -> Option<Timestamp> {
+        let latest = self.latest().checked_add(YEAR_AHEAD).ok()?;
+        let in_year = |year: i16| {
+            let date = Date::new(year, month, day).ok()?;
+            let time = self.instant(date.to_datetime(time))?;
+            (time <= latest).then_some(time)
+        };
+        let this_year = self.date(latest).year();
+        if let Some(previous) = self.previous
+            && let Ok(earliest) = previous.checked_sub(YEAR_SLACK)
+        {
+            let mut years = self.date(earliest).year()..=this_year;
+            let next = years.find_map(|year| in_year(year).filter(|time| *time >= earliest));
+            if next.is_some() {
+                return next;
+            }
+        }
+        // Up to eight years are between two of February 29.
+        (this_year - 8..=this_year).rev().find_map(in_year)
+    }
+
+    fn since_boot(&mut self, seconds: f64) -> Option<Moment> {
+        let time = Duration::try_from_secs_f64(seconds).ok()?;
+        let slack = DAY_SLACK.unsigned_abs();
+        if self
+            .since_boot
+            .is_some_and(|previous| time + slack < previous)
+        {
+            self.boot += 1;
+        }
+        self.since_boot = Some(time);
+        let boot = self.boot;
+        Some(Moment::SinceBoot { boot, time })
+    }
+
+    /// The time that no record can be after.
+    fn latest(&self) -> Timestamp {
+        self.input.changed.unwrap_or_else(Timestamp::now)
+    }
+
+    fn date(&self, time: Timestamp) -> Date {
+        self.zone.to_datetime(time).date()
+    }
+
+    /// The moment of this local time. Where the clocks go back it comes twice: the second is meant if the
+    /// previous record is already after the first.
+    fn instant(&self, local: DateTime) -> Option<Timestamp> {
+        let ambiguous = self.zone.to_ambiguous_timestamp(local);
+        let is_fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+        let first = ambiguous.compatible().ok()?;
+        match self.previous {
+            Some(previous) if is_fold && previous > first.saturating_add(DAY_SLACK).ok()? => {
+                ambiguous.later().ok()
+            }
+            _ => Some(first),
+        }
+    }
+
+    fn note(&mut self, lacks: Lacks, assumed: Option<Moment>) {
+        let incomplete = self.incomplete.entry(lacks).or_default();
+        if self.noted.insert(lacks) {
+            incomplete.inputs += 1;
+            if incomplete.inputs == 1 {
+                incomplete.first_input.clone_from(&self.input.name);
+            }
+        }
+        incomplete.is_assumed |= assumed.is_some();
+        if let Some(Moment::At(time)) = assumed {
+            let date = self.zone.to_datetime(time).date();
+            let (first, last) = incomplete.dates.unwrap_or((date, date));
+            incomplete.dates = Some((first.min(date), last.max(date)));
+            let latest = self.input.changed.unwrap_or_else(Timestamp::now);
+            incomplete.is_future |= lacks == Lacks::Date && time.duration_since(latest) > DAY_SLACK;
+        }
+    }
+}
+
+/// How many midnights there are between the records of a file that was changed last at this time, if they
+/// lack the day; else 0, which is known after the first of them. A file that cannot be read has none.
+pub(crate) fn midnights(
+    file: File,
+    format: Option<Format>,
+    changed: Timestamp,
+    zone: &TimeZone,
+) -> i64 {
+    let mut dates = Dates::new(zone.clone(), true);
+    dates.input.changed = Some(changed);
+    let (_, recycled) = mpsc::channel();
+    let end = reader::read(file, format, &recycled, &mut |piece| {
+        dates.complete(&mut parse(&piece, Wanted { times: true }));
+        if dates.incomplete.contains_key(&Lacks::Date) {
+            Ok(())
+        } else {
+            Err(Stopped)
+        }
+    });
+    let Some(last) = dates.previous.take() else {
+        return 0;
+    };
+    if matches!(end, Err(ReadError::Stopped)) {
+        return 0;
+    }
+    let last = zone.to_datetime(last);
+    let right = dates.with_day(last.time()).map(|time| dates.date(time));
+    let days = right.and_then(|right| right.until(last.date()).ok());
+    days.map_or(0, |days| i64::from(days.get_days()).max(0))
+}
+
+/// `Nov 22 14:25:37.123456`, `Nov22 14:25`
+fn without_year(text: &str) -> Option<(i8, i8, Time)> {
+    let (name, rest) = text.split_at_checked(3)?;
+    let month = MONTHS.iter().position(|month| *month == name)?;
+    let (day, time) = rest.trim_start().split_once(' ')?;
+    Some((month as i8 + 1, day.parse().ok()?, time.parse().ok()?))
+}
+
+/// `2026-11-22 14:25:37.123456`, `2026-11-22T14:25:37`, `Sun 2026-11-22 14:25:37 CET`,
+/// `Sun Nov 22 14:25:37 2026`
+fn without_zone(text: &str) -> Option<DateTime> {
+    let text = match text.as_bytes() {
+        [b'0'..=b'9', ..] => text,
+        _ => text.split_once(' ')?.1,
+    };
+    if text.starts_with(|char: char| char.is_ascii_alphabetic()) {
+        let (rest, year) = text.rsplit_once(' ')?;
+        let (month, day, time) = without_year(rest)?;
+        let date = Date::new(year.parse().ok()?, month, day).ok()?;
+        return Some(date.to_datetime(time));
+    }
+    let (date, rest) = text.split_at_checked(10)?;
+    let time = rest.get(1..)?.split(' ').next()?;
+    let date: Date = date.parse().ok()?;
+    Some(date.to_datetime(time.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests;
