@@ -35,6 +35,11 @@ fn run(job: &Job) -> anyhow::Result<Verdict> {
         match job {
             Job::Trace(options) => jobs::trace::trace(options).await,
             Job::Read(options) => jobs::read::read(options).await,
+            Job::Compare(options) => {
+                let (page, verdict) = jobs::compare::compare(options).await?;
+                print(&page)?;
+                Ok(verdict)
+            }
             Job::Check(options) => {
                 let (page, verdict) = jobs::check::check(options)?;
                 print(&page)?;

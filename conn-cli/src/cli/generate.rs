@@ -47,7 +47,7 @@ enum Document {
 
 /// The commands with a man page of their own.
 fn command() -> impl TypedValueParser<Value = &'static str> {
-    named(["read", "check", "generate"].map(|name| (name, name)))
+    named(["read", "compare", "check", "generate"].map(|name| (name, name)))
 }
 
 fn shell() -> impl TypedValueParser<Value = Shell> {

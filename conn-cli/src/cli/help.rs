@@ -28,11 +28,17 @@ const READ_EXAMPLES: &str =
   tcpdump -Uw - tcp | conn-cli read -p 80      as they come to an interface
 ";
 
+const COMPARE_EXAMPLES: &str =
+    "  conn-cli compare monday.pcap tuesday.pcap    two captures, or logs
+  conn-cli compare --top 5 before after        the five that changed most
+";
+
 /// The examples of the command of this name, one on each line.
 pub(super) fn examples(command: &str) -> Option<&'static str> {
     match command {
         "conn-cli" => Some(TRACE_EXAMPLES),
         "read" => Some(READ_EXAMPLES),
+        "compare" => Some(COMPARE_EXAMPLES),
         _ => None,
     }
 }
@@ -41,7 +47,8 @@ pub(super) fn examples(command: &str) -> Option<&'static str> {
 pub(super) fn with_help(program: Command, given: &[OsString]) -> Command {
     let is_short = given.iter().any(asks_for_short);
     let help = if is_short { short } else { long };
-    help(program.mut_subcommand("read", help))
+    let program = program.mut_subcommand("read", help);
+    help(program.mut_subcommand("compare", help))
 }
 
 /// Whether this is `-h`, perhaps among other options of one letter.
@@ -67,8 +74,12 @@ fn short(command: Command) -> Command {
     let examples = examples(command.get_name()).unwrap_or_default();
     let (usage, all) = match command.get_name() {
         "read" => ("conn-cli read [OPTIONS] [FILE]...", "conn-cli read --help"),
+        "compare" => (
+            "conn-cli compare [OPTIONS] BEFORE AFTER",
+            "conn-cli compare --help",
+        ),
         _ => (
-            "conn-cli [OPTIONS], or conn-cli read|check|generate [OPTIONS]",
+            "conn-cli [OPTIONS], or conn-cli read|compare|check|generate [OPTIONS]",
             "conn-cli --help",
         ),
     };

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod generate;
 mod help;
 mod meant;
@@ -18,7 +19,7 @@ use clap::{
     error::ErrorKind,
 };
 
-use self::{generate::GenerateArgs, read::ReadArgs, trace::TraceArgs};
+use self::{compare::CompareArgs, generate::GenerateArgs, read::ReadArgs, trace::TraceArgs};
 use crate::model::options::{CheckOptions, Job};
 
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed or not to be trusted, 2 wrong usage, \
@@ -107,6 +108,15 @@ enum Command {
     #[command(after_help = EXIT_STATUS, disable_help_flag = true)]
     Read(Box<ReadArgs>),
 
+    /// Compare two inputs, address by address
+    ///
+    /// Each input is anything that read takes: a run that was saved with --json, a capture, a log. For each
+    /// address it prints the connections in BEFORE and in AFTER, and the difference, the largest first. An
+    /// address is new if it is only in AFTER, and gone if it is only in BEFORE. The options choose which
+    /// connections count in both. If an input cannot be read to its end, there is no comparison.
+    #[command(after_help = EXIT_STATUS, disable_help_flag = true)]
+    Compare(CompareArgs),
+
     /// Try each hook, and say what this machine allows
     ///
     /// It attaches each hook for a moment, connects to itself, and says which hooks see that, which are
@@ -152,6 +162,7 @@ impl Args {
     fn job(&self) -> Result<Job, String> {
         Ok(match &self.command {
             Some(Command::Read(read)) => Job::Read(read.options()?),
+            Some(Command::Compare(compare)) => Job::Compare(compare.options()?),
             Some(Command::Check(check)) => Job::Check(CheckOptions {
                 json: check.json,
                 // The defaults.

@@ -69,7 +69,7 @@ pub(super) struct ReadArgs {
     live_only: LiveOnly,
 }
 
-const RECORDS: &str = "Records";
+pub(super) const RECORDS: &str = "Records";
 
 /// Options of live tracing that `read` refuses with a reason: those with a value when it is
 /// parsed, the others by [`ReadArgs::options`].
@@ -127,7 +127,7 @@ fn memory(_: &str) -> Result<String, &'static str> {
     Err("every client of the records is counted")
 }
 
-fn format() -> impl TypedValueParser<Value = Format> {
+pub(super) fn format() -> impl TypedValueParser<Value = Format> {
     named(Format::ALL.map(|format| (format.name(), format)))
 }
 

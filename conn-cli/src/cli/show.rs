@@ -18,9 +18,9 @@ use crate::{
     system::services,
 };
 
-/// Which connections to show, how, and until when.
+/// Which connections.
 #[derive(Debug, clap::Args)]
-pub(super) struct ShowArgs {
+pub(super) struct ConnectionArgs {
     /// Local ports: 80, 80,https or 8000-8099 [default: all]
     ///
     /// May repeat. Names are those of /etc/services.
@@ -53,6 +53,14 @@ pub(super) struct ShowArgs {
     /// Only IPv6 clients
     #[arg(short = '6', help_heading = CONNECTIONS)]
     ipv6: bool,
+}
+
+/// Which connections to show, how, and until when.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// Which connections.
+    #[command(flatten)]
+    connections: ConnectionArgs,
 
     /// No line for each connection
     #[arg(short, long, help_heading = LINES)]
@@ -153,13 +161,36 @@ fn time_format() -> impl TypedValueParser<Value = TimeFormat> {
     named(TimeFormat::ALL.map(|format| (format.name(), format)))
 }
 
+impl ConnectionArgs {
+    /// The local ports.
+    pub(super) fn ports(&self) -> PortSet {
+        match self.ports[..] {
+            [] => PortSet::all(),
+            _ => PortSet::union(&self.ports),
+        }
+    }
+
+    /// The addresses at both ends.
+    pub(super) fn ends(&self) -> EndsFilter {
+        EndsFilter {
+            networks: Networks::new(&self.from, &self.not_from),
+            local: self.to.map(|address| address.to_canonical()),
+            family: if self.ipv4 {
+                Some(Family::Ipv4)
+            } else {
+                self.ipv6.then_some(Family::Ipv6)
+            },
+        }
+    }
+}
+
 impl ShowArgs {
     /// What these arguments ask for, if they go together.
     ///
     /// # Errors
     /// Which do not, and why.
     pub(super) fn options(&self) -> Result<ShowOptions, String> {
-        if let (true, Some(format @ (TimeFormat::Ctime | TimeFormat::Delta))) =
+        if let (true, Some(format @ (TimeFormat::Ctime | TimeFormat::Delta | TimeFormat::Short))) =
             (self.json, self.time)
         {
             return Err(format!(
@@ -168,19 +199,8 @@ impl ShowArgs {
             ));
         }
         Ok(ShowOptions {
-            ports: match self.ports[..] {
-                [] => PortSet::all(),
-                _ => PortSet::union(&self.ports),
-            },
-            ends: EndsFilter {
-                networks: Networks::new(&self.from, &self.not_from),
-                local: self.to.map(|address| address.to_canonical()),
-                family: if self.ipv4 {
-                    Some(Family::Ipv4)
-                } else {
-                    self.ipv6.then_some(Family::Ipv6)
-                },
-            },
+            ports: self.connections.ports(),
+            ends: self.connections.ends(),
             lines: match self.interval {
                 Some(length) => Lines::Intervals(length),
                 None if self.quiet => Lines::None,

@@ -1,5 +1,6 @@
 //! Counting: by client or group, by interval, and how long connections waited.
 
+pub(crate) mod comparison;
 pub(crate) mod drops;
 pub(crate) mod interval;
 pub(crate) mod known;

@@ -13,7 +13,7 @@ use crate::{
         demand::Demand,
         hook::Hook,
         options::{ShowOptions, TimeFormat},
-        schema::{ConnectionLine, IntervalLine, SummaryLine},
+        schema::{ComparisonLine, ComparisonSummary, ConnectionLine, IntervalLine, SummaryLine},
     },
     output::{Clock, Json, Printer},
     read::{
@@ -175,6 +175,8 @@ fn the_schema_in_docs_is_that_of_the_types() {
         generator.subschema_for::<ConnectionLine>(),
         generator.subschema_for::<SummaryLine>(),
         generator.subschema_for::<IntervalLine>(),
+        generator.subschema_for::<ComparisonLine>(),
+        generator.subschema_for::<ComparisonSummary>(),
     ];
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -2,6 +2,7 @@
 
 mod cgroup;
 pub mod check;
+pub mod compare;
 mod drop_watch;
 mod first;
 mod listeners;

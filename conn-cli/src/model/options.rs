@@ -19,6 +19,8 @@ pub enum Job {
     Trace(TraceOptions),
     /// Read records.
     Read(ReadOptions),
+    /// Compare two inputs.
+    Compare(CompareOptions),
     /// Say what this machine allows.
     Check(CheckOptions),
     /// Print this: a man page, or completions for a shell.
@@ -76,6 +78,27 @@ pub struct ReadOptions {
     pub every_packet: bool,
     /// The number of threads that parse; None for one for each CPU.
     pub jobs: Option<usize>,
+}
+
+/// The options of comparing two inputs.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// The inputs, of which one may be `-`, standard input.
+    pub files: [PathBuf; 2],
+    /// The local ports.
+    pub ports: PortSet,
+    /// The addresses at both ends.
+    pub ends: EndsFilter,
+    /// The format of the inputs; None to recognise it.
+    pub format: Option<Format>,
+    /// Whether a record that cannot be parsed is an error.
+    pub strict: bool,
+    /// Whether a retransmitted SYN counts as one more connection.
+    pub every_packet: bool,
+    /// How many rows at most.
+    pub top: Option<usize>,
+    /// Whether to write JSON instead of text.
+    pub json: bool,
 }
 
 /// Which connections to show, how, and until when.

@@ -32,6 +32,11 @@ pub(crate) enum Type {
     Summary,
     /// The same so far, when a signal asked for it.
     Totals,
+    /// An address in two inputs.
+    Comparison,
+    /// The last line of a comparison.
+    #[serde(rename = "comparison-summary")]
+    ComparisonSummary,
     /// A kind that this conn-cli does not know.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -484,6 +489,97 @@ impl TimeField<'_> {
             }
         }
     }
+}
+
+/// An address in two inputs.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ComparisonLine<'a> {
+    /// `comparison`
+    #[cfg_attr(test, schemars(extend("enum" = ["comparison"])))]
+    pub r#type: Type,
+    /// The address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The name, if a record has that in place of an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// Its connections in the first input.
+    pub before: u64,
+    /// Its connections in the second input.
+    pub after: u64,
+    /// How many more there are in the second.
+    pub difference: i128,
+    /// Which inputs it is in.
+    pub r#in: Presence,
+}
+
+/// Which of two inputs an address is in.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Presence {
+    /// Both.
+    Both,
+    /// Only the second.
+    New,
+    /// Only the first.
+    Gone,
+}
+
+/// The last line of a comparison.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ComparisonSummary<'a> {
+    /// `comparison-summary`
+    #[cfg_attr(test, schemars(extend("enum" = ["comparison-summary"])))]
+    pub r#type: Type,
+    /// The first input.
+    pub before: ComparisonSide<'a>,
+    /// The second input.
+    pub after: ComparisonSide<'a>,
+    /// How many addresses are only in the second.
+    pub new: usize,
+    /// How many addresses are only in the first.
+    pub gone: usize,
+    /// Connections whose client is unknown.
+    pub unknown_clients: ComparedCounts,
+    /// Connections of the addresses that `--top` left off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_off: Option<LeftOffComparison>,
+}
+
+/// An input of a comparison.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ComparisonSide<'a> {
+    /// Its name, escaped.
+    pub input: Cow<'a, str>,
+    /// Its connections.
+    pub connections: u64,
+    /// How many addresses they are from.
+    pub addresses: usize,
+}
+
+/// Connections in two inputs.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ComparedCounts {
+    /// In the first.
+    pub before: u64,
+    /// In the second.
+    pub after: u64,
+}
+
+/// The addresses that are not listed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LeftOffComparison {
+    /// How many.
+    pub addresses: usize,
+    /// Their connections.
+    #[serde(flatten)]
+    pub counts: ComparedCounts,
 }
 
 impl EarlierStages {

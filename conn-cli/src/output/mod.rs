@@ -4,6 +4,7 @@ mod brief;
 mod check;
 mod clock;
 mod columns;
+mod compare;
 mod diagnostics;
 mod inputs;
 mod interval;
@@ -25,6 +26,7 @@ use jiff::{Timestamp, tz::TimeZone};
 pub(crate) use self::{
     check::check,
     clock::Clock,
+    compare::compare,
     diagnostics::diagnostics,
     inputs::inputs,
     interval::{RowStyle, Rows},

@@ -30,7 +30,13 @@ fn options(command: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_short_help_fits_a_small_screen() {
-    for args in [&["-h"][..], &["read", "-h"], &["-qh"], &["read", "-qh"]] {
+    for args in [
+        &["-h"][..],
+        &["read", "-h"],
+        &["compare", "-h"],
+        &["-qh"],
+        &["read", "-qh"],
+    ] {
         let help = help(args);
         // The prompt has a line, too.
         assert!(help.lines().count() < SCREEN.0, "{help}");
@@ -135,6 +141,8 @@ fn bash_completes_options_commands_and_values() {
         (&["generate", "comp"], "completions"),
         (&["generate", "completions", ""], "-h --help bash zsh fish"),
         (&["generate", "man", "r"], "read"),
+        (&["compare", "--every"], "--every-packet"),
+        (&["generate", "man", "com"], "compare"),
     ] {
         assert_eq!(completed(words), expected, "{words:?}");
     }

@@ -1,5 +1,6 @@
 //! The output and exit codes of `conn-cli read` for all kinds of input.
 
+mod compare;
 mod inputs;
 mod periods;
 mod pipes;

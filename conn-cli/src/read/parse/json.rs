@@ -64,7 +64,11 @@ impl Line for Lines {
         // The type is read first: serde's internally tagged enums do not support maps with
         // integer keys.
         events.push(match object::<Typed>(line)?.r#type {
-            Type::Stage | Type::Interval | Type::Totals => return Ok(()),
+            Type::Stage
+            | Type::Interval
+            | Type::Totals
+            | Type::Comparison
+            | Type::ComparisonSummary => return Ok(()),
             Type::Unknown => Event::UnknownType,
             Type::Connection => {
                 let line: ConnectionLine = object(line)?;

@@ -1,0 +1,86 @@
+//! Comparing two inputs: each is read to its end, then the counts of each address are put side by side.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
+
+use anyhow::{Context as _, anyhow};
+
+use crate::{
+    count::{comparison::Comparison, ranking::Counts, tally::Tally},
+    model::{
+        options::{CompareOptions, Listing},
+        period::Period,
+        stage::Stage,
+    },
+    output::{self, diagnostics},
+    read::{
+        feed::{Feed, FeedItem},
+        input,
+        merge::{Merge, MergeOptions},
+        parse::lines::Wanted,
+        progress::Progress,
+    },
+    report::{Origin, Report, Verdict},
+    system::stderr::say,
+};
+
+/// Compares two inputs. Returns what to print, and whether the counts can be trusted.
+///
+/// # Errors
+/// If not all records can be read.
+pub async fn compare(options: &CompareOptions) -> anyhow::Result<(Vec<u8>, Verdict)> {
+    let [before, after] = &options.files;
+    let names = [before, after].map(|path| input::name(path));
+    let (before, one) = counted(before, options).await?;
+    let (after, other) = counted(after, options).await?;
+    let comparison = Comparison::new(names, &[before, after], options.top);
+    let verdict = match one {
+        Verdict::Trusted => other,
+        doubtful => doubtful,
+    };
+    Ok((output::compare(&comparison, options.json), verdict))
+}
+
+/// Reads an input to its end, and says what may make its count wrong.
+async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally, Verdict)> {
+    let mut merge = Merge::new(MergeOptions {
+        ports: options.ports.clone(),
+        filter: options.ends.clone(),
+        period: Period::default(),
+        strict: options.strict,
+        every_packet: options.every_packet,
+        lines_only: false,
+    });
+    let mut feed = Feed::start(
+        vec![PathBuf::from(path)],
+        options.format,
+        available_parallelism().map_or(1, NonZeroUsize::get),
+        Wanted { times: false },
+        None,
+        Progress::new(None).bar(),
+    )
+    .context("cannot start a thread")?;
+    while let Some(item) = feed.next().await {
+        match item {
+            FeedItem::Begin(input, _) => merge.begin(input),
+            FeedItem::Batch(batch) => merge.take(batch, &mut |_| true)?,
+            FeedItem::Failed(why) => return Err(anyhow!(why)),
+        }
+    }
+    let (tally, discrepancies, stats) = merge.finish();
+    let mut counts = Counts::new([Stage::Accepted]);
+    counts.add_tally(Stage::Accepted, &tally);
+    let origin = Origin::Records(stats);
+    let report = Report::new(counts, None, Listing::default(), discrepancies, origin);
+    let name = input::name(path);
+    for line in diagnostics(&report, None) {
+        // The counts are in the comparison.
+        if let Some(warning) = line.strip_prefix("warning: ") {
+            say(format_args!("warning: {name}: {warning}"));
+        }
+    }
+    Ok((tally, report.verdict()))
+}
