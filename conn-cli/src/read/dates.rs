@@ -214,10 +214,10 @@ impl Dates {
 
     fn since_boot(&mut self, seconds: f64) -> Option<Moment> {
         let time = Duration::try_from_secs_f64(seconds).ok()?;
-        let slack = DAY_SLACK.unsigned_abs();
+        let with_slack = time.saturating_add(DAY_SLACK.unsigned_abs());
         if self
             .since_boot
-            .is_some_and(|previous| time + slack < previous)
+            .is_some_and(|previous| with_slack < previous)
         {
             self.boot += 1;
         }

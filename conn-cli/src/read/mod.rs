@@ -26,7 +26,10 @@ pub(crate) mod unpack;
 
 use std::{io::Read, sync::mpsc};
 
+use jiff::tz::TimeZone;
+
 use self::{
+    dates::Dates,
     error::{ReadError, Stopped},
     merge::{Merge, MergeOptions},
     parse::lines::Wanted,
@@ -46,10 +49,12 @@ pub fn summarise(
     options: MergeOptions,
 ) -> (anyhow::Result<Findings>, Result<(), ReadError>) {
     let mut merge = Merge::new(options);
+    let mut dates = Dates::new(TimeZone::UTC, true);
     let mut result = Ok(());
     let (_, recycled) = mpsc::channel();
     let end = reader::read(input, format, &recycled, &mut |piece| {
-        let batch = parse::parse(&piece, Wanted { times: true });
+        let mut batch = parse::parse(&piece, Wanted { times: true });
+        dates.complete(&mut batch);
         result = merge.take(batch, &mut |_| true);
         result.as_ref().map_err(|_| Stopped).copied()
     });

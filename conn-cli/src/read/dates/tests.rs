@@ -148,7 +148,8 @@ fn times_since_boot_tell_boots_apart() {
         let time = Duration::from_millis(millis);
         Some(Moment::SinceBoot { boot, time })
     };
-    let times = ["157.5", "160.0", "159.0", "1.25", "200.0"];
+    let longest = "18446744073709549568.0";
+    let times = ["157.5", "160.0", "159.0", "1.25", "200.0", longest];
     assert_eq!(
         moments(Lacks::Boot, "2026-11-22T17:00:00Z", TimeZone::UTC, &times),
         [
@@ -156,7 +157,11 @@ fn times_since_boot_tell_boots_apart() {
             at(1, 160_000),
             at(1, 159_000),
             at(2, 1_250),
-            at(2, 200_000)
+            at(2, 200_000),
+            Some(Moment::SinceBoot {
+                boot: 2,
+                time: Duration::from_secs(18_446_744_073_709_549_568)
+            })
         ]
     );
 }
