@@ -14,9 +14,11 @@ use crate::system::text::escaped;
 /// of the program first.
 pub(super) fn explained(mut error: Error, given: &[OsString]) -> Error {
     let wrong = match error.kind() {
-        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        // With options, any other word is a subcommand in conflict with them.
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => {
+            ContextKind::InvalidSubcommand
+        }
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
-        ErrorKind::ArgumentConflict => return options_after(error, given),
         _ => return error,
     };
     // `--timeout` is not like `--time`.
@@ -24,45 +26,39 @@ pub(super) fn explained(mut error: Error, given: &[OsString]) -> Error {
     let Some(ContextValue::String(wrong)) = error.get(wrong) else {
         return error;
     };
+    if Args::command().find_subcommand(wrong).is_some() {
+        return options_after(wrong, given);
+    }
     let position = given.iter().position(|arg| arg.to_str() == Some(wrong));
     let next = position.and_then(|position| given.get(position + 1)?.to_str());
-    let Some(command) = meant(wrong, next) else {
+    let (kind, what) = match error.kind() {
+        ErrorKind::UnknownArgument => (ErrorKind::UnknownArgument, "argument"),
+        _ => (ErrorKind::InvalidSubcommand, "subcommand"),
+    };
+    let mut why = format!("unrecognized {what} '{}'", escaped(wrong.as_bytes()));
+    if let Some(command) = meant(wrong, next) {
+        why += &format!("; you may want '{command}'");
+    } else if error.kind() == kind {
         return error;
-    };
-    let what = match error.kind() {
-        ErrorKind::InvalidSubcommand => "subcommand",
-        _ => "argument",
-    };
-    let wrong = escaped(wrong.as_bytes());
-    let why = format!("unrecognized {what} '{wrong}'; you may want '{command}'");
-    Args::command().error(error.kind(), why)
+    }
+    Args::command().error(kind, why)
 }
 
-/// The same error; if it is about options before a command, with the command that has them after it.
-fn options_after(error: Error, given: &[OsString]) -> Error {
-    let Some(ContextValue::String(command)) = error.get(ContextKind::InvalidSubcommand) else {
-        return error;
-    };
+/// The error of options before this command, with the command that has them after it.
+fn options_after(command: &str, given: &[OsString]) -> Error {
     let mut why = format!("put the options after {command}");
     // The word may also be the value of an option.
-    let moved = (1..given.len())
-        .filter(|index| given[*index].to_str() == Some(command))
-        .map(|index| {
-            let mut args = given.to_vec();
-            args[1..=index].rotate_right(1);
-            args
-        });
-    if let Some(args) = moved
-        .into_iter()
-        .find(|args| Args::try_parse_from(args).is_ok())
-    {
-        let words: Vec<String> = args[1..]
-            .iter()
-            .map(|arg| escaped(arg.as_encoded_bytes()))
-            .collect();
-        why += &format!(": conn-cli {}", words.join(" "));
+    let positions = (1..given.len()).filter(|position| given[*position].to_str() == Some(command));
+    let mut moved = positions.map(|position| {
+        let mut args = given.to_vec();
+        args[1..=position].rotate_right(1);
+        args
+    });
+    if let Some(args) = moved.find(|args| Args::try_parse_from(args).is_ok()) {
+        let words = args[1..].iter().map(|arg| escaped(arg.as_encoded_bytes()));
+        why += &format!(": conn-cli {}", words.collect::<Vec<_>>().join(" "));
     }
-    Args::command().error(error.kind(), why)
+    Args::command().error(ErrorKind::ArgumentConflict, why)
 }
 
 /// The command that was meant by this argument, and the next one.

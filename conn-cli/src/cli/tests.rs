@@ -97,8 +97,12 @@ fn the_command_that_was_meant_is_named() {
         let error = parse(&Vec::from_iter(args.split(' '))).unwrap_err();
         assert!(error.contains(meant), "{args}: {error}");
     }
-    let error = parse(&["nonsense"]).unwrap_err();
-    assert!(error.contains("unrecognized subcommand"), "{error}");
+    for args in [&["nonsense"][..], &["-q", "nonsense"]] {
+        let error = parse(args).unwrap_err();
+        assert!(error.contains("unrecognized subcommand"), "{error}");
+    }
+    let error = parse(&["-q", "Cargo.toml"]).unwrap_err();
+    assert!(error.contains("conn-cli read Cargo.toml"), "{error}");
 }
 
 #[test]
