@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use lab::packages::Install;
+use lab::packages::{self, Install};
 use lab::{command, workspace};
 
 use crate::{aarch64, native, vm};
@@ -27,7 +27,10 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     objects.args(["ebpf", "--check"]);
 
     let mut report = Report::default();
-    report.part("unit tests", || command::run(&mut unit_tests));
+    report.part("unit tests", || {
+        packages::require(&RECIPE_PROGRAMS, install)?;
+        command::run(&mut unit_tests)
+    });
     report.part("eBPF objects", || command::run(&mut objects));
     let mut built = None;
     report.part("build of conn-cli", || {
@@ -56,6 +59,9 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
 /// For each target: enough to show that it works, and to find what is easily found. The seed is
 /// fixed, so that the test does not find on one day what it misses on another.
 const FUZZ_SECONDS: &str = "5";
+
+/// What the recipes of the documents run, beside what every machine has.
+const RECIPE_PROGRAMS: [&str; 2] = ["bash", "jq"];
 
 /// A command that runs this xtask.
 fn xtask(install: Install) -> Result<Command> {

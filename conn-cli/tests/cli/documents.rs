@@ -9,6 +9,7 @@ const README: &str = include_str!("../../../README.md");
 const FORMATS: &str = include_str!("../../../docs/formats.md");
 const HOOKS: &str = include_str!("../../../docs/hooks.md");
 const JSON: &str = include_str!("../../../docs/json.md");
+const RECIPES: &str = include_str!("../../../docs/recipes.md");
 
 /// Each command with its output is in a file beside this one.
 #[test]
@@ -33,11 +34,13 @@ fn commands(block: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The words of each conn-cli in a line of a shell, from its name on.
-fn invocations(line: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(super) fn invocations(line: &str) -> impl Iterator<Item = Vec<&str>> {
     line.split(['|', '&', ';']).filter_map(|part| {
         let words = part.split_whitespace();
         let words = words.skip_while(|word| *word != "conn-cli" && !word.ends_with("/conn-cli"));
-        let mut words: Vec<_> = words.take_while(|word| !word.starts_with('>')).collect();
+        let mut words: Vec<_> = words
+            .take_while(|word| !word.starts_with('>') && !word.starts_with("2>"))
+            .collect();
         // In `-o '|conn-cli read' -p PID`, what follows the quote is not its argument.
         if let Some(last) = words.iter().position(|word| word.ends_with('\'')) {
             words.truncate(last + 1);
@@ -63,7 +66,10 @@ fn every_command_of_the_documents_is_accepted_and_run() {
         }
     }
     let (mut parsed, mut run) = (0, 0);
-    for block in [README, FORMATS, HOOKS, JSON].into_iter().flat_map(blocks) {
+    for block in [README, FORMATS, HOOKS, JSON, RECIPES]
+        .into_iter()
+        .flat_map(blocks)
+    {
         for line in commands(block) {
             // What is installed is no command.
             let words = invocations(line).filter(|_| !line.starts_with("sudo install "));
@@ -72,7 +78,8 @@ fn every_command_of_the_documents_is_accepted_and_run() {
                 cli::parse(&args).unwrap_or_else(|error| panic!("{line}: {error}"));
                 parsed += 1;
             }
-            if line.starts_with("conn-cli ") {
+            // The recipes have tests of their own.
+            if line.starts_with("conn-cli ") && !RECIPES.contains(line) {
                 let (command, _) = line.split_once(" |").unwrap_or((line, ""));
                 assert!(files.contains(&format!("$ {command}\n")), "{command}");
                 run += 1;

@@ -3,3 +3,4 @@
 
 mod documents;
 mod help;
+mod recipes;

@@ -7,7 +7,7 @@ use lab::machine::Machine;
 
 use crate::cases::exact::Count;
 use crate::context::Context;
-use crate::machines::{EACH, everywhere, in_every_guest, once, with_last_stage};
+use crate::machines::{EACH, everywhere, in_every_guest, native, once, with_last_stage};
 
 /// Runs a case, and returns what it found.
 pub(crate) type Run = fn(&Context) -> Result<String>;
@@ -99,6 +99,14 @@ pub(crate) const fn single_hook(name: &'static str, run: Run) -> Case {
 /// The same case, which also runs these programs.
 pub(crate) const fn needing(programs: &'static [&'static str], case: Case) -> Case {
     Case { programs, ..case }
+}
+
+/// The same case, with programs of this machine that no guest has.
+pub(crate) const fn natively(case: Case) -> Case {
+    Case {
+        runs: native,
+        ..case
+    }
 }
 
 /// The same case, which does not depend on the kernel, or takes long.

@@ -5,15 +5,16 @@ use lab::family::Family;
 use lab::hook::Hook;
 
 use crate::case::{
-    Case, blocked, case, count, everywhere_case, needing, on_one_kernel, single_hook, stages,
+    Case, blocked, case, count, everywhere_case, natively, needing, on_one_kernel, single_hook,
+    stages,
 };
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
     no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption, privileges,
-    remade_cgroup, requests, resets, restarted, same_ends, self_connect, signals, silent, so_far,
-    steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect, signals, silent,
+    so_far, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -203,6 +204,18 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("user-defined-signal", signals::user_defined),
     everywhere_case("totals-so-far", so_far::totals),
     single_hook("nohup", signals::nohup),
+    needing(
+        &["bash", "jq"],
+        natively(case(
+            "recipe-background",
+            &[Hook::SockOps],
+            recipes::background,
+        )),
+    ),
+    needing(
+        &["bash", "jq"],
+        natively(case("recipe-alert", &[Hook::SockOps], recipes::alert)),
+    ),
     single_hook("two-terms", signals::two_terms),
     single_hook("second-interrupt", signals::second_interrupt),
     everywhere_case("reader-closes", streams::reader_closes),

@@ -61,6 +61,11 @@ pub(crate) fn everywhere(machine: Machine, hook: Hook) -> bool {
     }
 }
 
+/// On this machine.
+pub(crate) fn native(machine: Machine, _: Hook) -> bool {
+    matches!(machine, Machine::Native { .. })
+}
+
 /// In every guest with the hooks that see the last stage; natively with the hooks that the kernel
 /// has.
 pub(crate) fn with_last_stage(machine: Machine, hook: Hook) -> bool {

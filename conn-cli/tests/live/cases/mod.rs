@@ -28,6 +28,7 @@ pub(crate) mod pid_namespace;
 pub(crate) mod ports;
 pub(crate) mod preemption;
 pub(crate) mod privileges;
+pub(crate) mod recipes;
 pub(crate) mod remade_cgroup;
 pub(crate) mod requests;
 pub(crate) mod resets;
