@@ -48,8 +48,8 @@ pub(super) struct TraceArgs {
     /// Hook that sees accepts: auto, kretprobe, lsm, fentry, sockops or tracepoint
     ///
     /// auto takes the first that counts every connection on this machine, loads and attaches; if there
-    /// is none, the first that loads and attaches. The first line on standard error names it, and says
-    /// why those before it are not used.
+    /// is none, the first that loads and attaches. --verbose names it, and says why those before it are
+    /// not used.
     #[arg(long, value_parser = hook(), default_value = AUTO, hide_possible_values = true,
           hide_default_value = true, help_heading = STAGES)]
     probe: Choice,
@@ -111,7 +111,7 @@ pub(super) struct TraceArgs {
           help_heading = LIMITS)]
     buffer_size: u32,
 
-    /// Show diagnostics of the eBPF programs and of their loading
+    /// Show the hooks and why, all listeners, and diagnostics
     #[arg(short, long, help_heading = LIMITS)]
     verbose: bool,
 

@@ -28,6 +28,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Listeners {
     ports: PortSet,
+    /// Whether to name all of them.
+    verbose: bool,
     search: Option<Search<Survey>>,
     survey: Option<Survey>,
     /// The search for the processes of listeners that began later.
@@ -42,10 +44,11 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Lists those of conn-cli's own network namespace, and starts to search for the others and for
     /// the owners. What is dropped from now on is known, here; elsewhere once the search comes there.
-    pub(super) fn search(ports: &PortSet, netns: Option<u32>) -> Self {
+    pub(super) fn search(ports: &PortSet, netns: Option<u32>, verbose: bool) -> Self {
         let search = Survey::begin(ports, netns).and_then(|survey| Ok(Search::start(survey)?));
         Self {
             ports: ports.clone(),
+            verbose,
             search: said(search),
             survey: None,
             later_search: None,
@@ -114,7 +117,12 @@ impl Listeners {
         memory::release();
         let Some(survey) = &self.survey else { return };
         let hidden_namespaces = survey.unseen().namespaces;
-        for line in listening(&self.ports, survey.at_start(), hidden_namespaces) {
+        for line in listening(
+            &self.ports,
+            survey.at_start(),
+            hidden_namespaces,
+            self.verbose,
+        ) {
             say(line);
         }
     }

@@ -9,6 +9,7 @@ mod listeners;
 pub mod read;
 mod self_tests;
 mod settings;
+mod start;
 mod target;
 pub mod trace;
 pub mod view;

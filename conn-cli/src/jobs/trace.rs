@@ -10,6 +10,7 @@ use super::{
     listeners::Listeners,
     self_tests::SelfTests,
     settings::settings,
+    start,
     target::Target,
     view::{End, View},
 };
@@ -74,6 +75,8 @@ struct Tracing {
     /// When to check for waiting connections, unless something arrives.
     check_at: Instant,
     self_tests: SelfTests,
+    /// What limits the count, for the end.
+    limits: Vec<String>,
     /// Whether connections were accepted in a new cgroup before it counted.
     missed_in_cgroup: bool,
 }
@@ -111,31 +114,21 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let started = Timestamp::now();
     // After attaching, since it may take long, and while there are privileges. Before anybody is told
     // that conn-cli is ready, so that what is dropped then is known.
-    let listeners = Listeners::search(&show.ports, settings.namespaces.one());
+    let listeners = Listeners::search(&show.ports, settings.namespaces.one(), options.verbose);
     if let Some(duration) = show.duration {
         stop.after(duration);
     }
     passed_over.extend_from_slice(tracer.passed_over());
     log::debug!("{} counts {}", tracer.hook(), tracer.hook().info().counts);
-    let mut announcement = kernel::announcement(
-        &show.ports,
-        (tracer.hook(), tracer.earlier_hooks()),
-        &settings.stages,
-        &settings.types.offsets,
+    let self_tests = SelfTests::begin(&tracer.first_self_test(), options.self_test_interval);
+    let limits = start::announce(
+        options,
+        &settings,
+        &tracer,
         &exactness,
         &passed_over,
+        self_tests.outcome(),
     );
-    if settings.must_count_users() {
-        announcement +=
-            "; without BTF, network namespaces of users are not told from others, and count";
-    }
-    let self_tests = SelfTests::begin(&tracer.first_self_test(), options.self_test_interval);
-    if let SelfTestOutcome::NotTested(why) = self_tests.outcome() {
-        announcement += &format!("; not self-tested: {why}");
-    } else if let Some(why) = tracer.untested_stage() {
-        announcement += &format!("; one hook not self-tested: {why}");
-    }
-    say(announcement);
     privileges::drop_privileges(reading_needs_capabilities)?;
     memory::release();
 
@@ -158,6 +151,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         waiting_reported: None,
         check_at: now + FIRST_CHECK_AFTER,
         self_tests,
+        limits,
         missed_in_cgroup: false,
     };
     let end = loop {
@@ -353,6 +347,7 @@ impl Tracing {
             hook,
             exactness,
             self_test: self.self_tests.outcome().clone(),
+            limits: self.limits.clone(),
             missed_in_cgroup: self.missed_in_cgroup,
             period: (self.started, self.ended.unwrap_or_else(Timestamp::now)),
             elapsed: self.tracer.elapsed(),

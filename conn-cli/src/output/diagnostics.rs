@@ -15,6 +15,7 @@ use crate::{
         connection::Lacks,
         exactness::Exactness,
         read_stats::{Incomplete, ReadStats},
+        self_test::SelfTestOutcome,
         stage::Stage,
     },
     report::{LineCounts, Live, MISSED_IN_CGROUP, Origin, Report},
@@ -55,6 +56,10 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
 }
 
 fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
+    notes.extend(live.limits.iter().map(|limit| format!("note: {limit}")));
+    if let SelfTestOutcome::NotTested(why) = &live.self_test {
+        notes.push(format!("note: not self-tested to the end: {why}"));
+    }
     if live.out_of_memory > 0 {
         let connections = plural(live.out_of_memory, "connection", "connections");
         notes.push(format!(

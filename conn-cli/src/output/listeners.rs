@@ -12,22 +12,24 @@ use crate::{
 /// How many listeners are named one by one at most.
 const MAX_NAMED_LISTENERS: usize = 8;
 
-/// The listeners at the start. `hidden_namespaces`: how many network namespaces could not be
-/// inspected.
+/// The listeners at the start: the first one and the number of the others, or, if `verbose`, all.
+/// `hidden_namespaces`: how many network namespaces could not be inspected.
 #[must_use]
 pub(crate) fn listening(
     ports: &PortSet,
     listeners: &[Listener],
     hidden_namespaces: usize,
+    verbose: bool,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    if !ports.is_all() {
-        let named = listeners.iter().take(MAX_NAMED_LISTENERS);
-        lines.extend(named.map(|listener| format!("listening: {}", listener.describe())));
-        if listeners.len() > MAX_NAMED_LISTENERS {
-            let more = listeners.len() - MAX_NAMED_LISTENERS;
-            lines.push(format!("listening: {more} more"));
+    let named = |listener: &Listener| format!("listening: {}", listener.describe());
+    match listeners {
+        _ if ports.is_all() => (),
+        [first, _, ..] if !verbose => {
+            let more = listeners.len() - 1;
+            lines.push(format!("{}, and {more} more", named(first)));
         }
+        _ => lines.extend(listeners.iter().map(named)),
     }
     if listeners.is_empty() {
         lines.push(if ports.is_all() {
@@ -42,7 +44,7 @@ pub(crate) fn listening(
             "network namespace",
             "network namespaces",
         );
-        lines.push(format!("{namespaces} could not be inspected"));
+        lines.push(format!("note: {namespaces} could not be inspected"));
     }
     lines
 }
@@ -247,6 +249,24 @@ mod tests {
                 "127.0.0.1:1000 process not known: accept queue 0/128",
                 "127.0.0.1:1001 process not known has stopped listening",
             ]
+        );
+    }
+
+    #[test]
+    fn several_listeners_are_one_line_unless_all_are_wanted() {
+        let ports: PortSet = "1000-1099".parse().unwrap();
+        let many: Vec<_> = (0..20).map(listener).collect();
+        let line = format!("listening: {}", many[0].describe());
+        assert_eq!(listening(&ports, &many[..1], 0, false), [&*line]);
+        let summed = format!("{line}, and 19 more");
+        let note = "note: 2 network namespaces could not be inspected";
+        assert_eq!(listening(&ports, &many, 2, false), [&*summed, note]);
+        assert_eq!(listening(&ports, &many, 0, true).len(), 20);
+        let none: [&str; 0] = [];
+        assert_eq!(listening(&PortSet::all(), &many, 0, false), none);
+        assert_eq!(
+            listening(&ports, &[], 0, false),
+            ["no listener on ports 1000-1099"]
         );
     }
 

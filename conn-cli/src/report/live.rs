@@ -31,6 +31,8 @@ pub struct Live {
     pub exactness: Exactness,
     /// Whether the hooks saw the connections that conn-cli made to itself.
     pub self_test: SelfTestOutcome,
+    /// What else limits the count, as was said at the start.
+    pub limits: Vec<String>,
     /// Whether connections were accepted in a new cgroup of the path of `--cgroup` before it counted.
     pub missed_in_cgroup: bool,
     /// From when to when the probes were attached.
@@ -83,6 +85,7 @@ impl Live {
             hook,
             exactness: Exactness::Exact("this kernel is not preemptible (none)".to_owned()),
             self_test: SelfTestOutcome::Passed,
+            limits: Vec::new(),
             missed_in_cgroup: false,
             period: (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH),
             elapsed,

@@ -53,6 +53,22 @@ fn what_is_zero_is_not_said() {
 }
 
 #[test]
+fn what_limits_the_count_is_repeated() {
+    let live = Live {
+        limits: vec!["without BTF, it may be wrong".to_owned()],
+        self_test: SelfTestOutcome::NotTested("there are no ports".to_owned()),
+        ..Live::sample(Hook::Fentry, Duration::from_millis(1500))
+    };
+    assert_eq!(
+        diagnostics(&report(Origin::Kernel(live)), None),
+        [
+            "note: without BTF, it may be wrong",
+            "note: not self-tested to the end: there are no ports"
+        ]
+    );
+}
+
+#[test]
 fn lack_of_memory_is_a_warning() {
     let live = Live {
         out_of_memory: 3,
@@ -216,7 +232,7 @@ fn losses_between_the_stages_are_reported() {
     );
 }
 
-/// The messages of the sample run, but for the first, which [`crate::trace::kernel`] tests.
+/// The messages of the sample run.
 #[test]
 fn the_readme_shows_what_is_printed() {
     let listener = Listener {
@@ -235,7 +251,12 @@ fn the_readme_shows_what_is_printed() {
         }],
         began_too_late: false,
     };
-    let mut lines = listening(&"80".parse().unwrap(), std::slice::from_ref(&listener), 0);
+    let mut lines = listening(
+        &"80".parse().unwrap(),
+        std::slice::from_ref(&listener),
+        0,
+        false,
+    );
     let us = Duration::from_micros;
     let mut tally = Tally::default();
     tally.add(&Host::at([192, 168, 122, 1]), Some(80), 2);
@@ -271,6 +292,8 @@ fn the_readme_shows_what_is_printed() {
         at_least: false,
         stage: Stage::Accepted,
     };
+    let tracing = format!("Tracing TCP connections {}", report.scope);
+    assert!(README.contains(&format!("\n{tracing}\n")), "{tracing}");
     let total = total(counted, &report.origin);
     assert!(README.contains(&format!("\n^C{total}\n")), "{total}");
     lines.push(last_line(

@@ -42,57 +42,40 @@ pub use self::{
     tracer::{Batch, Detached, Tracer},
     types::{KernelTypes, read_types},
 };
-use crate::model::{
-    exactness::Exactness,
-    hook::Hook,
-    ports::PortSet,
-    stage::{Stage, WatchedStages},
-};
+use crate::model::{hook::Hook, stage::Stage};
 
-/// The line printed when tracing begins: the hooks, what they cannot see, why they are not exact if
-/// they are not, and why no better hook is used. `earlier`: the hooks of the earlier stages.
+/// What limits the count of these hooks, besides [`Exactness`] and that they see an earlier stage than
+/// was asked for. `earlier`: the hooks of the earlier stages.
+///
+/// [`Exactness`]: crate::model::exactness::Exactness
 #[must_use]
-pub fn announcement(
-    ports: &PortSet,
-    (hook, earlier): (Hook, &[Hook]),
-    requested: &WatchedStages,
-    offsets: &SocketOffsets,
-    exactness: &Exactness,
-    passed_over: &[(Hook, String)],
-) -> String {
-    let mut line = format!("Tracing TCP connections to {ports} with {hook}");
-    for earlier in earlier.iter().rev() {
-        line += &format!(", {earlier}");
-        match earlier {
-            Hook::Tracepoint => line += " (may miss some)",
-            Hook::Filter => line += LIMITED,
-            _ => (),
-        }
+pub fn limits(hook: Hook, earlier: &[Hook], offsets: &SocketOffsets) -> Vec<String> {
+    let mut limits = Vec::new();
+    if earlier.contains(&Hook::Tracepoint) {
+        limits.push("some handshakes may be missing".to_owned());
     }
-    if hook == Hook::Filter {
-        line += LIMITED;
-    }
-    if hook.stage() < requested.counted() {
-        line += &format!(
-            " (counts {}, not accepts; no process information)",
-            hook.info().counts
-        );
-    }
-    if !exactness.is_exact() {
-        line += &format!("; not exact: {}", exactness.reason());
+    if hook == Hook::Filter || earlier.contains(&Hook::Filter) {
+        limits.push("SYNs are those of one network namespace, before the firewall".to_owned());
     }
     if offsets.protocol == UNKNOWN_OFFSET && hook.stage() == Stage::Accepted {
-        line += "; without BTF, SCTP on the same port numbers is counted too, and waits are not \
-                 known";
+        let limit = "without BTF, SCTP on the same ports counts, too, and waits are not known";
+        limits.push(limit.to_owned());
     }
-    for (other, reason) in passed_over {
-        line += &format!("; not {}: {reason}", other.name());
-    }
-    line
+    limits
 }
 
-/// What the packet filter cannot see.
-const LIMITED: &str = " (one network namespace, before the firewall)";
+/// Which hooks are used, and why those in `passed_over` are not. `earlier`: the hooks of the earlier
+/// stages.
+#[must_use]
+pub fn choice(hook: Hook, earlier: &[Hook], passed_over: &[(Hook, String)]) -> Vec<String> {
+    let hooks = [hook].into_iter().chain(earlier.iter().rev().copied());
+    let titles: Vec<String> = hooks.map(|hook| hook.to_string()).collect();
+    let used = format!("hooks: {}", titles.join(", "));
+    let unused = passed_over
+        .iter()
+        .map(|(other, reason)| format!("not used: {}: {reason}", other.name()));
+    [used].into_iter().chain(unused).collect()
+}
 
 /// Why no hook can be used: one line for each that was tried. It includes the remedy if only one
 /// hook was tried, or if the remedy is not to use another hook.
@@ -119,83 +102,32 @@ mod tests {
         ..SocketOffsets::STABLE
     };
 
-    fn exact() -> Exactness {
-        Exactness::Exact("no preemption".to_owned())
-    }
-
     #[test]
-    fn the_announcement_names_the_hook_and_those_passed_over() {
-        let ports = "80".parse().unwrap();
-        let accepted = WatchedStages::only(Stage::Accepted);
-        let line = announcement(
-            &ports,
-            (Hook::Kretprobe, &[]),
-            &accepted,
-            &KNOWN,
-            &exact(),
-            &[],
-        );
-        assert_eq!(
-            line,
-            "Tracing TCP connections to port 80 with kretprobe inet_csk_accept and kprobe \
-             security_sock_graft"
-        );
-        let readme = include_str!("../../../../README.md");
-        assert!(readme.contains(&format!("\n{line}\n")));
-        let line = announcement(
-            &ports,
-            (Hook::Kretprobe, &[]),
-            &accepted,
-            &SocketOffsets::STABLE,
-            &exact(),
-            &[],
-        );
-        assert!(line.contains("without BTF"), "{line}");
-        let passed_over = [(Hook::Kretprobe, "it is preemptible".to_owned())];
-        assert_eq!(
-            announcement(
-                &ports,
-                (Hook::Lsm, &[]),
-                &accepted,
-                &KNOWN,
-                &exact(),
-                &passed_over
-            ),
-            "Tracing TCP connections to port 80 with LSM sock_graft; not kretprobe: it is preemptible"
-        );
-        let inexact = Exactness::Inexact("it may be skipped".to_owned());
+    fn the_choice_names_the_hooks_and_those_passed_over() {
         let passed_over = [(Hook::Kretprobe, Refusal::NoKprobes.reason())];
+        let earlier = [Hook::Filter, Hook::Tracepoint];
         assert_eq!(
-            announcement(
-                &ports,
-                (Hook::Tracepoint, &[]),
-                &accepted,
-                &KNOWN,
-                &inexact,
-                &passed_over
-            ),
-            "Tracing TCP connections to port 80 with raw tracepoint inet_sock_set_state (counts \
-             completed handshakes, not accepts; no process information); not exact: it may be \
-             skipped; not kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
+            choice(Hook::Fentry, &earlier, &passed_over),
+            [
+                "hooks: fentry security_sock_graft, raw tracepoint inet_sock_set_state, a socket filter",
+                "not used: kretprobe: this kernel has no kprobes (CONFIG_KPROBES is off)"
+            ]
         );
     }
 
     #[test]
-    fn the_hooks_of_earlier_stages_are_named() {
-        let all = WatchedStages::new(Stage::ALL);
-        let ports = "80".parse().unwrap();
-        let hooks = (Hook::Fentry, &[Hook::Filter, Hook::Tracepoint][..]);
+    fn only_what_limits_the_count_is_noted() {
+        let none: [&str; 0] = [];
+        assert_eq!(limits(Hook::Kretprobe, &[Hook::SockOps], &KNOWN), none);
+        assert_eq!(limits(Hook::Requests, &[], &SocketOffsets::STABLE), none);
+        let without_btf = limits(Hook::Kretprobe, &[], &SocketOffsets::STABLE);
+        assert!(without_btf[0].contains("without BTF"), "{without_btf:?}");
         assert_eq!(
-            announcement(&ports, hooks, &all, &KNOWN, &exact(), &[]),
-            "Tracing TCP connections to port 80 with fentry security_sock_graft, raw \
-             tracepoint inet_sock_set_state (may miss some), a socket filter (one network \
-             namespace, before the firewall)"
-        );
-        let hooks = (Hook::Requests, &[][..]);
-        let syns = WatchedStages::only(Stage::Syn);
-        assert_eq!(
-            announcement(&ports, hooks, &syns, &KNOWN, &exact(), &[]),
-            "Tracing TCP connections to port 80 with fentry tcp_conn_request"
+            limits(Hook::Fentry, &[Hook::Filter, Hook::Tracepoint], &KNOWN),
+            [
+                "some handshakes may be missing",
+                "SYNs are those of one network namespace, before the firewall"
+            ]
         );
     }
 

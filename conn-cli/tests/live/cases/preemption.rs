@@ -35,6 +35,7 @@ pub(crate) fn chosen(context: &Context) -> Result<String> {
     for hidden in [None, Some(hidden::DEBUGFS)] {
         let context = Context {
             hidden,
+            verbose: true,
             ..context.clone()
         };
         announcements.push(check_choice(&context).with_context(|| format!("without {hidden:?}"))?);
@@ -46,17 +47,25 @@ pub(crate) fn chosen(context: &Context) -> Result<String> {
 fn check_choice(context: &Context) -> Result<String> {
     let (_, ended) = Count::PLAIN.trace(context)?;
     let (hook, must_say_why) = expected()?;
-    let announced = &ended.stderr[0];
+    let announced = hooks(&ended).join(" | ");
     let summary = &Report::new(&ended)?.summary;
     ensure!(
         summary["probe"] == hook && summary["exact"] == true,
         "not {hook}: {announced}; {summary}"
     );
     ensure!(
-        announced.contains("not kretprobe: this kernel is preemptible (") == must_say_why,
+        announced.contains("not used: kretprobe: this kernel is preemptible (") == must_say_why,
         "{announced}"
     );
-    Ok(announced.clone())
+    Ok(announced)
+}
+
+/// The lines with the hooks, and those that are not used, of a run with `-v`.
+pub(crate) fn hooks(ended: &Ended) -> Vec<&str> {
+    let lines = ended.stderr.iter().map(String::as_str);
+    lines
+        .filter(|line| line.starts_with("hooks: ") || line.starts_with("not used: "))
+        .collect()
 }
 
 /// The file that shows and switches the preemption mode.

@@ -17,6 +17,7 @@ use lab::wire::{Extension, Link, Sources, Syns};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::preemption::hooks;
 use super::text;
 use crate::context::Context;
 use crate::hidden::{self, EditedBtf};
@@ -74,7 +75,8 @@ pub(crate) fn refused(context: &Context) -> Result<String> {
     );
     let said = ended.stderr.join(" | ");
     ensure!(
-        said.contains(&format!(" SYNs, {REFUSED} refused; ")) && !said.contains("socket filter"),
+        said.contains(&format!(" SYNs, {REFUSED} refused; "))
+            && !said.contains("note: SYNs are those of one"),
         "not told in {said:?}"
     );
 
@@ -196,6 +198,7 @@ pub(crate) fn fallback(context: &Context) -> Result<String> {
         let context = Context {
             hidden: btf.is_none().then_some(hidden::BTF),
             btf: btf.map(Rc::new),
+            verbose: true,
             ..context.clone()
         };
         for stages in ["syn", "syn,accepted"] {
@@ -212,7 +215,7 @@ pub(crate) fn fallback(context: &Context) -> Result<String> {
     Ok(announcements.join(" | "))
 }
 
-/// Counts with the filter, and returns the announcement, which must say why.
+/// Counts with the filter, and returns what is said of the hooks, which must say why.
 fn uses_filter(context: &Context, mut command: Command, why: &str) -> Result<String> {
     let server = Server::plain(context.port)?;
     let mut tracer = Tracer::start(command.arg("--json"))?;
@@ -223,13 +226,16 @@ fn uses_filter(context: &Context, mut command: Command, why: &str) -> Result<Str
     let report = Report::new(&ended)?;
     check_counts(&report, &[("connections", &served)])?;
     check_filter(&report)?;
-    let first = ended.stderr.first().context("nothing said")?;
-    let (_, reason) = first.split_once("; not requests: ").unwrap_or_default();
+    let said = ended.stderr.join(" | ");
+    let hooks = hooks(&ended);
+    let is_why = |line: &&str| line.starts_with("not used: requests: ") && line.contains(why);
+    let noted = said.matches("note: SYNs are those of one network namespace");
+    // At the start and at the end.
     ensure!(
-        first.contains("one network namespace") && reason.contains(why),
-        "not announced because of {why:?}: {first}"
+        noted.count() == 2 && hooks.iter().any(is_why),
+        "not announced because of {why:?}: {said}"
     );
-    Ok(first.clone())
+    Ok(hooks.join(" | "))
 }
 
 /// The filter knows of no refused SYNs.
