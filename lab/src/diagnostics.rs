@@ -129,6 +129,14 @@ pub fn is_informational(line: &str) -> bool {
     prefixes.iter().any(|prefix| line.starts_with(prefix))
         || line.contains(": accept queue ") && !line.starts_with("warning: ")
         || line.ends_with(" has stopped listening")
+        || names_new(line)
+}
+
+/// Whether a line is `2 new addresses: 192.0.2.8 (2), 192.0.2.12 (1)`.
+fn names_new(line: &str) -> bool {
+    line == "no new addresses"
+        || line.contains(" new address: ")
+        || line.contains(" new addresses: ")
 }
 
 /// Whether a line at the end repeats that the hook may miss connections.

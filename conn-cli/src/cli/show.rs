@@ -11,7 +11,7 @@ use crate::{
     model::{
         connection::Family,
         filter::{EndsFilter, Network, Networks},
-        group::Grouping,
+        group::{GroupBy, Grouping},
         options::{Lines, Listing, ShowOptions, TimeFormat},
         ports::PortSet,
     },
@@ -69,7 +69,7 @@ pub(super) struct ShowArgs {
     /// A line only for an address that is new in this run
     ///
     /// With several stages the line is that of the last stage.
-    #[arg(long, conflicts_with_all = ["quiet", "interval"], help_heading = LINES)]
+    #[arg(long, conflicts_with = "interval", help_heading = LINES)]
     new: bool,
 
     /// Nothing: addresses and ports are always shown as numbers.
@@ -78,11 +78,11 @@ pub(super) struct ShowArgs {
 
     /// Like --new; addresses and networks in this file are not new
     ///
-    /// Each line of the file is an address, a network, or a line of conn-cli's own summary, but not of
-    /// the tables that --long and --funnel make; # begins a comment. So "conn-cli --quiet > known" today
-    /// and "conn-cli --known known" tomorrow show who is new.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quiet", "interval"],
-          help_heading = LINES)]
+    /// The file may be anything that conn-cli has printed, text or JSON, but by address or network. It may
+    /// also be a list with an address or a network at the beginning of each line and a comment behind it,
+    /// or what "uniq -c" prints. The end says which addresses were new. With --quiet the summary has only
+    /// these, and "conn-cli --quiet --known FILE >> FILE" lets the file grow; it is read before the run.
+    #[arg(long, value_name = "FILE", conflicts_with = "interval", help_heading = LINES)]
     known: Option<PathBuf>,
 
     /// A line for each interval instead, such as 10 or 5m
@@ -198,17 +198,28 @@ impl ShowArgs {
                 format.name()
             ));
         }
+        if self.quiet && self.new && self.known.is_none() {
+            return Err(
+                "--new chooses among the lines, and --quiet shows none: add --known FILE for a \
+                 summary of the addresses that are not in FILE"
+                    .to_owned(),
+            );
+        }
+        if self.quiet && self.known.is_some() && self.by != GroupBy::Address.into() {
+            return Err(
+                "--quiet with --known makes a summary of new addresses: leave out --by".to_owned(),
+            );
+        }
         Ok(ShowOptions {
             ports: self.connections.ports(),
             ends: self.connections.ends(),
             lines: match self.interval {
                 Some(length) => Lines::Intervals(length),
                 None if self.quiet => Lines::None,
-                None if self.new || self.known.is_some() => Lines::NewClients {
-                    known: self.known.clone(),
-                },
+                None if self.new || self.known.is_some() => Lines::NewClients,
                 None => Lines::Connections,
             },
+            known: self.known.clone(),
             json: self.json,
             time: match self.time {
                 Some(time) => time,

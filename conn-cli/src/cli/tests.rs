@@ -131,9 +131,15 @@ fn event_and_funnel_choose_the_stages() {
 fn lines_are_for_connections_clients_or_intervals() {
     let lines = |args: &[&str]| trace(args).show.lines;
     assert_eq!(lines(&[]), Lines::Connections);
-    assert_eq!(lines(&["--new"]), Lines::NewClients { known: None });
-    let known = Some(PathBuf::from("f"));
-    assert_eq!(lines(&["--known", "f"]), Lines::NewClients { known });
+    assert_eq!(lines(&["--new"]), Lines::NewClients);
+    assert_eq!(lines(&["--known", "f"]), Lines::NewClients);
+    assert_eq!(lines(&["--known", "f", "--quiet"]), Lines::None);
+    let known = |args: &[&str]| trace(args).show.known;
+    assert_eq!(
+        known(&["--known", "f", "--quiet"]),
+        Some(PathBuf::from("f"))
+    );
+    assert_eq!(known(&["--new"]), None);
     let second = Lines::Intervals(Duration::from_secs(1));
     assert_eq!(lines(&["--interval", "1s"]), second);
     assert_eq!(lines(&["--interval", "1s", "--quiet"]), second);
@@ -172,7 +178,9 @@ fn invalid_options_are_refused_with_a_reason() {
         ("--json --time ctime", "a number with --time epoch"),
         ("--json --time delta", "a number with --time epoch"),
         ("--interval 10s --new", "cannot be used with"),
-        ("--quiet --known f", "cannot be used with"),
+        ("--quiet --new", "add --known FILE"),
+        ("--quiet --known f --by port", "leave out --by"),
+        ("--interval 10s --known f", "cannot be used with"),
         ("--interval 10ms", "100ms or more"),
         ("--from 10.0.0.0/40", "give an address"),
         ("--by pid", "give address"),

@@ -143,6 +143,23 @@ impl Counts {
         );
     }
 
+    /// Keeps only these clients, and those that are not known.
+    pub fn retain(&mut self, is_wanted: impl Fn(&GroupKey) -> bool) {
+        self.ipv4
+            .retain(|(packed, _)| is_wanted(&unpacked(*packed).0));
+        self.others.retain(|((key, ..), _)| is_wanted(key));
+        for (all, others) in self.totals.values_mut() {
+            *all = *others;
+        }
+        self.refused.0 = self.refused.1;
+        for index in 0..self.len() {
+            match self.get(index) {
+                (What::Stage(stage), _, connections) => self.add_total(stage, connections),
+                (What::Refused, _, syns) => self.add_refused_total(syns),
+            }
+        }
+    }
+
     /// All connections at a stage, those of unknown clients included.
     #[must_use]
     pub fn connections(&self, stage: Stage) -> u64 {
@@ -384,6 +401,31 @@ mod tests {
         };
         let clients: Vec<_> = ranking.clients().collect();
         assert_eq!(clients, [one(client(1)), one(GroupKey::Port(Some(7)))]);
+    }
+
+    #[test]
+    fn the_totals_are_of_the_clients_that_are_kept() {
+        let mut counts = Counts::new([Stage::Syn, Stage::Accepted]);
+        let ipv6 = GroupKey::Client(Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]));
+        for key in [client(1), client(2), ipv6.clone()] {
+            counts.add(Stage::Accepted, key.clone(), Some(80), 3);
+            counts.add(Stage::Syn, key.clone(), Some(80), 5);
+            counts.add_refused(key, Some(80), 2);
+        }
+        counts.add_other(Stage::Accepted, 7);
+        counts.add_other_refused(1);
+        counts.retain(|key| *key != client(1));
+        assert_eq!(
+            counts.totals(),
+            [(Stage::Syn, 10), (Stage::Accepted, 13)].into()
+        );
+        assert_eq!(
+            counts.others(),
+            [(Stage::Syn, 0), (Stage::Accepted, 7)].into()
+        );
+        assert_eq!(counts.refused(), (5, 1));
+        let kept: Vec<_> = counts.ranked().clients().map(|client| client.key).collect();
+        assert_eq!(kept, [client(2), ipv6]);
     }
 
     #[test]

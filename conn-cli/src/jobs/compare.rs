@@ -74,7 +74,14 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
     let mut counts = Counts::new([Stage::Accepted]);
     counts.add_tally(Stage::Accepted, &tally);
     let origin = Origin::Records(stats);
-    let report = Report::new(counts, None, Listing::default(), discrepancies, origin);
+    let report = Report::new(
+        counts,
+        None,
+        Listing::default(),
+        discrepancies,
+        origin,
+        None,
+    );
     let name = input::name(path);
     for line in diagnostics(&report, None) {
         // The counts are in the comparison.

@@ -122,7 +122,7 @@ impl Reading {
                 show,
                 Scope::for_records(show),
                 None,
-                Known::for_lines(&show.lines)?,
+                Known::for_options(show)?,
             ),
             by: show.listing.by,
             merge: Merge::new(MergeOptions {
@@ -207,7 +207,8 @@ impl Reading {
 
     /// Shows the totals so far.
     fn show_totals(&mut self) {
-        let (counts, discrepancies, origin) = self.counts();
+        let (mut counts, discrepancies, origin) = self.counts();
+        self.view.keep_reported(&mut counts);
         let report = self.view.report(counts, discrepancies, origin);
         // Those that records only sum up.
         let without_line = report.connections.saturating_sub(self.view.arrived);
@@ -230,7 +231,7 @@ impl Reading {
             // That is said already, and there is nothing to sum up.
             return Ok(Verdict::Incomplete);
         }
-        let (counts, discrepancies, mut origin) = self.counts();
+        let (mut counts, discrepancies, mut origin) = self.counts();
         if let Origin::Records(stats) = &mut origin {
             for line in inputs(stats) {
                 say(line);
@@ -245,7 +246,8 @@ impl Reading {
             at_least: discrepancies.at_least,
             stage: Stage::Accepted,
         };
-        say(total(counted, &origin));
+        say(total(counted, &origin) + self.view.beside_total());
+        self.view.keep_reported(&mut counts);
         let report = self.view.report(counts, discrepancies, origin);
         let verdict = self.view.conclude(&report, stop, end).await?;
         Ok(match verdict {

@@ -93,7 +93,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let show = &options.show;
     let mut target = Target::hold(options)?;
     let settings = settings(options, &target)?;
-    let known = Known::for_lines(&show.lines)?;
+    let known = Known::for_options(show)?;
     let candidates = counting_candidates(options.hook, &options.stages, options.needs());
     let candidates = candidates.map_err(|why| anyhow!(why))?;
     // Before attaching: a signal must not end the process while probes are attached but unwatched.
@@ -297,7 +297,8 @@ impl Tracing {
             at_least: self.is_at_least(&self.exactness(), &totals.discrepancies),
             stage: self.tracer.stages().counted(),
         };
-        say(total(counted, Extent::Time(self.tracer.elapsed())));
+        let total = total(counted, Extent::Time(self.tracer.elapsed()));
+        say(total + self.view.beside_total());
         self.listeners.end().await;
         self.view.set_dropped(self.listeners.dropped());
         self.view.roll(self.tracer.lost());
@@ -328,7 +329,7 @@ impl Tracing {
         totals.discrepancies.at_least = self.is_at_least(&exactness, &totals.discrepancies);
         let counted = self.tracer.stages().counted();
         let all = totals.counts.connections(counted);
-        let (counts, second_hook_only, waits, knows_refused) = match self.view.first_ones() {
+        let (mut counts, second_hook_only, waits, knows_refused) = match self.view.first_ones() {
             // The histogram covers all connections, as do the counts of refused SYNs.
             Some(first) => (first.counts(), first.second_hook_only(), None, false),
             None => (
@@ -341,6 +342,8 @@ impl Tracing {
         if second_hook_only > 0 {
             log::debug!("{second_hook_only} connections seen only by security_sock_graft");
         }
+        let beyond_limit = all.saturating_sub(counts.connections(counted));
+        let only_new = self.view.keep_reported(&mut counts);
         let live = Live {
             requested: self.requested,
             counted,
@@ -356,7 +359,7 @@ impl Tracing {
             out_of_memory: totals.out_of_memory,
             of_users: totals.of_users,
             by_kernel_threads: totals.by_kernel_threads,
-            beyond_limit: all.saturating_sub(counts.connections(counted)),
+            beyond_limit,
             stages: counts.totals(),
             others: counts.others(),
             missed_established: totals.missed_established,
@@ -364,7 +367,8 @@ impl Tracing {
             refused: knows_refused.then_some(counts.refused().0),
             other_refused: counts.refused().1,
             syn_hook: self.tracer.syn_hook(),
-            waits,
+            // The histogram covers known clients too.
+            waits: waits.filter(|_| !only_new),
             queues: self.listeners.queues(),
         };
         self.view

@@ -17,7 +17,8 @@ use crate::{
     model::{
         connection::{Connection, When},
         discrepancies::Discrepancies,
-        options::{Listing, ShowOptions},
+        group::GroupBy,
+        options::{Lines, Listing, ShowOptions},
         scope::Scope,
         stage::{Stage, WatchedStages},
     },
@@ -44,8 +45,11 @@ pub struct View {
     /// The stage that is counted; None if all connections are at the same one.
     counted: Option<Stage>,
     wants_lines: bool,
-    /// With `--new`, the clients that are not new.
+    /// With `--new` or `--known`, the clients that are not new.
     known: Option<Known>,
+    /// Whether the report is only about new clients, and whether it says who is new.
+    reports_only_new: bool,
+    names_new: bool,
     /// Lines of connections at the stage that is counted.
     connection_lines: u64,
     /// Lines that `--new` left out.
@@ -90,7 +94,7 @@ pub enum End {
 
 impl View {
     /// A view for these options. `scope`: which connections they select. `live`: in a live run, the
-    /// watched stages and the start. `known`: the result of [`Known::for_lines`].
+    /// watched stages and the start. `known`: the result of [`Known::for_options`].
     #[must_use]
     pub fn new(
         options: &ShowOptions,
@@ -111,6 +115,10 @@ impl View {
             stdout: Stdout::new(),
             wants_lines: options.wants_lines(),
             known,
+            reports_only_new: options.reports_only_new(),
+            names_new: options.known.is_some()
+                && options.lines == Lines::NewClients
+                && options.listing.by == GroupBy::Address.into(),
             connection_lines: 0,
             left_out: 0,
             periods: options.interval().map(|length| match started {
@@ -231,7 +239,24 @@ impl View {
         }
     }
 
-    /// The report on these counts.
+    /// Leaves known clients out of the counts, if the report is only about new ones. Returns whether it is.
+    pub(super) fn keep_reported(&self, counts: &mut Counts) -> bool {
+        if let (true, Some(known)) = (self.reports_only_new, &self.known) {
+            counts.retain(|client| !known.lists(client));
+        }
+        self.reports_only_new
+    }
+
+    /// What to say after a total of all connections, if the report is not about all of them.
+    pub(super) fn beside_total(&self) -> &'static str {
+        if self.reports_only_new {
+            ", those of known addresses included"
+        } else {
+            ""
+        }
+    }
+
+    /// The report on these counts, which [`Self::keep_reported`] has seen.
     #[must_use]
     pub(super) fn report(
         &self,
@@ -240,13 +265,18 @@ impl View {
         origin: Origin,
     ) -> Report {
         let profiles = self.profiles.clone();
-        let report = Report::new(counts, profiles, self.listing, discrepancies, origin);
+        let known = self.known.as_ref().filter(|_| self.names_new);
+        let report = Report::new(counts, profiles, self.listing, discrepancies, origin, known);
         let all_seen = self.seen.connections == report.connections;
         Report {
+            only_new: self.reports_only_new,
             scope: self.scope.clone(),
             period: match report.live() {
                 Some(live) => Some(live.period),
-                None => self.seen.times.filter(|_| all_seen),
+                None => self
+                    .seen
+                    .times
+                    .filter(|_| all_seen || self.reports_only_new),
             },
             ..report
         }
@@ -369,7 +399,6 @@ mod tests {
     use crate::model::{
         connection::{Host, Source},
         hook::Hook,
-        options::Lines,
     };
 
     fn connection(client: u8, source: Source) -> Connection {
@@ -386,7 +415,7 @@ mod tests {
     const FENTRY: Source = Source::Hook(Hook::Fentry);
 
     fn view(options: &ShowOptions) -> View {
-        let known = Known::for_lines(&options.lines).unwrap();
+        let known = Known::for_options(options).unwrap();
         let stages = WatchedStages::only(Stage::Accepted);
         let live = Some((&stages, Timestamp::now()));
         View::new(options, Scope::default(), live, known)

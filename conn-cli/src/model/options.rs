@@ -110,6 +110,8 @@ pub struct ShowOptions {
     pub ends: EndsFilter,
     /// What there is a line for.
     pub lines: Lines,
+    /// The file of known clients.
+    pub known: Option<PathBuf>,
     /// Whether to write JSON instead of text.
     pub json: bool,
     /// How to write times.
@@ -132,11 +134,8 @@ pub enum Lines {
     /// Each connection.
     #[default]
     Connections,
-    /// Each client that is new in this run, except those listed in a file.
-    NewClients {
-        /// The file of known clients.
-        known: Option<PathBuf>,
-    },
+    /// Each client that is new in this run, except those in the file of known clients.
+    NewClients,
     /// Each interval of this length.
     Intervals(Duration),
     /// Nothing.
@@ -196,9 +195,15 @@ impl ShowOptions {
     #[must_use]
     pub fn wants_lines(&self) -> bool {
         match self.lines {
-            Lines::Connections | Lines::NewClients { .. } => true,
+            Lines::Connections | Lines::NewClients => true,
             Lines::Intervals(_) | Lines::None => false,
         }
+    }
+
+    /// Whether the report is only about clients that are not in the file of known ones.
+    #[must_use]
+    pub fn reports_only_new(&self) -> bool {
+        self.lines == Lines::None && self.known.is_some()
     }
 
     /// The length of the intervals that have a line.
@@ -206,7 +211,7 @@ impl ShowOptions {
     pub fn interval(&self) -> Option<Duration> {
         match self.lines {
             Lines::Intervals(length) => Some(length),
-            Lines::Connections | Lines::NewClients { .. } | Lines::None => None,
+            Lines::Connections | Lines::NewClients | Lines::None => None,
         }
     }
 }

@@ -249,6 +249,9 @@ pub(crate) struct SummaryLine<'a> {
     /// How many groups have a connection, if not grouped by address.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
+    /// With `--quiet --known`: only clients that are not in the file are counted; left out if not.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub only_new: bool,
     /// Connections with a line of their own.
     #[serde(default)]
     pub lines_shown: u64,

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use super::{
     brief::{brief, plural},
@@ -18,7 +18,7 @@ use crate::{
         self_test::SelfTestOutcome,
         stage::Stage,
     },
-    report::{LineCounts, Live, MISSED_IN_CGROUP, Origin, Report},
+    report::{LineCounts, Live, MISSED_IN_CGROUP, NewClients, Origin, Report},
 };
 
 /// The lines after the report: other counts first, the warnings last. `lines`: how many lines there were,
@@ -51,6 +51,7 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
         lines.push(counts.join("; "));
     }
     lines.append(&mut notes);
+    lines.extend(report.new_clients.as_ref().map(new_clients));
     lines.extend(warnings(report));
     lines
 }
@@ -94,7 +95,7 @@ fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
         ));
     }
     if let Some(syns) = live.stages.get(&Stage::Syn) {
-        notes.push(stage_losses(live, *syns, &report.stages_at_least()));
+        notes.push(stage_losses(live, *syns, report));
     }
     if let Some(missed @ 1..) = live.missed_established {
         let times = plural(missed, "time", "times");
@@ -117,10 +118,29 @@ fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
     }
 }
 
+/// `2 new addresses: 192.0.2.8 (2), 192.0.2.12 (1)`
+fn new_clients(new: &NewClients) -> String {
+    if new.clients == 0 {
+        return "no new addresses".to_owned();
+    }
+    let first = new.first.iter();
+    let first: Vec<_> = first
+        .map(|(client, connections)| format!("{client} ({connections})"))
+        .collect();
+    let mut line = plural(new.clients as u64, "new address", "new addresses");
+    line += &format!(": {}", first.join(", "));
+    let more = new.clients - new.first.len();
+    if more > 0 {
+        line += &format!(" and {more} more");
+    }
+    line
+}
+
 /// How many of the SYNs reached each later stage, and how many did not.
-fn stage_losses(live: &Live, syns: u64, at_least: &BTreeSet<Stage>) -> String {
+fn stage_losses(live: &Live, syns: u64, report: &Report) -> String {
+    let at_least = report.stages_at_least();
     let mut text = plural(syns, "SYN", "SYNs");
-    if live.repeated > 0 {
+    if live.repeated > 0 && !report.only_new {
         text += &format!(" and {} retransmitted", live.repeated);
     }
     if let Some(refused @ 1..) = live.refused {

@@ -68,7 +68,7 @@ pub(super) fn last_line(report: &Report, clock: &Clock) -> String {
 
 /// Where the connections come from, and where they go to.
 fn ends(report: &Report) -> String {
-    let (one, many) = report.by.nouns();
+    let (one, many) = report.nouns();
     let groups = plural(report.groups as u64, one, many);
     let ports = report.scope.ports();
     let to = if ports.is_all() {

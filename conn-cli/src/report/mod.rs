@@ -2,6 +2,7 @@
 
 mod live;
 mod names;
+mod new_clients;
 mod rows;
 
 use std::{
@@ -14,10 +15,12 @@ use jiff::Timestamp;
 use self::names::Names;
 pub(crate) use self::{
     live::{Live, MISSED_IN_CGROUP},
+    new_clients::NewClients,
     rows::{Row, Rows},
 };
 use crate::{
     count::{
+        known::Known,
         profile::Profiles,
         ranking::{Client, Counts},
     },
@@ -50,6 +53,10 @@ pub struct Report {
     pub unknown_clients: u64,
     /// Connections of clients for which there was no room.
     pub other_clients: u64,
+    /// Whether the clients in the file of known ones are left out of all this.
+    pub only_new: bool,
+    /// If they are in, the others.
+    pub new_clients: Option<NewClients>,
     /// What could make the total wrong.
     pub discrepancies: Discrepancies,
     /// Where connections were counted.
@@ -102,7 +109,7 @@ impl Report {
         let mut counts = Counts::new([Stage::Accepted]);
         counts.add_tally(Stage::Accepted, tally);
         let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
-        Self::new(counts, None, listing, discrepancies, origin)
+        Self::new(counts, None, listing, discrepancies, origin, None)
     }
 }
 
@@ -123,7 +130,8 @@ pub enum Verdict {
 
 impl Report {
     /// A summary of the counts at the last stage and at those before it, which must be grouped by
-    /// `listing.by`. Its scope and its period are those of all connections at an unknown time.
+    /// `listing.by`. `known`: which clients are known, if the report says who is new. The scope and the
+    /// period are those of all connections at an unknown time.
     #[must_use]
     pub fn new(
         counts: Counts,
@@ -131,6 +139,7 @@ impl Report {
         listing: Listing,
         discrepancies: Discrepancies,
         origin: Origin,
+        known: Option<&Known>,
     ) -> Self {
         let counted = counts.counted();
         let connections = counts.connections(counted);
@@ -138,6 +147,7 @@ impl Report {
         let mut ranking = counts.ranked();
         let unknown = ranking.remove(&UNKNOWN);
         let groups = ranking.connected();
+        let new_clients = known.map(|known| NewClients::among(&ranking, known));
         let left_off = listing.top.map(|top| {
             let left_off = LeftOff::sum(ranking.clients().skip(top));
             ranking.truncate(top);
@@ -151,10 +161,21 @@ impl Report {
             left_off: left_off.filter(|left_off| left_off.rows > 0),
             unknown_clients: unknown.map_or(0, |unknown| unknown.connections),
             other_clients,
+            only_new: false,
+            new_clients,
             discrepancies,
             origin,
             scope: Scope::default(),
             period: None,
+        }
+    }
+
+    /// The noun for what has a row, singular and plural.
+    pub(crate) fn nouns(&self) -> (&'static str, &'static str) {
+        if self.only_new {
+            ("new address", "new addresses")
+        } else {
+            self.by.nouns()
         }
     }
 
@@ -306,6 +327,7 @@ mod tests {
             },
             Discrepancies::default(),
             Origin::Records(ReadStats::default()),
+            None,
         )
     }
 
@@ -347,6 +369,39 @@ mod tests {
         assert_eq!((summary.rows.len(), summary.groups), (1, 3));
         let left_off = summary.left_off.unwrap();
         assert_eq!((left_off.rows, left_off.connections), (2, 5));
+    }
+
+    #[test]
+    fn new_clients_are_found_before_rows_are_left_off() {
+        let mut known = crate::count::known::Known::default();
+        let mut counts = Counts::new([Stage::Syn, Stage::Accepted]);
+        let clients: Vec<_> = (1..=30).map(|client| (client, u64::from(client))).collect();
+        counts.add_tally(Stage::Accepted, &tally(&clients));
+        // It has only asked.
+        counts.add_tally(Stage::Syn, &tally(&[(99, 1)]));
+        let report = |known: &Known| {
+            let listing = Listing {
+                top: Some(1),
+                ..Listing::default()
+            };
+            let origin = Origin::Records(ReadStats::default());
+            let counts = counts.clone();
+            Report::new(
+                counts,
+                None,
+                listing,
+                Discrepancies::default(),
+                origin,
+                Some(known),
+            )
+        };
+        let new = report(&known).new_clients.unwrap();
+        assert_eq!((new.clients, new.first.len()), (30, 20));
+        let most = GroupKey::Client(Host::at([192, 0, 2, 30]));
+        assert_eq!(new.first[0], (most, 30));
+        // Who was seen is as new as before.
+        assert!(known.is_new(&Host::at([192, 0, 2, 30])));
+        assert_eq!(report(&known).new_clients, Some(new));
     }
 
     #[test]

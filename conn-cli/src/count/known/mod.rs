@@ -1,28 +1,46 @@
 //! Finds new clients: seen for the first time, and not in a list of known ones.
 
+mod json;
+mod line;
 mod list;
+mod time;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use ipnet::IpNet;
+use rustix::fs::OFlags;
 
+use self::line::Entry;
 use crate::{
-    model::{connection::Host, options::Lines},
+    model::{
+        connection::Host,
+        filter::Network,
+        group::GroupKey,
+        options::{Lines, ShowOptions},
+    },
     system::text::escaped,
 };
 
-/// The clients that are not new. Every client that was seen is remembered, so only the number of
-/// clients bounds memory: some ten bytes for each IPv4 client and some thirty for each IPv6
-/// client, of which a single network can have any number.
+/// The clients that are not new: those in the file, and those that were seen.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
+    listed: Clients,
+    seen: Clients,
+}
+
+/// Clients. Every client that was seen is remembered, so only the number of clients bounds memory: some
+/// ten bytes for each IPv4 client and some thirty for each IPv6 client, of which a single network can
+/// have any number.
+#[derive(Clone, Debug, Default)]
+struct Clients {
     // Separate, since an IPv4 address takes a quarter of the memory.
     ipv4: Set<Ipv4Addr>,
     ipv6: Set<Ipv6Addr>,
@@ -43,50 +61,88 @@ struct Networks {
 }
 
 impl Known {
-    /// The known clients, if lines are for new clients. None if every connection gets a line.
+    /// The known clients, if only new ones have a line or a row. None if all have.
     /// Live, call this before dropping privileges: only its owner may be able to read the file.
     ///
     /// # Errors
     /// If the file of known clients cannot be read or has an invalid line.
-    pub fn for_lines(lines: &Lines) -> anyhow::Result<Option<Self>> {
-        match lines {
-            Lines::NewClients { known: Some(file) } => Self::read(file).map(Some),
-            Lines::NewClients { known: None } => Ok(Some(Self::default())),
-            Lines::Connections | Lines::Intervals(_) | Lines::None => Ok(None),
+    pub fn for_options(options: &ShowOptions) -> anyhow::Result<Option<Self>> {
+        match (&options.known, &options.lines) {
+            (Some(file), _) => Self::read(file).map(Some),
+            (None, Lines::NewClients) => Ok(Some(Self::default())),
+            (None, Lines::Connections | Lines::Intervals(_) | Lines::None) => Ok(None),
         }
     }
 
-    /// The clients in a file. A line is an address, a network such as `192.0.2.0/24`, or a line of
-    /// conn-cli's own summary, such as `192.0.2.1: 5`. `#` starts a comment.
+    /// The clients in a file. A line is an address or a network such as `192.0.2.0/24`, with a comment
+    /// behind it, or what conn-cli prints.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line is none of these.
+    /// If the file cannot be read, is none, or is too long, or if a line is none of these.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let name = escaped(path.as_os_str().as_encoded_bytes());
-        let file = File::open(path).and_then(|file| {
-            if file.metadata()?.is_dir() {
-                Err(io::ErrorKind::IsADirectory.into())
-            } else {
-                Ok(file)
-            }
-        });
-        let file = file.map_err(|error| match error.kind() {
+        let file = open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => anyhow!("cannot read {name}: there is no such file"),
-            io::ErrorKind::IsADirectory => anyhow!("cannot read {name}: it is a directory"),
             _ => anyhow!("cannot read {name}: {error}"),
         })?;
-        list::read(BufReader::new(file), &name)
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            bail!("cannot read {name}: it is a directory");
+        }
+        // Others may have no end.
+        if !metadata.is_file() {
+            bail!("cannot read {name}: it is not a regular file");
+        }
+        if metadata.len() > list::MAX_LEN {
+            bail!(list::too_long(&name));
+        }
+        Ok(Self {
+            listed: list::read(BufReader::new(file), &name)?,
+            seen: Clients::default(),
+        })
     }
 
     /// Whether a client is new: true the first time only, and never if it is in the file or in a
     /// network in the file. All unknown clients count as one.
     pub fn is_new(&mut self, host: &Host) -> bool {
-        if let Host::Address(address) = host
-            && self.networks.contain(*address)
-        {
-            return false;
+        !self.listed.contain(host) && self.seen.remember(host)
+    }
+
+    /// Whether a client is in the file, or in a network in the file.
+    #[must_use]
+    pub fn lists(&self, client: &GroupKey) -> bool {
+        matches!(client, GroupKey::Client(host) if self.listed.contain(host))
+    }
+}
+
+/// Opens the file, without waiting for what is none.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+impl Clients {
+    fn contain(&self, host: &Host) -> bool {
+        match host {
+            Host::Address(address) => {
+                let is_listed = match address {
+                    IpAddr::V4(address) => self.ipv4.contains(address),
+                    IpAddr::V6(address) => self.ipv6.contains(address),
+                };
+                is_listed || self.networks.contain(*address)
+            }
+            Host::Name(name) => self.names.contains(name),
+            Host::Unknown => self.unknown,
         }
-        self.remember(host)
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Host(host) => {
+                self.remember(host);
+            }
+            Entry::Network(Network(network)) => self.networks.insert(*network),
+        }
     }
 
     /// Adds a client, and returns whether it was missing.
@@ -98,6 +154,11 @@ impl Known {
             Host::Name(name) => !self.names.contains(name) && self.names.insert(name.clone()),
             Host::Unknown => !std::mem::replace(&mut self.unknown, true),
         }
+    }
+
+    /// How many entries there are.
+    fn len(&self) -> usize {
+        self.ipv4.len() + self.ipv6.len() + self.names.len() + self.networks.prefixes.len()
     }
 }
 
@@ -126,6 +187,8 @@ impl Networks {
 mod tests {
     use std::{fmt::Write as _, fs, path::PathBuf};
 
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     /// A file that is removed on drop.
@@ -147,7 +210,10 @@ mod tests {
     }
 
     fn read(content: &str) -> Known {
-        list::read(content.as_bytes(), "list").unwrap()
+        Known {
+            listed: list::read(content.as_bytes(), "list").unwrap(),
+            seen: Clients::default(),
+        }
     }
 
     fn is_new(known: &mut Known, host: &str) -> bool {
@@ -214,6 +280,42 @@ mod tests {
     }
 
     #[test]
+    fn only_regular_files_are_read() {
+        let directory = std::env::temp_dir().join(format!("conn-cli-known-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let fifo = directory.join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let link = directory.join("link");
+        std::os::unix::fs::symlink("list", &link).unwrap();
+        fs::write(directory.join("list"), "192.0.2.1").unwrap();
+        for path in [&fifo, Path::new("/dev/zero"), Path::new("/dev/tty")] {
+            // A test may have no terminal.
+            let error = format!("{:#}", Known::read(path).unwrap_err());
+            let is_refused = error.ends_with("it is not a regular file");
+            assert!(is_refused || path == Path::new("/dev/tty"), "{error}");
+        }
+        assert!(!is_new(&mut Known::read(&link).unwrap(), "192.0.2.1"));
+        let large = File::with("large", "192.0.2.1");
+        let file = fs::OpenOptions::new().write(true).open(&large.0).unwrap();
+        file.set_len(list::MAX_LEN + 1).unwrap();
+        let error = format!("{:#}", Known::read(&large.0).unwrap_err());
+        assert!(error.contains("larger than 64 MiB"), "{error}");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn who_was_seen_is_not_listed() {
+        let mut known = read("192.0.2.1\n198.51.100.0/24");
+        let client = |address: [u8; 4]| GroupKey::Client(Host::at(address));
+        assert!(is_new(&mut known, "192.0.2.2"));
+        assert!(!is_new(&mut known, "192.0.2.2"));
+        assert!(known.lists(&client([192, 0, 2, 1])) && known.lists(&client([198, 51, 100, 7])));
+        assert!(!known.lists(&client([192, 0, 2, 2])));
+        assert!(!known.lists(&GroupKey::Client(Host::Unknown)));
+        assert!(!known.lists(&GroupKey::Port(Some(80))));
+    }
+
+    #[test]
     fn many_addresses_and_networks_are_found() {
         let mut list = String::new();
         for number in 0..100_000_u32 {
@@ -223,7 +325,7 @@ mod tests {
         }
         let file = File::with("many", list);
         let mut known = Known::read(&file.0).unwrap();
-        assert_eq!(known.networks.ipv4_lengths.len(), 9);
+        assert_eq!(known.listed.networks.ipv4_lengths.len(), 9);
         assert!(!known.is_new(&Host::at(Ipv4Addr::from(99_999 * 7))));
         assert!(known.is_new(&Host::at(Ipv4Addr::from(99_999 * 7 + 1))));
         // 24 + 9 % 9: the whole of the network

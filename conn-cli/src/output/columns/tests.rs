@@ -69,6 +69,7 @@ fn report(clients: &[Client], seconds: i64, top: Option<usize>, origin: Origin) 
         listing,
         Discrepancies::default(),
         origin,
+        None,
     )
 }
 
@@ -180,6 +181,7 @@ fn columns_without_a_value_are_left_out_and_said() {
         Listing::default(),
         Discrepancies::default(),
         records(),
+        None,
     );
     assert_eq!(
         table(&untimed, true, TimeFormat::Short),
@@ -205,7 +207,14 @@ fn a_pair_is_two_columns() {
     counts.add_other(Stage::Accepted, 3);
     let listing = Listing { by, top: Some(2) };
     let none = Some(Rc::new(Profiles::default()));
-    let report = Report::new(counts, none, listing, Discrepancies::default(), records());
+    let report = Report::new(
+        counts,
+        none,
+        listing,
+        Discrepancies::default(),
+        records(),
+        None,
+    );
     assert_eq!(
         table(&report, true, TimeFormat::Short),
         "count  share  port  address

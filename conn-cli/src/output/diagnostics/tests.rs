@@ -10,6 +10,7 @@ use crate::{
         connection::Host,
         discrepancies::Discrepancies,
         exactness::is_at_least,
+        group::GroupKey,
         hook::Hook,
         listener::{Listener, Owner},
         options::{ShowOptions, TimeFormat},
@@ -309,4 +310,40 @@ fn the_readme_shows_what_is_printed() {
     for line in lines {
         assert!(README.contains(&format!("\n{line}\n")), "{line}");
     }
+}
+
+#[test]
+fn new_clients_are_named_most_connections_first() {
+    let named = |clients: usize, connections: &[u64]| {
+        let client = |(number, connections): (usize, &u64)| {
+            let host = Host::at([192, 0, 2, number as u8]);
+            (GroupKey::Client(host), *connections)
+        };
+        let report = Report {
+            new_clients: Some(NewClients {
+                clients,
+                first: connections.iter().enumerate().map(client).collect(),
+            }),
+            ..report(kernel(Hook::Fentry))
+        };
+        let lines = diagnostics(&report, Some(LineCounts::default()));
+        assert!(is_informational(&lines[1]), "{lines:?}");
+        lines[1].clone()
+    };
+    assert_eq!(named(0, &[]), "no new addresses");
+    assert_eq!(named(1, &[7]), "1 new address: 192.0.2.0 (7)");
+    assert_eq!(
+        named(2, &[7, 1]),
+        "2 new addresses: 192.0.2.0 (7), 192.0.2.1 (1)"
+    );
+    assert!(named(32, &[1; 20]).ends_with(", 192.0.2.19 (1) and 12 more"));
+}
+
+#[test]
+fn a_report_on_new_clients_says_so() {
+    let new = Report {
+        only_new: true,
+        ..report(kernel(Hook::Fentry))
+    };
+    assert_eq!(diagnostics(&new, None), ["1 connection from 1 new address"]);
 }

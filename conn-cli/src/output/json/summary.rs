@@ -86,6 +86,7 @@ pub(super) fn summary_line<'a>(
         by: (!by_address).then(|| report.by.name().into()),
         addresses: by_address.then_some(report.groups),
         groups: (!by_address).then_some(report.groups),
+        only_new: report.only_new,
         lines_shown: lines.shown,
         connection_lines: lines.connections,
         lines_not_shown: lines.not_shown,

@@ -1,5 +1,7 @@
-//! `--new` and `--known`: a line for each new address, and totals of all.
+//! `--new` and `--known`: a line for each new address, and totals of all; with `--quiet`, totals of the new
+//! ones.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -58,6 +60,8 @@ pub(crate) fn new_known(context: &Context) -> Result<String> {
         "--new --json".into(),
         format!("{known} --json"),
         known.clone(),
+        format!("{known} --quiet --json"),
+        format!("{known} --quiet"),
     ];
     let several = Several::start(|| context.conn_cli(context.port), options)?;
     let load = Load {
@@ -72,11 +76,16 @@ pub(crate) fn new_known(context: &Context) -> Result<String> {
     );
     let all: BTreeSet<IpAddr> = served.keys().copied().collect();
     let new = addresses(&NEW_CLIENTS)?;
+    let mut served_new = served.clone();
+    served_new.retain(|address, _| new.contains(address));
     several.finish(|options, ended| match options {
         "--new --json" => check_json(ended, &served, &all),
+        _ if options.ends_with("--quiet --json") => check_quiet_json(ended, &served_new),
+        _ if options.ends_with("--quiet") => check_quiet(ended, &served_new),
         _ if options.ends_with("--json") => check_json(ended, &served, &new),
         _ => {
             check_one_line_each(&text::parse(ended)?.by_address()?, &new)?;
+            check_names(ended, &served_new)?;
             check_count_line(ended, &served)
         }
     })?;
@@ -131,6 +140,47 @@ fn check_one_line_each(lines: &Counts, new: &BTreeSet<IpAddr>) -> Result<()> {
     Ok(())
 }
 
+/// The end must name the new addresses, most connections first.
+fn check_names(ended: &Ended, new: &Counts) -> Result<()> {
+    let mut rows: Vec<_> = new.iter().collect();
+    rows.sort_by_key(|(address, connections)| (Reverse(**connections), **address));
+    let rows: Vec<_> = { rows.iter() }
+        .map(|(address, connections)| format!("{address} ({connections})"))
+        .collect();
+    let line = format!("{} new addresses: {}", rows.len(), rows.join(", "));
+    ensure!(
+        ended.stderr.contains(&line),
+        "no {line:?} in {:?}",
+        ended.stderr
+    );
+    Ok(())
+}
+
+fn check_quiet_json(ended: &Ended, new: &Counts) -> Result<()> {
+    let report = Report::new(ended)?;
+    let counts = report.counts()?;
+    ensure!(counts == *new, "summary {counts:?} instead of {new:?}");
+    ensure!(
+        report.number("connections")? == new.values().sum::<u64>()
+            && report.number("addresses")? == new.len() as u64
+            && report.summary["only_new"] == true,
+        "not of the new addresses: {}",
+        report.summary
+    );
+    Ok(())
+}
+
+fn check_quiet(ended: &Ended, new: &Counts) -> Result<()> {
+    let shown = text::parse(ended)?;
+    let row = |line: &String| {
+        let (address, connections) = line.rsplit_once(": ")?;
+        Some((address.parse().ok()?, connections.parse().ok()?))
+    };
+    let rows: Counts = shown.summary.iter().filter_map(row).collect();
+    ensure!(rows == *new, "summary {rows:?} instead of {new:?}");
+    Ok(())
+}
+
 fn check_count_line(ended: &Ended, served: &Counts) -> Result<()> {
     let expected = CountLine {
         connections: served.values().sum(),
@@ -153,7 +203,14 @@ pub(crate) fn bad_known(context: &Context) -> Result<String> {
         command.args(["--known", file]);
         command
     };
-    let stderr = refused(&mut with_file(&name), 1, &["line 2", &name, "10.0.0.0/33"])?;
+    let stderr = refused(&mut with_file(&name), 1, &["line 2", &name])?;
+    // Only root may read the file, perhaps.
+    ensure!(
+        !stderr.contains("10.0.0.0/33"),
+        "it shows the line: {stderr}"
+    );
+    let endless = "/dev/zero";
+    refused(&mut with_file(endless), 1, &[endless, "not a regular file"])?;
     let missing = "/nonexistent/conn-cli-known";
     refused(
         &mut with_file(missing),

@@ -3,6 +3,7 @@
 //! here by hand.
 
 mod clients;
+mod known;
 mod lines;
 mod runs;
 mod summaries;
