@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use super::{
@@ -16,8 +17,10 @@ use super::{
 struct List(PathBuf);
 
 impl List {
-    fn new(name: &str, content: impl AsRef<[u8]>) -> Self {
-        let name = format!("conn-cli-list-{name}-{}", std::process::id());
+    fn new(content: impl AsRef<[u8]>) -> Self {
+        static LISTS: AtomicUsize = AtomicUsize::new(0);
+        let number = LISTS.fetch_add(1, Relaxed);
+        let name = format!("conn-cli-list-{}-{number}", std::process::id());
         let list = Self(std::env::temp_dir().join(name));
         fs::write(&list.0, content).unwrap();
         list
@@ -36,7 +39,7 @@ impl Drop for List {
 
 /// The clients that have a line if this text is the list of known ones, and the last lines.
 fn new_clients(known: &[u8], recording: &Path) -> (BTreeSet<String>, String) {
-    let list = List::new("fed-back", known);
+    let list = List::new(known);
     let output = run(&format!("--json {}", list.option()), &[recording], "");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -112,7 +115,7 @@ fn every_output_is_a_list_of_its_clients() {
 fn counts_of_others_than_addresses_are_refused() {
     let path = recorded(RECORDINGS[0]);
     for options in ["-q --by port", "-q --by port --long", "-q --by port --json"] {
-        let list = List::new("by-port", run(options, &[&path], "").stdout);
+        let list = List::new(run(options, &[&path], "").stdout);
         let output = run(&list.option(), &[&path], "");
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{options}: {stderr}");
@@ -143,7 +146,7 @@ fn uniq_and_lists_with_comments_are_known() {
 fn quiet_summaries_are_of_the_new_clients() {
     for file in RECORDINGS {
         let path = recorded(file);
-        let list = List::new("quiet", "127.0.0.2/31 two of them\n");
+        let list = List::new("127.0.0.2/31 two of them\n");
         let mut new = by_client(&truth(file));
         new.retain(|client, _| !["127.0.0.2", "127.0.0.3"].contains(&client.as_str()));
         let options = format!("-q {}", list.option());
@@ -173,7 +176,7 @@ fn quiet_summaries_are_of_the_new_clients() {
 #[test]
 fn a_list_grows() {
     let path = recorded(RECORDINGS[0]);
-    let list = List::new("growing", "127.0.0.2\n");
+    let list = List::new("127.0.0.2\n");
     let append = || {
         let known = File::options().append(true).open(&list.0).unwrap();
         let status = Command::new(env!("CARGO_BIN_EXE_conn-cli"))
@@ -208,7 +211,7 @@ fn a_list_grows() {
 /// Who may run conn-cli as root may not read every file.
 #[test]
 fn no_file_is_shown() {
-    let secret = List::new("secret", "root:$6$salt$secret:19000:0:99999:7:::\n");
+    let secret = List::new("root:$6$salt$secret:19000:0:99999:7:::\n");
     for (path, reason) in [
         (&*secret.0, "line 1: not an address"),
         (Path::new("/dev/zero"), "not a regular file"),
