@@ -40,8 +40,12 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
         } else {
             PortSet::all()
         },
+        period: Period {
+            since: (is_set(5) && !is_set(4))
+                .then(|| "2026-11-22T17:34:00Z".parse().expect("the time is valid")),
+            until: None,
+        },
         filter: EndsFilter {
-        period: Period::default(),
             local: is_set(6).then_some([192, 0, 2, 1].into()),
             family: is_set(7).then_some(Family::Ipv4),
             ..EndsFilter::default()

@@ -43,8 +43,6 @@ pub struct Incomplete {
     pub first_input: String,
     /// How many there are.
     pub inputs: usize,
-    /// Whether the times were completed.
-    pub is_assumed: bool,
     /// The first and the last date that was assumed, if the times are on the calendar.
     pub dates: Option<(Date, Date)>,
     /// Whether a date was assumed on which its record cannot have been written.

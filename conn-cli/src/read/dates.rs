@@ -52,7 +52,8 @@ pub(crate) struct InputDates {
     pub name: String,
     /// When the file was changed last; None if it is no regular file.
     pub changed: Option<Timestamp>,
-    /// How many midnights there are between the first and the last record, if these lack the day.
+    /// How many midnights there are between the first connection and the last record, if these lack the
+    /// day, beyond those that the time of the file tells.
     pub midnights: i64,
 }
 
@@ -63,7 +64,10 @@ pub(crate) struct Dates {
     /// Whether moments are needed. Otherwise what the times lack is only noted.
     assumes: bool,
     input: InputDates,
+    /// The connection before, of this input.
     previous: Option<Timestamp>,
+    /// The last record that has a time.
+    last: Option<Timestamp>,
     boot: u32,
     since_boot: Option<Duration>,
     incomplete: BTreeMap<Lacks, Incomplete>,
@@ -86,6 +90,7 @@ impl Dates {
             assumes,
             input: InputDates::default(),
             previous: None,
+            last: None,
             boot: 0,
             since_boot: None,
             incomplete: BTreeMap::new(),
@@ -120,7 +125,7 @@ impl Dates {
     /// Completes the times of a batch.
     pub(crate) fn complete(&mut self, batch: &mut Batch) {
         let [first, last] = &mut batch.ends;
-        self.record(first);
+        self.end(first);
         for event in &mut batch.events {
             match event {
                 Event::Connection(connection)
@@ -132,7 +137,15 @@ impl Dates {
                 Event::Unfinished(_) | Event::Failed(_) | Event::UnknownType => (),
             }
         }
-        self.record(last);
+        self.end(last);
+    }
+
+    /// The end of a batch is in a stretch. It is not the record before others: where batches end depends on
+    /// how the input arrives.
+    fn end(&mut self, time: &mut When) {
+        let state = (self.previous, self.since_boot, self.boot);
+        self.record(time);
+        (self.previous, self.since_boot, self.boot) = state;
     }
 
     fn record(&mut self, time: &mut When) {
@@ -145,6 +158,7 @@ impl Dates {
             return;
         };
         self.previous = Some(time);
+        self.last = Some(time);
         match self.stretches.last_mut() {
             Some((first, last)) if !self.begins_stretch => {
                 (*first, *last) = (time.min(*first), time.max(*last));
@@ -250,6 +264,13 @@ impl Dates {
     }
 
     fn note(&mut self, lacks: Lacks, assumed: Option<Moment>) {
+        let date = match assumed {
+            Some(Moment::At(time)) => {
+                let is_future = time.duration_since(self.latest()) > DAY_SLACK;
+                Some((self.date(time), is_future && lacks == Lacks::Date))
+            }
+            Some(Moment::SinceBoot { .. }) | None => None,
+        };
         let incomplete = self.incomplete.entry(lacks).or_default();
         if self.noted.insert(lacks) {
             incomplete.inputs += 1;
@@ -257,18 +278,15 @@ impl Dates {
                 incomplete.first_input.clone_from(&self.input.name);
             }
         }
-        incomplete.is_assumed |= assumed.is_some();
-        if let Some(Moment::At(time)) = assumed {
-            let date = self.zone.to_datetime(time).date();
+        if let Some((date, is_future)) = date {
             let (first, last) = incomplete.dates.unwrap_or((date, date));
             incomplete.dates = Some((first.min(date), last.max(date)));
-            let latest = self.input.changed.unwrap_or_else(Timestamp::now);
-            incomplete.is_future |= lacks == Lacks::Date && time.duration_since(latest) > DAY_SLACK;
+            incomplete.is_future |= is_future;
         }
     }
 }
 
-/// How many midnights there are between the records of a file that was changed last at this time, if they
+/// How many midnights there are between the connections of a file that was changed last at this time, if they
 /// lack the day; else 0, which is known after the first of them. A file that cannot be read has none.
 pub(crate) fn midnights(
     file: File,
@@ -287,13 +305,11 @@ pub(crate) fn midnights(
             Err(Stopped)
         }
     });
-    let Some(last) = dates.previous.take() else {
-        return 0;
+    let last = match (dates.last, end) {
+        (Some(last), Ok(()) | Err(ReadError::Io(_))) => zone.to_datetime(last),
+        _ => return 0,
     };
-    if matches!(end, Err(ReadError::Stopped)) {
-        return 0;
-    }
-    let last = zone.to_datetime(last);
+    dates.previous = None;
     let right = dates.with_day(last.time()).map(|time| dates.date(time));
     let days = right.and_then(|right| right.until(last.date()).ok());
     days.map_or(0, |days| i64::from(days.get_days()).max(0))

@@ -26,10 +26,10 @@ pub(crate) mod unpack;
 
 use std::{io::Read, sync::mpsc};
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
 use self::{
-    dates::Dates,
+    dates::{Dates, InputDates},
     error::{ReadError, Stopped},
     merge::{Merge, MergeOptions},
     parse::lines::Wanted,
@@ -50,6 +50,11 @@ pub fn summarise(
 ) -> (anyhow::Result<Findings>, Result<(), ReadError>) {
     let mut merge = Merge::new(options);
     let mut dates = Dates::new(TimeZone::UTC, true);
+    dates.begin(InputDates {
+        // The result must not depend on when it is read.
+        changed: Some(Timestamp::UNIX_EPOCH),
+        ..InputDates::default()
+    });
     let mut result = Ok(());
     let (_, recycled) = mpsc::channel();
     let end = reader::read(input, format, &recycled, &mut |piece| {
