@@ -270,6 +270,43 @@ fn small_reads_do_not_change_the_counts() {
     }
 }
 
+/// Which day is assumed must not depend on how the input arrives.
+#[test]
+fn small_reads_do_not_change_a_period() {
+    let truth = truth();
+    let mut divided = 0;
+    for recording in truth
+        .recordings
+        .iter()
+        .filter(|one| one.format == "tcpdump")
+    {
+        let bytes = fs::read(directory().join(&recording.file)).unwrap();
+        let options = || MergeOptions {
+            period: Period {
+                // `summarise` takes inputs to be from before 1970.
+                since: Some("1969-12-31T17:33:43.9Z".parse().unwrap()),
+                until: None,
+            },
+            ..options("", false)
+        };
+        let whole = counted(&truth, &bytes[..], options());
+        let parts = Parts {
+            bytes: &bytes,
+            max_len: 100,
+        };
+        assert_eq!(
+            counted(&truth, parts, options()),
+            whole,
+            "{}",
+            recording.file
+        );
+        let sum = |counts: &Counts| counts.values().flat_map(BTreeMap::values).sum::<u64>();
+        let (found, all) = (sum(&whole.0), sum(&recording.connections));
+        divided += u64::from(found > 0 && found < all);
+    }
+    assert!(divided > 2, "{divided}");
+}
+
 #[test]
 fn a_truncated_file_has_no_additional_connections() {
     let truth = truth();
