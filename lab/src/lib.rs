@@ -23,6 +23,7 @@ pub mod kernel;
 pub mod netns;
 pub mod process;
 pub mod setting;
+pub mod terminal;
 
 pub mod guest;
 

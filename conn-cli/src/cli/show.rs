@@ -12,7 +12,7 @@ use crate::{
         connection::Family,
         filter::{EndsFilter, Network, Networks},
         group::{GroupBy, Grouping},
-        options::{Lines, Listing, ShowOptions, TimeFormat},
+        options::{Lines, Listing, ShowOptions, TimeFormat, Top},
         ports::PortSet,
     },
     system::services,
@@ -90,7 +90,8 @@ pub(super) struct ShowArgs {
     /// A number without a unit is in seconds. Intervals of 10 s begin at :00, :10 and so on. Each has a line,
     /// also one without connections; the first and the last are partial and say so. Connections whose own
     /// line was lost are in the interval all the same. Live, a line has how many packets the listeners
-    /// dropped, from the first line on in which they dropped any.
+    /// dropped, from the first line on in which they dropped any. On a terminal that is wide enough a bar
+    /// follows, one character for a connection and one more for each doubling.
     #[arg(long, value_name = "TIME", value_parser = interval, help_heading = LINES)]
     interval: Option<Duration>,
 
@@ -126,7 +127,9 @@ pub(super) struct ShowArgs {
           help_heading = SUMMARY)]
     by: Grouping,
 
-    /// Only the first N, and the sum of the others
+    /// Only the first N, and the sum of the others; 0 for all
+    ///
+    /// Without it a terminal gets as many as fit the screen, and a file or a pipe all.
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
     top: Option<usize>,
 
@@ -229,7 +232,11 @@ impl ShowArgs {
             utc: self.utc,
             listing: Listing {
                 by: self.by,
-                top: self.top,
+                top: match self.top {
+                    None => Top::default(),
+                    Some(0) => Top::All,
+                    Some(top) => Top::First(top),
+                },
             },
             long: self.long,
             duration: self.duration,

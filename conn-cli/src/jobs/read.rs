@@ -209,7 +209,8 @@ impl Reading {
     fn show_totals(&mut self) {
         let (mut counts, discrepancies, origin) = self.counts();
         self.view.keep_reported(&mut counts);
-        let report = self.view.report(counts, discrepancies, origin);
+        let view = &self.view;
+        let report = view.report(counts, discrepancies, origin, io::stderr());
         // Those that records only sum up.
         let without_line = report.connections.saturating_sub(self.view.arrived);
         let view = &mut self.view;
@@ -248,7 +249,8 @@ impl Reading {
         };
         say(total(counted, &origin) + self.view.beside_total());
         self.view.keep_reported(&mut counts);
-        let report = self.view.report(counts, discrepancies, origin);
+        let view = &self.view;
+        let report = view.report(counts, discrepancies, origin, io::stdout());
         let verdict = self.view.conclude(&report, stop, end).await?;
         Ok(match verdict {
             Verdict::Trusted if self.failed > 0 => Verdict::Incomplete,

@@ -1,6 +1,6 @@
 //! Live tracing: from attaching to the summary.
 
-use std::time::Duration;
+use std::{io, os::fd::AsFd, time::Duration};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
@@ -195,7 +195,7 @@ impl Tracing {
         match totals {
             Ok(totals) => {
                 let lost = totals.lost.values().sum();
-                let report = self.report(totals);
+                let report = self.report(totals, io::stderr());
                 self.view.show_totals(&report, lost);
             }
             Err(error) => say(format_args!("no totals so far: {error:#}")),
@@ -306,7 +306,7 @@ impl Tracing {
             discrepancies: totals.discrepancies,
             ..self.tracer.totals(detached, Detail::Clients)?
         };
-        let report = self.report(totals);
+        let report = self.report(totals, io::stdout());
         self.view.conclude(&report, stop, end).await
     }
 
@@ -322,8 +322,8 @@ impl Tracing {
         is_at_least(exactness, discrepancies.missed_runs) || is_silent || self.missed_in_cgroup
     }
 
-    /// The report on these totals, or on the connections up to the limit of `--count`.
-    fn report(&mut self, mut totals: Totals) -> Report {
+    /// The report on these totals, or on the connections up to the limit of `--count`, for this file.
+    fn report(&mut self, mut totals: Totals, file: impl AsFd) -> Report {
         let hook = self.tracer.hook();
         let exactness = self.exactness();
         totals.discrepancies.at_least = self.is_at_least(&exactness, &totals.discrepancies);
@@ -372,7 +372,7 @@ impl Tracing {
             queues: self.listeners.queues(),
         };
         self.view
-            .report(counts, totals.discrepancies, Origin::Kernel(live))
+            .report(counts, totals.discrepancies, Origin::Kernel(live), file)
     }
 
     /// Reads the ring buffer and the sums until every counted connection has arrived or is known to be lost. A

@@ -1,6 +1,6 @@
 //! What a run shows: the live lines, counts of them, and the summary at the end.
 
-use std::{convert::Infallible, io, rc::Rc, time::Duration};
+use std::{convert::Infallible, io, os::fd::AsFd, rc::Rc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
@@ -24,7 +24,7 @@ use crate::{
     },
     output::{Printer, Stdout, diagnostics},
     report::{LineCounts, Origin, Report, Verdict},
-    system::{stderr::say, stop::Stop},
+    system::{stderr::say, stop::Stop, terminal},
 };
 
 /// How often to check whether standard output still has a reader.
@@ -256,27 +256,31 @@ impl View {
         }
     }
 
-    /// The report on these counts, which [`Self::keep_reported`] has seen.
+    /// The report on these counts, which [`Self::keep_reported`] has seen, for this file: if it is a
+    /// terminal, what fits its screen.
     #[must_use]
     pub(super) fn report(
         &self,
         counts: Counts,
         discrepancies: Discrepancies,
         origin: Origin,
+        file: impl AsFd,
     ) -> Report {
+        let room = terminal::size(file).and_then(|screen| self.printer.room(screen.rows));
+        let listing = Listing {
+            top: self.listing.top.in_room(room),
+            ..self.listing
+        };
         let profiles = self.profiles.clone();
         let known = self.known.as_ref().filter(|_| self.names_new);
-        let report = Report::new(counts, profiles, self.listing, discrepancies, origin, known);
-        let all_seen = self.seen.connections == report.connections;
+        let report = Report::new(counts, profiles, listing, discrepancies, origin, known);
+        let all_seen = self.seen.connections == report.connections || self.reports_only_new;
         Report {
             only_new: self.reports_only_new,
             scope: self.scope.clone(),
             period: match report.live() {
                 Some(live) => Some(live.period),
-                None => self
-                    .seen
-                    .times
-                    .filter(|_| all_seen || self.reports_only_new),
+                None => self.seen.times.filter(|_| all_seen),
             },
             ..report
         }

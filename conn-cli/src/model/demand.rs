@@ -99,7 +99,7 @@ mod tests {
                 json,
                 listing: Listing {
                     by: GroupBy::into(by),
-                    top: None,
+                    ..Listing::default()
                 },
                 ..ShowOptions::default()
             };

@@ -12,6 +12,7 @@ use super::{
     Clock,
     brief::brief,
     table::{Align, Table},
+    text::FOR_ALL,
 };
 use crate::{
     count::profile::Profile,
@@ -165,7 +166,11 @@ impl<'a> Columns<'a> {
         let total = report.counts(total, refused, report.connections);
         let is_counted = total.iter().any(|count| *count > 0);
         let total = is_counted.then(|| ("total".to_owned(), total, None));
-        let rest = report.without_row().into_iter().map(|(key, counts)| {
+        let mut rest = report.without_row();
+        if let (true, Some((label, _))) = (report.lacks_room(), rest.first_mut()) {
+            *label += &format!(" {FOR_ALL}");
+        }
+        let rest = rest.into_iter().map(|(key, counts)| {
             let connections = counts.last().copied().unwrap_or(0);
             (key, counts, Some(share(connections, report.connections)))
         });

@@ -96,7 +96,6 @@ impl Printer {
                 format: options.time,
                 length,
                 dated: stages.is_none(),
-                bar: is_terminal,
                 colour,
             })),
         })
@@ -115,6 +114,15 @@ impl Printer {
         match self {
             Self::Text(text) => text.interval(out, interval),
             Self::Json(json) => json.interval(out, interval),
+        }
+    }
+
+    /// For how many clients a screen with so many lines has room; None if all are for a program.
+    #[must_use]
+    pub(crate) fn room(&self, screen: usize) -> Option<usize> {
+        match self {
+            Self::Text(text) => Some(text.room(screen)),
+            Self::Json(_) => None,
         }
     }
 

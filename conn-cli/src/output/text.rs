@@ -1,12 +1,13 @@
 //! The text for people and for scripts that read the SystemTap script's output.
 
-use std::iter::once;
+use std::{io, iter::once};
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::{
     Clock, Rows,
+    brief::plural,
     columns::{Columns, missing_columns},
     long::put_line,
     quick::{put_host, put_number},
@@ -19,11 +20,22 @@ use crate::{
         stage::Stage,
     },
     report::Report,
+    system::terminal,
 };
 
 const TIME: Style = Style::new().dimmed();
 const ADDRESS: Style = AnsiColor::Cyan.on_default();
 const TITLE: Style = Style::new().bold();
+
+/// The lines that the screen should show besides the clients: the heading, those left off, the total,
+/// two messages, and the shell's prompt.
+const BESIDES: usize = 6;
+
+/// The fewest clients that are listed, however small the screen is.
+const FEWEST: usize = 5;
+
+/// What to do if the screen has no room for all rows.
+pub(super) const FOR_ALL: &str = "(--top 0 for all)";
 
 /// Writes lines of text.
 #[derive(Debug)]
@@ -110,7 +122,8 @@ impl Text {
     /// A row for an interval.
     pub(crate) fn interval(&mut self, out: &mut Vec<u8>, interval: &Interval) {
         if let Some(rows) = &mut self.rows {
-            rows.row(out, interval);
+            let screen = terminal::size(io::stdout());
+            rows.row(out, interval, screen.map(|screen| screen.columns));
         }
     }
 
@@ -177,6 +190,14 @@ impl Text {
         }
     }
 
+    /// For how many clients a screen with so many lines has room.
+    pub(crate) fn room(&self, screen: usize) -> usize {
+        let is_table = self.look.long || self.look.names_stage;
+        let titles_and_sums = if is_table { 2 } else { 0 };
+        let room = screen.saturating_sub(BESIDES + titles_and_sums);
+        room.max(FEWEST)
+    }
+
     /// `192.168.122.1: 2`
     fn list<'a>(&self, report: &'a Report) -> impl Iterator<Item = String> + use<'a> {
         let address = self.style(ADDRESS);
@@ -184,9 +205,15 @@ impl Text {
             let (key, connections) = (&row.key, row.connections);
             format!("{address}{key}{address:#}: {connections}\n")
         });
-        let rest = report.without_row().into_iter().map(|(key, counts)| {
+        let mut lacks_room = report.lacks_room();
+        let rest = report.without_row().into_iter().map(move |(key, counts)| {
             let connections: u64 = counts.iter().sum();
-            format!("{key}: {connections}\n")
+            if std::mem::take(&mut lacks_room) {
+                let connections = plural(connections, "connection", "connections");
+                format!("{key}: {connections} {FOR_ALL}\n")
+            } else {
+                format!("{key}: {connections}\n")
+            }
         });
         clients.chain(rest)
     }

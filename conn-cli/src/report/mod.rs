@@ -28,7 +28,7 @@ use crate::{
         connection::Host,
         discrepancies::Discrepancies,
         group::{GroupKey, Grouping},
-        options::Listing,
+        options::{Listing, Top},
         read_stats::ReadStats,
         scope::Scope,
         stage::Stage,
@@ -47,7 +47,7 @@ pub struct Report {
     pub groups: usize,
     /// The rows, most connections first.
     pub rows: Rows,
-    /// The sum of the rows that `--top` leaves off.
+    /// The sum of the rows that `--top` or the screen leaves off.
     pub left_off: Option<LeftOff>,
     /// Connections whose client is unknown.
     pub unknown_clients: u64,
@@ -90,6 +90,8 @@ pub struct LeftOff {
     pub earlier: BTreeMap<Stage, u64>,
     /// Their SYNs that were refused, as far as is known.
     pub refused: u64,
+    /// Whether the screen has no room for them.
+    pub lack_room: bool,
 }
 
 /// Where connections were counted, and further results from there.
@@ -148,10 +150,13 @@ impl Report {
         let unknown = ranking.remove(&UNKNOWN);
         let groups = ranking.connected();
         let new_clients = known.map(|known| NewClients::among(&ranking, known));
-        let left_off = listing.top.map(|top| {
+        let left_off = listing.top.limit().map(|top| {
             let left_off = LeftOff::sum(ranking.clients().skip(top));
             ranking.truncate(top);
-            left_off
+            LeftOff {
+                lack_room: matches!(listing.top, Top::Room(_)),
+                ..left_off
+            }
         });
         Self {
             by: listing.by,
@@ -219,7 +224,13 @@ impl Report {
         last.into_iter().chain(established).collect()
     }
 
-    /// The connections that have no row: what they are, and their [`Self::counts`]. The rows and these
+    /// Whether the screen has no room for all rows.
+    pub(crate) fn lacks_room(&self) -> bool {
+        let left_off = self.left_off.as_ref();
+        left_off.is_some_and(|left_off| left_off.lack_room)
+    }
+
+    /// The connections that have no row: those that are left off first; what they are, and their [`Self::counts`]. The rows and these
     /// add up to all connections.
     pub(crate) fn without_row(&self) -> Vec<(String, Vec<u64>)> {
         let mut rest = Vec::new();
@@ -313,7 +324,7 @@ mod tests {
         tally
     }
 
-    fn summary(stages: &[(Stage, Tally)], top: Option<usize>) -> Report {
+    fn summary(stages: &[(Stage, Tally)], top: Top) -> Report {
         let mut counts = Counts::new(stages.iter().map(|(stage, _)| *stage));
         for (stage, tally) in stages {
             counts.add_tally(*stage, tally);
@@ -338,7 +349,7 @@ mod tests {
             (Stage::Established, tally(&[(1, 3), (2, 1)])),
             (Stage::Accepted, tally(&[(1, 2)])),
         ];
-        let summary = summary(&stages, None);
+        let summary = summary(&stages, Top::All);
         let rows: Vec<_> = summary
             .rows
             .iter()
@@ -363,7 +374,7 @@ mod tests {
         let mut counted = tally(&[(1, 5), (2, 3), (3, 2)]);
         counted.add(&Host::Unknown, None, 7);
         counted.add_other(1);
-        let summary = summary(&[(Stage::Accepted, counted)], Some(1));
+        let summary = summary(&[(Stage::Accepted, counted)], Top::First(1));
         assert_eq!(summary.connections, 18);
         assert_eq!((summary.unknown_clients, summary.other_clients), (7, 1));
         assert_eq!((summary.rows.len(), summary.groups), (1, 3));
@@ -381,7 +392,7 @@ mod tests {
         counts.add_tally(Stage::Syn, &tally(&[(99, 1)]));
         let report = |known: &Known| {
             let listing = Listing {
-                top: Some(1),
+                top: Top::First(1),
                 ..Listing::default()
             };
             let origin = Origin::Records(ReadStats::default());
@@ -421,8 +432,22 @@ mod tests {
     }
 
     #[test]
+    fn the_screen_leaves_off_what_it_has_no_room_for() {
+        let counted = || [(Stage::Accepted, tally(&[(1, 5), (2, 3), (3, 2)]))];
+        let label = |top: Top| summary(&counted(), top).without_row().pop();
+        let others = label(Top::default().in_room(Some(1)));
+        assert_eq!(others, Some(("2 other addresses".to_owned(), vec![5])));
+        let other = label(Top::default().in_room(Some(2)));
+        assert_eq!(other, Some(("1 other address".to_owned(), vec![2])));
+        for top in [Top::default(), Top::All.in_room(Some(1))] {
+            assert_eq!(label(top), None);
+        }
+        assert!(!summary(&counted(), Top::First(1).in_room(Some(2))).lacks_room());
+    }
+
+    #[test]
     fn nothing_is_left_off_if_all_rows_fit() {
-        let summary = summary(&[(Stage::Accepted, tally(&[(1, 5)]))], Some(1));
+        let summary = summary(&[(Stage::Accepted, tally(&[(1, 5)]))], Top::First(1));
         assert_eq!(summary.left_off, None);
     }
 }

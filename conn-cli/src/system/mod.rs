@@ -11,5 +11,6 @@ pub(crate) mod procfs;
 pub(crate) mod services;
 pub(crate) mod stderr;
 pub(crate) mod stop;
+pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod users;

@@ -6,6 +6,7 @@ mod periods;
 mod pipes;
 mod recorded;
 mod runs;
+mod terminal;
 mod views;
 
 use std::{

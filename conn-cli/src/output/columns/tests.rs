@@ -10,7 +10,7 @@ use crate::{
         discrepancies::Discrepancies,
         group::{GroupKey, Grouping},
         hook::Hook,
-        options::{Listing, TimeFormat},
+        options::{Listing, TimeFormat, Top},
         read_stats::ReadStats,
         stage::Stage,
     },
@@ -48,7 +48,7 @@ fn connection(client: &Client, second: i64) -> Connection {
 /// A report on clients that were seen first at the start, and last after so many seconds.
 fn report(clients: &[Client], seconds: i64, top: Option<usize>, origin: Origin) -> Report {
     let listing = Listing {
-        top,
+        top: top.map_or(Top::All, Top::First),
         ..Listing::default()
     };
     let stages = origin_stages(&origin);
@@ -205,7 +205,10 @@ fn a_pair_is_two_columns() {
         counts.add(Stage::Accepted, key, port, connections);
     }
     counts.add_other(Stage::Accepted, 3);
-    let listing = Listing { by, top: Some(2) };
+    let listing = Listing {
+        by,
+        top: Top::First(2),
+    };
     let none = Some(Rc::new(Profiles::default()));
     let report = Report::new(
         counts,

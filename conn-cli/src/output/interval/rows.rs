@@ -17,8 +17,8 @@ const BAR: Style = AnsiColor::Green.on_default();
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The width of the longest bar, in characters.
-const MAX_BAR_WIDTH: u64 = 20;
+/// The width of the longest bar, in characters: that of half a million connections.
+const MAX_BAR_WIDTH: usize = 20;
 
 /// One to seven eighths of a character.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -26,6 +26,9 @@ const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 /// The least and the greatest width of the busiest client's column, which grows with its content. A
 /// long name must not make all further rows long.
 const BUSIEST_WIDTHS: [usize; 2] = [22, 48];
+
+/// The fewest characters of a client that are worth to be shown.
+const MIN_HOST_WIDTH: usize = 8;
 
 /// How rows look.
 #[derive(Clone, Debug)]
@@ -39,8 +42,6 @@ pub(crate) struct RowStyle {
     pub length: Duration,
     /// Every row has the date. Otherwise rows of a day or more have it, and all after midnight.
     pub dated: bool,
-    /// A bar shows how many connections there are.
-    pub bar: bool,
     /// With colours.
     pub colour: bool,
 }
@@ -54,8 +55,6 @@ pub(crate) struct Rows {
     /// The date of the previous row.
     date: Option<Date>,
     busiest_width: usize,
-    /// The most connections in a row so far.
-    most: u64,
     /// Rows have what listeners dropped, from the first row on in which they dropped something.
     shows_dropped: bool,
 }
@@ -70,13 +69,14 @@ impl Rows {
             style,
             date: None,
             busiest_width: BUSIEST_WIDTHS[0],
-            most: 0,
             shows_dropped: false,
         }
     }
 
-    /// `14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (45)   ██▌`
-    pub(crate) fn row(&mut self, out: &mut Vec<u8>, interval: &Interval) {
+    /// `14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (45)   ███████▉`
+    ///
+    /// On a screen with so many columns the row fits one line, and what room is left is for the bar.
+    pub(crate) fn row(&mut self, out: &mut Vec<u8>, interval: &Interval, columns: Option<usize>) {
         let when = self.time(interval);
         let mut rest = String::new();
         match (interval.not_measured, interval.skipped_empty) {
@@ -85,7 +85,10 @@ impl Rows {
                 &mut rest,
                 format_args!("({not_measured} intervals not measured)"),
             ),
-            (0, 0) => self.counts(&mut rest, interval),
+            (0, 0) => {
+                let room = columns.map(|columns| columns.saturating_sub(when.len() + "  ".len()));
+                self.counts(&mut rest, interval, room);
+            }
             (0, 1) => rest.push_str("(1 interval without a connection)"),
             (0, skipped) => put(
                 &mut rest,
@@ -97,7 +100,8 @@ impl Rows {
             .expect("writing to memory does not fail");
     }
 
-    fn counts(&mut self, out: &mut String, interval: &Interval) {
+    /// `room`: how many characters fit the screen.
+    fn counts(&mut self, out: &mut String, interval: &Interval, room: Option<usize>) {
         let (connections, addresses) = (interval.connections, interval.addresses);
         let word = noun(connections, "connection", "connections");
         put(out, format_args!("{connections:>6} {word:<11}"));
@@ -112,27 +116,30 @@ impl Rows {
             }
         }
 
+        // Notes need no column: nothing follows them, and most rows have none.
+        let notes = match notes(interval) {
+            none if none.is_empty() => none,
+            notes => format!("   ({notes})"),
+        };
+        let taken = out.len() + "   ".len() + notes.len();
+        let room = room.map(|room| room.saturating_sub(taken));
+
         let mut width = 0;
-        if let Some((host, most)) = &interval.busiest {
-            let (host, most, style) = (host.to_string(), most.to_string(), self.colour(ADDRESS));
-            width = host.len() + most.len() + " ()".len();
-            put(out, format_args!("   {style}{host}{style:#} ({most})"));
-        } else {
-            out.push_str("   ");
+        out.push_str("   ");
+        if let Some((host, most)) = busiest(interval, room) {
+            let style = self.colour(ADDRESS);
+            put(out, format_args!("{style}{host}{style:#}{most}"));
+            width = host.chars().count() + most.len();
         }
         self.busiest_width = self.busiest_width.max(width.min(BUSIEST_WIDTHS[1]));
         let gap = self.busiest_width.saturating_sub(width);
-
-        self.most = self.most.max(connections);
-        if self.style.bar && connections > 0 {
-            let (bar, style) = (bar(connections, self.most), self.colour(BAR));
+        let room = room.map_or(0, |room| room.saturating_sub(width + gap + "   ".len()));
+        let bar = bar(connections, room);
+        if !bar.is_empty() {
+            let style = self.colour(BAR);
             put(out, format_args!("{:gap$}   {style}{bar}{style:#}", ""));
         }
-        let notes = notes(interval);
-        if !notes.is_empty() {
-            // Notes need no column: nothing follows them, and most rows have none.
-            put(out, format_args!("   ({notes})"));
-        }
+        out.push_str(&notes);
     }
 
     fn time(&mut self, interval: &Interval) -> String {
@@ -177,6 +184,19 @@ fn since_boot(millis: i64, whole_seconds: bool) -> String {
     format!("+{hours}:{minutes:02}:{seconds:02}{fraction}")
 }
 
+/// The busiest client and how many it made: as much as fits `room`, or nothing if the client would hardly be
+/// left.
+fn busiest(interval: &Interval, room: Option<usize>) -> Option<(String, String)> {
+    let (host, most) = interval.busiest.as_ref()?;
+    let (host, most) = (host.to_string(), format!(" ({most})"));
+    let columns = room.map_or(usize::MAX, |room| room.saturating_sub(most.len()));
+    if host.chars().count() <= columns {
+        return Some((host, most));
+    }
+    let beginning = host.chars().take(columns.checked_sub(1)?);
+    (columns >= MIN_HOST_WIDTH).then(|| (beginning.chain(['…']).collect(), most))
+}
+
 fn notes(interval: &Interval) -> String {
     let mut notes = Vec::new();
     if interval.partial {
@@ -193,10 +213,14 @@ fn notes(interval: &Interval) -> String {
     notes.join("; ")
 }
 
-/// Never empty for a connection: few must not look like none.
-fn bar(connections: u64, most: u64) -> String {
-    let eighths = u128::from(connections) * u128::from(MAX_BAR_WIDTH) * 8 / u128::from(most.max(1));
-    let eighths = usize::try_from(eighths).unwrap_or(usize::MAX).max(1);
+/// A character for one connection, and one more for each time as many again, so that a bar means the same
+/// in all rows. None if there is no room: one that is cut would look like fewer connections.
+fn bar(connections: u64, room: usize) -> String {
+    if connections == 0 || room < MAX_BAR_WIDTH {
+        return String::new();
+    }
+    let eighths = ((connections as f64).log2() + 1.0) * 8.0;
+    let eighths = (eighths.round() as usize).min(MAX_BAR_WIDTH * 8);
     let mut bar = "█".repeat(eighths / 8);
     if let Some(last) = (eighths % 8).checked_sub(1) {
         bar.push(EIGHTHS[last]);
@@ -217,7 +241,6 @@ mod tests {
             format: TimeFormat::Ctime,
             length: Duration::from_secs(10),
             dated: false,
-            bar: false,
             colour: false,
         }
     }
@@ -251,9 +274,13 @@ mod tests {
     }
 
     fn rows(style: RowStyle, intervals: &[Interval]) -> String {
+        rows_on(None, style, intervals)
+    }
+
+    fn rows_on(columns: Option<usize>, style: RowStyle, intervals: &[Interval]) -> String {
         let (mut rows, mut out) = (Rows::new(style), Vec::new());
         for interval in intervals {
-            rows.row(&mut out, interval);
+            rows.row(&mut out, interval, columns);
         }
         String::from_utf8(out).unwrap()
     }
@@ -337,37 +364,72 @@ mod tests {
     }
 
     #[test]
-    fn bars_are_scaled_to_the_largest_so_far() {
-        assert_eq!(bar(1, 1), "█".repeat(20));
-        assert_eq!(bar(1, 2), "█".repeat(10));
-        assert_eq!(bar(9, 160), "█▏");
-        assert_eq!(bar(7, 160), "▉");
-        assert_eq!(bar(1, 1_000_000), "▏");
-        assert_eq!(bar(u64::MAX, u64::MAX), "█".repeat(20));
-        let with_bar = RowStyle {
-            bar: true,
-            ..style()
+    fn bars_have_a_fixed_logarithmic_scale() {
+        for (connections, expected) in [
+            (0, ""),
+            (1, "█"),
+            (2, "██"),
+            (3, "██▋"),
+            (4, "███"),
+            (1024, "███████████"),
+            (u64::MAX, "████████████████████"),
+        ] {
+            assert_eq!(bar(connections, 20), expected);
+        }
+        assert_eq!(bar(4, 19), "");
+        let rise = [5, 23, 46, 92, 148];
+        let rise = rise.map(|connections| interval("2026-11-22T14:25:30Z", connections));
+        let of_each = rows_on(Some(120), style(), &rise);
+        let bars = of_each.lines().map(|row| row.matches('█').count());
+        assert_eq!(bars.collect::<Vec<_>>(), [3, 5, 6, 7, 8]);
+        let reversed: Vec<_> = rise.into_iter().rev().collect();
+        let reversed = rows_on(Some(120), style(), &reversed);
+        assert!(reversed.lines().rev().eq(of_each.lines()), "{reversed}");
+    }
+
+    #[test]
+    fn rows_fit_the_screen() {
+        let long = Host::at([
+            0x2001, 0xdb8, 0x1111, 0x2222, 0x3333, 0x4444, 0x5555, 0x6666_u16,
+        ]);
+        let long = Interval {
+            busiest: Some((long, 61)),
+            ..first()
         };
-        let second = interval("2026-11-22T14:25:40Z", 246);
-        let rows = rows(with_bar, &[first(), second, first(), empty()]);
-        let bars = rows.lines().map(|row| row.matches('█').count());
-        assert_eq!(bars.collect::<Vec<_>>(), [20, 20, 10, 0]);
+        let partial = Interval {
+            partial: true,
+            length: Duration::from_millis(428),
+            ..first()
+        };
+        let intervals = [first(), long, partial];
+        for columns in 80..140 {
+            let rows = rows_on(Some(columns), style(), &intervals);
+            for row in rows.lines() {
+                assert!(row.chars().count() <= columns, "{columns}: {row}");
+            }
+            // Behind a long client it starts further right, from then on.
+            assert_eq!(rows.contains('█'), columns >= 105, "{columns}: {rows}");
+        }
+        let rows = rows_on(Some(80), style(), &intervals);
+        assert_eq!(
+            rows,
+            "14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (61)\n\
+             14:25:30     123 connections     17 addresses      12.3/s   2001:db8:1111:… (61)\n\
+             14:25:30     123 connections     17 addresses     287.4/s      (partial, 428 ms)\n"
+        );
     }
 
     #[test]
     fn bars_start_in_the_same_column() {
-        let style = RowStyle {
-            bar: true,
-            ..style()
-        };
         let host = |text: &str| Host::at(text.parse::<IpAddr>().unwrap());
         let busiest = |busiest| Interval {
             busiest,
             ..interval("2026-11-22T14:25:30Z", 1000)
         };
         let long = host("2001:db8:1111:2222:3333:4444:5555:6666");
-        let rows = rows(
-            style,
+        let rows = rows_on(
+            Some(140),
+            style(),
             &[
                 busiest(Some((long, 1000))),
                 busiest(Some((host("10.0.0.1"), 1))),
@@ -429,13 +491,8 @@ mod tests {
     #[test]
     fn colour_adds_escapes_and_nothing_else() {
         let render = |colour| {
-            let (bar, intervals) = (true, [first(), empty()]);
-            let style = RowStyle {
-                bar,
-                colour,
-                ..style()
-            };
-            rows(style, &intervals)
+            let style = RowStyle { colour, ..style() };
+            rows_on(Some(120), style, &[first(), empty()])
         };
         let coloured = render(true);
         assert!(coloured.contains('\x1b'));
