@@ -95,7 +95,10 @@ fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
         ));
     }
     if let Some(syns) = live.stages.get(&Stage::Syn) {
-        notes.push(stage_losses(live, *syns, report));
+        let any = live.stages.values().any(|connections| *connections > 0);
+        if any || live.repeated > 0 || live.refused.is_some_and(|refused| refused > 0) {
+            notes.push(stage_losses(live, *syns, report));
+        }
     }
     if let Some(missed @ 1..) = live.missed_established {
         let times = plural(missed, "time", "times");

@@ -222,6 +222,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("stderr-closed", streams::stderr_closed),
     single_hook("disk-full", streams::disk_full),
     everywhere_case("text", text::text),
+    everywhere_case("last-line", text::last_line),
     // The other hooks do not know the process.
     case("hostile-name", ACCEPTS, hostile::hostile_name),
     needing(&["tcpdump"], stages("funnel", funnel::funnel)),

@@ -1,6 +1,7 @@
 //! The text output.
 
 use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::client::Load;
@@ -49,6 +50,57 @@ pub(crate) fn text(context: &Context) -> Result<String> {
     );
     CountLine::without_warnings(&ended)?;
     Ok(format!("stderr: {}", ended.stderr.join(" | ")))
+}
+
+/// The last line says which connections were counted, and when: what was saved is complete.
+pub(crate) fn last_line(context: &Context) -> Result<String> {
+    let left_out = Family::V4.clients()[0];
+    let filter = format!("not from {left_out}");
+    let server = Server::start(Serve::threads(4, Family::V4.listen()), context.port)?;
+    let before = now()?;
+    let mut command = context.conn_cli(context.port);
+    command.args(["--quiet", "--time", "epoch", "--not-from"]);
+    let mut tracer = Tracer::start(command.arg(left_out.to_string()))?;
+    let stdout = tracer.stdout()?;
+    Load::v4(context.port, 105).run()?;
+    let mut served = server.finish()?;
+    ensure!(
+        served.remove(&left_out).is_some(),
+        "the test is at fault: {left_out} did not connect"
+    );
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let shown = parse(&ended)?;
+    let last = ended.stdout.last().context("no output")?;
+    ensure!(
+        shown.last.connections == served.values().sum::<u64>()
+            && shown.last.groups == Some(served.len() as u64)
+            && shown.last.filters.starts_with(&filter),
+        "not {served:?}, {filter}: {last}"
+    );
+    let (_, times) = last
+        .split_once(&format!(" to port {}, ", context.port))
+        .with_context(|| format!("not the port: {last}"))?;
+    let times = times.split_once(" (").and_then(|(times, _)| {
+        let (from, to) = times.split_once(" to ")?;
+        Some([from.parse::<f64>().ok()?, to.parse().ok()?])
+    });
+    let times = times.with_context(|| format!("no times: {last}"))?;
+    ensure!(
+        [before].iter().chain(&times).chain(&[now()?]).is_sorted(),
+        "the times are not those of the run, which began after {before}: {last}"
+    );
+    let first = ended.stderr.first().context("nothing said")?;
+    ensure!(
+        *first == format!("Tracing TCP connections to port {}, {filter}", context.port),
+        "{first}"
+    );
+    Ok(last.clone())
+}
+
+/// Seconds since 1970, rounded down to microseconds, as conn-cli shows them.
+fn now() -> Result<f64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(now.as_micros() as f64 / 1e6)
 }
 
 /// The output lines of a conn-cli that succeeded.
