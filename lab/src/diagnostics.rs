@@ -104,6 +104,8 @@ impl<'a> LastLine<'a> {
     pub fn parse(line: &'a str) -> Option<Self> {
         let (connections, rest) = number_of(line)?;
         let (what, filters) = rest.split_once(" s)").unwrap_or((rest, ""));
+        // What limits the count is after a semicolon.
+        let filters = filters.split(';').next()?;
         let mut groups = [" from ", " accepted by ", " accepted in ", " to "].iter();
         let groups = groups.find_map(|by| what.split_once(by)?.1.split(' ').next()?.parse().ok());
         rest.starts_with(['c', 'h']).then_some(Self {
@@ -188,6 +190,10 @@ mod tests {
             (
                 "at least 2 handshakes to port 80 accepted by 1 process, 14:25:35 to 14:25:40 (4.9 s)",
                 Some(figures(2, Some(1), "")),
+            ),
+            (
+                "2 handshakes from 1 address, 14:25:35 (0.1 s), only IPv4; accepts are not visible here",
+                Some(figures(2, Some(1), "only IPv4")),
             ),
             ("no connections", Some(figures(0, None, ""))),
             ("127.0.0.1: 12", None),

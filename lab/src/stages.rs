@@ -23,6 +23,14 @@ pub struct Stages {
 }
 
 impl Stages {
+    /// No SYNs, where nothing else is watched.
+    const NONE: Self = Self {
+        syn: 0,
+        repeated: 0,
+        established: None,
+        accepted: None,
+    };
+
     /// The stages that `--funnel` must have with this hook.
     pub fn for_funnel(
         hook: Hook,
@@ -71,13 +79,16 @@ impl Stages {
         })
     }
 
-    /// The stages in the diagnostics on standard error.
+    /// The stages in the diagnostics on standard error, which say nothing if there was nothing.
     pub fn from_stderr(ended: &Ended) -> Result<Self> {
         let mut lines = ended.stderr.iter().filter_map(|line| Self::parse(line));
         let stages = lines.next();
-        let message = || format!("not exactly one line of SYNs: {}", ended.stderr.join(" | "));
-        ensure!(lines.next().is_none(), message());
-        stages.with_context(message)
+        ensure!(
+            lines.next().is_none(),
+            "more than one line of SYNs: {}",
+            ended.stderr.join(" | ")
+        );
+        Ok(stages.unwrap_or(Self::NONE))
     }
 
     /// Parses `200 SYNs and 3 retransmitted; 120 established, 80 never completed; 100 accepted, 20 not

@@ -109,7 +109,12 @@ pub(crate) fn at_summary(context: &Context) -> Result<String> {
     let before = peak_kb(pid)?;
 
     tracer.process.signal(Signal::INT)?;
-    tracer.wait_for(" connections in ")?;
+    let noun = if context.hook.sees_accepts() {
+        "connections"
+    } else {
+        "handshakes"
+    };
+    tracer.wait_for(&format!(" {noun} in "))?;
     ensure!(
         ioctl_fionread(&stdout)? == filling.len() as u64,
         "something was written before the total"
