@@ -177,6 +177,7 @@ pub(crate) const CASES: &[Case] = &[
         grouping::containers,
     )),
     single_hook("grouping", grouping::endpoints),
+    single_hook("long", text::long),
     single_hook("interval", intervals::rows),
     single_hook("interval-flood", intervals::flood),
     needing(

@@ -346,5 +346,8 @@ fn a_report_on_new_clients_says_so() {
         ..report(kernel(Hook::Fentry))
     };
     let line = last_line(&new, &Clock::new(TimeZone::UTC, TimeFormat::Ctime));
-    assert!(line.starts_with("1 connection from 1 new address"), "{line}");
+    assert!(
+        line.starts_with("1 connection from 1 new address"),
+        "{line}"
+    );
 }

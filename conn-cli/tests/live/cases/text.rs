@@ -1,6 +1,7 @@
 //! The text output.
 
-use std::net::IpAddr;
+use std::io::Read as _;
+use std::net::{IpAddr, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
@@ -101,6 +102,59 @@ pub(crate) fn last_line(context: &Context) -> Result<String> {
 fn now() -> Result<f64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(now.as_micros() as f64 / 1e6)
+}
+
+/// `--long`: each line has both ends as the client's socket names them, and the server as far as the hook
+/// knows it. The table has no column of waits where no hook sees them, and a note says why.
+pub(crate) fn long(context: &Context) -> Result<String> {
+    const NAME: &str = "web server";
+    let serve = Serve {
+        name: Some(NAME),
+        ..Serve::threads(2, Family::Dual.listen())
+    };
+    let server = Server::start(serve, context.port)?;
+    let pid = server.pid();
+    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--long"))?;
+    let stdout = tracer.stdout()?;
+    let mut expected = Vec::new();
+    for host in ["127.0.0.1", "::1", "127.0.0.1"] {
+        let mut client = TcpStream::connect((host, context.port))?;
+        expected.push(format!(
+            "{} -> {}",
+            client.local_addr()?,
+            client.peer_addr()?
+        ));
+        client.read_to_end(&mut Vec::new())?;
+    }
+    server.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let shown = parse(&ended)?;
+    ensure!(shown.live.len() == expected.len(), "{:?}", shown.live);
+    // Connections that several threads accept may be in another order.
+    for ends in &expected {
+        let found = shown.live.iter().find_map(|line| line.split_once(ends));
+        let (time, rest) = found.with_context(|| format!("no {ends} in {:?}", shown.live))?;
+        let form: String = { time.chars() }
+            .map(|char| if char.is_ascii_digit() { '0' } else { char })
+            .collect();
+        ensure!(form == "00:00:00.000000 ", "not a time of day: {time:?}");
+        if context.hook.sees_accepts() {
+            let process = format!(" {NAME}[{pid}] waited ");
+            ensure!(rest.starts_with(&process), "not {process:?}: {rest:?}");
+        } else {
+            ensure!(rest.is_empty(), "more than the hook knows: {rest:?}");
+        }
+    }
+    let titles = shown.summary.first().context("no table")?;
+    let notes: Vec<_> = { ended.stderr.iter() }
+        .filter(|line| line.starts_with("note: waits are not known: "))
+        .collect();
+    ensure!(
+        titles.contains(" wait ") == context.hook.sees_accepts()
+            && notes.is_empty() == context.hook.sees_accepts(),
+        "{titles:?}, {notes:?}"
+    );
+    Ok(expected.join(", "))
 }
 
 /// The output lines of a conn-cli that succeeded.
