@@ -59,13 +59,17 @@ fn put_end(out: &mut Vec<u8>, host: &Host, port: Option<u16>) {
     }
 }
 
-/// ` httpd[99]`
+/// ` httpd[99]`; of strace often only the thread is known.
 fn put_process(out: &mut Vec<u8>, process: &Process) {
     match (process.name(), process.pid) {
         (Some(name), Some(pid)) => put(out, format_args!(" {name}[{pid}]")),
         (Some(name), None) => put(out, format_args!(" {name}")),
         (None, Some(pid)) => put(out, format_args!(" pid {pid}")),
-        (None, None) => (),
+        (None, None) => {
+            if let Some(tid) = process.tid {
+                put(out, format_args!(" thread {tid}"));
+            }
+        }
     }
 }
 
@@ -160,7 +164,7 @@ mod tests {
             process(None, Some(*b"web\0\0\0\0\0\0\0\0\0\0\0\0\0")),
             " web\n"
         );
-        assert_eq!(process(None, None), "\n");
+        assert_eq!(process(None, None), " thread 100\n");
     }
 
     #[test]

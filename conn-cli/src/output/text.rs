@@ -135,19 +135,18 @@ impl Text {
             When::Recorded(when) => &when.text,
             When::Unknown => "(no time)",
         };
-        let stage_word = match stage {
-            Stage::Syn => "SYN",
-            Stage::Established => "Established",
-            Stage::Accepted => "Accepted",
-        };
-        let stage_word = self.look.names_stage.then_some(stage_word);
         if self.look.long {
             let when = (when, &self.time);
-            return put_line(out, when, stage_word, connection, &self.address);
+            let stage = self.look.names_stage.then(|| word(stage));
+            return put_line(out, when, stage, connection, &self.address);
         }
         let prefix = &mut self.prefixes[stage as usize];
         if prefix.when != when {
-            let what = stage_word.unwrap_or("New connection");
+            let what = if self.look.names_stage {
+                word(stage)
+            } else {
+                "New connection"
+            };
             prefix.set(when, what, &self.time, &self.address);
         }
         out.extend_from_slice(prefix.text.as_bytes());
@@ -220,6 +219,15 @@ impl Text {
 
     fn style(&self, style: Style) -> Style {
         shown(style, self.look.colour)
+    }
+}
+
+/// What lines call a stage.
+fn word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Syn => "SYN",
+        Stage::Established => "Established",
+        Stage::Accepted => "Accepted",
     }
 }
 
