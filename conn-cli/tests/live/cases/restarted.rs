@@ -16,10 +16,14 @@ use crate::context::Context;
 
 const UNKNOWN: &str = " process not known (it began to listen after conn-cli gave up its privileges): accept queue 0/";
 
+/// The first port that a process without privileges may bind.
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
 /// Without privileges, conn-cli can see the files of a process that has none, either.
 pub(crate) fn server(context: &Context) -> Result<String> {
-    let first = Server::plain(context.port)?;
-    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
+    let port = context.port.max(FIRST_UNPRIVILEGED);
+    let first = Server::plain(port)?;
+    let mut tracer = Tracer::start(context.conn_cli(port).arg("--json"))?;
     let stdout = tracer.stdout()?;
     tracer.wait_for("listening: ")?;
     first.finish()?;
@@ -27,8 +31,8 @@ pub(crate) fn server(context: &Context) -> Result<String> {
         hold: true,
         ..Serve::threads(1, Family::V4.listen())
     };
-    let mut second = Server::start_by(without_privileges, serve, context.port)?;
-    let load = Load::v4(context.port, 1);
+    let mut second = Server::start_by(without_privileges, serve, port)?;
+    let load = Load::v4(port, 1);
     let connection = load.open(0)?;
     let line = tracer.wait_for("some wait to be accepted")?;
     let process = format!("[{}]", second.pid());
@@ -48,12 +52,12 @@ pub(crate) fn server(context: &Context) -> Result<String> {
         ended.stdout
     );
 
-    let first = Server::plain(context.port)?;
-    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--json"))?;
+    let first = Server::plain(port)?;
+    let mut tracer = Tracer::start(context.conn_cli(port).arg("--json"))?;
     let stdout = tracer.stdout()?;
     tracer.wait_for("listening: ")?;
     first.finish()?;
-    let second = Server::plain(context.port)?;
+    let second = Server::plain(port)?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
     second.finish()?;
     let unknown = line_at_end(&ended, UNKNOWN)?;
