@@ -240,6 +240,29 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_is_a_warning_only_if_it_overflowed() {
+        let fentry = "Tracing TCP connections to port 80 with fentry security_sock_graft";
+        for (line, is_plain) in [
+            ("0.0.0.0:80 httpd[812]: accept queue 3/511", true),
+            (
+                "warning: accept queue of 0.0.0.0:80 httpd[812] is full (3 waiting, backlog 2): 7 \
+                 packets dropped",
+                false,
+            ),
+            (
+                "warning: 0.0.0.0:80 httpd[812] dropped 7 packets, accept queue 0/2",
+                false,
+            ),
+        ] {
+            assert_eq!(
+                without_warnings(&[fentry, TOTAL, COUNTS, line]),
+                is_plain,
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
     fn only_inexact_hook_may_report_inexactness() {
         let tracing = "Tracing TCP connections to port 80";
         let inexact = &*format!("{MAY_MISS}this kernel is preemptible (full)");
