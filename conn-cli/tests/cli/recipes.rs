@@ -122,7 +122,9 @@ fn what_is_written_so_far_is_counted() {
     let output = place
         .file("web.jsonl", &(web() + totals + "\n"))
         .output(read);
-    assert_eq!(output, "3\n\n=== Summary ===\n192.0.2.1: 2\n192.0.2.2: 1\n");
+    let summary =
+        "3\n\n=== Summary ===\n192.0.2.1: 2\n192.0.2.2: 1\n3 connections from 2 addresses in ";
+    assert!(output.starts_with(summary), "{output}");
 }
 
 /// Neither systemd nor cron runs where the tests do: what they start is parsed.
