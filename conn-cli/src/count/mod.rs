@@ -6,5 +6,6 @@ pub(crate) mod interval;
 pub(crate) mod known;
 pub(crate) mod profile;
 pub(crate) mod ranking;
+pub(crate) mod seen;
 pub mod tally;
 pub(crate) mod waits;

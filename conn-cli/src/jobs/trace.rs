@@ -340,7 +340,7 @@ impl Tracing {
             ),
         };
         if second_hook_only > 0 {
-            log::debug!("{second_hook_only} connections seen only by security_sock_graft");
+            log::debug!("connections seen only by security_sock_graft: {second_hook_only}");
         }
         let beyond_limit = all.saturating_sub(counts.connections(counted));
         let only_new = self.view.keep_reported(&mut counts);

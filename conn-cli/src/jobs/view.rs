@@ -13,9 +13,10 @@ use crate::{
         known::Known,
         profile::Profiles,
         ranking::Counts,
+        seen::Seen,
     },
     model::{
-        connection::{Connection, When},
+        connection::Connection,
         discrepancies::Discrepancies,
         group::GroupBy,
         options::{Lines, Listing, ShowOptions},
@@ -60,25 +61,6 @@ pub struct View {
     scope: Scope,
     seen: Seen,
     first: FirstConnections,
-}
-
-/// When connections came, as records say.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    /// How many have a time.
-    connections: u64,
-    /// The first and the last time.
-    times: Option<(Timestamp, Timestamp)>,
-}
-
-impl Seen {
-    fn add(&mut self, connection: &Connection) {
-        if let When::At(time) = connection.time {
-            let (first, last) = self.times.unwrap_or((time, time));
-            self.times = Some((first.min(time), last.max(time)));
-            self.connections += 1;
-        }
-    }
 }
 
 /// Why a run ended.
@@ -274,13 +256,12 @@ impl View {
         let profiles = self.profiles.clone();
         let known = self.known.as_ref().filter(|_| self.names_new);
         let report = Report::new(counts, profiles, listing, discrepancies, origin, known);
-        let all_seen = self.seen.connections == report.connections || self.reports_only_new;
         Report {
             only_new: self.reports_only_new,
             scope: self.scope.clone(),
             period: match report.live() {
                 Some(live) => Some(live.period),
-                None => self.seen.times.filter(|_| all_seen),
+                None => self.seen.times_of(report.connections),
             },
             ..report
         }
@@ -401,7 +382,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        connection::{Host, Source},
+        connection::{Host, Source, When},
         hook::Hook,
     };
 

@@ -72,8 +72,11 @@ const NO_CLIENTS: [&str; 3] = ["unknown", "other", "total"];
 const NEWS: [&str; 4] = ["New connection", "SYN", "Established", "Accepted"];
 
 /// How messages begin.
-const MESSAGES: [&str; 29] = [
+const MESSAGES: [&str; 32] = [
     "Tracing ",
+    "hooks: ",
+    "not used: ",
+    "and ",
     "listening: ",
     "note: ",
     "warning: ",
@@ -165,6 +168,16 @@ fn is_message(line: &str) -> bool {
     MESSAGES.iter().any(|start| line.starts_with(start))
         || line.ends_with(" has ended, so the run ends")
         || is_about_listener()
+        || is_about_input(line)
+}
+
+/// Whether this is what `conn-cli read` says of an input: `web.pcap.gz: pcap, gzip, 39 packets`.
+fn is_about_input(line: &str) -> bool {
+    let counted = line.rsplit_once(", ").map(|(_, count)| first_word(count));
+    line.ends_with(": empty")
+        || counted.is_some_and(|(number, what)| {
+            is_number(number) && ["line", "lines", "packet", "packets"].contains(&what)
+        })
 }
 
 /// Whether this is the row of an interval: `14:25:30     123 connections     17 addresses ...`.
@@ -173,6 +186,9 @@ fn is_interval(line: &str) -> bool {
         return false;
     };
     let rest = rest.trim_start();
+    if rest == "(not measured)" {
+        return true;
+    }
     let (number, rest) = first_word(rest.strip_prefix('(').unwrap_or(rest));
     let (word, _) = first_word(rest);
     is_number(number) && ["connection", "connections", "interval", "intervals"].contains(&word)

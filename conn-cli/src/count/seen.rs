@@ -1,0 +1,30 @@
+//! When connections came, as records say.
+
+use jiff::Timestamp;
+
+use crate::model::connection::{Connection, When};
+
+/// The first and the last time of connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// How many have a time.
+    connections: u64,
+    times: Option<(Timestamp, Timestamp)>,
+}
+
+impl Seen {
+    /// Adds a connection.
+    pub(crate) fn add(&mut self, connection: &Connection) {
+        if let When::At(time) = connection.time {
+            let (first, last) = self.times.unwrap_or((time, time));
+            self.times = Some((first.min(time), last.max(time)));
+            self.connections += 1;
+        }
+    }
+
+    /// The first and the last time, if so many have one: those of only a part would be wrong.
+    #[must_use]
+    pub(crate) fn times_of(&self, connections: u64) -> Option<(Timestamp, Timestamp)> {
+        self.times.filter(|_| self.connections == connections)
+    }
+}
