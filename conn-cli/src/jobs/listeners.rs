@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::drop_watch::DropWatch;
-
 use crate::{
     count::drops::DropCounts,
     model::{listener::Listener, ports::PortSet, queues::Queues},
@@ -153,6 +152,8 @@ impl Listeners {
             let new: Vec<_> = new.cloned().collect();
             if !new.is_empty() {
                 self.later_search = said(Search::for_owners(new).map_err(Into::into));
+                // Or else it cannot be started.
+                self.has_searched_later = self.later_search.is_none();
                 return Err(SEARCH_TIME);
             }
         }

@@ -212,7 +212,7 @@ impl Tracing {
             self.listeners.name_found();
             self.listeners.warn();
             if self.view.is_drop_count_due() {
-                self.view.set_dropped(self.listeners.dropped());
+                self.view.set_dropped(|| self.listeners.dropped());
             }
             let view = &mut self.view;
             let batch = self.tracer.read(BATCH, |connection| view.show(connection));
@@ -300,7 +300,7 @@ impl Tracing {
         let total = total(counted, Extent::Time(self.tracer.elapsed()));
         say(total + self.view.beside_total());
         self.listeners.end().await;
-        self.view.set_dropped(self.listeners.dropped());
+        self.view.set_dropped(|| self.listeners.dropped());
         self.view.roll(self.tracer.lost());
         let totals = Totals {
             discrepancies: totals.discrepancies,

@@ -192,10 +192,10 @@ impl View {
             .is_some_and(Periods::is_drop_count_due)
     }
 
-    /// Says what was dropped since the last time, for the row that ends now; None if that is not known.
-    pub(super) fn set_dropped(&mut self, packets: Option<u64>) {
+    /// If there are rows, counts what was dropped since the last time, for the row that ends now.
+    pub(super) fn set_dropped(&mut self, count: impl FnOnce() -> Option<u64>) {
         if let Some(periods) = &mut self.periods {
-            periods.set_dropped(packets);
+            periods.set_dropped(count());
         }
     }
 
