@@ -25,7 +25,7 @@ pub(super) struct CompareArgs {
     #[command(flatten)]
     connections: ConnectionArgs,
 
-    /// What both are: kernel-log, tcpdump, pcap, strace or json; else told by content
+    /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
     #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
     format: Option<Format>,
 
@@ -47,7 +47,7 @@ pub(super) struct CompareArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print this help; --help has more than -h
+    /// Print help: -h on one screen, --help with every option
     #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 }

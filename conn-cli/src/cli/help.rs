@@ -8,8 +8,8 @@ use clap::{Arg, Command};
 const WIDTH: usize = 80;
 
 /// The options of the short help, by their ids.
-const SHORT: [&str; 9] = [
-    "ports", "not_from", "quiet", "interval", "json", "by", "top", "long", "duration",
+const SHORT: [&str; 8] = [
+    "ports", "not_from", "quiet", "interval", "json", "by", "top", "long",
 ];
 
 const TRACE_EXAMPLES: &str =
@@ -22,7 +22,7 @@ const TRACE_EXAMPLES: &str =
 
 const READ_EXAMPLES: &str =
     "  conn-cli read web.pcap                       a capture, compressed or not
-  conn-cli read -q --top 5 kern.log*           who connected most, by the logs
+  conn-cli read -q --since yesterday kern.log  who connected since then
   conn-cli read --interval 1m f                what conn-cli --json > f saved
   journalctl -kf | conn-cli read -p 80         connections as iptables logs them
   tcpdump -Uw - tcp | conn-cli read -p 80      as they come to an interface
@@ -72,20 +72,27 @@ Examples:
 
 fn short(command: Command) -> Command {
     let examples = examples(command.get_name()).unwrap_or_default();
-    let (usage, all) = match command.get_name() {
-        "read" => ("conn-cli read [OPTIONS] [FILE]...", "conn-cli read --help"),
+    // Records end by themselves.
+    let (usage, all, period) = match command.get_name() {
+        "read" => (
+            "conn-cli read [OPTIONS] [FILE]...",
+            "conn-cli read --help",
+            "since",
+        ),
         "compare" => (
             "conn-cli compare [OPTIONS] BEFORE AFTER",
             "conn-cli compare --help",
+            "since",
         ),
         _ => (
             "conn-cli [OPTIONS], or conn-cli read|compare|check|generate [OPTIONS]",
             "conn-cli --help",
+            "duration",
         ),
     };
     let hide = |arg: Arg| {
-        let is_hidden = !SHORT.contains(&arg.get_id().as_str());
-        arg.hide_short_help(is_hidden)
+        let is_shown = SHORT.contains(&arg.get_id().as_str()) || arg.get_id() == period;
+        arg.hide_short_help(!is_shown)
     };
     let command = command.term_width(WIDTH).mut_args(hide);
     command.help_template(format!(

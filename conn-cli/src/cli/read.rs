@@ -23,7 +23,7 @@ pub(super) struct ReadArgs {
     #[command(flatten)]
     show: ShowArgs,
 
-    /// From this time on: 2026-11-26, '2026-11-26 18:33', 18:33, yesterday, -2h
+    /// From this time on: 2026-11-26, 18:33, yesterday, -2h
     ///
     /// A date, a time of today, both, with an offset or without, today, yesterday, now, a time ago such as
     /// -1d or "30 minutes ago", or @ and seconds since 1970. Without an offset it is in the local time

@@ -115,14 +115,15 @@ pub(super) struct ShowArgs {
     #[arg(long, help_heading = LINES)]
     utc: bool,
 
-    /// Count by network, port, process, user or address,port
+    /// Count by network, port or address,port; live by process
     ///
-    /// The default is address; cgroup is there, too. Each goes with the port, such as address,port or user,port: a row for each
-    /// pair. network is /24 in IPv4 and /64 in IPv6; network/16,/48 is others. A cgroup that is a container
-    /// of docker, podman, containerd, CRI-O, Kubernetes or LXC, and is still there at the end, is named,
-    /// such as docker:0123456789ab; but not where ordinary users choose the names, as below user.slice. A
-    /// process is one row, whatever its threads are called. process, cgroup and user are about who
-    /// accepts: they do not go with the other stages, and records do not tell.
+    /// The default is address; live also process, cgroup or user. Each goes with the port, such as
+    /// address,port or user,port: a row for each pair. network is /24 in IPv4 and /64 in IPv6;
+    /// network/16,/48 is others. A cgroup that is a container of docker, podman, containerd, CRI-O,
+    /// Kubernetes or LXC, and is still there at the end, is named, such as docker:0123456789ab; but not
+    /// where ordinary users choose the names, as below user.slice. A process is one row, whatever its
+    /// threads are called. process, cgroup and user are about who accepts: they do not go with the other
+    /// stages, and records do not tell.
     #[arg(long, value_name = "WHAT", default_value = "address", hide_default_value = true,
           help_heading = SUMMARY)]
     by: Grouping,
@@ -133,7 +134,7 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
     top: Option<usize>,
 
-    /// Share, peak, waits, first and last of each client
+    /// Both ends in lines; share, peak, waits of each address
     ///
     /// The summary is a table with the share of each client, the most connections in a second, the mean
     /// and the longest wait in the accept queue, and when it was first and last seen. All but the count
