@@ -217,6 +217,14 @@ pub(crate) const CASES: &[Case] = &[
         &["bash", "jq"],
         natively(case("recipe-alert", &[Hook::SockOps], recipes::alert)),
     ),
+    needing(
+        &["bash"],
+        natively(case(
+            "recipe-new-addresses",
+            &[Hook::SockOps],
+            recipes::new_addresses,
+        )),
+    ),
     single_hook("two-terms", signals::two_terms),
     single_hook("second-interrupt", signals::second_interrupt),
     everywhere_case("reader-closes", streams::reader_closes),

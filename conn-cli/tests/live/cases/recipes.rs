@@ -89,6 +89,12 @@ impl Place {
         })
     }
 
+    /// Ends the conn-cli that traces.
+    fn end(&self) -> Result<()> {
+        let pid = self.pid().context("conn-cli does not run")?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
     /// The conn-cli that traces.
     fn pid(&self) -> Option<Pid> {
         let pid = Pid::from_raw(self.text("pid").trim().parse().ok()?)?;
@@ -180,6 +186,54 @@ fn counts(rows: &[String]) -> Result<Counts> {
     rows.iter().map(row).collect()
 }
 
+/// Each run adds the addresses that are not in the file, and no other.
+pub(crate) fn new_addresses(context: &Context) -> Result<String> {
+    let lines = recipe("New addresses", context.port)?;
+    let (run, before) = lines.split_last().context("no lines")?;
+    let place = Place::new(context)?;
+    fs::write(place.path.join("messages"), "")?;
+    let mut shell = Typed::start(&place)?;
+    for line in before {
+        shell.enter(line)?;
+    }
+    for clients in [&[2][..], &[2, 3]] {
+        shell.enter(run)?;
+        place.wait_for("messages", "Tracing", 1)?;
+        let server = Server::plain(context.port)?;
+        load(context, clients, CONNECTIONS).run()?;
+        server.finish()?;
+        // Not after the whole day.
+        place.end()?;
+        shell.enter("echo ended $?")?;
+        let ended = shell.output.take(1)?;
+        ensure!(ended == ["ended 0"], "{ended:?}");
+        fs::write(place.path.join("messages"), "")?;
+    }
+    let known = place.text("known");
+    let rows: Vec<&str> = known
+        .lines()
+        .filter(|line| line.starts_with("127."))
+        .collect();
+    let half = CONNECTIONS / 2;
+    ensure!(
+        rows == [
+            format!("127.0.0.2: {CONNECTIONS}"),
+            format!("127.0.0.3: {half}")
+        ],
+        "not the new ones: {known}"
+    );
+    Ok(rows.join(", "))
+}
+
+/// Connections from these addresses in turn.
+fn load(context: &Context, clients: &[u8], connections: u32) -> Load {
+    let from = clients.iter().map(|last| [127, 0, 0, *last].into());
+    Load {
+        from: from.collect(),
+        ..Load::v4(context.port, connections)
+    }
+}
+
 /// What cron runs prints the address with too many connections, and no other.
 pub(crate) fn alert(context: &Context) -> Result<String> {
     let table = recipe("An alert", context.port)?;
@@ -192,16 +246,11 @@ pub(crate) fn alert(context: &Context) -> Result<String> {
     let mut cron = Process::spawn("sh", place.shell("sh")?.args(["-c", command]))?;
     let output = Lines::of("sh", stdout(&mut cron.child)?);
     place.wait_for("messages", "Tracing", 1)?;
-    let from = |last, connections| Load {
-        from: vec![[127, 0, 0, last].into()],
-        ..Load::v4(context.port, connections)
-    };
-    from(2, UNUSUAL).run()?;
-    from(3, CONNECTIONS).run()?;
+    load(context, &[2], UNUSUAL).run()?;
+    load(context, &[3], CONNECTIONS).run()?;
     server.finish()?;
     // Not after the whole minute.
-    let pid = place.pid().context("conn-cli does not run")?;
-    kill_process(pid, Signal::TERM)?;
+    place.end()?;
     let output = output.rest()?;
     let status = cron.wait()?;
     ensure!(
