@@ -10,7 +10,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use super::time::after_time;
-use crate::model::{connection::Host, filter::Network};
+use crate::model::{connection::Host, filter::Network, format::Format};
 
 /// A known client, or many.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,11 +72,10 @@ const NO_CLIENTS: [&str; 3] = ["unknown", "other", "total"];
 const NEWS: [&str; 4] = ["New connection", "SYN", "Established", "Accepted"];
 
 /// How messages begin.
-const MESSAGES: [&str; 32] = [
+const MESSAGES: [&str; 31] = [
     "Tracing ",
     "hooks: ",
     "not used: ",
-    "and ",
     "listening: ",
     "note: ",
     "warning: ",
@@ -152,9 +151,14 @@ impl Lines {
         let total = counted(line);
         let parsed = total.or_else(|| connection(line).map(Ok));
         let parsed = parsed.or_else(|| self.table.and_then(|column| row(column, line).map(Ok)));
-        parsed
-            .or_else(|| listed(line))
-            .unwrap_or(Err(Wrong::NotPrinted))
+        let parsed = parsed.or_else(|| listed(line));
+        // Not before a list, which may call an address so.
+        let is_empty_input = line.ends_with(": empty");
+        parsed.unwrap_or(if is_empty_input {
+            Ok(None)
+        } else {
+            Err(Wrong::NotPrinted)
+        })
     }
 }
 
@@ -171,13 +175,18 @@ fn is_message(line: &str) -> bool {
         || is_about_input(line)
 }
 
-/// Whether this is what `conn-cli read` says of an input: `web.pcap.gz: pcap, gzip, 39 packets`.
+/// Whether this says what an input was read as: `web.pcap: pcap, 39 packets`.
 fn is_about_input(line: &str) -> bool {
-    let counted = line.rsplit_once(", ").map(|(_, count)| first_word(count));
-    line.ends_with(": empty")
-        || counted.is_some_and(|(number, what)| {
-            is_number(number) && ["line", "lines", "packet", "packets"].contains(&what)
-        })
+    let is_size = |size: &str| {
+        let (number, what) = first_word(size);
+        is_number(number) && ["line", "lines", "packet", "packets"].contains(&what)
+    };
+    let is_of_format = Format::ALL.iter().any(|format| {
+        let read_as = format!(": {}, ", format.name());
+        let last = line.rsplit(", ").next();
+        line.contains(&read_as) && last.is_some_and(is_size)
+    });
+    is_of_format || line.ends_with(": empty") || (line.starts_with("and ") && line.ends_with(" more inputs"))
 }
 
 /// Whether this is the row of an interval: `14:25:30     123 connections     17 addresses ...`.

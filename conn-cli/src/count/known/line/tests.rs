@@ -44,6 +44,24 @@ fn lists_of_people_have_comments() {
 }
 
 #[test]
+fn inputs_are_no_clients() {
+    for line in [
+        "standard input: tcpdump, 1 line",
+        "192.0.2.1: pcap, gzip, 39 packets",
+        "192.0.2.1 of Monday: kernel-log, 1204 lines",
+        "web.log: empty",
+        "and 12 more inputs",
+    ] {
+        assert_eq!(parse(line), Ok(None), "{line}");
+    }
+    assert_eq!(
+        parse("192.0.2.1 the room: empty"),
+        Ok(Some(at("192.0.2.1")))
+    );
+    assert_eq!(parse("web.log: pcap, many packets"), Err(Wrong::NotPrinted));
+}
+
+#[test]
 fn lines_of_connections_have_one_client() {
     for time in [
         "Sun Nov 22 14:25:37 2026",
