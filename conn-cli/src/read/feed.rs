@@ -204,7 +204,10 @@ impl Reader {
             Ok(()) => return Ok(()),
             Err(ReadError::Stopped) => return Err(Stopped),
             Err(ReadError::UnknownFormat) => {
-                format!("cannot recognise the format of {name}: specify it with --format")
+                let formats = Format::ALL.map(Format::name).join(", ");
+                format!(
+                    "cannot recognise the format of {name}: specify it with --format ({formats})"
+                )
             }
             Err(ReadError::Io(error)) => input::explain(path, &error),
         };

@@ -181,7 +181,10 @@ fn an_unknown_format_suggests_the_option() {
         &output,
         1,
         "",
-        &["conn-cli: cannot recognise the format of standard input: specify it with --format"],
+        &[
+            "conn-cli: cannot recognise the format of standard input: specify it with --format \
+             (kernel-log, tcpdump, pcap, strace, json)",
+        ],
     );
     let output = read_from(b"hello\nworld\n", &["-q", "--format", "strace"]);
     assert_output(
