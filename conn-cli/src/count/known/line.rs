@@ -186,7 +186,7 @@ fn is_about_input(line: &str) -> bool {
         let last = line.rsplit(", ").next();
         line.contains(&read_as) && last.is_some_and(is_size)
     });
-    is_of_format || line.ends_with(": empty") || (line.starts_with("and ") && line.ends_with(" more inputs"))
+    is_of_format || (line.starts_with("and ") && line.ends_with(" more inputs"))
 }
 
 /// Whether this is the row of an interval: `14:25:30     123 connections     17 addresses ...`.
