@@ -136,9 +136,11 @@ pub fn is_informational(line: &str) -> bool {
 
 /// Whether a line is `2 new addresses: 192.0.2.8 (2), 192.0.2.12 (1)`.
 fn names_new(line: &str) -> bool {
-    line == "no new addresses"
-        || line.contains(" new address: ")
-        || line.contains(" new addresses: ")
+    let Some((count, rest)) = line.split_once(' ') else {
+        return false;
+    };
+    let is_named = rest.starts_with("new address: ") || rest.starts_with("new addresses: ");
+    line == "no new addresses" || (count.parse::<u64>().is_ok() && is_named)
 }
 
 /// Whether a line at the end repeats that the hook may miss connections.

@@ -80,8 +80,9 @@ pub(super) struct ShowArgs {
     ///
     /// The file may be anything that conn-cli has printed, text or JSON, but by address or network. It may
     /// also be a list with an address or a network at the beginning of each line and a comment behind it,
-    /// or what "uniq -c" prints. The end says which addresses were new. With --quiet the summary has only
-    /// these, and "conn-cli --quiet --known FILE >> FILE" lets the file grow; it is read before the run.
+    /// or what "uniq -c" prints. It is a regular file of at most 64 MiB, and is read before the run. The end
+    /// says which addresses were new. With --quiet the summary has only these, and "conn-cli --quiet --known
+    /// FILE >> FILE" lets the file grow.
     #[arg(long, value_name = "FILE", conflicts_with = "interval", help_heading = LINES)]
     known: Option<PathBuf>,
 

@@ -23,7 +23,7 @@ use crate::context::Context;
 
 const CONNECTIONS: u32 = 52;
 
-/// The clients of an earlier run, whose summary is used as a file of known clients.
+/// The clients of an earlier run, whose output is used as a file of known clients.
 const EARLIER_CLIENTS: [&str; 3] = ["127.0.0.2", "127.0.0.9", "::1"];
 
 /// Lines added to that file, and the clients that are not in it.
@@ -52,7 +52,7 @@ impl Drop for File {
 pub(crate) fn new_known(context: &Context) -> Result<String> {
     let known_file = File::create(
         "known",
-        &format!("{}{ADDED_LINES}", earlier_summary(context)?),
+        &format!("{}{ADDED_LINES}", earlier_output(context)?),
     )?;
     let known = format!("--known {}", known_file.0.display());
     let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
@@ -93,10 +93,10 @@ pub(crate) fn new_known(context: &Context) -> Result<String> {
     Ok(format!("server={total} of {} new={}", all.len(), new.len()))
 }
 
-/// The output of an earlier run in which some of the clients connect.
-fn earlier_summary(context: &Context) -> Result<String> {
+/// The messages and the output of an earlier run in which some of the clients connect.
+fn earlier_output(context: &Context) -> Result<String> {
     let server = Server::start(Serve::threads(4, Family::Dual.listen()), context.port)?;
-    let mut tracer = Tracer::start(context.conn_cli(context.port).arg("--quiet"))?;
+    let mut tracer = Tracer::start(&mut context.conn_cli(context.port))?;
     let stdout = tracer.stdout()?;
     let load = Load {
         from: addresses(&EARLIER_CLIENTS)?.into_iter().collect(),
@@ -105,11 +105,8 @@ fn earlier_summary(context: &Context) -> Result<String> {
     load.run()?;
     server.finish()?;
     let ended = tracer.finish(Signal::INT, &stdout)?;
-    Ok(ended
-        .stdout
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect())
+    let lines = ended.stderr.iter().chain(&ended.stdout);
+    Ok(lines.map(|line| format!("{line}\n")).collect())
 }
 
 fn addresses(texts: &[&str]) -> Result<BTreeSet<IpAddr>> {
