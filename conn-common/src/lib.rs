@@ -212,11 +212,15 @@ pub struct Counters {
     /// Connections that kernel threads accepted, which no total includes, as [`Config::by_owner`] is
     /// set.
     pub by_kernel_threads: u64,
+    /// With [`Config::sums`], connections by stage, of which the maps of totals have those of each client.
+    pub sums: Stages,
+    /// The entries of the maps of totals.
+    pub entries: u64,
     /// When the last of [`Self::self_tests`] was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
     /// namespace.
     pub self_test_ns: u64,
 }
-const _: () = assert!(size_of::<Counters>() == 240);
+const _: () = assert!(size_of::<Counters>() == 288);
 
 /// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
 /// of two.
@@ -294,8 +298,10 @@ pub struct Config {
     /// Not 0: the kernel may be locked down for confidentiality, which forbids
     /// `bpf_probe_read_kernel`.
     pub locked_down: u32,
+    /// Not 0: count connections in [`Counters::sums`] too, for somebody who watches the run.
+    pub sums: u64,
 }
-const _: () = assert!(size_of::<Config>() == 136);
+const _: () = assert!(size_of::<Config>() == 144);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
@@ -326,6 +332,7 @@ impl Config {
         self_test_remote_port: 0,
         self_test_port_only: 0,
         locked_down: 0,
+        sums: 0,
     };
 }
 

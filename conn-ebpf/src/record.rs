@@ -298,6 +298,9 @@ fn acceptor_key(ends: &Ends) -> Key {
 #[inline(always)]
 fn count(key: &Key, stage: Stage) {
     let offset = stage.offset();
+    if config::setting(|config| &config.sums) != 0 {
+        add_one(offset_of!(Counters, sums) + offset);
+    }
     let total = match stage {
         Stage::Syn | Stage::Repeated | Stage::Refused => match CLIENTS.get_ptr_mut(key) {
             Some(total) => Ok(total),
@@ -324,6 +327,9 @@ fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Result<*mut Stages, i32> {
     }
     let zero: &Stages = &ZERO;
     let inserted = map.insert(key, zero, u64::from(BPF_NOEXIST));
+    if inserted.is_ok() {
+        add_one(offset_of!(Counters, entries));
+    }
     // Looked up even after an error, since another CPU may have inserted it first.
     map.get_ptr_mut(key)
         .ok_or_else(|| inserted.err().unwrap_or(0))

@@ -106,7 +106,7 @@ impl<'a> LastLine<'a> {
         let (what, filters) = rest.split_once(" s)").unwrap_or((rest, ""));
         // What limits the count is after a semicolon.
         let filters = filters.split(';').next()?;
-        let mut groups = [" from ", " accepted by ", " accepted in ", " to "].iter();
+        let mut groups = [" from ", " accepted by ", " accepted in ", " in ", " to "].iter();
         let groups = groups.find_map(|by| what.split_once(by)?.1.split(' ').next()?.parse().ok());
         rest.starts_with(['c', 'h']).then_some(Self {
             connections,

@@ -45,10 +45,11 @@ const TERMINAL: &str = if cfg!(target_arch = "aarch64") {
 pub const SHELL_WANTED: &str = "/shell";
 
 /// Type, mount point and options of the file systems to mount.
-const MOUNTS: [(&str, &str, &str); 8] = [
+const MOUNTS: [(&str, &str, &str); 9] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
     ("devtmpfs", "/dev", ""),
+    ("devpts", "/dev/pts", ""),
     ("tracefs", "/sys/kernel/tracing", ""),
     ("debugfs", "/sys/kernel/debug", ""),
     ("securityfs", "/sys/kernel/security", ""),

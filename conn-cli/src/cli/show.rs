@@ -63,6 +63,10 @@ pub(super) struct ShowArgs {
     connections: ConnectionArgs,
 
     /// No line for each connection
+    ///
+    /// Live and on a terminal, a line on standard error says meanwhile how far it is. It has the addresses if
+    /// one port is watched. The busiest one is shown as long as there are not more than a thousand, and only on
+    /// a kernel that does not preempt itself, where no tool misses an accept for reading it.
     #[arg(short, long, help_heading = LINES)]
     quiet: bool,
 

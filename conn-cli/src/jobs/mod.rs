@@ -10,6 +10,7 @@ pub mod read;
 mod self_tests;
 mod settings;
 mod start;
+mod status;
 mod target;
 pub mod trace;
 pub mod view;

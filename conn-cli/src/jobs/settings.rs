@@ -50,6 +50,7 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         max_clients: options.max_clients,
         buffer_size: options.buffer_size,
         verbose: options.verbose,
+        sums: false,
     })
 }
 

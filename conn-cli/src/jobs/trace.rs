@@ -11,6 +11,7 @@ use super::{
     self_tests::SelfTests,
     settings::settings,
     start,
+    status::Status,
     target::Target,
     view::{End, View},
 };
@@ -33,7 +34,9 @@ use crate::{
         stderr::say,
         stop::{Stop, TotalsRequests},
     },
-    trace::kernel::{self, Choice, Detached, Detail, PreemptionMode, Refused, Totals, Tracer},
+    trace::kernel::{
+        self, Choice, Detached, Detail, PreemptionMode, Refused, Settings, Totals, Tracer,
+    },
 };
 
 /// Records handled before signals are checked again.
@@ -92,7 +95,11 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     files::raise_limit();
     let show = &options.show;
     let mut target = Target::hold(options)?;
-    let settings = settings(options, &target)?;
+    let mut status = Status::new(options);
+    let settings = Settings {
+        sums: status.is_shown(),
+        ..settings(options, &target)?
+    };
     let known = Known::for_options(show)?;
     let candidates = counting_candidates(options.hook, &options.stages, options.needs());
     let candidates = candidates.map_err(|why| anyhow!(why))?;
@@ -167,6 +174,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
                 tracing.missed_in_cgroup |= target.update_cgroup(&mut tracing.tracer);
             }
             () = requests.next() => tracing.show_totals(),
+            () = status.due() => tracing.show(&mut status),
             end = tracing.follow() => break end?,
         }
     };
@@ -200,6 +208,13 @@ impl Tracing {
             }
             Err(error) => say(format_args!("no totals so far: {error:#}")),
         }
+    }
+
+    /// Draws the status line.
+    fn show(&self, status: &mut Status) {
+        let exactness = self.exactness();
+        let is_preemptible = self.preemption.now().is_preemptible();
+        status.draw(&self.tracer, (!is_preemptible).then_some(&exactness));
     }
 
     /// Shows connections as they arrive, until the limit is reached or standard output is closed.

@@ -12,6 +12,7 @@ mod json;
 mod listeners;
 mod long;
 mod quick;
+mod status;
 mod stdout;
 mod table;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) use self::{
     interval::{RowStyle, Rows},
     json::Json,
     listeners::{dropping, listening, waiting},
+    status::{SoFar, status},
     stdout::Stdout,
     text::{Look, Text},
     total::{Counted, Extent, total},

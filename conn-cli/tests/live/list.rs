@@ -14,7 +14,8 @@ use crate::cases::{
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
     no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption, privileges,
     recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect, signals, silent,
-    so_far, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble, waits,
+    so_far, status_line, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble,
+    waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -204,6 +205,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("hang-up", signals::hang_up),
     single_hook("user-defined-signal", signals::user_defined),
     everywhere_case("totals-so-far", so_far::totals),
+    single_hook("status-line", status_line::status_line),
     single_hook("nohup", signals::nohup),
     needing(
         &["bash", "jq"],

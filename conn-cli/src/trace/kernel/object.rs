@@ -227,6 +227,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         self_test_remote_port: self_test.map_or(0, |test| test.ports().1),
         self_test_port_only: (!ports_have_self_test).into(),
         locked_down: may_be_confidential().into(),
+        sums: settings.sums.into(),
     }
 }
 

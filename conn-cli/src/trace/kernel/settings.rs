@@ -42,6 +42,8 @@ pub struct Settings {
     pub self_test: Rc<Result<SelfTest, String>>,
     /// Whether the programs log diagnostics.
     pub verbose: bool,
+    /// Whether the programs count for [`super::Tracer::sums`].
+    pub sums: bool,
 }
 
 /// The network namespaces whose connections are counted.

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
+use conn_common::Stages;
 
 use super::{
     KernelTypes, Refusal, SelfTest, Settings,
@@ -60,6 +61,17 @@ pub struct Batch {
     pub records: usize,
     /// Whether more records may be ready.
     pub more: bool,
+}
+
+/// What is counted so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// Connections at the last stage.
+    pub connections: u64,
+    /// Entries of the maps of totals.
+    pub entries: u64,
+    /// Whether there was no room or no memory for an entry.
+    pub lacks_entries: bool,
 }
 
 const ELSEWHERE: &str = "SYNs are looked for where conn-cli's own are not";
@@ -195,6 +207,18 @@ impl Tracer {
     #[must_use]
     pub fn lost(&self) -> u64 {
         totals::count_at(&self.counters.get().lost, self.stages.counted())
+    }
+
+    /// What is counted so far, with [`Settings::sums`]. Like [`Self::lost`], this can be read at any time.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        let counters = self.counters.get();
+        let no_entry = [counters.other, counters.out_of_memory];
+        Sums {
+            connections: totals::count_at(&counters.sums, self.stages.counted()),
+            entries: counters.entries,
+            lacks_entries: no_entry.iter().any(|count| *count != Stages::default()),
+        }
     }
 
     /// Which connections are reported one by one, not only counted.

@@ -38,6 +38,7 @@ pub(crate) mod self_connect;
 pub(crate) mod signals;
 pub(crate) mod silent;
 pub(crate) mod so_far;
+pub(crate) mod status_line;
 pub(crate) mod steered;
 pub(crate) mod streams;
 pub(crate) mod syn_flood;
