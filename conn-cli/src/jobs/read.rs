@@ -27,7 +27,7 @@ use crate::{
     },
     output::{Counted, inputs, total},
     read::{
-        dates::Dates,
+        dates::{Dates, WantedDates},
         feed::{Feed, FeedItem},
         input,
         merge::{Merge, MergeOptions},
@@ -140,7 +140,10 @@ impl Reading {
                 options.format,
                 jobs,
                 wanted,
-                assumes.then(|| zone.clone()),
+                assumes.then(|| WantedDates {
+                    zone: zone.clone(),
+                    runs: show.interval().is_some(),
+                }),
                 progress.bar(),
             )
             .context("cannot start a thread")?,

@@ -153,6 +153,12 @@ pub(crate) struct SummaryLine<'a> {
     /// Live: whether the hooks saw conn-cli's own connections.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub self_test: Option<SelfTestFields<'a>>,
+    /// Live: when the probes were attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<TimeField<'a>>,
+    /// Live: when they were detached, or now, if it still runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<TimeField<'a>>,
     /// Live: how long the probes were attached.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,

@@ -120,6 +120,7 @@ fn json_has_the_documented_fields() {
         concat!(
             r#"{"type":"summary","probe":"kretprobe","exact":true,"#,
             r#""exact_reason":"this kernel is not preemptible (none)","self_test":{"result":"passed"},"#,
+            r#""start":"1970-01-01T00:00:00.000000+00:00","end":"1970-01-01T00:00:00.000000+00:00","#,
             r#""seconds":1.235,"second_hook_only":1,"out_of_memory":0,"#,
             r#""connections":7,"at_least":false,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
             r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,

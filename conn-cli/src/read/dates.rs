@@ -55,6 +55,17 @@ pub(crate) struct InputDates {
     /// How many midnights there are between the first connection and the last record, if these lack the
     /// day, beyond those that the time of the file tells.
     pub midnights: i64,
+    /// When the runs of conn-cli in it began and ended.
+    pub runs: Vec<Stretch>,
+}
+
+/// What must be known of inputs before they are read.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedDates {
+    /// The time zone of records without one.
+    pub zone: TimeZone,
+    /// Whether to look for runs of conn-cli.
+    pub runs: bool,
 }
 
 /// Completes the times of the records of one input after the other.
@@ -101,7 +112,8 @@ impl Dates {
     }
 
     /// Starts the next input.
-    pub(crate) fn begin(&mut self, input: InputDates) {
+    pub(crate) fn begin(&mut self, mut input: InputDates) {
+        self.stretches.append(&mut input.runs);
         self.input = input;
         self.previous = None;
         self.since_boot = None;
@@ -133,7 +145,10 @@ impl Dates {
                 | Event::Syn(connection, _)
                 | Event::Answer(connection, _) => self.record(&mut connection.time),
                 // The next line is of another run, at another time.
-                Event::Run(_) => self.begins_stretch = true,
+                Event::Run(run) => {
+                    self.stretches.extend(run.period);
+                    self.begins_stretch = true;
+                }
                 Event::Unfinished(_) | Event::Failed(_) | Event::UnknownType => (),
             }
         }
@@ -263,6 +278,16 @@ impl Dates {
         }
     }
 
+    /// How many days after its last change the last record would be.
+    fn midnights(mut self) -> Option<i64> {
+        self.incomplete.get(&Lacks::Date)?;
+        self.previous = None;
+        let last = self.zone.to_datetime(self.last?);
+        let right = self.with_day(last.time())?;
+        let days = self.date(right).until(last.date()).ok()?;
+        Some(i64::from(days.get_days()).max(0))
+    }
+
     fn note(&mut self, lacks: Lacks, assumed: Option<Moment>) {
         let date = match assumed {
             Some(Moment::At(time)) => {
@@ -286,33 +311,38 @@ impl Dates {
     }
 }
 
-/// How many midnights there are between the connections of a file that was changed last at this time, if they
-/// lack the day; else 0, which is known after the first of them. A file that cannot be read has none.
-pub(crate) fn midnights(
+/// Reads a file that was changed last at this time, to know how many midnights there are between its
+/// connections, if they lack the day, and when its runs of conn-cli were, if that is wanted. It reads no
+/// further if there is nothing of that. A file that cannot be read has none.
+pub(crate) fn scan(
     file: File,
     format: Option<Format>,
     changed: Timestamp,
-    zone: &TimeZone,
-) -> i64 {
-    let mut dates = Dates::new(zone.clone(), true);
+    wanted: &WantedDates,
+) -> (i64, Vec<Stretch>) {
+    let mut dates = Dates::new(wanted.zone.clone(), true);
     dates.input.changed = Some(changed);
+    let mut runs = Vec::new();
     let (_, recycled) = mpsc::channel();
     let end = reader::read(file, format, &recycled, &mut |piece| {
-        dates.complete(&mut parse(&piece, Wanted { times: true }));
-        if dates.incomplete.contains_key(&Lacks::Date) {
+        let mut batch = parse(&piece, Wanted { times: true });
+        dates.complete(&mut batch);
+        runs.extend(batch.events.iter().filter_map(|event| match event {
+            Event::Run(run) => run.period,
+            _ => None,
+        }));
+        let has_runs = wanted.runs && batch.format == Format::Json;
+        if has_runs || dates.incomplete.contains_key(&Lacks::Date) {
             Ok(())
         } else {
             Err(Stopped)
         }
     });
-    let last = match (dates.last, end) {
-        (Some(last), Ok(()) | Err(ReadError::Io(_))) => zone.to_datetime(last),
-        _ => return 0,
+    let midnights = match end {
+        Ok(()) | Err(ReadError::Io(_)) => dates.midnights().unwrap_or(0),
+        Err(ReadError::Stopped | ReadError::UnknownFormat) => 0,
     };
-    dates.previous = None;
-    let right = dates.with_day(last.time()).map(|time| dates.date(time));
-    let days = right.and_then(|right| right.until(last.date()).ok());
-    days.map_or(0, |days| i64::from(days.get_days()).max(0))
+    (midnights, runs)
 }
 
 /// `Nov 22 14:25:37.123456`, `Nov22 14:25`

@@ -1,5 +1,7 @@
 //! What a record can say.
 
+use jiff::Timestamp;
+
 use crate::{
     count::tally::Tally,
     model::{
@@ -60,6 +62,8 @@ pub struct Accept {
 /// The summary of a run of conn-cli.
 #[derive(Debug)]
 pub struct Run {
+    /// When it began and when it ended, if that is known.
+    pub period: Option<(Timestamp, Timestamp)>,
     /// All its connections.
     pub tally: Tally,
     /// How many of them have a line.

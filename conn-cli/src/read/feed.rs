@@ -10,7 +10,6 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use jiff::tz::TimeZone;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -19,7 +18,7 @@ use tokio::{
 use super::{
     batch::Batch,
     cut::RecycledBuffers,
-    dates::{InputDates, midnights},
+    dates::{InputDates, WantedDates, scan},
     error::{ReadError, Stopped},
     input,
     parse::{lines::Wanted, parse},
@@ -72,8 +71,8 @@ enum Parsing {
 }
 
 impl Feed {
-    /// Starts to read. `format`: the format of all inputs; None to recognise each. `zone`: that of
-    /// records without one, if their dates matter. `progress` counts the bytes.
+    /// Starts to read. `format`: the format of all inputs; None to recognise each. `dates`: what
+    /// must be known of those of an input before it is read. `progress` counts the bytes.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -82,14 +81,14 @@ impl Feed {
         format: Option<Format>,
         jobs: usize,
         wanted: Wanted,
-        zone: Option<TimeZone>,
+        dates: Option<WantedDates>,
         progress: ProgressBar,
     ) -> io::Result<Self> {
         let (sender, messages) = mpsc::channel(READ_AHEAD);
         let (recycle, recycled) = std::sync::mpsc::channel();
         let reader = Reader {
             format,
-            zone,
+            dates,
             progress,
             recycled,
             sender,
@@ -164,7 +163,7 @@ async fn pop(queue: &mut VecDeque<Parsing>) -> FeedItem {
 /// The state of the thread that reads.
 struct Reader {
     format: Option<Format>,
-    zone: Option<TimeZone>,
+    dates: Option<WantedDates>,
     progress: ProgressBar,
     recycled: RecycledBuffers,
     sender: mpsc::Sender<ReaderMessage>,
@@ -216,17 +215,21 @@ impl Reader {
 
     /// What is known of the dates of an input, if they matter.
     fn dates(&self, path: &Path, name: String) -> InputDates {
-        let changed = self.zone.as_ref().and_then(|_| input::changed(path));
-        let midnights = match (&self.zone, changed) {
-            (Some(zone), Some(changed)) if !input::is_stdin(path) => {
-                input::open(path).map_or(0, |file| midnights(file, self.format, changed, zone))
-            }
-            _ => 0,
+        let wanted = self.dates.as_ref();
+        let changed = wanted.and_then(|_| input::changed(path));
+        let (midnights, runs) = match (wanted, changed) {
+            (Some(wanted), Some(changed)) if !input::is_stdin(path) => input::open(path)
+                .map_or_else(
+                    |_| Default::default(),
+                    |file| scan(file, self.format, changed, wanted),
+                ),
+            _ => Default::default(),
         };
         InputDates {
             name,
             changed,
             midnights,
+            runs,
         }
     }
 

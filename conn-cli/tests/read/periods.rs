@@ -440,3 +440,36 @@ fn a_gap_between_inputs_is_not_measured() {
         (&180.0.into(), &3.into())
     );
 }
+
+/// A saved run says when it began and ended, so that it is known where it counted nothing.
+#[test]
+fn a_run_measured_from_its_start_to_its_end() {
+    let run = |connection: &str, start: &str, end: &str| {
+        let at = |time: &str| format!("2026-11-22T10:{time}+00:00");
+        let line = format!(
+            r#"{{"type":"connection","time":"{}","remote_address":"192.0.2.1","local_port":80,"hook":"fentry"}}"#,
+            at(connection)
+        );
+        let summary = format!(
+            r#"{{"type":"summary","start":"{}","end":"{}","lines_shown":1,"clients":[{{"address":"192.0.2.1","connections":1,"ports":{{"80":1}}}}]}}"#,
+            at(start),
+            at(end)
+        );
+        format!("{line}\n{summary}\n")
+    };
+    let dir = TempDir::new("runs");
+    let runs = [
+        run("01:00", "00:00", "03:30"),
+        run("07:00", "05:30", "08:00"),
+    ];
+    let log = dir.file("log", runs.concat());
+    let output = read(&["--json", "--utc", "--interval", "1m"], &[&log]);
+    let counts: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|row| row["type"] == "interval")
+        .map(|row| row["connections"].clone())
+        .collect();
+    let expected = serde_json::json!([1, 0, 0, null, 0, 0, 1]);
+    assert_eq!(Value::from(counts), expected);
+}

@@ -41,6 +41,8 @@ pub(super) fn summary_line<'a>(
         exact: live.map(|live| live.exactness.is_exact() && !report.discrepancies.at_least),
         exact_reason: live.map(|live| exact_reason(live, report)),
         self_test: live.map(|live| self_test(&live.self_test, clock)),
+        start: live.map(|live| clock.field(live.period.0)),
+        end: live.map(|live| clock.field(live.period.1)),
         seconds: live.map(|live| rounded(live.elapsed.as_secs_f64())),
         second_hook_only: live.map(|live| live.second_hook_only),
         out_of_memory: live.map(|live| live.out_of_memory),

@@ -93,6 +93,7 @@ mod tests {
             runs.add_line(&connection(*client));
         }
         let tally = runs.finish_run(&Run {
+            period: None,
             tally: tally(clients),
             lines_shown,
             discrepancies: Discrepancies::default(),

@@ -14,7 +14,7 @@ use crate::{
         connection::{Connection, Host, Process, Source, When},
         discrepancies::Discrepancies,
         read_stats::ReadStats,
-        schema::{ConnectionLine, SummaryLine, Type, Typed},
+        schema::{ConnectionLine, SummaryLine, TimeField, Type, Typed},
     },
     read::{
         confidence::Confidence,
@@ -152,7 +152,9 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
         tally.add_other(left_off.connections);
     }
     let first_not_understood = line.first_not_understood.flatten();
+    let time = |time: Option<TimeField<'_>>| time?.timestamp();
     Some(Run {
+        period: time(line.start).zip(time(line.end)),
         tally,
         lines_shown: line.connection_lines.unwrap_or(line.lines_shown),
         discrepancies: Discrepancies {
