@@ -113,17 +113,14 @@ impl Reading {
         };
         // That of the records, with --utc, too.
         let zone = TimeZone::system();
+        let shown_zone = if show.utc { &TimeZone::UTC } else { &zone };
+        let scope = Scope::for_records(show).within(options.period, shown_zone);
         // On a terminal, the bar would overwrite the lines.
         let bar_fits = show.lines == Lines::None || !io::stdout().is_terminal();
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
         Ok(Self {
-            view: View::new(
-                show,
-                Scope::for_records(show),
-                None,
-                Known::for_options(show)?,
-            ),
+            view: View::new(show, scope, None, Known::for_options(show)?),
             by: show.listing.by,
             merge: Merge::new(MergeOptions {
                 ports: show.ports.clone(),

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use jiff::{Timestamp, tz::TimeZone};
+
 use super::{
     connection::Family,
     filter::{EndsFilter, Namespaces, TaskFilter},
     options::{ShowOptions, TraceOptions},
+    period::Period,
     ports::PortSet,
 };
 use crate::system::text::escaped;
@@ -26,6 +29,20 @@ impl Scope {
             ports: options.ports.clone(),
             filters: ends(&options.ends),
         }
+    }
+
+    /// The same, of this period, in this time zone.
+    #[must_use]
+    pub fn within(mut self, period: Period, zone: &TimeZone) -> Self {
+        let ends = [("since", period.since), ("until", period.until)];
+        let filters = ends.into_iter().filter_map(|(word, time)| {
+            // Nobody wants to read the nanoseconds of two hours ago.
+            let time = Timestamp::from_millisecond(time?.as_millisecond()).ok()?;
+            let time = zone.to_datetime(time);
+            Some(format!("{word} {} {}", time.date(), time.time()))
+        });
+        self.filters.extend(filters);
+        self
     }
 
     /// That of a live run.
@@ -105,6 +122,20 @@ fn task(task: &TaskFilter) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::model::filter::Networks;
+
+    #[test]
+    fn a_period_is_named() {
+        let period = Period {
+            since: Some("2026-11-26T17:00:00Z".parse().unwrap()),
+            until: Some("2026-11-26T23:59:59.5Z".parse().unwrap()),
+        };
+        let east = TimeZone::fixed(jiff::tz::offset(1));
+        let scope = Scope::for_records(&ShowOptions::default());
+        assert_eq!(
+            scope.within(period, &east).filters(),
+            ", since 2026-11-26 18:00:00, until 2026-11-27 00:59:59.5"
+        );
+    }
 
     #[test]
     fn filters_are_named() {
