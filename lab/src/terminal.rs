@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -70,8 +71,11 @@ impl Terminal {
 
     /// Waits until it has shown this.
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
+        // A line that is drawn again and again is always more to read.
+        let started = Instant::now();
         while !self.shown().contains(text) {
-            ensure!(self.read()?, "never showed {text:?}: {:?}", self.shown());
+            let goes_on = self.read()? && started.elapsed() < DEADLINE;
+            ensure!(goes_on, "never showed {text:?}: {:?}", self.shown());
         }
         Ok(())
     }

@@ -24,7 +24,12 @@ pub(crate) fn status_line(context: &Context) -> Result<String> {
     let served = server.finish()?;
     let connections: u64 = served.values().sum();
     let addresses = served.len();
-    let figures = format!("s  {connections} connections  {addresses} addresses  ");
+    let counted = if context.hook.sees_accepts() {
+        format!("{connections} connections")
+    } else {
+        format!("{connections} handshakes")
+    };
+    let figures = format!("s  {counted}  {addresses} addresses  ");
     terminal.wait_for(&figures)?;
     let most = served.values().max().context("nothing served")?;
     let (first, _) = { served.iter() }
@@ -43,7 +48,7 @@ pub(crate) fn status_line(context: &Context) -> Result<String> {
         shows_top || !shown.contains("  top "),
         "maps were read: {shown:?}"
     );
-    let total = format!("\r\x1b[K{connections} connections in ");
+    let total = format!("\r\x1b[K{counted} in ");
     let (before, after) = shown
         .split_once(&total)
         .with_context(|| format!("{total:?}: {shown:?}"))?;
