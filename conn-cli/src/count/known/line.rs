@@ -273,13 +273,20 @@ fn connection(line: &str) -> Option<Option<Entry>> {
     let is_server = |server: &str| server == "port" || end(server).is_some();
     match tail.strip_prefix("-> ") {
         Some(server) if is_server(first_word(server).0) => end(client),
-        None if tail.is_empty() || tail.starts_with("waited ") => {
+        None if is_without_server(tail) => {
             // A word alone may be anything.
             let is_end = client.contains(':') || client == "unknown" || network(client).is_some();
             end(client).filter(|_| is_end)
         }
         Some(_) | None => None,
     }
+}
+
+/// Whether this may follow the client if the server is not known: `thread 99 waited 96 µs`.
+fn is_without_server(tail: &str) -> bool {
+    let id = tail.strip_prefix("thread ").or(tail.strip_prefix("pid "));
+    let (number, rest) = id.map_or(("0", tail), first_word);
+    is_number(number) && (rest.is_empty() || rest.starts_with("waited "))
 }
 
 /// One end of a connection: `192.0.2.1:37822`, `[2001:db8::1]:37822`, or without a port.

@@ -30,6 +30,7 @@ const LACKS: [&str; 5] = [
 /// The text after the time and the blank that ends it. None if the line does not begin with a time.
 pub(super) fn after_time(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("(no time)").or_else(|| after_date(line));
+    let rest = rest.or_else(|| after_boot(line));
     let rest = rest.or_else(|| after_seconds(line))?;
     let lacks = LACKS.iter().find_map(|lacks| rest.strip_prefix(lacks));
     lacks.unwrap_or(rest).strip_prefix(' ')
@@ -53,6 +54,22 @@ fn after_date(line: &str) -> Option<&str> {
     let zone = rest.strip_prefix(['+', '-']);
     let zone = zone.map(|zone| zone.trim_start_matches(|char: char| is_digit(char) || char == ':'));
     Some(zone.or(rest.strip_prefix('Z')).unwrap_or(rest))
+}
+
+/// After the time since a boot, such as `+2:03:10`.
+fn after_boot(line: &str) -> Option<&str> {
+    let hours = line.strip_prefix('+')?;
+    let rest = after_digits(hours);
+    let is_minutes = |text: &[u8]| {
+        let digits = [text[1], text[2], text[4], text[5]];
+        text[0] == b':' && text[3] == b':' && digits.iter().all(u8::is_ascii_digit)
+    };
+    let minutes = rest.as_bytes().first_chunk::<6>()?;
+    if rest.len() == hours.len() || !is_minutes(minutes) {
+        return None;
+    }
+    let rest = rest.get(minutes.len()..)?;
+    Some(rest.strip_prefix('.').map_or(rest, after_digits))
 }
 
 /// After seconds such as `-1395029583.123456`.
@@ -100,6 +117,8 @@ mod tests {
             "Nov22 14:25",
             "14:25:37",
             "+0.000123",
+            "+0:00:00",
+            "+100:01:01.500",
             "14:25:37.5 (no date)",
             "12345.678901 (since boot, no date)",
         ] {
@@ -115,6 +134,8 @@ mod tests {
             "192.0.2.1 New",
             "13 New",
             "1. New",
+            "+:00:00 New",
+            "+1:00: New",
             ".5 New",
             "14:25 New",
             "listening: 14:25:37 New",

@@ -82,6 +82,8 @@ fn lines_of_connections_have_one_client() {
             "192.0.2.1 -> port 443",
             "192.0.2.1:39465",
             "192.0.2.1 waited 96 µs",
+            "192.0.2.1:39465 thread 99",
+            "192.0.2.1:39465 pid 99 waited 96 µs",
         ] {
             let line = format!("{time} {rest}");
             assert_eq!(parse(&line), Ok(Some(at("192.0.2.1"))), "{line}");
@@ -129,6 +131,9 @@ fn what_is_no_client_is_passed_over() {
         "2026-11-22 14:25:30       1 connection       1 address      12.3/s   192.168.122.1 (1)",
         "1795357530.000000       0 connections      0 addresses       0.0/s",
         "14:25:40  (31000 intervals without a connection)",
+        "+0:02:37      14 connections      6 addresses      14.0/s   127.0.0.2 (5)",
+        "+100:01:01  (12 intervals not measured)",
+        "14:25:40  (not measured)",
         "Tracing TCP connections to port 80, not from 10.0.0.0/8",
         "listening: 10.0.0.1:80 httpd (pid 812), 8 threads waiting in accept, accept queue 0/511",
         "10.0.0.1:80 httpd[812]: accept queue 0/511, 0 packets dropped",
@@ -226,6 +231,7 @@ fn names_do_not_make_addresses_known() {
         "0.1 10.0.0.1:1",
         "0.1 1.1.1.1 ->",
         "0.1 1.1.1.1 -> ",
+        "0.1 1.1.1.1 pid",
         "=== x ===",
         "address count",
         "{\"type\":\"x\"}",
@@ -270,6 +276,7 @@ fn anything_else_is_wrong() {
         "Sun Nov 22 14:25:37 2026 Old connection from 192.0.2.1",
         "14:25:37.482496 IP 192.0.2.3.41455 > 192.0.2.1.80: Flags [S]",
         "14:25:37 something",
+        "14:25:37 192.0.2.1:80 thread x",
     ] {
         assert_eq!(parse(line), Err(Wrong::NotPrinted), "{line}");
     }
