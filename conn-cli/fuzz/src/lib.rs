@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 
 use conn_cli::{
-    model::{connection::Family, filter::EndsFilter, format::Format, period::Period, ports::PortSet},
+    model::{
+        connection::Family, filter::EndsFilter, format::Format, period::Period, ports::PortSet,
+    },
     read::{error::ReadError, merge::MergeOptions, summarise},
 };
 

@@ -1,8 +1,15 @@
 //! The output of `conn-cli compare`.
 
+use std::iter::once;
+
+use anstyle::Style;
 use serde::Serialize;
 
-use super::{brief::plural, put};
+use super::{
+    brief::plural,
+    put,
+    table::{Align, Table},
+};
 use crate::{
     count::comparison::{Change, Comparison, Side},
     model::schema::{
@@ -22,6 +29,7 @@ pub(crate) fn compare(comparison: &Comparison, json: bool) -> Vec<u8> {
 }
 
 fn text(comparison: &Comparison) -> Vec<u8> {
+    let titles = ["before", "after", "difference", "address"].map(str::to_owned);
     let rows = comparison.rows.iter().map(|row| {
         let mark = match presence(row.change) {
             Presence::New => "  new",
@@ -37,21 +45,15 @@ fn text(comparison: &Comparison) -> Vec<u8> {
     let unknown = comparison
         .unknown
         .map(|change| cells(change, "unknown".to_owned()));
-    let rows: Vec<_> = rows.chain(left_off).chain(unknown).collect();
-    let titles = ["before", "after", "difference"];
-    let widths = [0, 1, 2].map(|column: usize| {
-        let cells = rows.iter().map(|(numbers, _)| numbers[column].len());
-        cells.fold(titles[column].len(), usize::max)
-    });
-    let [before, after, difference] = widths;
+    let rows = once(titles).chain(rows).chain(left_off).chain(unknown);
+    let rows: Vec<_> = rows.collect();
+    let mut table = Table::new([Align::Right, Align::Right, Align::Right, Align::Left]);
+    for row in &rows {
+        table.fit(row);
+    }
     let mut out = Vec::new();
-    let titles = (titles.map(str::to_owned), "address".to_owned());
-    for (numbers, last) in [titles].iter().chain(&rows) {
-        let [one, other, more] = numbers;
-        put(
-            &mut out,
-            format_args!("{one:>before$}  {other:>after$}  {more:>difference$}  {last}\n"),
-        );
+    for row in &rows {
+        out.extend_from_slice(table.line(row, Style::new()).as_bytes());
     }
     let new = plural(comparison.new as u64, "new address", "new addresses");
     put(
@@ -66,17 +68,17 @@ fn text(comparison: &Comparison) -> Vec<u8> {
     out
 }
 
-fn cells(change: Change, last: String) -> ([String; 3], String) {
+fn cells(change: Change, last: String) -> [String; 4] {
     let difference = match change.difference() {
         0 => "0".to_owned(),
         difference => format!("{difference:+}"),
     };
-    let numbers = [
+    [
         change.before.to_string(),
         change.after.to_string(),
         difference,
-    ];
-    (numbers, last)
+        last,
+    ]
 }
 
 fn side(side: &Side) -> String {

@@ -33,7 +33,7 @@ pub(crate) struct Json {
 }
 
 impl Json {
-    /// Times are numbers if the clock's format is [`TimeFormat::Epoch`], else in the format of RFC 3339,
+    /// Times are numbers if the clock's format is [`crate::model::options::TimeFormat::Epoch`], else in the format of RFC 3339,
     /// with the offset of the clock's time zone.
     #[must_use]
     pub(crate) fn new(clock: Clock) -> Self {
