@@ -45,7 +45,8 @@ pub(super) fn examples(command: &str) -> Option<&'static str> {
 
 /// The command line with its help: the short one, if these arguments ask for it.
 pub(super) fn with_help(program: Command, given: &[OsString]) -> Command {
-    let is_short = given.iter().any(asks_for_short);
+    // `-2h` is also a time ago.
+    let is_short = given.iter().any(asks_for_short) && !given.iter().any(|arg| arg == "--help");
     let help = if is_short { short } else { long };
     let program = program.mut_subcommand("read", help);
     help(program.mut_subcommand("compare", help))

@@ -21,8 +21,10 @@ pub(super) fn explained(mut error: Error, given: &[OsString]) -> Error {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         _ => return error,
     };
-    // `--timeout` is not like `--time`.
-    error.remove(ContextKind::SuggestedArg);
+    // `--timeout` is not like `--time`, which the usage has, too.
+    if error.remove(ContextKind::SuggestedArg).is_some() {
+        error.remove(ContextKind::Usage);
+    }
     let Some(ContextValue::String(wrong)) = error.get(wrong) else {
         return error;
     };

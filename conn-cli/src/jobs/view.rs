@@ -1,6 +1,12 @@
 //! What a run shows: the live lines, counts of them, and the summary at the end.
 
-use std::{convert::Infallible, io, os::fd::AsFd, rc::Rc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, IsTerminal as _},
+    os::fd::AsFd,
+    rc::Rc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
@@ -19,7 +25,7 @@ use crate::{
         connection::Connection,
         discrepancies::Discrepancies,
         group::GroupBy,
-        options::{Lines, Listing, ShowOptions},
+        options::{Lines, Listing, ShowOptions, Top},
         scope::Scope,
         stage::{Stage, WatchedStages},
     },
@@ -248,15 +254,10 @@ impl View {
         origin: Origin,
         file: impl AsFd,
     ) -> Report {
-        let room = terminal::size(file).and_then(|screen| self.printer.room(screen.rows));
-        let listing = Listing {
-            top: self.listing.top.in_room(room),
-            ..self.listing
-        };
         let profiles = self.profiles.clone();
         let known = self.known.as_ref().filter(|_| self.names_new);
-        let report = Report::new(counts, profiles, listing, discrepancies, origin, known);
-        Report {
+        let report = Report::new(counts, profiles, self.listing, discrepancies, origin, known);
+        let mut report = Report {
             only_new: self.reports_only_new,
             scope: self.scope.clone(),
             period: match report.live() {
@@ -264,7 +265,29 @@ impl View {
                 None => self.seen.times_of(report.connections),
             },
             ..report
+        };
+        let screen = terminal::size(file).filter(|_| self.listing.top == Top::Screen);
+        if let Some(rows) = screen.and_then(|screen| self.room(&report, screen)) {
+            report.fit(rows);
         }
+        report
+    }
+
+    /// For how many rows of a report a screen has room, if it is the one that shows the messages, too.
+    fn room(&self, report: &Report, screen: terminal::Size) -> Option<usize> {
+        let messages = if io::stderr().is_terminal() {
+            self.messages(report, LineCounts::default())
+        } else {
+            Vec::new()
+        };
+        self.printer.room(report, screen, &messages)
+    }
+
+    /// What to say after the report.
+    fn messages(&self, report: &Report, lines: LineCounts) -> Vec<String> {
+        let mut messages = diagnostics(report, self.wants_lines.then_some(lines));
+        messages.extend(self.printer.notes(report));
+        messages
     }
 
     /// Shows the totals so far: with `--json` on standard output, else on standard error, where they are
@@ -275,11 +298,8 @@ impl View {
         let out = self.stdout.buffer();
         if let Some(text) = self.printer.totals(out, report, lines) {
             say(text);
-            for line in diagnostics(report, self.wants_lines.then_some(lines)) {
-                say(line);
-            }
-            for note in self.printer.notes(report) {
-                say(note);
+            for message in self.messages(report, lines) {
+                say(message);
             }
         }
     }
@@ -315,11 +335,8 @@ impl View {
             let summary: String = self.printer.report(report, lines).collect();
             say(summary.trim_end());
         }
-        for line in diagnostics(report, self.wants_lines.then_some(lines)) {
-            say(line);
-        }
-        for note in self.printer.notes(report) {
-            say(note);
+        for message in self.messages(report, lines) {
+            say(message);
         }
         for discrepancy in self.periods.iter().flat_map(Periods::discrepancies) {
             say(format_args!("warning: {discrepancy}"));

@@ -152,41 +152,15 @@ pub struct Listing {
 }
 
 /// How many rows to list at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Top {
-    /// What the screen has room for, if there is a screen: this many.
-    Room(Option<usize>),
+    /// What the screen has room for, if there is a screen.
+    #[default]
+    Screen,
     /// All.
     All,
     /// So many.
     First(usize),
-}
-
-impl Top {
-    /// The number, if there is one.
-    #[must_use]
-    pub fn limit(self) -> Option<usize> {
-        match self {
-            Self::Room(limit) => limit,
-            Self::All => None,
-            Self::First(limit) => Some(limit),
-        }
-    }
-
-    /// The same on a screen that has room for so many.
-    #[must_use]
-    pub fn in_room(self, room: Option<usize>) -> Self {
-        match self {
-            Self::Room(_) => Self::Room(room),
-            given => given,
-        }
-    }
-}
-
-impl Default for Top {
-    fn default() -> Self {
-        Self::Room(None)
-    }
 }
 
 /// How a timestamp is written in a line of text.

@@ -115,6 +115,9 @@ fn port(text: &str) -> Option<u16> {
     port.filter(|&port| port > 0)
 }
 
+/// How many ports or ranges are named at most.
+const MAX_NAMED: usize = 8;
+
 /// `port 80`, `ports 80,8000-8099`, `every port`
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,7 +125,7 @@ impl fmt::Display for PortSet {
             return f.write_str("every port");
         }
         f.write_str(if self.is_single() { "port " } else { "ports " })?;
-        for (index, (first, last)) in self.ranges.iter().enumerate() {
+        for (index, (first, last)) in self.ranges.iter().take(MAX_NAMED).enumerate() {
             let comma = if index > 0 { "," } else { "" };
             if first == last {
                 write!(f, "{comma}{first}")?;
@@ -130,7 +133,10 @@ impl fmt::Display for PortSet {
                 write!(f, "{comma}{first}-{last}")?;
             }
         }
-        Ok(())
+        match self.ranges.len().saturating_sub(MAX_NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
 }
 

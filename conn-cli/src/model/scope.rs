@@ -13,6 +13,9 @@ use super::{
 };
 use crate::system::text::escaped;
 
+/// How many networks are named at most: both lines should be readable.
+const MAX_NAMED: usize = 8;
+
 /// The ports and filters of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -93,7 +96,11 @@ fn ends(ends: &EndsFilter) -> Vec<String> {
     });
     let local = ends.local.map(|address| format!("to {address}"));
     let networks = |wanted, words| {
-        let listed = ends.networks.listed(wanted);
+        let mut listed = ends.networks.listed(wanted);
+        if listed.len() > MAX_NAMED {
+            let more = listed.split_off(MAX_NAMED - 1).len();
+            listed.push(format!("{more} more"));
+        }
         (!listed.is_empty()).then(|| format!("{words} {}", listed.join(", ")))
     };
     let from = networks(true, "only from");
@@ -158,6 +165,29 @@ mod tests {
              198.51.100.1, only IPv4"
         );
         assert_eq!(Scope::default().to_string(), "to every port");
+    }
+
+    #[test]
+    fn of_many_networks_and_ports_the_first_are_named() {
+        let networks: Vec<_> = (0..300)
+            .map(|number| format!("10.{}.{}.0/24", number / 256, number % 256))
+            .map(|network| network.parse().unwrap())
+            .collect();
+        let ports: Vec<_> = (1..=100).map(|port| (port * 2).to_string()).collect();
+        let scope = Scope::for_records(&ShowOptions {
+            ports: ports.join(",").parse().unwrap(),
+            ends: EndsFilter {
+                networks: Networks::new(&[], &networks),
+                ..EndsFilter::default()
+            },
+            ..ShowOptions::default()
+        });
+        let text = scope.to_string();
+        assert!(
+            text.starts_with("to ports 2,4,6,8,10,12,14,16 and 92 more, not from 10.0.0.0/24, "),
+            "{text}"
+        );
+        assert!(text.ends_with(", 10.0.6.0/24, 293 more"), "{text}");
     }
 
     #[test]

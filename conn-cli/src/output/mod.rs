@@ -46,6 +46,7 @@ use crate::{
         stage::{Stage, WatchedStages},
     },
     report::{LineCounts, Report},
+    system::terminal::Size,
 };
 
 /// The format of standard output.
@@ -119,11 +120,12 @@ impl Printer {
         }
     }
 
-    /// For how many clients a screen with so many lines has room; None if all are for a program.
+    /// For how many clients of a report a screen has room beside these messages; None if all are for a
+    /// program.
     #[must_use]
-    pub(crate) fn room(&self, screen: usize) -> Option<usize> {
+    pub(crate) fn room(&self, report: &Report, screen: Size, messages: &[String]) -> Option<usize> {
         match self {
-            Self::Text(text) => Some(text.room(screen)),
+            Self::Text(text) => Some(text.room(report, screen, messages)),
             Self::Json(_) => None,
         }
     }

@@ -7,11 +7,10 @@ use jiff::Timestamp;
 
 use super::{
     Clock, Rows,
-    brief::plural,
     columns::{Columns, missing_columns},
     long::put_line,
     quick::{put_host, put_number},
-    total::last_line,
+    total::{Counted, last_line},
 };
 use crate::{
     count::interval::Interval,
@@ -20,16 +19,16 @@ use crate::{
         stage::Stage,
     },
     report::Report,
-    system::terminal,
+    system::terminal::{self, Size},
 };
 
 const TIME: Style = Style::new().dimmed();
 const ADDRESS: Style = AnsiColor::Cyan.on_default();
 const TITLE: Style = Style::new().bold();
 
-/// The lines that the screen should show besides the clients: the heading, those left off, the total,
-/// two messages, and the shell's prompt.
-const BESIDES: usize = 6;
+/// The lines that the screen should show besides the clients, the total and the messages: the heading,
+/// those left off, and the shell's prompt.
+const BESIDES: usize = 3;
 
 /// The fewest clients that are listed, however small the screen is.
 const FEWEST: usize = 5;
@@ -170,7 +169,7 @@ impl Text {
         let style = self.style(TITLE);
         let title = once(format!("\n{style}=== {name} ==={style:#}\n"));
         let total = once(last_line(report, &self.clock) + "\n");
-        if self.look.long || report.earlier_stages().next().is_some() {
+        if self.is_table(report) {
             let styles = (self.style(TITLE), self.style(ADDRESS));
             let Look { long, started, .. } = self.look;
             let table = Columns::new(report, &mut self.clock, long, started);
@@ -189,12 +188,20 @@ impl Text {
         }
     }
 
-    /// For how many clients a screen with so many lines has room.
-    pub(crate) fn room(&self, screen: usize) -> usize {
-        let is_table = self.look.long || self.look.names_stage;
-        let titles_and_sums = if is_table { 2 } else { 0 };
-        let room = screen.saturating_sub(BESIDES + titles_and_sums);
+    /// For how many clients of a report a screen has room beside these messages.
+    pub(crate) fn room(&self, report: &Report, screen: Size, messages: &[String]) -> usize {
+        let titles_and_sums = if self.is_table(report) { 2 } else { 0 };
+        let total = last_line(report, &self.clock);
+        let texts = messages.iter().chain([&total]);
+        let texts: usize = texts.map(|text| screen.lines(text)).sum();
+        let room = screen
+            .rows
+            .saturating_sub(BESIDES + titles_and_sums + texts);
         room.max(FEWEST)
+    }
+
+    fn is_table(&self, report: &Report) -> bool {
+        self.look.long || report.earlier_stages().next().is_some()
     }
 
     /// `192.168.122.1: 2`
@@ -208,8 +215,12 @@ impl Text {
         let rest = report.without_row().into_iter().map(move |(key, counts)| {
             let connections: u64 = counts.iter().sum();
             if std::mem::take(&mut lacks_room) {
-                let connections = plural(connections, "connection", "connections");
-                format!("{key}: {connections} {FOR_ALL}\n")
+                let counted = Counted {
+                    number: connections,
+                    at_least: false,
+                    stage: report.counted(),
+                };
+                format!("{key}: {counted} {FOR_ALL}\n")
             } else {
                 format!("{key}: {connections}\n")
             }

@@ -40,7 +40,7 @@ pub(super) fn last_line(report: &Report, clock: &Clock) -> String {
     let counted = Counted {
         number: report.connections,
         at_least: report.discrepancies.at_least,
-        stage: live.map_or(Stage::Accepted, |live| live.counted),
+        stage: report.counted(),
     };
     let mut line = format!("{counted}{}", ends(report));
     let elapsed = match &report.origin {

@@ -150,20 +150,12 @@ impl Report {
         let unknown = ranking.remove(&UNKNOWN);
         let groups = ranking.connected();
         let new_clients = known.map(|known| NewClients::among(&ranking, known));
-        let left_off = listing.top.limit().map(|top| {
-            let left_off = LeftOff::sum(ranking.clients().skip(top));
-            ranking.truncate(top);
-            LeftOff {
-                lack_room: matches!(listing.top, Top::Room(_)),
-                ..left_off
-            }
-        });
-        Self {
+        let mut report = Self {
             by: listing.by,
             connections,
             groups,
             rows: Rows::new(ranking, Names::read(listing.by.what(), &origin), profiles),
-            left_off: left_off.filter(|left_off| left_off.rows > 0),
+            left_off: None,
             unknown_clients: unknown.map_or(0, |unknown| unknown.connections),
             other_clients,
             only_new: false,
@@ -172,6 +164,25 @@ impl Report {
             origin,
             scope: Scope::default(),
             period: None,
+        };
+        if let Top::First(top) = listing.top {
+            report.leave_off(top, false);
+        }
+        report
+    }
+
+    /// Lists only the first rows, since the screen has no room for more. With another number of rows than
+    /// all, this is to be called once.
+    pub(crate) fn fit(&mut self, rows: usize) {
+        self.leave_off(rows, true);
+    }
+
+    fn leave_off(&mut self, rows: usize, lack_room: bool) {
+        if rows < self.rows.len() {
+            self.left_off = Some(LeftOff {
+                lack_room,
+                ..self.rows.split_off(rows)
+            });
         }
     }
 
@@ -200,6 +211,11 @@ impl Report {
             Origin::Kernel(live) => Some(live),
             Origin::Records(_) => None,
         }
+    }
+
+    /// The stage that is counted; records are of connections.
+    pub(crate) fn counted(&self) -> Stage {
+        self.live().map_or(Stage::Accepted, |live| live.counted)
     }
 
     /// Whether the count can be trusted.
@@ -434,15 +450,17 @@ mod tests {
     #[test]
     fn the_screen_leaves_off_what_it_has_no_room_for() {
         let counted = || [(Stage::Accepted, tally(&[(1, 5), (2, 3), (3, 2)]))];
-        let label = |top: Top| summary(&counted(), top).without_row().pop();
-        let others = label(Top::default().in_room(Some(1)));
-        assert_eq!(others, Some(("2 other addresses".to_owned(), vec![5])));
-        let other = label(Top::default().in_room(Some(2)));
-        assert_eq!(other, Some(("1 other address".to_owned(), vec![2])));
-        for top in [Top::default(), Top::All.in_room(Some(1))] {
-            assert_eq!(label(top), None);
-        }
-        assert!(!summary(&counted(), Top::First(1).in_room(Some(2))).lacks_room());
+        let fitted = |rows| {
+            let mut summary = summary(&counted(), Top::Screen);
+            summary.fit(rows);
+            summary
+        };
+        let label = |rows| fitted(rows).without_row().pop();
+        assert_eq!(label(1), Some(("2 other addresses".to_owned(), vec![5])));
+        assert_eq!(label(2), Some(("1 other address".to_owned(), vec![2])));
+        assert_eq!(label(3), None);
+        assert!(fitted(1).lacks_room() && !fitted(3).lacks_room());
+        assert!(!summary(&counted(), Top::First(1)).lacks_room());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use super::names::Names;
+use super::{LeftOff, names::Names};
 use crate::{
     count::{
         profile::{Profile, Profiles},
@@ -45,6 +45,13 @@ impl Rows {
             names,
             profiles,
         }
+    }
+
+    /// Keeps only the first ones, and sums up the others.
+    pub(super) fn split_off(&mut self, rows: usize) -> LeftOff {
+        let others = LeftOff::sum(self.ranking.clients().skip(rows));
+        self.ranking.truncate(rows);
+        others
     }
 
     /// How many there are.

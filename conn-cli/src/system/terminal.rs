@@ -17,6 +17,14 @@ pub(crate) struct Size {
     pub(crate) columns: usize,
 }
 
+impl Size {
+    /// How many lines this takes.
+    pub(crate) fn lines(self, text: &str) -> usize {
+        let width: usize = text.chars().map(width_of).sum();
+        width.div_ceil(self.columns).max(1)
+    }
+}
+
 /// What terminals have had since the VT100, for a serial line, whose size nobody knows.
 const USUAL: Size = Size {
     rows: 24,
@@ -79,6 +87,13 @@ mod tests {
             ("a\u{6c34}b", 2, "a"),
         ] {
             assert_eq!(cut(line, columns), expected);
+        }
+    }
+
+    #[test]
+    fn long_lines_take_several() {
+        for (width, lines) in [(0, 1), (80, 1), (81, 2), (160, 2), (161, 3)] {
+            assert_eq!(USUAL.lines(&"a".repeat(width)), lines);
         }
     }
 

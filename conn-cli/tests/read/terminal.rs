@@ -51,9 +51,12 @@ fn counts(shown: &str) -> Vec<u64> {
 #[test]
 fn the_summary_fits_the_screen() {
     let shown = shown("fits", &[]);
-    let lines = shown.lines().count();
-    let screen = usize::from(ROWS);
-    assert!((screen - 4..=screen).contains(&lines), "{lines}: {shown}");
+    let summary = shown
+        .lines()
+        .skip_while(|line| !line.contains("=== Summary"));
+    // And the prompt.
+    let lines = summary.count() + 1;
+    assert_eq!(lines, usize::from(ROWS), "{shown}");
     let counts = counts(&shown);
     let most_first: Vec<u64> = (1..=ADDRESSES).rev().take(counts.len()).collect();
     assert_eq!(counts, most_first);

@@ -111,15 +111,18 @@ impl Rows {
         self.shows_dropped |= interval.dropped.is_some_and(|packets| packets > 0);
         if self.shows_dropped {
             match interval.dropped {
-                Some(packets) => put(out, format_args!(" {packets:>6} dropped")),
-                None => out.push_str("               "),
+                Some(packets) => put(out, format_args!(" {packets:>5} dropped")),
+                None => out.push_str("              "),
             }
         }
 
         // Notes need no column: nothing follows them, and most rows have none.
-        let notes = match notes(interval) {
-            none if none.is_empty() => none,
-            notes => format!("   ({notes})"),
+        let all = in_brackets("   ", &notes(interval));
+        let fits = room.is_none_or(|room| out.len() + all.len() <= room);
+        let notes = if fits {
+            all
+        } else {
+            in_brackets("  ", short_notes(interval))
         };
         let taken = out.len() + "   ".len() + notes.len();
         let room = room.map(|room| room.saturating_sub(taken));
@@ -139,6 +142,7 @@ impl Rows {
             let style = self.colour(BAR);
             put(out, format_args!("{:gap$}   {style}{bar}{style:#}", ""));
         }
+        out.truncate(out.trim_end_matches(' ').len());
         out.push_str(&notes);
     }
 
@@ -195,6 +199,23 @@ fn busiest(interval: &Interval, room: Option<usize>) -> Option<(String, String)>
     }
     let beginning = host.chars().take(columns.checked_sub(1)?);
     (columns >= MIN_HOST_WIDTH).then(|| (beginning.chain(['…']).collect(), most))
+}
+
+/// The notes in brackets, if there are any, after these blanks.
+fn in_brackets(blanks: &str, notes: &str) -> String {
+    match notes {
+        "" => String::new(),
+        _ => format!("{blanks}({notes})"),
+    }
+}
+
+/// What a screen of 80 columns has room for behind the drops.
+fn short_notes(interval: &Interval) -> &'static str {
+    match (interval.partial, interval.lost) {
+        (true, _) => "partial",
+        (false, 0) => "",
+        (false, _) => "lost",
+    }
 }
 
 fn notes(interval: &Interval) -> String {
@@ -317,9 +338,9 @@ mod tests {
         assert_eq!(
             rows(style(), &intervals),
             "14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (61)\n\
-             14:25:30     123 connections     17 addresses      12.3/s     37 dropped   192.168.122.1 (61)\n\
-             14:25:30     123 connections     17 addresses      12.3/s                  192.168.122.1 (61)\n\
-             14:25:30     123 connections     17 addresses      12.3/s      0 dropped   192.168.122.1 (61)\n"
+             14:25:30     123 connections     17 addresses      12.3/s    37 dropped   192.168.122.1 (61)\n\
+             14:25:30     123 connections     17 addresses      12.3/s                 192.168.122.1 (61)\n\
+             14:25:30     123 connections     17 addresses      12.3/s     0 dropped   192.168.122.1 (61)\n"
         );
     }
 
@@ -353,11 +374,7 @@ mod tests {
         let rows: Vec<_> = rows.lines().collect();
         let note = "38.3/s   192.168.122.1 (61)   (partial, 3.2 s; 12 connections without a line)";
         assert!(rows[0].ends_with(note), "{}", rows[0]);
-        assert!(
-            rows[1].ends_with("0.0/s      (partial, 3 ms)"),
-            "{}",
-            rows[1]
-        );
+        assert!(rows[1].ends_with("0.0/s   (partial, 3 ms)"), "{}", rows[1]);
         assert_eq!(rows[2], "14:25:40  (31000 intervals without a connection)");
         assert_eq!(rows[3], "+100:01:01  (not measured)");
         assert_eq!(rows[4], "+100:01:01  (12 intervals not measured)");
@@ -401,6 +418,10 @@ mod tests {
             length: Duration::from_millis(428),
             ..first()
         };
+        let dropped = Interval {
+            dropped: Some(37),
+            ..partial.clone()
+        };
         let intervals = [first(), long, partial];
         for columns in 80..140 {
             let rows = rows_on(Some(columns), style(), &intervals);
@@ -415,7 +436,11 @@ mod tests {
             rows,
             "14:25:30     123 connections     17 addresses      12.3/s   192.168.122.1 (61)\n\
              14:25:30     123 connections     17 addresses      12.3/s   2001:db8:1111:… (61)\n\
-             14:25:30     123 connections     17 addresses     287.4/s      (partial, 428 ms)\n"
+             14:25:30     123 connections     17 addresses     287.4/s   (partial, 428 ms)\n"
+        );
+        assert_eq!(
+            rows_on(Some(80), style(), &[dropped]),
+            "14:25:30     123 connections     17 addresses     287.4/s    37 dropped  (partial)\n"
         );
     }
 
