@@ -128,7 +128,7 @@ pub fn is_informational(line: &str) -> bool {
         "no listener on ",
         "accept wait: ",
     ];
-    prefixes.iter().any(|prefix| line.starts_with(prefix))
+    { prefixes.iter() }.any(|prefix| line.starts_with(prefix)) && !line.ends_with(SKIPPED_NONE)
         || line.contains(": accept queue ") && !line.starts_with("warning: ")
         || line.ends_with(" has stopped listening")
         || names_new(line)
@@ -143,10 +143,12 @@ fn names_new(line: &str) -> bool {
     line == "no new addresses" || (count.parse::<u64>().is_ok() && is_named)
 }
 
+/// How a note ends that is right only where the start said that connections may be missing.
+const SKIPPED_NONE: &str = "; it skipped none in this run";
+
 /// Whether a line at the end repeats that the hook may miss connections.
 fn says_inexact(line: &str) -> bool {
-    line.starts_with("warning: connections may be missing: ")
-        || line.ends_with("; it skipped none in this run")
+    line.starts_with("warning: connections may be missing: ") || line.ends_with(SKIPPED_NONE)
 }
 
 #[cfg(test)]
@@ -270,7 +272,7 @@ mod tests {
         let inexact = &*format!("{MAY_MISS}this kernel is preemptible (full)");
         for line in [
             "warning: connections may be missing: this kernel is preemptible (full)",
-            "this kernel is preemptible (full); it skipped none in this run",
+            "note: this kernel is preemptible (full); it skipped none in this run",
         ] {
             assert!(without_warnings(&[tracing, inexact, TOTAL, COUNTS, line]));
             assert!(!without_warnings(&[tracing, TOTAL, COUNTS, line]));

@@ -294,7 +294,10 @@ fn inexact(report: &Report) -> Option<String> {
             let reason = why?.reason();
             return Some(format!("warning: connections may be missing: {reason}"));
         }
-        (Some(_), _) => return Some(format!("{}; it skipped none in this run", why?.reason())),
+        (Some(_), _) => {
+            let reason = why?.reason();
+            return Some(format!("note: {reason}; it skipped none in this run"));
+        }
     };
     if let Some(silent) = report.live().and_then(|live| live.self_test.silent()) {
         line += &format!("; {silent}");

@@ -155,7 +155,7 @@ fn an_inexact_hook_is_reported_at_the_end() {
     );
     assert_eq!(
         line(Exactness::Inexact(reason()), Some(0)),
-        "this kernel is preemptible (full); it skipped none in this run"
+        "note: this kernel is preemptible (full); it skipped none in this run"
     );
     assert_eq!(
         line(Exactness::Inexact(reason()), None),
