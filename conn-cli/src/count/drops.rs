@@ -20,16 +20,40 @@ pub(crate) struct DropCounts {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Dropped<'a> {
     pub(crate) listener: &'a Listener,
-    /// How many packets.
+    /// How many packets, or at most how many.
     ///
     /// The listener's own count has more than that: the kernel discards the last packet of every
     /// handshake with `TCP_DEFER_ACCEPT`, and the resets of clients that only check that something
     /// listens, and counts these there too (`discard_and_relse` of `net/ipv4/tcp_ipv4.c`). They are
     /// not in the count of the network namespace (`tcp_listendrop`), so this is the smaller one.
     pub(crate) packets: u64,
-    /// How often the accept queue of a listener in its network namespace was full, on any port;
-    /// None if that is not known.
-    pub(crate) overflows: Option<u64>,
+    /// Whether its own count is larger than the count of its network namespace, which may be that of
+    /// another listener.
+    pub(crate) is_at_most: bool,
+    /// What was dropped in its network namespace, on any port; None if that is not known.
+    pub(crate) in_namespace: Option<Growth>,
+}
+
+/// By how much the counts of a network namespace have grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Growth {
+    drops: u64,
+    /// How often the accept queue of a listener was full.
+    pub(crate) overflows: u64,
+}
+
+/// How many packets all of these have dropped: in each network namespace no more than it counts, since
+/// a packet may be in the limit of several listeners.
+pub(crate) fn sum(dropped: &[Dropped]) -> u64 {
+    let mut namespaces = HashMap::new();
+    for one in dropped {
+        let sum = namespaces.entry(one.listener.netns).or_default();
+        *sum += one.packets;
+        if let Some(growth) = one.in_namespace {
+            *sum = growth.drops.min(*sum);
+        }
+    }
+    namespaces.into_values().sum()
 }
 
 impl DropCounts {
@@ -49,21 +73,24 @@ impl DropCounts {
             let key = (listener.netns, listener.cookie);
             let before = self.listeners.get(&key).copied().unwrap_or_default();
             listeners.insert(key, since_start);
-            let mut packets = u64::from(since_start.wrapping_sub(before));
-            let mut overflows = None;
-            if let Some(namespace) = namespaces.get(&listener.netns) {
+            let counted = u64::from(since_start.wrapping_sub(before));
+            let in_namespace = namespaces.get(&listener.netns).map(|namespace| {
                 let before = self.namespaces.get(&listener.netns);
                 // From before the last look to after this one: all that the listener counted is in it.
-                let (drops, overflowed) =
+                let (drops, overflows) =
                     before.map_or((0, 0), |before| (before.drops_before, before.overflows));
-                packets = packets.min(namespace.drops.saturating_sub(drops));
-                overflows = Some(namespace.overflows.saturating_sub(overflowed));
-            }
+                Growth {
+                    drops: namespace.drops.saturating_sub(drops),
+                    overflows: namespace.overflows.saturating_sub(overflows),
+                }
+            });
+            let packets = in_namespace.map_or(counted, |growth| growth.drops.min(counted));
             if packets > 0 {
                 dropped.push(Dropped {
                     listener,
                     packets,
-                    overflows,
+                    is_at_most: packets < counted,
+                    in_namespace,
                 });
             }
         }
@@ -118,7 +145,8 @@ mod tests {
     /// The cookie, the packets and the overflows of each.
     fn advance(counts: &mut DropCounts, queues: &Queues) -> Vec<(u64, u64, Option<u64>)> {
         let dropped = counts.advance(queues);
-        let figures = |one: &Dropped| (one.listener.cookie, one.packets, one.overflows);
+        let overflows = |one: &Dropped| one.in_namespace.map(|growth| growth.overflows);
+        let figures = |one: &Dropped| (one.listener.cookie, one.packets, overflows(one));
         dropped.iter().map(figures).collect()
     }
 
@@ -146,6 +174,19 @@ mod tests {
         assert_eq!(advance(&mut counts, &deferred), [(3, 1, Some(0))]);
         let without_counters = queues([1010, 0, 1000], &[]);
         assert_eq!(advance(&mut counts, &without_counters), [(1, 10, None)]);
+    }
+
+    #[test]
+    fn drops_of_another_listener_are_summed_once() {
+        let queues = queues([1000, 34, 5], &[namespace(1, 33, 34), namespace(2, 4, 5)]);
+        let mut counts = DropCounts::default();
+        let dropped = counts.advance(&queues);
+        let limits = dropped.iter().map(|one| (one.packets, one.is_at_most));
+        assert_eq!(
+            limits.collect::<Vec<_>>(),
+            [(34, true), (34, false), (5, false)]
+        );
+        assert_eq!(sum(&dropped), 34 + 5);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::drop_watch::DropWatch;
 use crate::{
-    count::drops::DropCounts,
+    count::drops::{self, DropCounts},
     model::{listener::Listener, ports::PortSet, queues::Queues},
     output::listening,
     system::{memory, stderr::say},
@@ -180,8 +180,7 @@ impl Listeners {
     /// is not known now.
     pub(super) fn dropped(&mut self) -> Option<u64> {
         let queues = self.queues()?;
-        let dropped = self.in_rows.advance(&queues);
-        Some(dropped.iter().map(|one| one.packets).sum())
+        Some(drops::sum(&self.in_rows.advance(&queues)))
     }
 
     /// Their accept queues now, if they can be had.

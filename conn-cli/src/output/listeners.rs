@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashSet};
 
 use super::brief::plural;
 use crate::{
-    count::drops::{DropCounts, Dropped},
+    count::drops::{self, DropCounts, Dropped},
     model::{listener::Listener, ports::PortSet, queues::Queues},
 };
 
@@ -126,11 +126,13 @@ fn warnings(dropped: &[Dropped], when: &str) -> Vec<String> {
     let (named, others) = dropped.split_at(dropped.len().min(MAX_NAMED_LISTENERS));
     let mut lines: Vec<_> = named.iter().map(|one| warning(one, when)).collect();
     if !others.is_empty() {
-        let packets = others.iter().map(|one| one.packets).sum();
         lines.push(format!(
             "warning: {} dropped {}{when}",
             plural(others.len() as u64, "more listener", "more listeners"),
-            plural(packets, "packet", "packets")
+            packets(
+                drops::sum(others),
+                others.iter().any(|other| other.is_at_most)
+            )
         ));
     }
     lines
@@ -139,7 +141,7 @@ fn warnings(dropped: &[Dropped], when: &str) -> Vec<String> {
 fn warning(dropped: &Dropped, when: &str) -> String {
     let listener = dropped.listener;
     let name = listener.name();
-    let packets = plural(dropped.packets, "packet", "packets");
+    let packets = packets(dropped.packets, dropped.is_at_most);
     if listener.is_full() {
         let full = listener.full_queue();
         return format!("warning: accept queue of {name} is full {full}: {packets} dropped{when}");
@@ -148,11 +150,21 @@ fn warning(dropped: &Dropped, when: &str) -> String {
         "warning: {name} dropped {packets}{when}, {}",
         listener.queue()
     );
-    if let Some(overflows @ 1..) = dropped.overflows {
-        let times = plural(overflows, "time", "times");
+    if let Some(growth) = dropped.in_namespace
+        && growth.overflows > 0
+    {
+        let times = plural(growth.overflows, "time", "times");
         line += &format!("; accept queues in its network namespace overflowed {times}");
+        if dropped.is_at_most {
+            line += ", on any port";
+        }
     }
     line
+}
+
+fn packets(number: u64, is_at_most: bool) -> String {
+    let up_to = if is_at_most { "up to " } else { "" };
+    up_to.to_owned() + &plural(number, "packet", "packets")
 }
 
 #[cfg(test)]
@@ -224,6 +236,27 @@ mod tests {
         assert_eq!(queues_at_end(&queues), [expected]);
         queues.namespaces.clear();
         assert_eq!(queues_at_end(&queues), [expected]);
+    }
+
+    #[test]
+    fn drops_that_may_be_those_of_another_listener_are_a_limit() {
+        let mut queues = queues(vec![(listener(0), Some(7)), (listener(129), Some(7))]);
+        queues.namespaces[0].drops = 2;
+        queues.namespaces[0].overflows = 1;
+        assert_eq!(
+            queues_at_end(&queues),
+            [
+                "warning: 127.0.0.1:1000 process not known dropped up to 2 packets, accept queue \
+                 0/128; accept queues in its network namespace overflowed 1 time, on any port",
+                "warning: accept queue of 127.0.0.1:1129 process not known is full (129 waiting, \
+                 backlog 128): up to 2 packets dropped",
+            ]
+        );
+        queues.listeners = (0..=9).map(|port| (listener(port), Some(7))).collect();
+        assert_eq!(
+            queues_at_end(&queues)[8],
+            "warning: 2 more listeners dropped up to 2 packets"
+        );
     }
 
     #[test]
