@@ -138,6 +138,7 @@ mod tests {
         Queues {
             listeners: listeners.into_iter().zip(dropped.map(Some)).collect(),
             closed: Vec::new(),
+            lost_drops: false,
             namespaces: namespaces.to_vec(),
         }
     }

@@ -81,6 +81,7 @@ mod tests {
         Queues {
             listeners: vec![(listener, Some(dropped))],
             closed: Vec::new(),
+            lost_drops: false,
             namespaces: vec![namespace],
         }
     }

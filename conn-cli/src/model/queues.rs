@@ -9,6 +9,9 @@ pub struct Queues {
     pub listeners: Vec<(Listener, Option<u32>)>,
     /// Listeners that have been closed. What they dropped is in the count of their namespace.
     pub closed: Vec<Listener>,
+    /// Whether any listener, also one that began later, has been closed after it was seen to have
+    /// dropped packets.
+    pub lost_drops: bool,
     /// What all listeners of a namespace have dropped since the start, on any port.
     pub namespaces: Vec<NamespaceDrops>,
 }

@@ -96,7 +96,8 @@ pub(super) fn queues_at_end(queues: &Queues) -> Vec<String> {
         .any(|(_, dropped)| dropped.is_none());
     for namespace in &queues.namespaces {
         // The kernel's count for each listener is more precise.
-        if (lacks_count || !queues.closed.is_empty()) && namespace.drops > 0 {
+        let is_incomplete = lacks_count || queues.lost_drops || !queues.closed.is_empty();
+        if is_incomplete && namespace.drops > 0 {
             let place = match namespace.is_own_netns {
                 true => "this network namespace".to_owned(),
                 false => format!("network namespace {}", namespace.netns),
@@ -192,6 +193,7 @@ mod tests {
         Queues {
             listeners,
             closed: Vec::new(),
+            lost_drops: false,
             namespaces: vec![NamespaceDrops {
                 netns: 1,
                 is_own_netns: true,
@@ -281,6 +283,22 @@ mod tests {
             [
                 "127.0.0.1:1000 process not known: accept queue 0/128",
                 "127.0.0.1:1001 process not known has stopped listening",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_listener_dropped_that_came_and_went_is_in_the_sum() {
+        let mut queues = queues(Vec::new());
+        queues.namespaces[0].drops = 7;
+        queues.namespaces[0].overflows = 6;
+        assert_eq!(queues_at_end(&queues), [""; 0]);
+        queues.lost_drops = true;
+        assert_eq!(
+            queues_at_end(&queues),
+            [
+                "all listeners in this network namespace: 7 packets dropped, 6 of them by a full accept \
+              queue"
             ]
         );
     }

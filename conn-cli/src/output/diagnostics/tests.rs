@@ -274,6 +274,7 @@ fn the_readme_shows_what_is_printed() {
         queues: Some(Queues {
             listeners: vec![(listener, Some(0))],
             closed: Vec::new(),
+            lost_drops: false,
             namespaces: Vec::new(),
         }),
         ..Live::sample(Hook::Kretprobe, Duration::from_millis(4900))

@@ -11,7 +11,7 @@ mod owner;
 mod queues;
 mod search;
 
-use std::{io, sync::atomic::AtomicBool};
+use std::{collections::HashSet, io, sync::atomic::AtomicBool};
 
 use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -44,6 +44,10 @@ pub struct Survey {
     at_start: Vec<Listener>,
     /// Those that began to listen later, once their processes were searched for.
     later: Vec<Listener>,
+    /// Those that had dropped packets at the last query: their network namespaces and cookies.
+    had_dropped: HashSet<(u32, u64)>,
+    /// Whether such a one has been closed.
+    lost_drops: bool,
     unseen: Unseen,
     /// Whether [`Survey::complete`] had the privilege to search every process.
     could_search_all: bool,
@@ -62,6 +66,8 @@ impl Survey {
             namespaces: Vec::new(),
             at_start: Vec::new(),
             later: Vec::new(),
+            had_dropped: HashSet::new(),
+            lost_drops: false,
             unseen: Unseen::default(),
             could_search_all: false,
         };

@@ -24,16 +24,29 @@ impl Survey {
             }
         }
         let is_closed = |before: &&Listener| find_same(&now, before).is_none();
+        let closed = self.at_start().iter().filter(is_closed).cloned().collect();
+        let with_dropped = |listener| {
+            let dropped = self.dropped(&listener);
+            (listener, dropped)
+        };
+        let listeners: Vec<_> = now.into_iter().map(with_dropped).collect();
+        self.remember_drops(&listeners);
         Ok(Queues {
-            closed: self.at_start().iter().filter(is_closed).cloned().collect(),
+            closed,
+            lost_drops: self.lost_drops,
             namespaces,
-            listeners: now
-                .into_iter()
-                .map(|listener| {
-                    let dropped = self.dropped(&listener);
-                    (listener, dropped)
-                })
-                .collect(),
+            listeners,
         })
+    }
+
+    /// Only that some were closed: a server may start anew as often as it likes.
+    fn remember_drops(&mut self, listeners: &[(Listener, Option<u32>)]) {
+        let has_dropped = listeners
+            .iter()
+            .filter(|(_, dropped)| dropped.is_some_and(|dropped| dropped > 0))
+            .map(|(listener, _)| (listener.netns, listener.cookie))
+            .collect();
+        self.lost_drops |= !self.had_dropped.is_subset(&has_dropped);
+        self.had_dropped = has_dropped;
     }
 }
