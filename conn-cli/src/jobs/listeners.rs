@@ -9,7 +9,7 @@ use super::drop_watch::DropWatch;
 use crate::{
     count::drops::{self, DropCounts},
     model::{listener::Listener, ports::PortSet, queues::Queues},
-    output::listening,
+    output::{began_too_late, listening},
     system::{memory, stderr::say},
     trace::listeners::{Search, Survey},
 };
@@ -35,6 +35,8 @@ pub(super) struct Listeners {
     later_search: Option<Search<Vec<Listener>>>,
     /// Whether that has ended since the last look.
     has_searched_later: bool,
+    /// Whether it was said why the process of such a one is not known.
+    has_said_why: bool,
     watch: DropWatch,
     /// What has been dropped until the last row of `--interval`.
     in_rows: DropCounts,
@@ -52,6 +54,7 @@ impl Listeners {
             survey: None,
             later_search: None,
             has_searched_later: false,
+            has_said_why: false,
             watch: DropWatch::begin(Instant::now()),
             in_rows: DropCounts::default(),
         }
@@ -115,11 +118,10 @@ impl Listeners {
         self.survey = said(result);
         memory::release();
         let Some(survey) = &self.survey else { return };
-        let hidden_namespaces = survey.unseen().namespaces;
         for line in listening(
             &self.ports,
             survey.at_start(),
-            hidden_namespaces,
+            survey.unseen(),
             self.verbose,
         ) {
             say(line);
@@ -130,7 +132,11 @@ impl Listeners {
         self.later_search = None;
         self.has_searched_later = true;
         if let (Some(found), Some(survey)) = (said(result), &mut self.survey) {
-            survey.add_later(found);
+            let too_late = survey.add_later(found);
+            if let Some(listener) = too_late.filter(|_| !self.has_said_why) {
+                say(began_too_late(listener));
+                self.has_said_why = true;
+            }
         }
         memory::release();
     }

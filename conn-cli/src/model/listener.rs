@@ -44,6 +44,15 @@ pub struct Owner {
     pub in_accept: Option<u32>,
 }
 
+/// What could not be searched. All zero if everything was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Network namespaces that exist, but whose listeners are not known.
+    pub namespaces: usize,
+    /// Processes, which may be owners of a listener or in a namespace that is not known.
+    pub processes: usize,
+}
+
 impl Listener {
     /// What no other socket has, at any time.
     pub fn id(&self) -> impl Eq + Hash + use<> {
@@ -82,7 +91,7 @@ impl Listener {
     }
 
     /// The listener in one line:
-    /// `0.0.0.0:80 httpd[812], 8 threads waiting in accept, accept queue 0/511`. A server that polls
+    /// `0.0.0.0:80 httpd[812], 8 threads in accept, accept queue 0/511`. A server that polls
     /// has no thread in accept, so that is not said.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -91,7 +100,7 @@ impl Listener {
             let all_known = self.owners.iter().all(|owner| owner.in_accept.is_some());
             let at_least = if all_known { "" } else { "at least " };
             let noun = if threads == 1 { "thread" } else { "threads" };
-            line += &format!(", {at_least}{threads} {noun} waiting in accept");
+            line += &format!(", {at_least}{threads} {noun} in accept");
         }
         line + ", " + &self.queue()
     }
@@ -115,9 +124,6 @@ impl Listener {
 
     fn process(&self) -> String {
         match &self.owners[..] {
-            [] if self.began_too_late => "process not known (it began to listen after conn-cli \
-                                          gave up its privileges)"
-                .into(),
             [] => "process not known".into(),
             [owner] => format!("{}[{}]", owner.name, owner.pid),
             [first, others @ ..] => {
@@ -174,11 +180,11 @@ mod tests {
     fn describes_one_process() {
         assert_eq!(
             listener(&[(812, "httpd", Some(8))]).describe(),
-            "0.0.0.0:80 httpd[812], 8 threads waiting in accept, accept queue 0/511"
+            "0.0.0.0:80 httpd[812], 8 threads in accept, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "httpd", Some(1))]).describe(),
-            "0.0.0.0:80 httpd[812], 1 thread waiting in accept, accept queue 0/511"
+            "0.0.0.0:80 httpd[812], 1 thread in accept, accept queue 0/511"
         );
         assert_eq!(
             listener(&[(812, "nginx", Some(0))]).describe(),
@@ -197,7 +203,7 @@ mod tests {
         prefork.waiting = 3;
         assert_eq!(
             prefork.describe(),
-            "0.0.0.0:80 httpd[813] and 3 more, 2 threads waiting in accept, accept queue 3/511"
+            "0.0.0.0:80 httpd[813] and 3 more, 2 threads in accept, accept queue 3/511"
         );
     }
 
@@ -213,14 +219,8 @@ mod tests {
         );
         assert_eq!(
             listener(&[(812, "httpd", Some(2)), (813, "httpd", None)]).describe(),
-            "0.0.0.0:80 httpd[812] and 1 more, at least 2 threads waiting in accept, accept queue \
+            "0.0.0.0:80 httpd[812] and 1 more, at least 2 threads in accept, accept queue \
              0/511"
-        );
-        let mut late = listener(&[]);
-        late.began_too_late = true;
-        assert_eq!(
-            late.name(),
-            "0.0.0.0:80 process not known (it began to listen after conn-cli gave up its privileges)"
         );
     }
 
@@ -246,7 +246,7 @@ mod tests {
         elsewhere.is_own_netns = false;
         assert_eq!(
             elsewhere.describe(),
-            "[::]:80 httpd[812] in network namespace 4026532281, 8 threads waiting in accept, \
+            "[::]:80 httpd[812] in network namespace 4026532281, 8 threads in accept, \
              accept queue 0/511"
         );
     }

@@ -6,19 +6,23 @@ use std::{cmp::Reverse, collections::HashSet};
 use super::brief::plural;
 use crate::{
     count::drops::{self, DropCounts, Dropped},
-    model::{listener::Listener, ports::PortSet, queues::Queues},
+    model::{
+        listener::{Listener, Unseen},
+        ports::PortSet,
+        queues::Queues,
+    },
 };
 
 /// How many listeners are named one by one at most.
 const MAX_NAMED_LISTENERS: usize = 8;
 
 /// The listeners at the start: the first one and the number of the others, or, if `verbose`, all.
-/// `hidden_namespaces`: how many network namespaces could not be inspected.
+/// `unseen`: what could not be searched.
 #[must_use]
 pub(crate) fn listening(
     ports: &PortSet,
     listeners: &[Listener],
-    hidden_namespaces: usize,
+    unseen: Unseen,
     verbose: bool,
 ) -> Vec<String> {
     let mut lines = Vec::new();
@@ -38,15 +42,27 @@ pub(crate) fn listening(
             format!("no listener on {ports}")
         });
     }
-    if hidden_namespaces > 0 {
+    if unseen.namespaces > 0 {
         let namespaces = plural(
-            hidden_namespaces as u64,
+            unseen.namespaces as u64,
             "network namespace",
             "network namespaces",
         );
         lines.push(format!("note: {namespaces} could not be inspected"));
     }
+    let is_unknown = |listener: &Listener| listener.owners.is_empty();
+    if unseen.processes > 0 && listeners.iter().any(is_unknown) {
+        let processes = plural(unseen.processes as u64, "process", "processes");
+        lines.push(format!("note: {processes} could not be searched"));
+    }
     lines
+}
+
+/// Why the process of this listener is not known.
+#[must_use]
+pub(crate) fn began_too_late(listener: &Listener) -> String {
+    let address = listener.address;
+    format!("note: process not known: {address} began after conn-cli gave up its privileges")
 }
 
 /// The listeners for which connections wait, after no new one for so many seconds: the longest queues,
@@ -308,15 +324,27 @@ mod tests {
         let ports: PortSet = "1000-1099".parse().unwrap();
         let many: Vec<_> = (0..20).map(listener).collect();
         let line = format!("listening: {}", many[0].describe());
-        assert_eq!(listening(&ports, &many[..1], 0, false), [&*line]);
-        let summed = format!("{line}, and 19 more");
-        let note = "note: 2 network namespaces could not be inspected";
-        assert_eq!(listening(&ports, &many, 2, false), [&*summed, note]);
-        assert_eq!(listening(&ports, &many, 0, true).len(), 20);
-        let none: [&str; 0] = [];
-        assert_eq!(listening(&PortSet::all(), &many, 0, false), none);
         assert_eq!(
-            listening(&ports, &[], 0, false),
+            listening(&ports, &many[..1], Unseen::default(), false),
+            [&*line]
+        );
+        let summed = format!("{line}, and 19 more");
+        let none_unseen = Unseen::default();
+        let unseen = Unseen {
+            namespaces: 2,
+            processes: 3,
+        };
+        let note = "note: 2 network namespaces could not be inspected";
+        let searched = "note: 3 processes could not be searched";
+        assert_eq!(
+            listening(&ports, &many, unseen, false),
+            [&*summed, note, searched]
+        );
+        assert_eq!(listening(&ports, &many, none_unseen, true).len(), 20);
+        let none: [&str; 0] = [];
+        assert_eq!(listening(&PortSet::all(), &many, none_unseen, false), none);
+        assert_eq!(
+            listening(&ports, &[], none_unseen, false),
             ["no listener on ports 1000-1099"]
         );
     }

@@ -32,7 +32,7 @@ pub(crate) use self::{
     inputs::inputs,
     interval::{RowStyle, Rows},
     json::Json,
-    listeners::{dropping, listening, waiting},
+    listeners::{began_too_late, dropping, listening, waiting},
     status::{SoFar, status},
     stdout::Stdout,
     text::{Look, Text},

@@ -12,7 +12,7 @@ use crate::{
         exactness::is_at_least,
         group::GroupKey,
         hook::Hook,
-        listener::{Listener, Owner},
+        listener::{Listener, Owner, Unseen},
         options::{ShowOptions, TimeFormat},
         queues::Queues,
         scope::Scope,
@@ -255,7 +255,7 @@ fn the_readme_shows_what_is_printed() {
     let mut lines = listening(
         &"80".parse().unwrap(),
         std::slice::from_ref(&listener),
-        0,
+        Unseen::default(),
         false,
     );
     let us = Duration::from_micros;

@@ -16,13 +16,13 @@ use std::{collections::HashSet, io, sync::atomic::AtomicBool};
 use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
 
+pub use self::search::Search;
 use self::{
     diag::Listening,
     namespace::{Namespace, Visited},
 };
-pub use self::{namespace::Unseen, search::Search};
 pub use crate::model::{
-    listener::{Listener, Owner},
+    listener::{Listener, Owner, Unseen},
     queues::Queues,
 };
 use crate::model::{ports::PortSet, queues::NamespaceDrops};
@@ -152,13 +152,15 @@ impl Survey {
         find_same(&self.at_start, listener).is_none() && find_same(&self.later, listener).is_none()
     }
 
-    /// Adds new listeners that were searched for with [`Search::for_owners`].
-    pub fn add_later(&mut self, listeners: Vec<Listener>) {
+    /// Adds new listeners that were searched for with [`Search::for_owners`], and returns the first
+    /// whose process is not known since it began too late.
+    pub fn add_later(&mut self, listeners: Vec<Listener>) -> Option<&Listener> {
         self.later.extend(listeners);
         self.later.sort_by_key(Listener::order);
         for listener in &mut self.later {
             listener.began_too_late &= self.could_search_all;
         }
+        self.later.iter().find(|listener| listener.began_too_late)
     }
 
     /// What a listener has dropped since the start, or since it was created if that is later. See

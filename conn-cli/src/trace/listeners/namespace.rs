@@ -18,7 +18,7 @@ use super::{
     diag::{Diag, Listening},
 };
 use crate::{
-    model::ports::PortSet,
+    model::{listener::Unseen, ports::PortSet},
     system::{
         files,
         procfs::{is_denied, processes, threads},
@@ -34,15 +34,6 @@ pub(super) struct Namespace {
     pub(super) is_own: bool,
     pub(super) diag: Diag,
     pub(super) counters: Option<Counters>,
-}
-
-/// What could not be searched. All zero if everything was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unseen {
-    /// Network namespaces that exist, but whose listeners are not known.
-    pub namespaces: usize,
-    /// Processes, which may be owners of a listener or in a namespace that is not known.
-    pub processes: usize,
 }
 
 /// Namespaces that stay open, with their listeners.

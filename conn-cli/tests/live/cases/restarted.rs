@@ -14,7 +14,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 
 use crate::context::Context;
 
-const UNKNOWN: &str = " process not known (it began to listen after conn-cli gave up its privileges): accept queue 0/";
+const UNKNOWN: &str = " process not known: accept queue 0/";
+
+/// Said once in a run.
+const TOO_LATE: &str = " began after conn-cli gave up its privileges";
 
 /// The first port that a process without privileges may bind.
 const FIRST_UNPRIVILEGED: u16 = 1024;
@@ -61,6 +64,8 @@ pub(crate) fn server(context: &Context) -> Result<String> {
     let ended = tracer.finish(Signal::INT, &stdout)?;
     second.finish()?;
     let unknown = line_at_end(&ended, UNKNOWN)?;
+    let notes = ended.stderr.iter().filter(|line| line.contains(TOO_LATE));
+    ensure!(notes.count() == 1, "{:?}", ended.stderr);
     Ok(format!("{known} | {unknown}"))
 }
 

@@ -135,7 +135,7 @@ fn what_is_no_client_is_passed_over() {
         "+100:01:01  (12 intervals not measured)",
         "14:25:40  (not measured)",
         "Tracing TCP connections to port 80, not from 10.0.0.0/8",
-        "listening: 10.0.0.1:80 httpd (pid 812), 8 threads waiting in accept, accept queue 0/511",
+        "listening: 10.0.0.1:80 httpd[812], 8 threads in accept, accept queue 0/511",
         "10.0.0.1:80 httpd[812]: accept queue 0/511, 0 packets dropped",
         "[::]:8083 python3[22884] has stopped listening",
         "note: 192.0.2.1",
