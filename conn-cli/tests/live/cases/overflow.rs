@@ -208,5 +208,72 @@ pub(crate) fn deferred(context: &Context) -> Result<String> {
     // Natively, other listeners may have dropped packets meanwhile.
     ensure!(lost > 0 || !stderr.contains("dropped"), "{stderr}");
     ensure!(stderr.contains(": accept queue 0/"), "{stderr}");
-    Ok(format!("drops={drops} lost={lost}"))
+    let limit = of_another_port(context, &listener)?;
+    Ok(format!("drops={drops} lost={lost} | {limit}"))
+}
+
+/// A listener on another port overflows meanwhile, and is gone at the end: that is no drop of this one
+/// for certain, and is in the rows of both only once.
+fn of_another_port(context: &Context, listener: &TcpListener) -> Result<String> {
+    let other = context.port + 1;
+    let ports = format!("{},{other}", context.port);
+    let before = Counters::read(&[LISTEN_DROPS])?;
+    let mut one = Tracer::start(context.conn_cli(context.port).arg("--quiet"))?;
+    let mut both = Tracer::start(context.conn_cli(context.port).args([
+        "--port",
+        &ports,
+        "--json",
+        "--interval",
+        "1s",
+    ]))?;
+    let stdouts = [one.stdout()?, both.stdout()?];
+    both.wait_for("listening: ")?;
+    one.wait_for("listening: ")?;
+    let full = Serve {
+        hold: true,
+        ..Serve::slow(0, FULL)
+    };
+    let room = u32::from(full.backlog) + 1;
+    let full = Server::start(full, other)?;
+    let clients = Load {
+        to: Some(FULL),
+        ..Load::v4(other, u32::MAX)
+    };
+    let waiting = (0..room)
+        .map(|ticket| clients.open(ticket))
+        .collect::<Result<Vec<_>>>()?;
+    overflow(&clients)?;
+    let real = sockets::only_one(other)?.drops;
+    for _ in 0..2 * real {
+        let mut client = TcpStream::connect(listener.local_addr()?)?;
+        client.write_all(b"x")?;
+        listener.accept()?;
+    }
+    both.wait_for(&format!("warning: accept queue of {FULL}:{other} "))?;
+    drop(waiting);
+    full.finish()?;
+    let one = one.finish(Signal::INT, &stdouts[0])?;
+    let both = both.finish(Signal::INT, &stdouts[1])?;
+    let lost = Counters::read(&[LISTEN_DROPS])?
+        .since(&before)?
+        .get(LISTEN_DROPS)?;
+    let blamed = one
+        .stderr
+        .iter()
+        .find(|line| line.contains(" dropped up to ") && line.ends_with(", on any port"));
+    let blamed = blamed.with_context(|| format!("no limit: {:?}", one.stderr))?;
+    let report = Report::new(&both)?;
+    let rows = report.intervals.iter();
+    let in_rows: u64 = rows.filter_map(|row| row["dropped"].as_u64()).sum();
+    ensure!(
+        (real..=lost).contains(&in_rows),
+        "{in_rows} in the rows, where {real} of {lost} were dropped there"
+    );
+    let sum = "all listeners in this network namespace: ";
+    ensure!(
+        both.stderr.iter().any(|line| line.starts_with(sum)),
+        "nothing about the listener that is gone: {:?}",
+        both.stderr
+    );
+    Ok(blamed.clone())
 }
