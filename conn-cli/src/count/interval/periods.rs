@@ -1,6 +1,6 @@
 //! The intervals of a run: live ones follow the clock, those of records the records' times.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -21,8 +21,11 @@ pub(crate) struct Periods {
     intervals: Option<Intervals>,
     /// The boot since which their times are, if they have no date.
     boot: Option<u32>,
-    /// The stretches of time of which there are records.
-    recorded: Vec<(Timestamp, Timestamp)>,
+    /// The stretches of time of which there are records: the last moment of each by its first. None
+    /// overlaps another, since a stretch is searched for each empty interval.
+    recorded: BTreeMap<Timestamp, Timestamp>,
+    /// How many stretches these were made of.
+    stretches: usize,
     /// Connections that are in no interval, since they have no usable timestamp.
     undated: u64,
     /// Records that count in a later interval than their own, which had already ended.
@@ -55,7 +58,8 @@ impl Periods {
             clock: None,
             intervals: None,
             boot: None,
-            recorded: Vec::new(),
+            recorded: BTreeMap::new(),
+            stretches: 0,
             undated: 0,
             early: 0,
             lost: 0,
@@ -126,9 +130,27 @@ impl Periods {
     /// Adds the stretches of time of which there are records, of which only the last may have become longer
     /// since.
     pub(crate) fn add_recorded(&mut self, stretches: &[(Timestamp, Timestamp)]) {
-        let kept = self.recorded.len().saturating_sub(1).min(stretches.len());
-        self.recorded.truncate(kept);
-        self.recorded.extend_from_slice(&stretches[kept..]);
+        let kept = self.stretches.saturating_sub(1).min(stretches.len());
+        self.stretches = stretches.len();
+        for &(mut first, mut last) in &stretches[kept..] {
+            // The clock was set back in the course of the run.
+            if first > last {
+                continue;
+            }
+            while let Some((&start, &end)) = self.recorded.range(..=last).next_back()
+                && end >= first
+            {
+                self.recorded.remove(&start);
+                (first, last) = (first.min(start), last.max(end));
+            }
+            self.recorded.insert(first, last);
+        }
+    }
+
+    /// Whether there are records of this time, of which `end` is no part.
+    fn is_recorded(&self, start: Timestamp, end: Timestamp) -> bool {
+        let last_before = self.recorded.range(..end).next_back();
+        last_before.is_some_and(|(_, last)| *last >= start)
     }
 
     /// Marks the intervals of which there are no records, as one for all in a row; and those since boot.
@@ -145,9 +167,7 @@ impl Periods {
         for interval in &mut *intervals {
             let end = interval.start.saturating_add(interval.length);
             let end = end.unwrap_or(Timestamp::MAX);
-            let overlaps =
-                |(first, last): &(Timestamp, Timestamp)| *last >= interval.start && *first < end;
-            if interval.connections == 0 && !self.recorded.iter().any(overlaps) {
+            if interval.connections == 0 && !self.is_recorded(interval.start, end) {
                 interval.not_measured = interval.skipped_empty.max(1);
             }
         }
@@ -267,6 +287,35 @@ mod tests {
         // Several end at once, after output has stalled.
         assert_eq!(counted(2, Some(8), 3), (vec![None, Some(8), None], false));
         assert_eq!(counted(3, None, 2), (vec![None, None], false));
+    }
+
+    #[test]
+    fn recorded_stretches_are_merged() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut periods = Periods::for_records(Duration::from_secs(1), TimeZone::UTC);
+        let mut stretches = Vec::new();
+        // In any order; the last one is longer the second time. One has no length, one a wrong clock.
+        for (first, last) in [
+            (50, 60),
+            (10, 20),
+            (15, 15),
+            (15, 25),
+            (24, 30),
+            (45, 70),
+            (99, 90),
+        ] {
+            stretches.push((at(first), at(first)));
+            periods.add_recorded(&stretches);
+            stretches.last_mut().unwrap().1 = at(last);
+            periods.add_recorded(&stretches);
+        }
+        for second in 0..100 {
+            let expected = (10..=30).contains(&second) || (45..=70).contains(&second);
+            let is_recorded = periods.is_recorded(at(second), at(second + 1));
+            assert_eq!(is_recorded, expected || second == 99, "{second}");
+        }
+        // What is searched is no longer than the number of gaps.
+        assert_eq!(periods.recorded.len(), 3, "{:?}", periods.recorded);
     }
 
     #[test]
