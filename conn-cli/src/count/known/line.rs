@@ -4,6 +4,7 @@
 //! output contains names that others chose, such as those of processes, and a name must not make an
 //! address known.
 
+mod comparison;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,8 @@ pub(super) struct Lines {
 enum Column {
     First,
     Last,
+    /// Of a comparison, after three numbers; rows may end with `  new` or `  gone`.
+    Fourth,
 }
 
 type Parsed = Result<Option<Entry>, Wrong>;
@@ -138,6 +141,10 @@ impl Lines {
             self.table = None;
             return Ok(None);
         }
+        if self.table == Some(Column::Fourth) && comparison::is_total(line) {
+            self.table = None;
+            return Ok(None);
+        }
         if line.starts_with('#') || is_message(line) || is_interval(line) {
             return Ok(None);
         }
@@ -208,6 +215,9 @@ fn titles(line: &str) -> Option<(Column, &str)> {
     let (first, rest) = first_word(line);
     let second = first_word(rest).0;
     let last = line.rsplit(is_blank).next()?;
+    if comparison::is_titles(line) {
+        return Some((Column::Fourth, last));
+    }
     let is_key = |word| BY_ADDRESS.contains(&word) || BY_OTHERS.contains(&word);
     if is_key(first) && COUNTS.contains(&second) {
         Some((Column::First, first))
@@ -302,11 +312,14 @@ fn end(text: &str) -> Option<Option<Entry>> {
 
 /// A row of a table.
 fn row(column: Column, line: &str) -> Option<Option<Entry>> {
+    if column == Column::Fourth {
+        return comparison::row(line);
+    }
     let (first, rest) = first_word(line);
     let key = match column {
         Column::First if rest.starts_with(|char: char| char.is_ascii_digit()) => first,
         Column::Last if is_number(first) => line.rsplit(is_blank).next()?,
-        Column::First | Column::Last => return None,
+        Column::First | Column::Last | Column::Fourth => return None,
     };
     let is_left_off = || {
         let words: Vec<_> = line.rsplitn(3, is_blank).collect();
@@ -321,6 +334,8 @@ fn row(column: Column, line: &str) -> Option<Option<Entry>> {
 
 /// A line of a list: `192.0.2.1: 5`, `192.0.2.0/24 the office`, or `5 192.0.2.1` as `uniq -c` prints it.
 fn listed(line: &str) -> Option<Parsed> {
+    let whole = line;
+    let line = line.split('#').next().unwrap_or_default().trim_ascii_end();
     let key = key_of_row(line);
     if let Some(key) = key {
         if let Some(entry) = network(key) {
@@ -334,9 +349,8 @@ fn listed(line: &str) -> Option<Parsed> {
     if is_number(first) {
         return network(rest).map(|entry| Ok(Some(entry)));
     }
-    let first = first.split('#').next().unwrap_or_default();
     let entry = network(first).map(|entry| Ok(Some(entry)));
-    entry.or_else(|| key.map(|_| Err(Wrong::NotByAddress)))
+    entry.or_else(|| { key.or_else(|| key_of_row(whole)) }.map(|_| Err(Wrong::NotByAddress)))
 }
 
 /// The key of a row such as `192.0.2.1: 5`.
@@ -378,6 +392,10 @@ fn host(text: &str) -> Option<Option<Entry>> {
         Err(_) => Host::named(text.as_bytes()),
     };
     host.map(|host| Some(Entry::Host(host)))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(is_blank).filter(|word| !word.is_empty())
 }
 
 /// The first word, and the text after the blanks behind it.

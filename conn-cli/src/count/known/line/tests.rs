@@ -22,6 +22,9 @@ fn lists_of_people_have_comments() {
         "192.0.2.1 the office: 5",
         "192.0.2.1\tseen at 14:25",
         "192.0.2.1: 5",
+        "192.0.2.1: 5 # the office",
+        "192.0.2.1 # the office: 5",
+        "5 192.0.2.1 # the office",
         "192.0.2.1  :  5",
         "     13 192.0.2.1",
         "1\t192.0.2.1",
@@ -190,6 +193,59 @@ fn tables_have_clients_in_the_first_or_the_last_column() {
     assert_eq!(parsed[2..5], [const { Ok(None) }; 3]);
     // The table is over: this may be anything.
     assert_eq!(parsed[5], Err(Wrong::NotPrinted));
+}
+
+#[test]
+fn comparisons_have_clients_in_the_fourth_column() {
+    let parse = |text: &str| {
+        let mut lines = Lines::default();
+        let parsed: Vec<_> = text.lines().map(|line| lines.parse(line)).collect();
+        (parsed, lines.table)
+    };
+    let titles = "before  after  difference  address\n";
+    for name in [
+        "monday.json",
+        "192.0.2.9",
+        "192.0.2.9: 5",
+        "x; y",
+        "count address",
+        "5 2.2.2.2 #",
+    ] {
+        let text = format!(
+            "{titles}   289     18        -271  192.0.2.1\n\
+             \u{20}    0     40         +40  2001:db8::1  new\n\
+             \u{20}   12      0         -12  web.example  gone\n\
+             \u{20}  107    174         +67  3 other addresses\n\
+             \u{20}    3      3           0  unknown\n\
+             {name}: 408 connections from 4 addresses; {name}: 1 connection from 1 address; \
+             1 new address, 1 gone\n",
+        );
+        let (parsed, table) = parse(&text);
+        assert_eq!(parsed[0], Ok(None));
+        assert_eq!(parsed[1], Ok(Some(at("192.0.2.1"))));
+        assert_eq!(parsed[2], Ok(Some(at("2001:db8::1"))));
+        assert_eq!(parsed[3], Ok(Some(named("web.example"))));
+        assert_eq!(parsed[4..], [const { Ok(None) }; 3], "{name}");
+        assert_eq!(table, None);
+    }
+    for row in [
+        "289  18  -271  192.0.2.1  newer",
+        "289  18  -271  192.0.2.1  new  gone",
+        "289  18  -271  3 other ports",
+        "289  18  ±271  192.0.2.1",
+        "x  18  -271  192.0.2.1",
+        "a: 4 connections from 1 address; b: 1 connection from 1 address; 1 new port, 1 gone",
+    ] {
+        let (parsed, _) = parse(&format!("{titles}{row}"));
+        assert_eq!(parsed[1], Err(Wrong::NotPrinted), "{row}");
+    }
+    // Only below its titles.
+    for row in [
+        "289  18  -271  192.0.2.1",
+        "a: 4 connections from 1 address; b: 1 connection from 1 address; 1 new address, 1 gone",
+    ] {
+        assert_eq!(parse(row).0, [Err(Wrong::NotPrinted)], "{row}");
+    }
 }
 
 #[test]
