@@ -1,7 +1,7 @@
 //! `conn-cli`: shows every new TCP connection to a port as it happens.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     process::ExitCode,
 };
 
@@ -36,17 +36,17 @@ fn run(job: &Job) -> anyhow::Result<Verdict> {
             Job::Trace(options) => jobs::trace::trace(options).await,
             Job::Read(options) => jobs::read::read(options).await,
             Job::Compare(options) => {
-                let (page, verdict) = jobs::compare::compare(options).await?;
-                print(&page)?;
+                let (lines, verdict) = jobs::compare::compare(options).await?;
+                print(lines)?;
                 Ok(verdict)
             }
             Job::Check(options) => {
                 let (page, verdict) = jobs::check::check(options)?;
-                print(&page)?;
+                print([page])?;
                 Ok(verdict)
             }
             Job::Print(text) => {
-                print(text)?;
+                print([text])?;
                 Ok(Verdict::Trusted)
             }
         }
@@ -56,8 +56,11 @@ fn run(job: &Job) -> anyhow::Result<Verdict> {
     result
 }
 
-fn print(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().write_all(text) {
+fn print(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut parts = parts.into_iter();
+    let written = parts.try_for_each(|part| out.write_all(part.as_ref()));
+    match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }

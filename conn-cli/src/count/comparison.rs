@@ -1,8 +1,8 @@
 //! Two counts side by side, by address.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::cmp::Reverse;
 
-use super::tally::Tally;
+use super::tally::{Tally, unpacked};
 use crate::model::{connection::Host, group::GroupKey};
 
 /// The counts of two inputs.
@@ -81,31 +81,28 @@ impl Change {
 impl Comparison {
     /// Compares the counts of two inputs with these names. `top`: how many rows at most.
     #[must_use]
-    pub(crate) fn new(names: [String; 2], tallies: &[Tally; 2], top: Option<usize>) -> Self {
-        let mut changes: HashMap<Host, Change> = HashMap::new();
-        for (tally, is_after) in tallies.iter().zip([false, true]) {
-            for client in tally.ranked().clients() {
-                let GroupKey::Client(host) = client.key else {
-                    continue;
-                };
-                let change = changes.entry(host).or_default();
-                let count = if is_after {
-                    &mut change.after
-                } else {
-                    &mut change.before
-                };
-                *count = client.connections;
+    pub(crate) fn new(names: [String; 2], tallies: [Tally; 2], top: Option<usize>) -> Self {
+        let connections = tallies.each_ref().map(Tally::connections);
+        let [before, after] = tallies;
+        let mut unknown = Change {
+            before: before.other(),
+            after: after.other(),
+        };
+        // Sorted in place, since a table of all addresses takes much more memory.
+        let mut rows = Vec::new();
+        add_rows(&mut rows, before, |before| Change { before, after: 0 });
+        add_rows(&mut rows, after, |after| Change { before: 0, after });
+        rows.sort_unstable_by(|one, other| one.host.cmp(&other.host));
+        rows.dedup_by(|next, kept| {
+            let is_same = next.host == kept.host;
+            if is_same {
+                kept.change.add(next.change);
             }
-        }
-        let mut unknown = changes.remove(&Host::Unknown).unwrap_or_default();
-        unknown.add(Change {
-            before: tallies[0].other(),
-            after: tallies[1].other(),
+            is_same
         });
-        let rows = changes.into_iter();
-        let mut rows: Vec<_> = rows
-            .map(|(host, change)| ComparedRow { host, change })
-            .collect();
+        if let Some(index) = rows.iter().position(|row| row.host == Host::Unknown) {
+            unknown.add(rows.swap_remove(index).change);
+        }
         let size = |change: Change| (change.difference().abs(), change.before.max(change.after));
         rows.sort_unstable_by(|one, other| {
             let sizes = Reverse(size(one.change)).cmp(&Reverse(size(other.change)));
@@ -115,28 +112,45 @@ impl Comparison {
             |is_none: fn(Change) -> bool| rows.iter().filter(|row| is_none(row.change)).count();
         let (new, gone) = (addresses(Change::is_new), addresses(Change::is_gone));
         let [before, after] = names;
-        let side = |name, tally: &Tally, missing: usize| Side {
+        let side = |name, connections, missing: usize| Side {
             name,
-            connections: tally.connections(),
+            connections,
             addresses: rows.len() - missing,
         };
-        let before = side(before, &tallies[0], new);
-        let after = side(after, &tallies[1], gone);
-        let rest = rows.split_off(top.unwrap_or(rows.len()).min(rows.len()));
+        let before = side(before, connections[0], new);
+        let after = side(after, connections[1], gone);
+        let shown = top.unwrap_or(rows.len()).min(rows.len());
         let mut sums = Change::default();
-        for row in &rest {
+        for row in &rows[shown..] {
             sums.add(row.change);
         }
+        let left_off = (shown < rows.len()).then_some((rows.len() - shown, sums));
+        rows.truncate(shown);
         Self {
             before,
             after,
             rows,
-            left_off: (!rest.is_empty()).then_some((rest.len(), sums)),
+            left_off,
             unknown: Some(unknown).filter(|unknown| *unknown != Change::default()),
             new,
             gone,
         }
     }
+}
+
+/// Adds a row for each address and port of one of the inputs.
+fn add_rows(rows: &mut Vec<ComparedRow>, tally: Tally, change: impl Fn(u64) -> Change) {
+    let ipv4 = tally.ipv4();
+    let ipv4 = ipv4.map(|(packed, connections)| (unpacked(packed).0, connections));
+    let others = tally.not_ipv4();
+    let others = others.map(|(key, _, connections)| (key.clone(), connections));
+    rows.extend(ipv4.chain(others).filter_map(|(key, connections)| {
+        let GroupKey::Client(host) = key else {
+            return None;
+        };
+        let change = change(connections);
+        Some(ComparedRow { host, change })
+    }));
 }
 
 #[cfg(test)]
@@ -156,7 +170,7 @@ mod tests {
 
     fn compare(before: &[(u8, u64)], after: &[(u8, u64)], top: Option<usize>) -> Comparison {
         let names = ["a".to_owned(), "b".to_owned()];
-        Comparison::new(names, &[tally(before), tally(after)], top)
+        Comparison::new(names, [tally(before), tally(after)], top)
     }
 
     fn rows(comparison: &Comparison) -> Vec<(String, i128)> {
@@ -196,7 +210,7 @@ mod tests {
         before.add(&Host::Unknown, None, 3);
         after.add_other(u64::MAX);
         let names = [String::new(), String::new()];
-        let comparison = Comparison::new(names, &[before, after], None);
+        let comparison = Comparison::new(names, [before, after], None);
         assert_eq!(rows(&comparison), [("192.0.2.1".to_owned(), -2)]);
         let unknown = comparison.unknown.unwrap();
         assert_eq!((unknown.before, unknown.after), (3, u64::MAX));

@@ -27,21 +27,23 @@ use crate::{
     system::stderr::say,
 };
 
-/// Compares two inputs. Returns what to print, and whether the counts can be trusted.
+/// Compares two inputs. Returns the lines to print, and whether the counts can be trusted.
 ///
 /// # Errors
 /// If not all records can be read.
-pub async fn compare(options: &CompareOptions) -> anyhow::Result<(Vec<u8>, Verdict)> {
+pub async fn compare(
+    options: &CompareOptions,
+) -> anyhow::Result<(impl Iterator<Item = String>, Verdict)> {
     let [before, after] = &options.files;
     let names = [before, after].map(|path| input::name(path));
     let (before, one) = counted(before, options).await?;
     let (after, other) = counted(after, options).await?;
-    let comparison = Comparison::new(names, &[before, after], options.top);
+    let comparison = Comparison::new(names, [before, after], options.top);
     let verdict = match one {
         Verdict::Trusted => other,
         doubtful => doubtful,
     };
-    Ok((output::compare(&comparison, options.json), verdict))
+    Ok((output::compare(comparison, options.json), verdict))
 }
 
 /// Reads an input to its end, and says what may make its count wrong.

@@ -7,37 +7,29 @@ use serde::Serialize;
 
 use super::{
     brief::plural,
-    put,
     table::{Align, Table},
 };
 use crate::{
-    count::comparison::{Change, Comparison, Side},
+    count::comparison::{Change, ComparedRow, Comparison, Side},
     model::schema::{
         ComparedCounts, ComparisonLine, ComparisonSide, ComparisonSummary, LeftOffComparison,
         Presence, Type,
     },
 };
 
-/// The comparison as text, or as lines of JSON.
+/// The comparison as text, or as lines of JSON, line by line: all of them can be more than fits into
+/// memory.
 #[must_use]
-pub(crate) fn compare(comparison: &Comparison, json: bool) -> Vec<u8> {
+pub(crate) fn compare(comparison: Comparison, json: bool) -> Box<dyn Iterator<Item = String>> {
     if json {
-        lines_of_json(comparison)
+        Box::new(lines_of_json(comparison))
     } else {
-        text(comparison)
+        Box::new(text(comparison))
     }
 }
 
-fn text(comparison: &Comparison) -> Vec<u8> {
+fn text(comparison: Comparison) -> impl Iterator<Item = String> {
     let titles = ["before", "after", "difference", "address"].map(str::to_owned);
-    let rows = comparison.rows.iter().map(|row| {
-        let mark = match presence(row.change) {
-            Presence::New => "  new",
-            Presence::Gone => "  gone",
-            Presence::Both => "",
-        };
-        cells(row.change, format!("{}{mark}", row.host))
-    });
     let left_off = comparison.left_off.map(|(addresses, change)| {
         let addresses = plural(addresses as u64, "other address", "other addresses");
         cells(change, addresses)
@@ -45,27 +37,33 @@ fn text(comparison: &Comparison) -> Vec<u8> {
     let unknown = comparison
         .unknown
         .map(|change| cells(change, "unknown".to_owned()));
-    let rows = once(titles).chain(rows).chain(left_off).chain(unknown);
-    let rows: Vec<_> = rows.collect();
-    let mut table = Table::new([Align::Right, Align::Right, Align::Right, Align::Left]);
-    for row in &rows {
-        table.fit(row);
-    }
-    let mut out = Vec::new();
-    for row in &rows {
-        out.extend_from_slice(table.line(row, Style::new()).as_bytes());
-    }
     let new = plural(comparison.new as u64, "new address", "new addresses");
-    put(
-        &mut out,
-        format_args!(
-            "{}; {}; {new}, {} gone\n",
-            side(&comparison.before),
-            side(&comparison.after),
-            comparison.gone
-        ),
+    let total = format!(
+        "{}; {}; {new}, {} gone\n",
+        side(&comparison.before),
+        side(&comparison.after),
+        comparison.gone
     );
-    out
+    let mut table = Table::new([Align::Right, Align::Right, Align::Right, Align::Left]);
+    for cells in [Some(&titles), left_off.as_ref(), unknown.as_ref()] {
+        table.fit(cells.map_or(&[], |cells| cells));
+    }
+    for row in &comparison.rows {
+        table.fit(&row_cells(row));
+    }
+    let rows = comparison.rows.into_iter().map(|row| row_cells(&row));
+    let rows = once(titles).chain(rows).chain(left_off).chain(unknown);
+    let lines = rows.map(move |row| table.line(&row, Style::new()));
+    lines.chain(once(total))
+}
+
+fn row_cells(row: &ComparedRow) -> [String; 4] {
+    let mark = match presence(row.change) {
+        Presence::New => "  new",
+        Presence::Gone => "  gone",
+        Presence::Both => "",
+    };
+    cells(row.change, format!("{}{mark}", row.host))
 }
 
 fn cells(change: Change, last: String) -> [String; 4] {
@@ -97,20 +95,7 @@ fn presence(change: Change) -> Presence {
     }
 }
 
-fn lines_of_json(comparison: &Comparison) -> Vec<u8> {
-    let mut out = Vec::new();
-    for row in &comparison.rows {
-        let line = ComparisonLine {
-            r#type: Type::Comparison,
-            address: row.host.address(),
-            name: row.host.name().map(Into::into),
-            before: row.change.before,
-            after: row.change.after,
-            difference: row.change.difference(),
-            r#in: presence(row.change),
-        };
-        put_json(&mut out, &line);
-    }
+fn lines_of_json(comparison: Comparison) -> impl Iterator<Item = String> {
     let side = |side: &Side| ComparisonSide {
         input: side.name.clone().into(),
         connections: side.connections,
@@ -131,8 +116,19 @@ fn lines_of_json(comparison: &Comparison) -> Vec<u8> {
                 counts: counts(change),
             }),
     };
-    put_json(&mut out, &summary);
-    out
+    let summary = line_of_json(&summary);
+    let rows = comparison.rows.into_iter().map(|row| {
+        line_of_json(&ComparisonLine {
+            r#type: Type::Comparison,
+            address: row.host.address(),
+            name: row.host.name().map(Into::into),
+            before: row.change.before,
+            after: row.change.after,
+            difference: row.change.difference(),
+            r#in: presence(row.change),
+        })
+    });
+    rows.chain(once(summary))
 }
 
 fn counts(change: Change) -> ComparedCounts {
@@ -142,7 +138,6 @@ fn counts(change: Change) -> ComparedCounts {
     }
 }
 
-fn put_json(out: &mut Vec<u8>, line: &impl Serialize) {
-    serde_json::to_writer(&mut *out, line).expect("writing to memory does not fail");
-    out.push(b'\n');
+fn line_of_json(line: &impl Serialize) -> String {
+    serde_json::to_string(line).expect("writing to memory does not fail") + "\n"
 }
