@@ -37,7 +37,7 @@ pub(super) struct CompareArgs {
     #[arg(long, help_heading = RECORDS)]
     every_packet: bool,
 
-    /// Only the first N addresses, and the sum of the others
+    /// Only the first N addresses, and the sum of the others; 0 for all
     #[arg(long, value_name = "N")]
     top: Option<usize>,
 
@@ -69,7 +69,7 @@ impl CompareArgs {
             format: self.format,
             strict: self.strict,
             every_packet: self.every_packet,
-            top: self.top,
+            top: self.top.filter(|top| *top > 0),
             json: self.json,
         })
     }

@@ -145,3 +145,12 @@ fn names_of_files_are_escaped_and_doubts_told() {
         text(&output.stderr)
     );
 }
+
+#[test]
+fn top_0_is_all() {
+    let dir = TempDir::new("top");
+    let [before, after] = inputs(&dir);
+    let all = compare(&[], &before, &after);
+    assert_eq!(all.0.len(), 402);
+    assert_eq!(compare(&["--top", "0"], &before, &after), all);
+}
