@@ -55,6 +55,7 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         strict: options.strict,
         every_packet: options.every_packet,
         lines_only: false,
+        all_addresses: true,
     });
     let mut feed = Feed::start(
         vec![PathBuf::from(path)],

@@ -129,6 +129,7 @@ impl Reading {
                 strict: options.strict,
                 every_packet: options.every_packet,
                 lines_only: show.count.is_some(),
+                all_addresses: false,
             }),
             inputs: inputs.len(),
             failed: 0,

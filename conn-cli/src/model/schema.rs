@@ -256,7 +256,7 @@ pub(crate) struct SummaryLine<'a> {
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     /// With `--quiet --known`: only clients that are not in the file are counted; left out if not.
-    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_new: bool,
     /// Connections with a line of their own.
     #[serde(default)]

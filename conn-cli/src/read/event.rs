@@ -66,10 +66,23 @@ pub struct Run {
     pub period: Option<(Timestamp, Timestamp)>,
     /// All its connections.
     pub tally: Tally,
+    /// The option by which the tally does not name all addresses, if there is one.
+    pub partial: Option<&'static str>,
     /// How many of them have a line.
     pub lines_shown: u64,
     /// What could make its total wrong.
     pub discrepancies: Discrepancies,
     /// What it did not count, if it was itself a run of `conn-cli read`.
     pub stats: ReadStats,
+}
+
+impl Run {
+    /// Whether so many lines before its summary name the client of each connection.
+    #[must_use]
+    pub(crate) fn has_all_lines(&self, lines: u64) -> bool {
+        // With none, it is not known what `--known` has left out.
+        self.lines_shown > 0
+            && self.lines_shown == self.tally.connections()
+            && lines >= self.lines_shown
+    }
 }

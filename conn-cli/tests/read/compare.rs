@@ -146,6 +146,60 @@ fn names_of_files_are_escaped_and_doubts_told() {
     );
 }
 
+/// A summary that does not name all addresses has nothing to say on who is new.
+#[test]
+fn summaries_without_all_addresses_are_refused() {
+    let dir = TempDir::new("partial");
+    let [before, after] = inputs(&dir);
+    let known = dir.file("known", "10.0.0.1\n");
+    let known = known.to_str().unwrap();
+    let saved = |arguments: &[&str]| {
+        let arguments = [arguments, &["--json"]].concat();
+        let name = arguments.join("").replace('/', "_");
+        dir.file(&name, read(&arguments, &[&after]).stdout)
+    };
+    for (arguments, option) in [
+        (&["--top", "1"][..], "--top"),
+        (&["--by", "port"], "--by"),
+        (&["--by", "network"], "--by"),
+        (&["--known", known], "--known"),
+    ] {
+        let partial = saved(&[&["--quiet"][..], arguments].concat());
+        for [one, other] in [[&before, &partial], [&partial, &before]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_conn-cli"));
+            let output = command.arg("compare").args([one, other]).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+            assert_eq!(text(&output.stdout), "", "{arguments:?}");
+            let message = format!(
+                "conn-cli: {}: the summary does not name all addresses ({option})\n",
+                partial.display()
+            );
+            assert_eq!(text(&output.stderr), message);
+        }
+        // Saved with them, the lines name all.
+        let lines = saved(arguments);
+        if option != "--known" {
+            let (expected, rows) = (
+                compare(&["--json"], &before, &after),
+                compare(&["--json"], &before, &lines),
+            );
+            assert_eq!(rows.1, 0, "{arguments:?}");
+            assert_eq!(rows.0[..400], expected.0[..400], "{arguments:?}");
+        }
+    }
+    for complete in [
+        &["--quiet", "--top", "300"][..],
+        &["--quiet", "--by", "address,port"],
+    ] {
+        let (lines, status) = compare(&[], &before, &saved(complete));
+        assert_eq!(status, 0, "{complete:?}");
+        assert!(
+            lines[401].ends_with("100 new addresses, 100 gone"),
+            "{complete:?}"
+        );
+    }
+}
+
 #[test]
 fn top_0_is_all() {
     let dir = TempDir::new("top");

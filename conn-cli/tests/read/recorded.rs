@@ -95,6 +95,7 @@ fn options(ports: &str, every_packet: bool) -> MergeOptions {
         strict: false,
         every_packet,
         lines_only: false,
+        all_addresses: false,
     }
 }
 

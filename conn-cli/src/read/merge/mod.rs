@@ -48,6 +48,8 @@ pub struct MergeOptions {
     pub every_packet: bool,
     /// Whether connections without a line of their own are an error.
     pub lines_only: bool,
+    /// Whether connections whose client neither a line nor the summary names are an error.
+    pub all_addresses: bool,
 }
 
 impl MergeOptions {
@@ -323,6 +325,15 @@ impl Merge {
                  summary",
                 self.input.name,
                 run.tally.connections()
+            );
+        }
+        if let Some(option) = run.partial
+            && self.options.all_addresses
+            && !run.has_all_lines(self.runs.lines())
+        {
+            bail!(
+                "{}: the summary does not name all addresses ({option})",
+                self.input.name
             );
         }
         let tally = self.runs.finish_run(run);

@@ -32,6 +32,10 @@ impl Runs {
 
     /// Ends a run. Returns its connections and those of earlier runs without a summary.
     pub(crate) fn finish_run(&mut self, run: &Run) -> Tally {
+        if run.partial.is_some() && run.has_all_lines(self.lines()) {
+            // They tell more than the summary.
+            return self.finish();
+        }
         let mut tally = run.tally.clone();
         let surplus = self.lines().saturating_sub(run.lines_shown);
         if surplus == 0 {
@@ -95,6 +99,7 @@ mod tests {
         let tally = runs.finish_run(&Run {
             period: None,
             tally: tally(clients),
+            partial: None,
             lines_shown,
             discrepancies: Discrepancies::default(),
             stats: ReadStats::default(),

@@ -35,6 +35,7 @@ fn counted<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64
         strict: true,
         every_packet,
         lines_only: false,
+        all_addresses: false,
     });
     for events in batches {
         let mut batch = Batch::new(Format::Pcap);
@@ -84,6 +85,7 @@ fn strace_ports(lines: &str) -> Vec<Option<u16>> {
         strict: true,
         every_packet: false,
         lines_only: false,
+        all_addresses: false,
     });
     let piece = Piece::Lines(Format::Strace, lines.as_bytes().to_vec());
     let mut ports = Vec::new();

@@ -130,6 +130,7 @@ fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
 
 fn run(line: SummaryLine<'_>) -> Option<Run> {
     let mut tally = Tally::default();
+    let partial = partial(&line);
     // Without "by", the groups are clients.
     let names_host = { line.by.as_deref() }.is_none_or(|by| by == "address,port");
     for client in line.clients {
@@ -156,6 +157,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
     Some(Run {
         period: time(line.start).zip(time(line.end)),
         tally,
+        partial,
         lines_shown: line.connection_lines.unwrap_or(line.lines_shown),
         discrepancies: Discrepancies {
             at_least: line.at_least || line.missed_runs > Some(0),
@@ -175,6 +177,18 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
             ..ReadStats::default()
         },
     })
+}
+
+/// The option by which a summary does not name all addresses, if there is one.
+fn partial(line: &SummaryLine<'_>) -> Option<&'static str> {
+    let is_by_address = { line.by.as_deref() }.is_none_or(|by| by == "address,port");
+    if line.only_new {
+        Some("--known")
+    } else if !is_by_address && !line.clients.is_empty() {
+        Some("--by")
+    } else {
+        line.left_off.as_ref().map(|_| "--top")
+    }
 }
 
 /// The text without unsafe characters, truncated: somebody else may have written the input.
