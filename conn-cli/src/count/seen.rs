@@ -16,8 +16,13 @@ impl Seen {
     /// Adds a connection.
     pub(crate) fn add(&mut self, connection: &Connection) {
         if let When::At(time) = connection.time {
-            let (first, last) = self.times.unwrap_or((time, time));
-            self.times = Some((first.min(time), last.max(time)));
+            match &mut self.times {
+                // Mostly they are in their order.
+                Some((_, last)) if time >= *last => *last = time,
+                Some((first, _)) if time < *first => *first = time,
+                Some(_) => (),
+                None => self.times = Some((time, time)),
+            }
             self.connections += 1;
         }
     }

@@ -30,6 +30,6 @@ impl Period {
     /// Whether every time is in it, also an unknown one.
     #[must_use]
     pub fn is_unbounded(&self) -> bool {
-        *self == Self::default()
+        self.since.is_none() && self.until.is_none()
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn confidence(line: &[u8]) -> Confidence {
 
 impl Line for Lines {
     /// Only connections have a time.
-    fn time(&self, _: &[u8]) -> When {
+    fn time(&mut self, _: &[u8]) -> When {
         When::Unknown
     }
 

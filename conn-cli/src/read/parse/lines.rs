@@ -23,7 +23,7 @@ pub trait Line {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError>;
 
     /// The time of a line, whatever else is in it, if times are wanted and it has one.
-    fn time(&self, line: &[u8]) -> When;
+    fn time(&mut self, line: &[u8]) -> When;
 }
 
 /// The lines without their terminators, `\n` or `\r\n`.

@@ -6,6 +6,7 @@ pub(crate) mod kernel_log;
 pub mod lines;
 pub(crate) mod packet;
 pub(crate) mod scan;
+mod second;
 pub(crate) mod strace;
 pub(crate) mod tcpdump;
 
@@ -60,7 +61,7 @@ pub fn parse(piece: &Piece, wanted: Wanted) -> Batch {
 
 fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
     let mut batch = Batch::new(format);
-    batch.ends = ends(bytes, &parser);
+    batch.ends = ends(bytes, &mut parser);
     for line in lines(bytes) {
         let parsed = if line.len() > longest_line(format) {
             Err(TOO_LONG)
@@ -73,9 +74,9 @@ fn parse_lines(format: Format, bytes: &[u8], mut parser: impl Line) -> Batch {
 }
 
 /// The times of the first and the last line.
-fn ends(bytes: &[u8], parser: &impl Line) -> [When; 2] {
-    let time = |line: &[u8]| Some(parser.time(line)).filter(|time| *time != When::Unknown);
-    let first = lines(bytes).take(LINES_WITHOUT_TIME).find_map(time);
+fn ends(bytes: &[u8], parser: &mut impl Line) -> [When; 2] {
+    let mut time = |line: &[u8]| Some(parser.time(line)).filter(|time| *time != When::Unknown);
+    let first = lines(bytes).take(LINES_WITHOUT_TIME).find_map(&mut time);
     let backwards = bytes.rsplit(|byte| *byte == b'\n');
     let last = backwards.take(LINES_WITHOUT_TIME).find_map(time);
     [first, last].map(|time| time.unwrap_or(When::Unknown))

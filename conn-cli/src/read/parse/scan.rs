@@ -146,6 +146,12 @@ pub(crate) fn is_seconds(text: &[u8]) -> bool {
         && digits(&fraction[1..]).1.is_empty()
 }
 
+/// Whether these seconds may be enough to be since 1970: see [`MIN_EPOCH_SECONDS`].
+pub(crate) fn may_be_since_1970(text: &[u8]) -> bool {
+    text.first_chunk::<9>()
+        .is_some_and(|start| start.iter().all(u8::is_ascii_digit))
+}
+
 /// Parses seconds such as `1732285537.123456`: since 1970 if the number is large enough, else
 /// since what `lacks` says.
 pub(crate) fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {

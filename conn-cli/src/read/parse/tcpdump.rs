@@ -24,6 +24,7 @@ use super::{
         address, digits, find, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
         socket_address, split_at_byte,
     },
+    second::Second,
 };
 use crate::{
     model::connection::{Connection, Host, Lacks, Record, Source, When},
@@ -43,6 +44,7 @@ const NO_ENDPOINT: ParseError = "an endpoint of the connection has no valid addr
 #[derive(Debug)]
 pub(crate) struct Lines {
     wanted: Wanted,
+    second: Second<10>,
     /// What the previous line was.
     previous: Previous,
     /// The time of the packet that continues on the next line.
@@ -75,6 +77,7 @@ impl Lines {
     pub(crate) fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
+            second: Second::new(),
             previous: Previous::Other,
             time: When::Unknown,
             is_icmp: false,
@@ -134,7 +137,19 @@ impl Line for Lines {
         Ok(())
     }
 
-    fn time(&self, line: &[u8]) -> When {
+    fn time(&mut self, line: &[u8]) -> When {
+        let (count, after) = digits(line);
+        match after {
+            _ if count.is_empty() => (),
+            // Only -tt prints a complete time.
+            [b'.', ..] => {
+                let time = &line[..memchr(b' ', line).unwrap_or(line.len())];
+                let parse = |time: &_| seconds(time, Lacks::Before).unwrap_or(When::Unknown);
+                return self.second.when(time, parse);
+            }
+            [b':' | b'-', ..] if !self.wanted.times => return When::Unknown,
+            _ => (),
+        }
         let (time, _) = prefix(line);
         match time {
             [] => When::Unknown,

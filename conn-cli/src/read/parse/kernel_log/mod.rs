@@ -15,7 +15,10 @@ use self::{
     stamp::Stamp,
     syslog::{Entry, Writer},
 };
-use super::lines::{Line, Wanted};
+use super::{
+    lines::{Line, Wanted},
+    second::Second,
+};
 use crate::{
     model::connection::{Connection, Record, Source, When},
     read::{
@@ -34,16 +37,20 @@ const MAX_PREFIX_LEN: usize = 127;
 #[derive(Debug)]
 pub(crate) struct Lines {
     wanted: Wanted,
+    second: Second<19>,
 }
 
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
     pub(crate) fn new(wanted: Wanted) -> Self {
-        Self { wanted }
+        Self {
+            wanted,
+            second: Second::new(),
+        }
     }
 
-    fn entry(&self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn entry(&mut self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<(), ParseError> {
         let Some(found) = record(entry)? else {
             return Ok(());
         };
@@ -51,11 +58,7 @@ impl Lines {
             return Ok(());
         };
         let connection = Connection {
-            time: if self.wanted.times || entry.stamp.may_be_whole() {
-                entry.stamp.when()
-            } else {
-                When::Unknown
-            },
+            time: self.when(entry.stamp),
             remote: syn.client.0,
             remote_port: Some(syn.client.1),
             local: syn.server.0,
@@ -67,6 +70,18 @@ impl Lines {
             None => Event::Connection(connection),
         });
         Ok(())
+    }
+
+    fn when(&mut self, stamp: Stamp<'_>) -> When {
+        let is_wanted = self.wanted.times;
+        match stamp {
+            Stamp::Iso(text) => self.second.when(text, |_| match stamp {
+                _ if is_wanted || stamp.may_be_whole() => stamp.when(),
+                _ => When::Unknown,
+            }),
+            _ if is_wanted || stamp.may_be_whole() => stamp.when(),
+            _ => When::Unknown,
+        }
     }
 }
 
@@ -98,7 +113,7 @@ impl Line for Lines {
         }
     }
 
-    fn time(&self, line: &[u8]) -> When {
+    fn time(&mut self, line: &[u8]) -> When {
         if !self.wanted.times {
             return When::Unknown;
         }

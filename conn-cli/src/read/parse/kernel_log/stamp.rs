@@ -3,7 +3,8 @@
 use crate::{
     model::connection::{Lacks, When},
     read::parse::scan::{
-        digits, is_date, is_seconds, is_time_of_day, number, recorded, seconds, split_at_byte, word,
+        digits, is_date, is_seconds, is_time_of_day, may_be_since_1970, number, recorded, seconds,
+        split_at_byte, word,
     },
 };
 
@@ -35,7 +36,12 @@ const DAYS: &[&[u8; 3]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Su
 impl Stamp<'_> {
     /// Whether it may have all of a time.
     pub(crate) fn may_be_whole(&self) -> bool {
-        !matches!(self, Self::None | Self::Recorded(..))
+        match self {
+            Self::None | Self::Recorded(..) => false,
+            Self::Iso(text) => !text.get(11..).is_some_and(is_time_of_day),
+            Self::Seconds(text) => may_be_since_1970(text),
+            Self::Full(_) | Self::Microseconds(_) => true,
+        }
     }
 
     /// Parses the timestamp.

@@ -89,6 +89,7 @@ pub(crate) fn is_capture(head: &[u8]) -> bool {
 #[must_use]
 pub(crate) fn parse(packets: &Packets) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
+    let mut last = None;
     for (packet, bytes) in packets.iter() {
         let parsed = handshake(packet.link_type, bytes).map(|segment| {
             batch
@@ -96,9 +97,10 @@ pub(crate) fn parse(packets: &Packets) -> Batch {
                 .extend(segment.map(|segment| segment.event(packet.time)));
         });
         batch.count_packet(parsed);
+        last = packet.time;
     }
-    let ends = [packets.iter().next(), packets.iter().last()];
-    batch.ends = ends.map(|packet| when(packet.and_then(|(packet, _)| packet.time)));
+    let first = packets.iter().next().and_then(|(packet, _)| packet.time);
+    batch.ends = [first, last].map(when);
     batch
 }
 

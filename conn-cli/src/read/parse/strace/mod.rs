@@ -18,7 +18,8 @@ use self::{
 };
 use super::{
     lines::{Line, Wanted},
-    scan::{is_time_of_day, recorded, seconds},
+    scan::{is_time_of_day, may_be_since_1970, recorded, seconds},
+    second::Second,
 };
 use crate::{
     model::connection::{Host, Lacks, When},
@@ -42,6 +43,7 @@ const NO_RESULT: ParseError = "the call has no result";
 #[derive(Debug)]
 pub(crate) struct Lines {
     wanted: Wanted,
+    second: Second<10>,
     /// The thread and the time of a call that began on the previous line and was interrupted.
     interrupted: Option<(Option<u32>, When)>,
 }
@@ -52,16 +54,20 @@ impl Lines {
     pub(crate) fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
+            second: Second::new(),
             interrupted: None,
         }
     }
 
-    fn when(&self, time: &[u8]) -> When {
-        if self.wanted.times || !time.contains(&b':') {
-            when(time)
-        } else {
-            When::Unknown
-        }
+    fn when(&mut self, time: &[u8]) -> When {
+        let is_wanted = self.wanted.times;
+        self.second.when(time, |time| {
+            if is_wanted || may_be_since_1970(time) {
+                when(time)
+            } else {
+                When::Unknown
+            }
+        })
     }
 }
 
@@ -105,7 +111,7 @@ impl Line for Lines {
         self.complete_line(line, events)
     }
 
-    fn time(&self, line: &[u8]) -> When {
+    fn time(&mut self, line: &[u8]) -> When {
         self.when(prefix(line).1)
     }
 }

@@ -1,0 +1,138 @@
+//! Parses complete times faster than one by one.
+
+use jiff::Timestamp;
+
+use crate::model::connection::When;
+
+/// The second of the record before: most records are of the same one, so that only the fraction of
+/// their time must be parsed. `N`: the length of a time without its fraction and its zone.
+#[derive(Debug)]
+pub(crate) struct Second<const N: usize> {
+    text: [u8; N],
+    zone: Vec<u8>,
+    second: i64,
+}
+
+impl<const N: usize> Second<N> {
+    /// There is no record yet.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self {
+            text: [0; N],
+            zone: Vec::new(),
+            second: 0,
+        }
+    }
+
+    /// What `parse` makes of this text.
+    #[inline]
+    pub(crate) fn when(&mut self, text: &[u8], parse: impl FnOnce(&[u8]) -> When) -> When {
+        let parts = text
+            .split_first_chunk()
+            .and_then(|(whole, rest)| Some((whole, fraction(rest)?)));
+        let Some((whole, (nanosecond, zone))) = parts else {
+            return parse(text);
+        };
+        if *whole == self.text
+            && zone == self.zone
+            && let Ok(time) = Timestamp::new(self.second, nanosecond)
+        {
+            return When::At(time);
+        }
+        let when = parse(text);
+        if let When::At(time) = when {
+            self.keep(whole, zone, time, nanosecond);
+        }
+        when
+    }
+
+    #[cold]
+    fn keep(&mut self, whole: &[u8; N], zone: &[u8], time: Timestamp, nanosecond: i32) {
+        // Before 1970 the fraction is subtracted; a leap second has the number of the second before.
+        if time.as_second() >= 0
+            && time.subsec_nanosecond() == nanosecond
+            && !whole.ends_with(b"60")
+        {
+            self.text = *whole;
+            zone.clone_into(&mut self.zone);
+            self.second = time.as_second();
+        }
+    }
+}
+
+/// Nanoseconds from a decimal point and up to nine digits, if there is one, and the text after them.
+#[inline]
+fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
+    let [b'.', rest @ ..] = text else {
+        return Some((0, text));
+    };
+    let (mut number, mut unit) = (0, 1_000_000_000);
+    for (index, byte) in rest.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (index > 0).then(|| (number * unit, &rest[index..]));
+        }
+        if index == 9 {
+            return None;
+        }
+        number = number * 10 + i32::from(digit);
+        unit /= 10;
+    }
+    (!rest.is_empty()).then_some((number * unit, b""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[u8]) -> When {
+        let time = str::from_utf8(text).unwrap().parse();
+        time.map_or(When::Unknown, When::At)
+    }
+
+    /// After each of these times, each of them is parsed as by itself.
+    #[test]
+    fn the_time_before_changes_nothing() {
+        let mut times = Vec::new();
+        for second in [
+            "2026-11-22T14:25:37",
+            "2026-11-22T14:25:38",
+            "2016-12-31T23:59:59",
+            "2016-12-31T23:59:60",
+            "1969-12-31T23:59:59",
+            "1970-01-01T00:00:00",
+            "9999-12-30T22:00:00",
+            "2026-02-30T14:25:37",
+            "2026-11-22T24:25:37",
+            "2026-11-22 14:25:37",
+        ] {
+            for fraction in [
+                "",
+                ".",
+                ".5",
+                ".05",
+                ".123456",
+                ".999999999",
+                ".1234567891",
+                ".x",
+                ",5",
+                ",0",
+            ] {
+                for zone in ["+00:00", "Z", "+01:00", "-08", "", "x", "[UTC]"] {
+                    times.push(format!("{second}{fraction}{zone}"));
+                }
+            }
+        }
+        let mut known = 0;
+        for before in &times {
+            for time in &times {
+                let mut second = Second::<19>::new();
+                second.when(before.as_bytes(), parse);
+                let found = second.when(time.as_bytes(), parse);
+                assert_eq!(found, parse(time.as_bytes()), "{time} after {before}");
+                known += usize::from(second.when(time.as_bytes(), |_| When::Unknown) == found);
+            }
+        }
+        assert!(known > 0);
+    }
+}
