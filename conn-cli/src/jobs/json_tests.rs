@@ -74,11 +74,11 @@ fn text_shows_only_what_the_kernel_reports() {
 /// A connection from a record that has names in place of addresses and a time without a date.
 fn recorded() -> Connection {
     Connection {
-        time: When::Recorded(Recorded {
+        time: When::Recorded(Box::new(Recorded {
             text: "14:25:37.5".into(),
             lacks: Lacks::Date,
             assumed: None,
-        }),
+        })),
         remote: Host::named(b"client.example").unwrap(),
         local: Host::named(b"server.example").unwrap(),
         ..Connection::unknown(Source::Record(Record::Tcpdump))

@@ -41,8 +41,8 @@ pub struct Connection {
 pub enum When {
     /// A complete timestamp.
     At(Timestamp),
-    /// The time in a record, which is not a complete timestamp.
-    Recorded(Recorded),
+    /// The time in a record, which is not a complete timestamp. Boxed because connections are moved often.
+    Recorded(Box<Recorded>),
     /// Not known.
     Unknown,
 }

@@ -147,11 +147,11 @@ fn json_leaves_out_unknown_fields() {
 #[test]
 fn incomplete_times_are_shown_as_recorded() {
     let mut unknown = Connection {
-        time: When::Recorded(Recorded {
+        time: When::Recorded(Box::new(Recorded {
             text: "14:25:37.5".into(),
             lacks: Lacks::Date,
             assumed: None,
-        }),
+        })),
         remote: Host::named(b"client.example").unwrap(),
         remote_port: None,
         local: Host::Unknown,

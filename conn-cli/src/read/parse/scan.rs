@@ -175,11 +175,11 @@ pub(crate) fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
 /// A time as it is written. The caller has checked that it is printable ASCII.
 pub(crate) fn recorded(text: &[u8], lacks: Lacks) -> When {
     match str::from_utf8(text) {
-        Ok(text) => When::Recorded(Recorded {
+        Ok(text) => When::Recorded(Box::new(Recorded {
             text: text.into(),
             lacks,
             assumed: None,
-        }),
+        })),
         Err(_) => When::Unknown,
     }
 }

@@ -60,25 +60,40 @@ impl<const N: usize> Second<N> {
     }
 }
 
+/// The nanoseconds in the last of so many digits.
+const UNITS: [i32; 10] = [
+    1_000_000_000,
+    100_000_000,
+    10_000_000,
+    1_000_000,
+    100_000,
+    10_000,
+    1_000,
+    100,
+    10,
+    1,
+];
+
 /// Nanoseconds from a decimal point and up to nine digits, if there is one, and the text after them.
 #[inline]
 fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
-    let [b'.', rest @ ..] = text else {
-        return Some((0, text));
+    let rest = match text {
+        [b'.', rest @ ..] if rest.first().is_some_and(u8::is_ascii_digit) => rest,
+        [b'.', ..] => return None,
+        _ => return Some((0, text)),
     };
-    let (mut number, mut unit) = (0, 1_000_000_000);
+    let mut number = 0;
     for (index, byte) in rest.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return (index > 0).then(|| (number * unit, &rest[index..]));
+            return Some((number * UNITS.get(index)?, &rest[index..]));
         }
         if index == 9 {
             return None;
         }
         number = number * 10 + i32::from(digit);
-        unit /= 10;
     }
-    (!rest.is_empty()).then_some((number * unit, b""))
+    Some((number * UNITS.get(rest.len())?, b""))
 }
 
 #[cfg(test)]

@@ -77,11 +77,11 @@ fn connection(numbers: &mut Numbers) -> Connection {
             at(1_395_029_584, 0),
             at(-1, -1),
             When::At(Timestamp::MIN),
-            When::Recorded(Recorded {
+            When::Recorded(Box::new(Recorded {
                 text: r#"14:25 "time":"#.into(),
                 lacks: Lacks::Date,
                 assumed: None,
-            }),
+            })),
             When::Unknown,
         ]),
         remote: host(numbers),

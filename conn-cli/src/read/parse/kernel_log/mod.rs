@@ -72,6 +72,7 @@ impl Lines {
         Ok(())
     }
 
+    #[inline]
     fn when(&mut self, stamp: Stamp<'_>) -> When {
         let is_wanted = self.wanted.times;
         match stamp {
