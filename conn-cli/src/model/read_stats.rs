@@ -47,6 +47,8 @@ pub struct Incomplete {
     pub dates: Option<(Date, Date)>,
     /// Whether a date was assumed on which its record cannot have been written.
     pub is_future: bool,
+    /// Whether the days that were assumed for an input are more than a year apart.
+    pub is_long: bool,
 }
 
 /// What was read from an input.

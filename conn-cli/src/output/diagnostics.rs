@@ -227,29 +227,34 @@ fn incomplete_times(lacks: Lacks, incomplete: &Incomplete) -> Vec<String> {
         Lacks::Boot => "the times are since boot, whose time is not in the records",
         Lacks::Before => "the times are since an earlier record, and not on the calendar",
     };
-    let assumed = match (lacks, incomplete.dates) {
-        (Lacks::Zone, Some(_)) => Some("local time".to_owned()),
-        (Lacks::Year, Some((first, last))) => Some(range(first.year(), last.year())),
-        (_, Some((first, last))) => Some(range(first, last)),
-        (_, None) => None,
+    let dates = match (lacks, incomplete.dates) {
+        (Lacks::Zone, Some(_)) => "; local time was assumed".to_owned(),
+        (Lacks::Year, Some((first, last))) => assumed(first.year(), last.year()),
+        (_, Some((first, last))) => assumed(first, last),
+        (_, None) => String::new(),
     };
-    let assumed = assumed.map_or(String::new(), |assumed| format!("; {assumed} was assumed"));
-    let mut lines = vec![format!("note: {input}: {what}{assumed}")];
+    let mut lines = vec![format!("note: {input}: {what}{dates}")];
     if incomplete.is_future {
         lines.push(format!(
             "warning: {input}: the records are of more days than there were, so that the assumed days are \
              wrong; name the file in place of a pipe"
         ));
     }
+    if incomplete.is_long {
+        lines.push(format!(
+            "warning: {input}: the assumed days are more than a year apart, since each record that is earlier \
+             than the one before begins a new day"
+        ));
+    }
     lines
 }
 
-/// `2026`, or `2025 to 2026`
-fn range<T: fmt::Display + PartialEq>(first: T, last: T) -> String {
+/// `; 2026 was assumed`, or `; 2025 to 2026 were assumed`
+fn assumed<T: fmt::Display + PartialEq>(first: T, last: T) -> String {
     if first == last {
-        first.to_string()
+        format!("; {first} was assumed")
     } else {
-        format!("{first} to {last}")
+        format!("; {first} to {last} were assumed")
     }
 }
 

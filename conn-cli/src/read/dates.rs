@@ -4,24 +4,24 @@
 //! is most likely is assumed, and the report says so. The records of an input are in the order of
 //! their times, or nearly so, and none is later than the last change of its file, or than now.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    sync::mpsc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::File, sync::mpsc, time::Duration};
 
 use jiff::{
     SignedDuration, Timestamp, ToSpan as _,
     civil::{Date, DateTime, Time},
     tz::{AmbiguousOffset, TimeZone},
 };
+use memchr::memmem;
 
 use super::{
     batch::Batch,
     error::{ReadError, Stopped},
     event::Event,
-    parse::{lines::Wanted, parse},
+    parse::{
+        lines::{Wanted, lines},
+        parse,
+    },
+    piece::Piece,
     reader,
 };
 use crate::model::{
@@ -82,8 +82,8 @@ pub(crate) struct Dates {
     boot: u32,
     since_boot: Option<Duration>,
     incomplete: BTreeMap<Lacks, Incomplete>,
-    /// What the times of this input lack.
-    noted: BTreeSet<Lacks>,
+    /// What the times of this input lack, and the first and the last date that was assumed.
+    noted: BTreeMap<Lacks, Option<(Date, Date)>>,
     stretches: Vec<Stretch>,
     /// Whether the next record begins a stretch.
     begins_stretch: bool,
@@ -105,7 +105,7 @@ impl Dates {
             boot: 0,
             since_boot: None,
             incomplete: BTreeMap::new(),
-            noted: BTreeSet::new(),
+            noted: BTreeMap::new(),
             stretches: Vec::new(),
             begins_stretch: true,
         }
@@ -297,16 +297,23 @@ impl Dates {
             Some(Moment::SinceBoot { .. }) | None => None,
         };
         let incomplete = self.incomplete.entry(lacks).or_default();
-        if self.noted.insert(lacks) {
+        let noted = self.noted.entry(lacks).or_insert_with(|| {
             incomplete.inputs += 1;
             if incomplete.inputs == 1 {
                 incomplete.first_input.clone_from(&self.input.name);
             }
-        }
+            None
+        });
         if let Some((date, is_future)) = date {
-            let (first, last) = incomplete.dates.unwrap_or((date, date));
-            incomplete.dates = Some((first.min(date), last.max(date)));
+            let with = |dates: &Option<(Date, Date)>| {
+                let (first, last) = dates.unwrap_or((date, date));
+                (first.min(date), last.max(date))
+            };
+            incomplete.dates = Some(with(&incomplete.dates));
             incomplete.is_future |= is_future;
+            let (first, last) = with(noted);
+            *noted = Some((first, last));
+            incomplete.is_long |= lacks == Lacks::Date && last > first.saturating_add(1.year());
         }
     }
 }
@@ -325,7 +332,7 @@ pub(crate) fn scan(
     let mut runs = Vec::new();
     let (_, recycled) = mpsc::channel();
     let end = reader::read(file, format, &recycled, &mut |piece| {
-        let mut batch = parse(&piece, Wanted { times: true });
+        let mut batch = parse(&without_complete_lines(piece), Wanted { times: true });
         dates.complete(&mut batch);
         runs.extend(batch.events.iter().filter_map(|event| match event {
             Event::Run(run) => run.period,
@@ -343,6 +350,25 @@ pub(crate) fn scan(
         Err(ReadError::Stopped | ReadError::UnknownFormat) => 0,
     };
     (midnights, runs)
+}
+
+/// Leaves out the lines of conn-cli's JSON that do not matter before an input is read, because parsing them
+/// takes much longer than finding the others: those of connections, if the time of none lacks the day.
+fn without_complete_lines(piece: Piece) -> Piece {
+    match piece {
+        Piece::Lines(Format::Json, bytes) if memmem::find(&bytes, br#""date""#).is_none() => {
+            let summary = memmem::Finder::new(br#""summary""#);
+            let mut rest = Vec::new();
+            if summary.find(&bytes).is_some() {
+                for line in lines(&bytes).filter(|line| summary.find(line).is_some()) {
+                    rest.extend_from_slice(line);
+                    rest.push(b'\n');
+                }
+            }
+            Piece::Lines(Format::Json, rest)
+        }
+        piece => piece,
+    }
 }
 
 /// `Nov 22 14:25:37.123456`, `Nov22 14:25`

@@ -41,11 +41,12 @@ pub(crate) fn length(path: &Path) -> Option<u64> {
     regular(path).map(|metadata| metadata.len())
 }
 
-/// When a regular file was changed last; None for other inputs.
+/// When a regular file was changed last, now if that is in the future; None for other inputs.
 #[must_use]
 pub(crate) fn changed(path: &Path) -> Option<Timestamp> {
     let changed = regular(path)?.modified().ok()?;
-    Timestamp::try_from(changed).ok()
+    let changed = Timestamp::try_from(changed).ok()?;
+    Some(changed.min(Timestamp::now()))
 }
 
 fn regular(path: &Path) -> Option<fs::Metadata> {

@@ -332,7 +332,7 @@ fn a_log_of_last_december_is_of_last_year() {
             ("2026-01-01T00:00:01.000000+00:00".to_owned(), 1),
         ]
     );
-    let note = "the year is not in the records; 2025 to 2026 was assumed";
+    let note = "the year is not in the records; 2025 to 2026 were assumed";
     assert!(
         text(&output.stderr).contains(note),
         "{}",
@@ -371,7 +371,7 @@ fn days_are_counted_from_the_last_record() {
     let expected = hours.map(|hour| (format!("2026-11-{hour}:00:00.000000+00:00"), 1));
     let output = read_in("UTC", &arguments, &file);
     assert_eq!(intervals(&output, "start"), expected);
-    let note = "the day is not in the records; 2026-11-20 to 2026-11-22 was assumed";
+    let note = "the day is not in the records; 2026-11-20 to 2026-11-22 were assumed";
     assert!(
         text(&output.stderr).contains(note),
         "{}",
@@ -385,6 +385,45 @@ fn days_are_counted_from_the_last_record() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// A file can have a time in the future. The time of its records is still not later than now.
+#[test]
+fn records_are_not_later_than_now() {
+    let dir = TempDir::new("future");
+    let line = "23:59:59.9 IP 192.0.2.1.40000 > 192.0.2.9.80: Flags [S], seq 7, win 1, length 0\n";
+    let file = dir.file("future.txt", line);
+    set_changed(&file, "2200-01-01T00:00:00Z");
+    let output = read_in("UTC", &["--json", "--interval", "1h"], &file);
+    let starts = intervals(&output, "start");
+    let now = jiff::Timestamp::now();
+    let [(start, 1)] = &*starts else {
+        panic!("{starts:?}");
+    };
+    assert!(start.parse::<jiff::Timestamp>().unwrap() <= now, "{start}");
+}
+
+/// Times that are in no order would begin a new day again and again.
+#[test]
+fn many_assumed_days_are_doubted() {
+    let dir = TempDir::new("shuffled");
+    let days = |number: u32| -> String {
+        let syn = |sequence: u32| {
+            let hour = 10 - sequence % 2;
+            format!(
+                "{hour:02}:00:00.1 IP 192.0.2.1.40000 > 192.0.2.9.80: Flags [S], seq {sequence}, win 1, length 0\n"
+            )
+        };
+        (0..number * 2).map(syn).collect()
+    };
+    let warning = "the assumed days are more than a year apart";
+    for (number, is_doubted) in [(300, false), (400, true)] {
+        let file = dir.file("shuffled.txt", &days(number));
+        set_changed(&file, "2026-11-22T12:00:00Z");
+        let output = read_in("UTC", &["-q", "--long"], &file);
+        let stderr = text(&output.stderr);
+        assert_eq!(stderr.contains(warning), is_doubted, "{stderr}");
+    }
 }
 
 /// Between inputs, and between runs in one, nothing was measured; within one there were no connections.

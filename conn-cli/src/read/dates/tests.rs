@@ -196,3 +196,22 @@ fn what_is_no_time_has_no_moment() {
         }
     }
 }
+
+#[test]
+fn only_summaries_are_parsed_to_find_runs() {
+    let summary = r#"{"type":"summary","start":"2026-11-22T14:25:37+00:00"}"#;
+    let connection = r#"{"type":"connection","time":"2026-11-22T14:25:37+00:00"}"#;
+    let without_date = r#"{"type":"connection","recorded_time":"14:25:37","lacks":"date"}"#;
+    let rest = |lines: &[&str]| {
+        let piece = Piece::Lines(Format::Json, lines.join("\n").into_bytes());
+        match without_complete_lines(piece) {
+            Piece::Lines(_, bytes) => String::from_utf8(bytes).unwrap(),
+            piece => panic!("{piece:?}"),
+        }
+    };
+    assert_eq!(rest(&[connection, connection]), "");
+    let lines = [connection, summary, connection];
+    assert_eq!(rest(&lines), format!("{summary}\n"));
+    let lines = [connection, summary, without_date];
+    assert_eq!(rest(&lines), lines.join("\n"));
+}
