@@ -418,7 +418,7 @@ fn many_assumed_days_are_doubted() {
     };
     let warning = "the assumed days are more than a year apart";
     for (number, is_doubted) in [(300, false), (400, true)] {
-        let file = dir.file("shuffled.txt", &days(number));
+        let file = dir.file("shuffled.txt", days(number));
         set_changed(&file, "2026-11-22T12:00:00Z");
         let output = read_in("UTC", &["-q", "--long"], &file);
         let stderr = text(&output.stderr);
