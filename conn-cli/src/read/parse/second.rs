@@ -4,58 +4,62 @@ use jiff::Timestamp;
 
 use crate::model::connection::When;
 
-/// The second of the record before: most records are of the same one, so that only the fraction of
-/// their time must be parsed. `N`: the length of a time without its fraction and its zone.
+/// The minute of the record before: most records are of the same one, so that only the seconds of
+/// their time must be parsed. `N`: the length of a time up to the last two digits of the whole second.
+/// `LAST`: the last number that these can be without being a leap second.
 #[derive(Debug)]
-pub(crate) struct Second<const N: usize> {
+pub(crate) struct Second<const N: usize, const LAST: u8> {
     text: [u8; N],
     zone: Vec<u8>,
-    second: i64,
+    /// That of 0 in these two digits.
+    start: i64,
 }
 
-impl<const N: usize> Second<N> {
+impl<const N: usize, const LAST: u8> Second<N, LAST> {
     /// There is no record yet.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self {
             text: [0; N],
             zone: Vec::new(),
-            second: 0,
+            start: 0,
         }
     }
 
     /// What `parse` makes of this text.
     #[inline]
     pub(crate) fn when(&mut self, text: &[u8], parse: impl FnOnce(&[u8]) -> When) -> When {
-        let parts = text
-            .split_first_chunk()
-            .and_then(|(whole, rest)| Some((whole, fraction(rest)?)));
-        let Some((whole, (nanosecond, zone))) = parts else {
+        let Some((whole, [tens @ b'0'..=b'9', units @ b'0'..=b'9', rest @ ..])) =
+            text.split_first_chunk()
+        else {
+            return parse(text);
+        };
+        let second = (*tens - b'0') * 10 + (*units - b'0');
+        let Some((nanosecond, zone)) = fraction(rest).filter(|_| second <= LAST) else {
             return parse(text);
         };
         if *whole == self.text
             && zone == self.zone
-            && let Ok(time) = Timestamp::new(self.second, nanosecond)
+            && let Ok(time) = Timestamp::new(self.start + i64::from(second), nanosecond)
         {
             return When::At(time);
         }
         let when = parse(text);
-        if let When::At(time) = when {
-            self.keep(whole, zone, time, nanosecond);
+        if let When::At(time) = when
+            && time.subsec_nanosecond() == nanosecond
+        {
+            self.keep(whole, zone, time.as_second() - i64::from(second));
         }
         when
     }
 
     #[cold]
-    fn keep(&mut self, whole: &[u8; N], zone: &[u8], time: Timestamp, nanosecond: i32) {
-        // Before 1970 the fraction is subtracted; a leap second has the number of the second before.
-        if time.as_second() >= 0
-            && time.subsec_nanosecond() == nanosecond
-            && !whole.ends_with(b"60")
-        {
+    fn keep(&mut self, whole: &[u8; N], zone: &[u8], start: i64) {
+        // Before 1970 the fraction is subtracted.
+        if start >= 0 {
             self.text = *whole;
             zone.clone_into(&mut self.zone);
-            self.second = time.as_second();
+            self.start = start;
         }
     }
 }
@@ -141,7 +145,7 @@ mod tests {
         let mut known = 0;
         for before in &times {
             for time in &times {
-                let mut second = Second::<19>::new();
+                let mut second = Second::<17, 59>::new();
                 second.when(before.as_bytes(), parse);
                 let found = second.when(time.as_bytes(), parse);
                 assert_eq!(found, parse(time.as_bytes()), "{time} after {before}");

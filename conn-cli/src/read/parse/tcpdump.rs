@@ -44,7 +44,7 @@ const NO_ENDPOINT: ParseError = "an endpoint of the connection has no valid addr
 #[derive(Debug)]
 pub(crate) struct Lines {
     wanted: Wanted,
-    second: Second<10>,
+    second: Second<8, 99>,
     /// What the previous line was.
     previous: Previous,
     /// The time of the packet that continues on the next line.
@@ -137,6 +137,7 @@ impl Line for Lines {
         Ok(())
     }
 
+    #[inline]
     fn time(&mut self, line: &[u8]) -> When {
         let (count, after) = digits(line);
         match after {
@@ -150,6 +151,12 @@ impl Line for Lines {
             [b':' | b'-', ..] if !self.wanted.times => return When::Unknown,
             _ => (),
         }
+        self.incomplete_time(line)
+    }
+}
+
+impl Lines {
+    fn incomplete_time(&self, line: &[u8]) -> When {
         let (time, _) = prefix(line);
         match time {
             [] => When::Unknown,
@@ -161,9 +168,7 @@ impl Line for Lines {
             _ => seconds(time, Lacks::Before).unwrap_or(When::Unknown),
         }
     }
-}
 
-impl Lines {
     /// A line that begins with a tab: a hex dump, details from -v, or an embedded packet.
     fn after_tab(&mut self, line: &[u8]) {
         if is_header(line) {

@@ -37,7 +37,7 @@ const MAX_PREFIX_LEN: usize = 127;
 #[derive(Debug)]
 pub(crate) struct Lines {
     wanted: Wanted,
-    second: Second<19>,
+    second: Second<17, 59>,
 }
 
 impl Lines {

@@ -43,7 +43,7 @@ const NO_RESULT: ParseError = "the call has no result";
 #[derive(Debug)]
 pub(crate) struct Lines {
     wanted: Wanted,
-    second: Second<10>,
+    second: Second<8, 99>,
     /// The thread and the time of a call that began on the previous line and was interrupted.
     interrupted: Option<(Option<u32>, When)>,
 }
@@ -59,6 +59,7 @@ impl Lines {
         }
     }
 
+    #[inline]
     fn when(&mut self, time: &[u8]) -> When {
         let is_wanted = self.wanted.times;
         self.second.when(time, |time| {
