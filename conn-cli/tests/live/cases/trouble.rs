@@ -176,10 +176,14 @@ fn check_warning(
     );
     let packets = ended.stderr.iter().find_map(|line| {
         let (_, packets) = line.strip_prefix(&prefix)?.split_once(&full)?;
-        packets.strip_suffix(" packets dropped")?.parse().ok()
+        let packets = packets.strip_suffix(" packets dropped")?;
+        let exactly = packets.strip_prefix("up to ").unwrap_or(packets);
+        Some((exactly.parse().ok()?, exactly.len() < packets.len()))
     });
     ensure!(
-        packets.is_some_and(|packets: u64| (dropped.min(drops)..=dropped).contains(&packets)),
+        packets.is_some_and(|(packets, is_at_most): (u64, bool)| {
+            (dropped.min(drops)..=dropped).contains(&packets) && is_at_most == (packets < dropped)
+        }),
         "no {full:?} with {dropped} or {drops}: {}",
         ended.stderr.join(" | ")
     );
