@@ -91,11 +91,15 @@ impl Line for Lines {
             self.after_tab(line);
             return Ok(());
         }
+        let continues = is_continuation(line);
+        if !continues {
+            // That of an earlier packet, whose lines may be in another piece.
+            self.time = When::Unknown;
+        }
         let Some(pair) = Pair::find(line) else {
             return self.without_pair(line);
         };
         let previous = std::mem::replace(&mut self.previous, Previous::Other);
-        let continues = is_continuation(line);
         self.is_icmp &= continues;
         let Some(flags) = pair.after.strip_prefix(b"Flags [") else {
             return self.without_flags(line, &pair);
@@ -196,6 +200,9 @@ impl Lines {
         // A tunnel: the inner packet continues on the next line.
         if is_header(line) {
             self.previous = Previous::Header;
+            if !is_continuation(line) {
+                self.time = self.time(line);
+            }
         }
         Ok(())
     }

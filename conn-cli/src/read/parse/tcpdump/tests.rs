@@ -123,6 +123,14 @@ fn syn_is_found_after_any_link_header_and_tunnel() {
 }
 
 #[test]
+fn a_packet_without_its_first_line_has_no_time() {
+    let text = format!("16:59:36.1 {HEADER}\n    {SYN}\nIP cut 44)\n    {SYN}\n");
+    let described = describe_all(text);
+    assert_eq!(described[0], format!("{SYN_TEXT} at 16:59:36.1 (Date)"));
+    assert_eq!(described.last().unwrap(), SYN_TEXT);
+}
+
+#[test]
 fn flags_determine_kind_of_packet() {
     let with = |flags: &str| describe(format!("IP {}", SYN.replace("[S]", flags)));
     for flags in ["[S]", "[SEW]", "[SE]", "[SW]", "[SPU]", "[SWe]"] {
