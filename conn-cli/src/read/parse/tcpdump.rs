@@ -118,10 +118,11 @@ impl Line for Lines {
         let ((remote, remote_port), (local, local_port)) =
             if is_answer { (to, from) } else { (from, to) };
         let connection = Connection {
-            time: if continues {
-                self.time.clone()
-            } else {
-                self.time(line)
+            time: match (continues, previous) {
+                (false, _) => self.time(line),
+                (true, Previous::Header) => self.time.clone(),
+                // The first line of the packet is missing, or was in another piece.
+                (true, Previous::Quoted | Previous::Other) => When::Unknown,
             },
             remote,
             remote_port,
