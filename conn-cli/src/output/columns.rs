@@ -12,13 +12,15 @@ use super::{
     Clock,
     brief::brief,
     table::{Align, Table},
-    text::FOR_ALL,
 };
 use crate::{
     count::profile::Profile,
     model::group::GroupKey,
     report::{Origin, Report, Row},
 };
+
+/// What to do if the screen has no room for all rows.
+pub(super) const FOR_ALL: &str = "(--top 0 for all)";
 
 /// The columns of a report.
 pub(super) struct Columns<'a> {

@@ -4,7 +4,7 @@ use super::{
     brief::brief,
     put,
     quick::{put_host, put_number},
-    text::Escapes,
+    style::Escapes,
 };
 use crate::model::connection::{Connection, Host, Process};
 

@@ -14,6 +14,7 @@ mod long;
 mod quick;
 mod status;
 mod stdout;
+mod style;
 mod table;
 #[cfg(test)]
 mod tests;

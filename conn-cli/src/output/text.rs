@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::{
     Clock, Rows,
-    columns::{Columns, missing_columns},
+    columns::{Columns, FOR_ALL, missing_columns},
     long::put_line,
     quick::{put_host, put_number},
+    style::{Escapes, shown},
     total::{Counted, last_line},
 };
 use crate::{
@@ -32,9 +33,6 @@ const BESIDES: usize = 3;
 
 /// The fewest clients that are listed, however small the screen is.
 const FEWEST: usize = 5;
-
-/// What to do if the screen has no room for all rows.
-pub(super) const FOR_ALL: &str = "(--top 0 for all)";
 
 /// Writes lines of text.
 #[derive(Debug)]
@@ -61,23 +59,6 @@ pub(crate) struct Look {
     pub colour: bool,
     /// The start of a live run.
     pub started: Option<Timestamp>,
-}
-
-/// The escape sequences before and after styled text.
-#[derive(Debug)]
-pub(super) struct Escapes {
-    pub(super) on: String,
-    pub(super) off: String,
-}
-
-impl Escapes {
-    pub(super) fn new(style: Style, colour: bool) -> Self {
-        let style = shown(style, colour);
-        Self {
-            on: style.render().to_string(),
-            off: style.render_reset().to_string(),
-        }
-    }
 }
 
 /// The part of a line before the address. Lines come in bursts and times are in seconds, so it is
@@ -240,9 +221,4 @@ fn word(stage: Stage) -> &'static str {
         Stage::Established => "Established",
         Stage::Accepted => "Accepted",
     }
-}
-
-/// The style, or none without colour.
-fn shown(style: Style, colour: bool) -> Style {
-    if colour { style } else { Style::new() }
 }

@@ -28,7 +28,7 @@ pub fn say(line: impl Display) {
 }
 
 /// Shows this until the next message or status, as much of it as fits a line of the terminal. Shows
-/// nothing in the background, and where nobody reads: nothing may wait for a status.
+/// nothing in the background, or if the terminal takes no output: a status must not delay anything.
 pub(crate) fn status(line: &str) {
     let mut stderr = io::stderr().lock();
     let Some(size) = terminal::size(&stderr) else {
