@@ -4,11 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgAction;
 
-use super::{
-    read::{RECORDS, format},
-    show::ConnectionArgs,
-};
-use crate::model::{format::Format, options::CompareOptions};
+use super::{read::RecordArgs, show::ConnectionArgs};
+use crate::model::options::CompareOptions;
 
 /// The arguments of `conn-cli compare`.
 #[derive(Debug, clap::Args)]
@@ -25,17 +22,9 @@ pub(super) struct CompareArgs {
     #[command(flatten)]
     connections: ConnectionArgs,
 
-    /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
-    #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
-    format: Option<Format>,
-
-    /// A record that is not understood is an error
-    #[arg(long, help_heading = RECORDS)]
-    strict: bool,
-
-    /// Count a retransmitted SYN as one more connection
-    #[arg(long, help_heading = RECORDS)]
-    every_packet: bool,
+    /// How to take the records.
+    #[command(flatten)]
+    records: RecordArgs,
 
     /// Only the first N addresses, and the sum of the others; 0 for all
     #[arg(long, value_name = "N")]
@@ -66,9 +55,9 @@ impl CompareArgs {
             files: [self.before.clone(), self.after.clone()],
             ports: self.connections.ports(),
             ends: self.connections.ends(),
-            format: self.format,
-            strict: self.strict,
-            every_packet: self.every_packet,
+            format: self.records.format,
+            strict: self.records.strict,
+            every_packet: self.records.every_packet,
             top: self.top.filter(|top| *top > 0),
             json: self.json,
         })

@@ -12,6 +12,26 @@ use super::{
 };
 use crate::model::{format::Format, options::ReadOptions};
 
+/// How to take the records of inputs.
+#[derive(Debug, clap::Args)]
+pub(super) struct RecordArgs {
+    /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
+    ///
+    /// docs/formats.md of the project says what each is, and what counts as a connection in it.
+    #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
+    pub(super) format: Option<Format>,
+
+    /// A record that is not understood is an error
+    #[arg(long, help_heading = RECORDS)]
+    pub(super) strict: bool,
+
+    /// Count a retransmitted SYN as one more connection
+    ///
+    /// This is how "wc -l" counts.
+    #[arg(long, help_heading = RECORDS)]
+    pub(super) every_packet: bool,
+}
+
 /// The arguments of `conn-cli read`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReadArgs {
@@ -37,21 +57,9 @@ pub(super) struct ReadArgs {
           help_heading = CONNECTIONS)]
     until: Option<Given>,
 
-    /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
-    ///
-    /// docs/formats.md of the project says what each is, and what counts as a connection in it.
-    #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
-    format: Option<Format>,
-
-    /// A record that is not understood is an error
-    #[arg(long, help_heading = RECORDS)]
-    strict: bool,
-
-    /// Count a retransmitted SYN as one more connection
-    ///
-    /// This is how "wc -l" counts.
-    #[arg(long, help_heading = RECORDS)]
-    every_packet: bool,
+    /// How to take the records.
+    #[command(flatten)]
+    records: RecordArgs,
 
     /// Threads that parse [default: one for each CPU]
     ///
@@ -69,7 +77,7 @@ pub(super) struct ReadArgs {
     live_only: LiveOnly,
 }
 
-pub(super) const RECORDS: &str = "Records";
+const RECORDS: &str = "Records";
 
 /// Options of live tracing that `read` refuses with a reason: those with a value when it is
 /// parsed, the others by [`ReadArgs::options`].
@@ -127,7 +135,7 @@ fn memory(_: &str) -> Result<String, &'static str> {
     Err("every client of the records is counted")
 }
 
-pub(super) fn format() -> impl TypedValueParser<Value = Format> {
+fn format() -> impl TypedValueParser<Value = Format> {
     named(Format::ALL.map(|format| (format.name(), format)))
 }
 
@@ -163,9 +171,9 @@ impl ReadArgs {
                 [] => vec![PathBuf::from("-")],
                 _ => self.files.clone(),
             },
-            format: self.format,
-            strict: self.strict,
-            every_packet: self.every_packet,
+            format: self.records.format,
+            strict: self.records.strict,
+            every_packet: self.records.every_packet,
             jobs: self.jobs.map(usize::from),
         })
     }
