@@ -85,10 +85,14 @@ fn measure(criterion: &mut Criterion, name: &str, bytes: usize, pieces: impl Fn(
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Bytes(bytes as u64));
     for (suffix, times) in [("", true), ("-quiet", false)] {
+        let wanted = Wanted {
+            times,
+            ..Wanted::default()
+        };
         group.bench_function(format!("{name}{suffix}"), |bencher| {
             let parse_all = |pieces: Vec<Piece>| -> Vec<Batch> {
                 let pieces = black_box(&pieces).iter();
-                pieces.map(|piece| parse(piece, Wanted { times })).collect()
+                pieces.map(|piece| parse(piece, &wanted)).collect()
             };
             bencher.iter_batched(&pieces, parse_all, BatchSize::LargeInput);
         });

@@ -55,9 +55,7 @@ impl CompareArgs {
             files: [self.before.clone(), self.after.clone()],
             ports: self.connections.ports(),
             ends: self.connections.ends(),
-            format: self.records.format,
-            strict: self.records.strict,
-            every_packet: self.records.every_packet,
+            records: self.records.options(),
             top: self.top.filter(|top| *top > 0),
             json: self.json,
         })

@@ -10,7 +10,10 @@ use super::{
     period::{Given, period},
     show::{CONNECTIONS, ShowArgs},
 };
-use crate::model::{format::Format, options::ReadOptions};
+use crate::model::{
+    format::Format,
+    options::{ReadOptions, RecordOptions},
+};
 
 /// How to take the records of inputs.
 #[derive(Debug, clap::Args)]
@@ -19,17 +22,47 @@ pub(super) struct RecordArgs {
     ///
     /// docs/formats.md of the project says what each is, and what counts as a connection in it.
     #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
-    pub(super) format: Option<Format>,
+    format: Option<Format>,
 
     /// A record that is not understood is an error
     #[arg(long, help_heading = RECORDS)]
-    pub(super) strict: bool,
+    strict: bool,
 
     /// Count a retransmitted SYN as one more connection
     ///
     /// This is how "wc -l" counts.
     #[arg(long, help_heading = RECORDS)]
-    pub(super) every_packet: bool,
+    every_packet: bool,
+
+    /// Only firewall records with exactly this rule prefix
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = RECORDS)]
+    prefix: Option<String>,
+
+    /// Believe records whatever program wrote them
+    ///
+    /// Where a log names the writer of each line, only the kernel and its log daemons are believed:
+    /// any other program may have written what somebody sent to it.
+    #[arg(long, help_heading = RECORDS)]
+    any_program: bool,
+
+    /// Count packets inside of tunnels, too
+    ///
+    /// Of IP in IP, GRE, VXLAN and Geneve.
+    #[arg(long, help_heading = RECORDS)]
+    inner: bool,
+}
+
+impl RecordArgs {
+    pub(super) fn options(&self) -> RecordOptions {
+        RecordOptions {
+            format: self.format,
+            strict: self.strict,
+            every_packet: self.every_packet,
+            any_program: self.any_program,
+            prefix: self.prefix.clone(),
+            inner: self.inner,
+        }
+    }
 }
 
 /// The arguments of `conn-cli read`.
@@ -171,9 +204,7 @@ impl ReadArgs {
                 [] => vec![PathBuf::from("-")],
                 _ => self.files.clone(),
             },
-            format: self.records.format,
-            strict: self.records.strict,
-            every_packet: self.records.every_packet,
+            records: self.records.options(),
             jobs: self.jobs.map(usize::from),
         })
     }

@@ -157,7 +157,7 @@ fn names_are_accepted_for_all_that_has_one() {
     }
     for format in Format::ALL {
         let parsed = read(&["read", "--format", format.name()]);
-        assert_eq!(parsed.format, Some(format));
+        assert_eq!(parsed.records.format, Some(format));
     }
     for time in TimeFormat::ALL {
         assert_eq!(trace(&["--time", time.name()]).show.time, time);

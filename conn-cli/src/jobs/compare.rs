@@ -52,16 +52,16 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         ports: options.ports.clone(),
         filter: options.ends.clone(),
         period: Period::default(),
-        strict: options.strict,
-        every_packet: options.every_packet,
+        strict: options.records.strict,
+        every_packet: options.records.every_packet,
         lines_only: false,
         all_addresses: true,
     });
     let mut feed = Feed::start(
         vec![PathBuf::from(path)],
-        options.format,
+        options.records.format,
         available_parallelism().map_or(1, NonZeroUsize::get),
-        Wanted { times: false },
+        Wanted::new(&options.records, false),
         None,
         Progress::new(None).bar(),
     )

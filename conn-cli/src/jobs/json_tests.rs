@@ -94,8 +94,8 @@ fn printed(connection: &Connection, format: TimeFormat) -> Map<String, Value> {
 fn read_back(line: &Map<String, Value>) -> Option<Connection> {
     let mut events = Vec::new();
     let line = serde_json::to_vec(line).unwrap();
-    let times = Wanted { times: true };
-    Lines::new(times).line(&line, &mut events).ok()?;
+    let times = Wanted::with_times();
+    Lines::new(&times).line(&line, &mut events).ok()?;
     match events.pop()? {
         Event::Connection(connection) => Some(connection),
         other => panic!("{other:?}"),

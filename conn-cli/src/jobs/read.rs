@@ -108,9 +108,8 @@ impl Reading {
         let jobs = options.jobs.unwrap_or(cpus);
         let show = &options.show;
         let assumes = show.interval().is_some() || show.long || !options.period.is_unbounded();
-        let wanted = Wanted {
-            times: show.lines != Lines::None || assumes,
-        };
+        let times = show.lines != Lines::None || assumes;
+        let wanted = Wanted::new(&options.records, times);
         // That of the records, with --utc, too.
         let zone = TimeZone::system();
         let shown_zone = if show.utc { &TimeZone::UTC } else { &zone };
@@ -126,8 +125,8 @@ impl Reading {
                 ports: show.ports.clone(),
                 filter: show.ends.clone(),
                 period: options.period,
-                strict: options.strict,
-                every_packet: options.every_packet,
+                strict: options.records.strict,
+                every_packet: options.records.every_packet,
                 lines_only: show.count.is_some(),
                 all_addresses: false,
             }),
@@ -135,7 +134,7 @@ impl Reading {
             failed: 0,
             feed: Feed::start(
                 inputs,
-                options.format,
+                options.records.format,
                 jobs,
                 wanted,
                 assumes.then(|| WantedDates {
@@ -145,7 +144,7 @@ impl Reading {
                 progress.bar(),
             )
             .context("cannot start a thread")?,
-            dates: wanted.times.then(|| Dates::new(zone, assumes)),
+            dates: times.then(|| Dates::new(zone, assumes)),
             progress,
         })
     }

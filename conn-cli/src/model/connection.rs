@@ -153,6 +153,18 @@ pub enum Record {
     Pcap,
     /// A system call in strace's output.
     Strace,
+    /// A line of text of conn-cli.
+    Text,
+    /// A row of tcpaccept or tcptracer.
+    Tcpaccept,
+    /// An event of conntrack.
+    Conntrack,
+    /// A line of Zeek's conn.log.
+    Zeek,
+    /// A flow of Suricata's eve.json.
+    Suricata,
+    /// A flow of a VPC flow log.
+    VpcFlow,
 }
 
 impl Connection {
@@ -213,8 +225,14 @@ impl Record {
     #[must_use]
     pub fn stage(self) -> Stage {
         match self {
-            Self::KernelLog | Self::Tcpdump | Self::Pcap => Stage::Syn,
-            Self::Strace => Stage::Accepted,
+            Self::KernelLog
+            | Self::Tcpdump
+            | Self::Pcap
+            | Self::Conntrack
+            | Self::Zeek
+            | Self::Suricata
+            | Self::VpcFlow => Stage::Syn,
+            Self::Strace | Self::Text | Self::Tcpaccept => Stage::Accepted,
         }
     }
 }

@@ -17,16 +17,37 @@ pub enum Format {
     Strace,
     /// JSON Lines of conn-cli
     Json,
+    /// The text that conn-cli prints
+    Text,
+    /// What ulogd writes to a file of its own (LOGEMU, JSON)
+    Ulogd,
+    /// The tables of tcpaccept and tcptracer of bcc and bpftrace
+    Tcpaccept,
+    /// The events that conntrack -E prints
+    Conntrack,
+    /// The conn.log of Zeek
+    Zeek,
+    /// The eve.json of Suricata
+    Suricata,
+    /// The VPC flow logs of AWS and Google Cloud
+    VpcFlow,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 12] = [
         Self::KernelLog,
         Self::Tcpdump,
         Self::Pcap,
         Self::Strace,
         Self::Json,
+        Self::Text,
+        Self::Ulogd,
+        Self::Tcpaccept,
+        Self::Conntrack,
+        Self::Zeek,
+        Self::Suricata,
+        Self::VpcFlow,
     ];
 
     /// The name that `--format` takes, and JSON has.
@@ -38,6 +59,13 @@ impl Format {
             Self::Pcap => "pcap",
             Self::Strace => "strace",
             Self::Json => "json",
+            Self::Text => "text",
+            Self::Ulogd => "ulogd",
+            Self::Tcpaccept => "tcpaccept",
+            Self::Conntrack => "conntrack",
+            Self::Zeek => "zeek",
+            Self::Suricata => "suricata",
+            Self::VpcFlow => "vpc-flow",
         }
     }
 }

@@ -61,6 +61,23 @@ pub struct TraceOptions {
     pub self_test_interval: Duration,
 }
 
+/// How to take the records of inputs.
+#[derive(Clone, Debug, Default)]
+pub struct RecordOptions {
+    /// The format of the inputs; None to recognise it.
+    pub format: Option<Format>,
+    /// Whether a record that cannot be parsed is an error.
+    pub strict: bool,
+    /// Whether a retransmitted SYN counts as one more connection.
+    pub every_packet: bool,
+    /// Whether records count whatever program wrote them.
+    pub any_program: bool,
+    /// The prefix that a rule of the firewall writes before its records; None for any.
+    pub prefix: Option<String>,
+    /// Whether packets inside of tunnels count, too.
+    pub inner: bool,
+}
+
 /// The options of reading records.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
@@ -68,14 +85,10 @@ pub struct ReadOptions {
     pub show: ShowOptions,
     /// The inputs; `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// The format of the inputs; None to recognise it.
-    pub format: Option<Format>,
+    /// How to take the records.
+    pub records: RecordOptions,
     /// When the connections were made.
     pub period: Period,
-    /// Whether a record that cannot be parsed is an error.
-    pub strict: bool,
-    /// Whether a retransmitted SYN counts as one more connection.
-    pub every_packet: bool,
     /// The number of threads that parse; None for one for each CPU.
     pub jobs: Option<usize>,
 }
@@ -89,12 +102,8 @@ pub struct CompareOptions {
     pub ports: PortSet,
     /// The addresses at both ends.
     pub ends: EndsFilter,
-    /// The format of the inputs; None to recognise it.
-    pub format: Option<Format>,
-    /// Whether a record that cannot be parsed is an error.
-    pub strict: bool,
-    /// Whether a retransmitted SYN counts as one more connection.
-    pub every_packet: bool,
+    /// How to take the records.
+    pub records: RecordOptions,
     /// How many rows at most.
     pub top: Option<usize>,
     /// Whether to write JSON instead of text.

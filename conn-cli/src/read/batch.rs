@@ -1,6 +1,9 @@
 //! The events parsed from one piece.
 
-use super::event::{Event, FirstParseError, ParseError};
+use super::{
+    event::{Event, FirstParseError, ParseError},
+    parse::lines::Form,
+};
 use crate::model::{connection::When, format::Format};
 
 /// The records of a piece, parsed, in their order.
@@ -14,6 +17,8 @@ pub struct Batch {
     pub lines: u64,
     /// Number of packets.
     pub packets: u64,
+    /// How many of these lines only this format has.
+    pub own: u64,
     /// How many of these lines and packets were not understood.
     pub not_understood: u64,
     /// The first of them.
@@ -32,6 +37,7 @@ impl Batch {
             events: Vec::new(),
             lines: 0,
             packets: 0,
+            own: 0,
             not_understood: 0,
             first_not_understood: None,
             ends: [When::Unknown, When::Unknown],
@@ -39,8 +45,9 @@ impl Batch {
     }
 
     /// Counts a line. Its events are already in [`Self::events`].
-    pub fn count_line(&mut self, parsed: Result<(), ParseError>) {
-        self.note_error(self.lines, parsed);
+    pub fn count_line(&mut self, parsed: Result<Form, ParseError>) {
+        self.own += u64::from(parsed == Ok(Form::Own));
+        self.note_error(self.lines, parsed.map(|_| ()));
         self.lines += 1;
     }
 

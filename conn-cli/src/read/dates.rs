@@ -149,7 +149,7 @@ impl Dates {
                     self.stretches.extend(run.period);
                     self.begins_stretch = true;
                 }
-                Event::Unfinished(_) | Event::Failed(_) | Event::UnknownType => (),
+                Event::Unfinished(_) | Event::Failed(_) | Event::End(_) | Event::UnknownType => (),
             }
         }
         self.end(last);
@@ -332,7 +332,7 @@ pub(crate) fn scan(
     let mut runs = Vec::new();
     let (_, recycled) = mpsc::channel();
     let end = reader::read(file, format, &recycled, &mut |piece| {
-        let mut batch = parse(&without_complete_lines(piece), Wanted { times: true });
+        let mut batch = parse(&without_complete_lines(piece), &Wanted::with_times());
         dates.complete(&mut batch);
         runs.extend(batch.events.iter().filter_map(|event| match event {
             Event::Run(run) => run.period,

@@ -30,12 +30,14 @@ pub(crate) type ParseError = &'static str;
 pub enum Event {
     /// A connection.
     Connection(Connection),
-    /// A SYN with this sequence number: a connection unless the SYN was sent before.
-    Syn(Connection, u32),
+    /// A SYN: a connection unless the SYN was sent before.
+    Syn(Connection, PacketId),
     /// The SYN-ACK that answers a SYN with this sequence number, one less than the number that
-    /// it acknowledges. Client and server are those of the SYN, so it is the same connection;
-    /// it counts if that SYN was not captured.
-    Answer(Connection, u32),
+    /// it acknowledges, or another sign of such an answer. Client and server are those of the SYN, so it
+    /// is the same connection; it counts if that SYN was not captured.
+    Answer(Connection, PacketId),
+    /// A RST or FIN between these ends, in either direction: a SYN that follows begins a new connection.
+    End(Connection),
     /// The beginning of an accept call; its end is in another line of the same thread.
     Unfinished(Accept),
     /// The end of such a call.
@@ -46,6 +48,26 @@ pub enum Event {
     Run(Box<Run>),
     /// A JSON object of a type that this conn-cli does not know.
     UnknownType,
+}
+
+/// What tells a SYN from other SYNs between the same ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketId {
+    /// The sequence number of the SYN.
+    pub sequence: Option<u32>,
+    /// The id field of its IPv4 header.
+    pub ip_id: Option<u16>,
+}
+
+impl PacketId {
+    /// That of a SYN of which only the sequence number is known.
+    #[must_use]
+    pub fn sequence(number: u32) -> Self {
+        Self {
+            sequence: Some(number),
+            ip_id: None,
+        }
+    }
 }
 
 /// What the beginning of an accept call shows.

@@ -121,9 +121,9 @@ impl Feed {
     }
 
     fn parse(&mut self, message: ReaderMessage) {
-        let (wanted, recycle) = (self.wanted, self.recycle.clone());
+        let (wanted, recycle) = (self.wanted.clone(), self.recycle.clone());
         let parse = move |piece| {
-            let batch = parse(&piece, wanted);
+            let batch = parse(&piece, &wanted);
             if let Piece::Lines(_, buffer) = piece
                 && buffer.capacity() <= MAX_RECYCLED_LEN
             {

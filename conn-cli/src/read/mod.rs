@@ -8,7 +8,6 @@
 
 pub mod batch;
 pub(crate) mod capture;
-pub(crate) mod confidence;
 pub(crate) mod cut;
 pub(crate) mod dates;
 pub mod error;
@@ -58,7 +57,7 @@ pub fn summarise(
     let mut result = Ok(());
     let (_, recycled) = mpsc::channel();
     let end = reader::read(input, format, &recycled, &mut |piece| {
-        let mut batch = parse::parse(&piece, Wanted { times: true });
+        let mut batch = parse::parse(&piece, &Wanted::with_times());
         dates.complete(&mut batch);
         result = merge.take(batch, &mut |_| true);
         result.as_ref().map_err(|_| Stopped).copied()

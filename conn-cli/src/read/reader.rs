@@ -38,9 +38,7 @@ pub fn read(
             let input = io::Cursor::new(head).chain(Failing { error, input });
             match format {
                 Format::Pcap => capture::cut(input, emit),
-                Format::KernelLog | Format::Tcpdump | Format::Strace | Format::Json => {
-                    cut_lines(format, input, recycled, emit)
-                }
+                _ => cut_lines(format, input, recycled, emit),
             }
         }
         None => match error {

@@ -1,6 +1,10 @@
-//! Recognises the format of an input from its content.
+//! Recognises the format of an input from its content: the parsers themselves say how many lines they
+//! understand.
 
-use super::{confidence::Confidence, parse};
+use super::parse::{
+    self,
+    lines::{Form, Wanted},
+};
 use crate::model::format::Format;
 
 /// The most bytes from which a format is recognised.
@@ -14,30 +18,26 @@ impl Format {
         if parse::packet::is_capture(head) {
             return Some(Self::Pcap);
         }
-        let mut possible = None;
-        for line in whole_lines(head, is_all) {
-            for (format, confidence) in Self::TEXT.map(|format| (format, format.confidence(line))) {
-                match confidence {
-                    Confidence::Certain => return Some(format),
-                    Confidence::Possible => possible = possible.or(Some(format)),
-                    Confidence::None => (),
+        let mut best = None;
+        for format in Self::ALL {
+            let Some(mut parser) = parse::parser(format, &Wanted::default()) else {
+                continue;
+            };
+            let (mut own, mut shared) = (0, 0);
+            let mut events = Vec::new();
+            for line in whole_lines(head, is_all).filter(|line| !line.is_empty()) {
+                match parser.line(line, &mut events) {
+                    Ok(Form::Own) => own += 1,
+                    Ok(Form::Shared) => shared += 1,
+                    Err(_) => (),
                 }
             }
+            let score = (own, shared);
+            if (own > 0 || is_all && shared > 0) && best.is_none_or(|(most, _)| score > most) {
+                best = Some((score, format));
+            }
         }
-        possible.filter(|_| is_all)
-    }
-
-    /// The formats of lines, in the order in which they are tried.
-    const TEXT: [Self; 4] = [Self::Json, Self::KernelLog, Self::Tcpdump, Self::Strace];
-
-    fn confidence(self, line: &[u8]) -> Confidence {
-        match self {
-            Self::KernelLog => parse::kernel_log::confidence(line),
-            Self::Tcpdump => parse::tcpdump::confidence(line),
-            Self::Strace => parse::strace::confidence(line),
-            Self::Json => parse::json::confidence(line),
-            Self::Pcap => Confidence::None,
-        }
+        best.map(|(_, format)| format)
     }
 }
 
@@ -49,16 +49,4 @@ fn whole_lines(head: &[u8], is_all: bool) -> impl Iterator<Item = &[u8]> {
         memchr::memrchr(b'\n', head).map_or(0, |newline| newline + 1)
     };
     parse::lines::lines(&head[..end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_format_of_lines_is_tried() {
-        for format in Format::ALL {
-            assert_eq!(Format::TEXT.contains(&format), format != Format::Pcap);
-        }
-    }
 }

@@ -362,8 +362,7 @@ fn two_parts_count_as_much_as_the_whole() {
         for part in [&bytes[..=end], &bytes[end + 1..]] {
             merge.begin(InputStats::default());
             conn_cli::read::reader::read(part, format, &mpsc::channel().1, &mut |piece| {
-                let wanted = Wanted { times: false };
-                let batch = conn_cli::read::parse::parse(&piece, wanted);
+                let batch = conn_cli::read::parse::parse(&piece, &Wanted::default());
                 merge.take(batch, &mut |_| true).unwrap();
                 Ok(())
             })

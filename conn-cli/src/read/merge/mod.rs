@@ -13,7 +13,7 @@ mod tests;
 use self::{repeats::Repeats, runs::Runs};
 use super::{
     batch::Batch,
-    event::{Accept, Event, FirstParseError, Run},
+    event::{Accept, Event, FirstParseError, PacketId, Run},
 };
 use crate::{
     count::{ranking::Counts, tally::Tally},
@@ -162,10 +162,9 @@ impl Merge {
                     self.unfinished.remove(tid);
                     continue;
                 }
-                Event::Syn(connection, sequence) => (connection, Some((Packet::Syn, *sequence))),
-                Event::Answer(connection, sequence) => {
-                    (connection, Some((Packet::Answer, *sequence)))
-                }
+                Event::Syn(connection, id) => (connection, Some((Packet::Syn, *id))),
+                Event::Answer(connection, id) => (connection, Some((Packet::Answer, *id))),
+                Event::End(_) => continue,
                 Event::Unfinished(accept) => {
                     self.begin_call(accept);
                     continue;
@@ -185,8 +184,8 @@ impl Merge {
             let is_within = self.options.period.contains(&connection.time);
             // Also outside of the period: it may be sent again within.
             let is_new = self.wants(format, connection)?
-                && packet.is_none_or(|(packet, sequence)| {
-                    let (is_new, is_repeat) = self.judge(packet, connection, sequence);
+                && packet.is_none_or(|(packet, id)| {
+                    let (is_new, is_repeat) = self.judge(packet, connection, id);
                     self.stats.repeated += u64::from(is_repeat && is_within == Some(true));
                     is_new
                 });
@@ -205,7 +204,10 @@ impl Merge {
     /// Whether a packet is the first of a connection, and whether it is a SYN that was sent before. An
     /// answer is the first if its SYN was not captured, for example because a capture filter passed only
     /// answers.
-    fn judge(&mut self, packet: Packet, connection: &Connection, sequence: u32) -> (bool, bool) {
+    fn judge(&mut self, packet: Packet, connection: &Connection, id: PacketId) -> (bool, bool) {
+        let Some(sequence) = id.sequence else {
+            return (true, false);
+        };
         match (self.options.every_packet, packet) {
             (true, Packet::Syn) => {
                 self.repeats.is_repeat(connection, sequence);

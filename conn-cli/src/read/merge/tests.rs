@@ -19,11 +19,11 @@ fn connection(client_port: u16) -> Connection {
 }
 
 fn syn(port: u16) -> Event {
-    Event::Syn(connection(port), u32::from(port))
+    Event::Syn(connection(port), PacketId::sequence(u32::from(port)))
 }
 
 fn answer(port: u16) -> Event {
-    Event::Answer(connection(port), u32::from(port))
+    Event::Answer(connection(port), PacketId::sequence(u32::from(port)))
 }
 
 /// The number of connections, and of repeated SYNs.
@@ -90,7 +90,7 @@ fn strace_ports(lines: &str) -> Vec<Option<u16>> {
     let piece = Piece::Lines(Format::Strace, lines.as_bytes().to_vec());
     let mut ports = Vec::new();
     merge
-        .take(parse(&piece, Wanted { times: false }), &mut |connection| {
+        .take(parse(&piece, &Wanted::default()), &mut |connection| {
             ports.push(connection.local_port);
             true
         })

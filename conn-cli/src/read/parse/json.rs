@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    lines::{Line, Wanted},
+    lines::{Form, Line, Wanted},
     scan,
 };
 use crate::{
@@ -16,10 +16,7 @@ use crate::{
         read_stats::ReadStats,
         schema::{ConnectionLine, SummaryLine, TimeField, Type, Typed},
     },
-    read::{
-        confidence::Confidence,
-        event::{Event, ParseError, Run},
-    },
+    read::event::{Event, ParseError, Run},
     system::text::is_unsafe,
 };
 
@@ -32,22 +29,8 @@ pub(crate) struct Lines;
 impl Lines {
     /// Creates the parser. It parses every field: skipping one costs as much.
     #[must_use]
-    pub(crate) fn new(_wanted: Wanted) -> Self {
+    pub(crate) fn new(_wanted: &Wanted) -> Self {
         Self
-    }
-}
-
-/// Whether a line is JSON that conn-cli wrote.
-#[must_use]
-pub(crate) fn confidence(line: &[u8]) -> Confidence {
-    // A summary line may be longer than the head that is examined, and so not be valid JSON.
-    let is_ours = [&br#"{"type":"connection","#[..], br#"{"type":"summary","#]
-        .iter()
-        .any(|start| line.starts_with(start));
-    match object::<Typed>(line) {
-        _ if is_ours => Confidence::Certain,
-        Ok(typed) if typed.r#type != Type::Unknown => Confidence::Certain,
-        Ok(_) | Err(_) => Confidence::None,
     }
 }
 
@@ -57,9 +40,9 @@ impl Line for Lines {
         When::Unknown
     }
 
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         if line.is_empty() {
-            return Ok(());
+            return Ok(Form::Shared);
         }
         // The type is read first: serde's internally tagged enums do not support maps with
         // integer keys.
@@ -68,7 +51,7 @@ impl Line for Lines {
             | Type::Interval
             | Type::Totals
             | Type::Comparison
-            | Type::ComparisonSummary => return Ok(()),
+            | Type::ComparisonSummary => return Ok(Form::Own),
             Type::Unknown => Event::UnknownType,
             Type::Connection => {
                 let line: ConnectionLine = object(line)?;
@@ -79,7 +62,7 @@ impl Line for Lines {
                 Event::Run(Box::new(run(line).ok_or(NOT_OURS)?))
             }
         });
-        Ok(())
+        Ok(Form::Own)
     }
 }
 
@@ -259,7 +242,7 @@ mod tests {
     #[test]
     fn totals_so_far_are_no_run() {
         let mut events = Vec::new();
-        let mut lines = Lines::new(Wanted { times: false });
+        let mut lines = Lines::new(&Wanted::default());
         for kind in ["totals", "interval", "summary"] {
             let line = format!(r#"{{"type":"{kind}","connections":3}}"#);
             let is_run = lines.line(line.as_bytes(), &mut events).is_err();

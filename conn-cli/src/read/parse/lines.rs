@@ -1,16 +1,57 @@
 //! What the parsers of lines have in common.
 
+use std::sync::Arc;
+
 use crate::{
-    model::connection::When,
+    model::{connection::When, options::RecordOptions},
     read::event::{Event, ParseError},
 };
 
-/// The optional fields of a record to parse.
-#[derive(Clone, Copy, Debug)]
+/// What is wanted of the records.
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// The time of the event also where the record has only a part of it, such as no date. A whole one
     /// is always wanted.
     pub times: bool,
+    /// Records count whatever program wrote them.
+    pub any_program: bool,
+    /// The prefix that a rule of the firewall writes before its records. None: any that no other message of
+    /// the kernel has.
+    pub prefix: Option<Arc<str>>,
+    /// Packets inside of tunnels count, too.
+    pub inner: bool,
+}
+
+impl Wanted {
+    /// What these options want; `times` as in [`Self::times`].
+    #[must_use]
+    pub fn new(options: &RecordOptions, times: bool) -> Self {
+        Self {
+            times,
+            any_program: options.any_program,
+            prefix: options.prefix.as_deref().map(Arc::from),
+            inner: options.inner,
+        }
+    }
+
+    /// Also the times of which records have only a part.
+    #[must_use]
+    pub fn with_times() -> Self {
+        Self {
+            times: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// How certain it is that a line is of the format of its parser, which understood it. The format of an
+/// input is the one of which most lines are certainly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// No other format has such lines.
+    Own,
+    /// Other formats and programs write such lines, too.
+    Shared,
 }
 
 /// A parser for a line-based format.
@@ -19,8 +60,8 @@ pub trait Line {
     /// may be in the middle of the input.
     ///
     /// # Errors
-    /// If the line is not understood.
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError>;
+    /// If the line is not understood: it does not have the form of the format.
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError>;
 
     /// The time of a line, whatever else is in it, if times are wanted and it has one.
     fn time(&mut self, line: &[u8]) -> When;

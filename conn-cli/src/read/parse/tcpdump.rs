@@ -16,10 +16,10 @@ mod shape;
 
 use memchr::{memchr, memrchr};
 
+pub(crate) use self::shape::hold_back;
 use self::shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable};
-pub(crate) use self::shape::{confidence, hold_back};
 use super::{
-    lines::{Line, Wanted},
+    lines::{Form, Line, Wanted},
     scan::{
         address, digits, find, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
         socket_address, split_at_byte,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     model::connection::{Connection, Host, Lacks, Record, Source, When},
-    read::event::{Event, ParseError},
+    read::event::{Event, PacketId, ParseError},
     system::services,
 };
 
@@ -74,9 +74,9 @@ enum Kind {
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
-    pub(crate) fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: &Wanted) -> Self {
         Self {
-            wanted,
+            wanted: wanted.clone(),
             second: Second::new(),
             previous: Previous::Other,
             time: When::Unknown,
@@ -86,10 +86,10 @@ impl Lines {
 }
 
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         if line.first() == Some(&b'\t') {
             self.after_tab(line);
-            return Ok(());
+            return Ok(Form::Own);
         }
         let continues = is_continuation(line);
         if !continues {
@@ -105,12 +105,12 @@ impl Line for Lines {
             return self.without_flags(line, &pair);
         };
         if continues && previous == Previous::Quoted {
-            return Ok(());
+            return Ok(Form::Own);
         }
         let (flags, rest) = split_at_byte(flags, b']').ok_or(CUT)?;
         let kind = kind(flags);
         if matches!(kind, Kind::Other) {
-            return Ok(());
+            return Ok(Form::Own);
         }
         let from = endpoint(pair.from, pair.ports.map(|ports| ports.0)).ok_or(NO_ENDPOINT)?;
         let to = endpoint(pair.to, pair.ports.map(|ports| ports.1)).ok_or(NO_ENDPOINT)?;
@@ -132,14 +132,13 @@ impl Line for Lines {
         };
         // Both numbers are absolute, with and without -S.
         events.push(if is_answer {
-            Event::Answer(
-                connection,
-                value(rest, b", ack ").ok_or(CUT)?.wrapping_sub(1),
-            )
+            let acknowledged = value(rest, b", ack ").ok_or(CUT)?;
+            Event::Answer(connection, PacketId::sequence(acknowledged.wrapping_sub(1)))
         } else {
-            Event::Syn(connection, value(rest, b", seq ").ok_or(CUT)?)
+            let sequence = value(rest, b", seq ").ok_or(CUT)?;
+            Event::Syn(connection, PacketId::sequence(sequence))
         });
-        Ok(())
+        Ok(Form::Own)
     }
 
     #[inline]
@@ -186,7 +185,7 @@ impl Lines {
     }
 
     /// A packet without TCP flags.
-    fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<(), ParseError> {
+    fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<Form, ParseError> {
         let after = pair.after;
         if after.trim_ascii_start().starts_with(b"[|tcp]") || b"Flags [".starts_with(after) {
             return Err(CUT);
@@ -205,19 +204,19 @@ impl Lines {
                 self.time = self.time(line);
             }
         }
-        Ok(())
+        Ok(Form::Own)
     }
 
     /// A line without a sender and a receiver.
-    fn without_pair(&mut self, line: &[u8]) -> Result<(), ParseError> {
+    fn without_pair(&mut self, line: &[u8]) -> Result<Form, ParseError> {
         let previous = std::mem::replace(&mut self.previous, Previous::Other);
         if line.is_empty() {
-            return Ok(());
+            return Ok(Form::Shared);
         }
         if is_continuation(line) {
             return match previous {
                 Previous::Header => Err(CUT),
-                _ => Ok(()),
+                _ => Ok(Form::Shared),
             };
         }
         let (time, rest) = prefix(line);
@@ -225,7 +224,7 @@ impl Lines {
             self.previous = Previous::Header;
             self.is_icmp = false;
             self.time = self.time(line);
-            return Ok(());
+            return Ok(Form::Own);
         }
         if is_unreadable(rest) {
             return Err(UNREADABLE);
@@ -234,10 +233,10 @@ impl Lines {
             return Err(CUT);
         }
         if !time.is_empty() || is_start(rest) {
-            return Ok(());
+            return Ok(Form::Own);
         }
         if is_message(line) {
-            Ok(())
+            Ok(Form::Own)
         } else {
             Err(NOT_TCPDUMP)
         }

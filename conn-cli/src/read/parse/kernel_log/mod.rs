@@ -16,15 +16,12 @@ use self::{
     syslog::{Entry, Writer},
 };
 use super::{
-    lines::{Line, Wanted},
+    lines::{Form, Line, Wanted},
     second::Second,
 };
 use crate::{
     model::connection::{Connection, Record, Source, When},
-    read::{
-        confidence::Confidence,
-        event::{Event, ParseError},
-    },
+    read::event::{Event, PacketId, ParseError},
 };
 
 const NOT_A_LOG: ParseError = "not a kernel log line";
@@ -43,19 +40,22 @@ pub(crate) struct Lines {
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
-    pub(crate) fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: &Wanted) -> Self {
         Self {
-            wanted,
+            wanted: wanted.clone(),
             second: Second::new(),
         }
     }
 
-    fn entry(&mut self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn entry(&mut self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let Some(found) = record(entry)? else {
-            return Ok(());
+            return Ok(match entry.writer {
+                Writer::Kernel => Form::Own,
+                _ => Form::Shared,
+            });
         };
         let Some(syn) = found.syn? else {
-            return Ok(());
+            return Ok(Form::Own);
         };
         let connection = Connection {
             time: self.when(entry.stamp),
@@ -66,10 +66,10 @@ impl Lines {
             ..Connection::unknown(Source::Record(Record::KernelLog))
         };
         events.push(match syn.sequence {
-            Some(sequence) => Event::Syn(connection, sequence),
+            Some(sequence) => Event::Syn(connection, PacketId::sequence(sequence)),
             None => Event::Connection(connection),
         });
-        Ok(())
+        Ok(Form::Own)
     }
 
     #[inline]
@@ -86,28 +86,8 @@ impl Lines {
     }
 }
 
-/// Whether a line is from a kernel log.
-#[must_use]
-pub(crate) fn confidence(line: &[u8]) -> Confidence {
-    if let Some(journal) = Journal::parse(line) {
-        return confidence_of(&journal.entry());
-    }
-    confidence_of(&Entry::parse(line))
-}
-
-fn confidence_of(entry: &Entry<'_>) -> Confidence {
-    let is_empty = entry.stamp == Stamp::None && entry.message.trim_ascii().is_empty();
-    if let Ok(Some(PacketRecord { syn: Ok(_), .. })) = record(entry) {
-        Confidence::Certain
-    } else if entry.is_known && !is_empty && !entry.message.starts_with(b" ") {
-        Confidence::Possible
-    } else {
-        Confidence::None
-    }
-}
-
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         match Journal::parse(line) {
             Some(journal) => self.entry(&journal.entry(), events),
             None => self.entry(&Entry::parse(line), events),

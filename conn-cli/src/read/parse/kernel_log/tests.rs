@@ -9,7 +9,7 @@ const RECORD: &str = "IN=eth0 OUT= MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00
 
 fn parsed(line: &[u8]) -> Result<Option<Connection>, ParseError> {
     let mut events = Vec::new();
-    Lines::new(Wanted { times: true }).line(line, &mut events)?;
+    Lines::new(&Wanted::with_times()).line(line, &mut events)?;
     assert!(events.len() <= 1);
     Ok(events.pop().map(|event| match event {
         Event::Connection(connection) | Event::Syn(connection, _) => connection,
@@ -25,7 +25,7 @@ fn time(line: &str) -> When {
     assert_eq!(connection.remote_port, Some(37822), "{line}");
     assert_eq!(connection.local.to_string(), "192.0.2.9", "{line}");
     assert_eq!(connection.local_port, Some(80), "{line}");
-    assert_eq!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
+    assert_eq!(form(line.as_bytes()), Some(Form::Own), "{line}");
     connection.time
 }
 
@@ -183,7 +183,7 @@ fn journal_json_is_parsed() {
     }
     for line in ["{", "{}", r#"{"type":"connection"}"#] {
         assert_eq!(parsed(line.as_bytes()), Err(NOT_A_LOG), "{line}");
-        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
+        assert_eq!(form(line.as_bytes()), None, "{line}");
     }
 }
 
@@ -202,7 +202,7 @@ fn lines_without_packet_records_are_ignored() {
     ] {
         let is_log = line != "\0";
         assert_eq!(parsed(line.as_bytes()).is_ok(), is_log, "{line}");
-        assert_ne!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
+        assert_ne!(form(line.as_bytes()), Some(Form::Own), "{line}");
     }
 }
 
@@ -221,7 +221,7 @@ fn lines_of_other_formats_are_not_recognised() {
         "",
         "    0x0000:  4500 003c",
     ] {
-        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
+        assert_eq!(form(line.as_bytes()), None, "{line}");
     }
 }
 
@@ -257,7 +257,7 @@ fn records_written_by_other_programs_are_rejected() {
         ),
     ] {
         let line = format!("{before}{RECORD}{after}");
-        assert_ne!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
+        assert_ne!(form(line.as_bytes()), Some(Form::Own), "{line}");
         if is_ignored {
             assert_eq!(parsed(line.as_bytes()), Ok(None), "{line}");
         } else {
@@ -296,10 +296,17 @@ fn cut_line_gives_no_wrong_connection() {
                 let mut damaged = line.clone().into_bytes();
                 damaged[end] = damage;
                 drop(parsed(&damaged));
-                let _ = confidence(&damaged);
+                let _ = form(&damaged);
                 damaged.truncate(end + 1);
                 assert!(end >= flags_end || !matches!(parsed(&damaged), Ok(Some(_))));
             }
         }
     }
+}
+
+/// Whether a line is of this format, as the recogniser sees it.
+fn form(line: &[u8]) -> Option<Form> {
+    Lines::new(&Wanted::default())
+        .line(line, &mut Vec::new())
+        .ok()
 }

@@ -11,7 +11,8 @@ use crate::{
     },
     read::{
         batch::Batch,
-        event::{Event, ParseError},
+        event::{Event, PacketId, ParseError},
+        parse::lines::Wanted,
         piece::Packets,
     },
 };
@@ -87,7 +88,7 @@ pub(crate) fn is_capture(head: &[u8]) -> bool {
 
 /// Parses the packets of a piece.
 #[must_use]
-pub(crate) fn parse(packets: &Packets) -> Batch {
+pub(crate) fn parse(packets: &Packets, _wanted: &Wanted) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
     let mut last = None;
     for (packet, bytes) in packets.iter() {
@@ -272,8 +273,10 @@ impl Segment {
             ..Connection::unknown(Source::Record(Record::Pcap))
         };
         match self.acknowledged {
-            None => Event::Syn(connection, self.sequence),
-            Some(acknowledged) => Event::Answer(connection, acknowledged.wrapping_sub(1)),
+            None => Event::Syn(connection, PacketId::sequence(self.sequence)),
+            Some(acknowledged) => {
+                Event::Answer(connection, PacketId::sequence(acknowledged.wrapping_sub(1)))
+            }
         }
     }
 }

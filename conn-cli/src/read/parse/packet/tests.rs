@@ -36,21 +36,22 @@ fn with_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
 fn parsed(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
     let mut packets = Packets::default();
     packets.push(Some((1_700_000_000, 5)), link_type, packet);
-    let mut batch = parse(&packets);
+    let mut batch = parse(&packets, &Wanted::default());
     assert_eq!(batch.packets, 1);
     if let Some(parse_error) = batch.first_not_understood.map(|first| first.parse_error) {
         return Err(parse_error);
     }
-    let (kind, connection, sequence) = match batch.events.pop() {
-        Some(Event::Syn(connection, sequence)) => ("syn", connection, sequence),
-        Some(Event::Answer(connection, sequence)) => ("answer", connection, sequence),
+    let (kind, connection, id) = match batch.events.pop() {
+        Some(Event::Syn(connection, id)) => ("syn", connection, id),
+        Some(Event::Answer(connection, id)) => ("answer", connection, id),
         _ => return Ok(None),
     };
     let at = Timestamp::new(1_700_000_000, 5).unwrap();
     assert_eq!(connection.time, When::At(at));
     let end = |host: Host, port: Option<u16>| format!("{host} {}", port.unwrap());
     Ok(Some(format!(
-        "{kind} {sequence}: {} > {}",
+        "{kind} {}: {} > {}",
+        id.sequence.unwrap(),
         end(connection.remote, connection.remote_port),
         end(connection.local, connection.local_port)
     )))

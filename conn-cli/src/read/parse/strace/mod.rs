@@ -17,16 +17,13 @@ use self::{
     ends::{Descriptor, accepted, descriptor},
 };
 use super::{
-    lines::{Line, Wanted},
+    lines::{Form, Line, Wanted},
     scan::{is_time_of_day, may_be_since_1970, recorded, seconds},
     second::Second,
 };
 use crate::{
     model::connection::{Host, Lacks, When},
-    read::{
-        confidence::Confidence,
-        event::{Accept, Event, ParseError},
-    },
+    read::event::{Accept, Event, ParseError},
 };
 
 const NO_RESULT: ParseError = "the call has no result";
@@ -51,9 +48,9 @@ pub(crate) struct Lines {
 impl Lines {
     /// Creates a parser for the `wanted` fields.
     #[must_use]
-    pub(crate) fn new(wanted: Wanted) -> Self {
+    pub(crate) fn new(wanted: &Wanted) -> Self {
         Self {
-            wanted,
+            wanted: wanted.clone(),
             second: Second::new(),
             interrupted: None,
         }
@@ -72,16 +69,6 @@ impl Lines {
     }
 }
 
-/// Whether a line is from strace.
-#[must_use]
-pub(crate) fn confidence(line: &[u8]) -> Confidence {
-    match call(prefix(line).2) {
-        Ok(Call::Accept(_) | Call::Resumed(_)) => Confidence::Certain,
-        Ok(Call::Other) => Confidence::Possible,
-        Err(_) => Confidence::None,
-    }
-}
-
 /// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
 #[must_use]
 pub(crate) fn hold_back(lines: &[u8]) -> usize {
@@ -95,16 +82,16 @@ pub(crate) fn hold_back(lines: &[u8]) -> usize {
 }
 
 impl Line for Lines {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         if let Some((tid, time)) = self.interrupted.take() {
             if line.ends_with(UNFINISHED) && line.trim_ascii_start() == UNFINISHED {
-                return Ok(());
+                return Ok(Form::Own);
             }
             if is_address(line) {
                 let (arguments, result) = result(line).ok_or(NO_RESULT)?;
                 let accepted = accepted(&Descriptor::Plain, arguments, result)?;
                 events.extend(accepted.map(|ends| Event::Connection(ends.connection(tid, time))));
-                return Ok(());
+                return Ok(Form::Own);
             }
             // The rest of the call, if any, follows other output on its line, which is a parse
             // error.
@@ -118,12 +105,12 @@ impl Line for Lines {
 }
 
 impl Lines {
-    fn complete_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), ParseError> {
+    fn complete_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let (tid, time, rest) = prefix(line);
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),
             Call::Resumed(arguments) => ((Descriptor::Plain, arguments), true),
-            Call::Other => return Ok(()),
+            Call::Other => return Ok(Form::Shared),
         };
         if arguments.ends_with(UNFINISHED) {
             let (local, local_port) = match listener {
@@ -135,11 +122,11 @@ impl Lines {
                 local,
                 local_port,
             }));
-            return Ok(());
+            return Ok(Form::Own);
         }
         if !resumed && is_interrupted(arguments) {
             self.interrupted = Some((tid, self.when(time)));
-            return Ok(());
+            return Ok(Form::Own);
         }
         let (arguments, result) = result(arguments).ok_or(NO_RESULT)?;
         let arguments = if resumed {
@@ -155,7 +142,7 @@ impl Lines {
             (true, None) => Some(Event::Failed(tid.unwrap_or(0))),
             (false, connection) => connection.map(Event::Connection),
         });
-        Ok(())
+        Ok(Form::Own)
     }
 }
 

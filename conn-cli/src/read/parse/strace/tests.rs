@@ -8,7 +8,7 @@ const V4: &str = r#"{sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_add
 const V6: &str = r#"{sa_family=AF_INET6, sin6_port=htons(37822), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, [28]"#;
 
 fn parse(text: &str) -> (Vec<Event>, Vec<ParseError>) {
-    let mut lines = Lines::new(Wanted { times: true });
+    let mut lines = Lines::new(&Wanted::with_times());
     let mut events = Vec::new();
     let parse_errors = crate::read::parse::lines::lines(text.as_bytes())
         .filter_map(|line| lines.line(line, &mut events).err())
@@ -231,15 +231,22 @@ fn lines_not_from_strace_are_parse_errors() {
 #[test]
 fn lines_of_strace_are_recognised() {
     assert_eq!(
-        confidence(format!("12 accept(3, {V4}) = 4").as_bytes()),
-        Confidence::Certain
+        form(format!("12 accept(3, {V4}) = 4").as_bytes()),
+        Some(Form::Own)
     );
-    assert_eq!(confidence(b"+++ exited with 0 +++"), Confidence::Possible);
+    assert_eq!(form(b"+++ exited with 0 +++"), Some(Form::Shared));
     for line in [
         "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1",
         "Nov 22 14:25:37 host kernel: [1.0] IN=lo OUT= SRC=192.0.2.1",
         "[   12.345678] IN=lo OUT= SRC=192.0.2.1",
     ] {
-        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
+        assert_eq!(form(line.as_bytes()), None, "{line}");
     }
+}
+
+/// Whether a line is of this format, as the recogniser sees it.
+fn form(line: &[u8]) -> Option<Form> {
+    Lines::new(&Wanted::default())
+        .line(line, &mut Vec::new())
+        .ok()
 }

@@ -2,9 +2,6 @@
 
 use memchr::{memchr, memmem, memrchr};
 
-use super::{endpoint, prefix};
-use crate::read::confidence::Confidence;
-
 /// The sender and the receiver in a line, and the text after them.
 pub(super) struct Pair<'a> {
     pub(super) from: &'a [u8],
@@ -151,39 +148,6 @@ pub(super) fn is_message(line: &[u8]) -> bool {
         b" dropped by interface",
     ];
     STARTS.iter().any(|start| line.starts_with(start)) || ENDS.iter().any(|end| line.ends_with(end))
-}
-
-/// Whether a line is from tcpdump.
-#[must_use]
-pub(crate) fn confidence(line: &[u8]) -> Confidence {
-    let is_banner = |start: &[u8]| {
-        line.strip_prefix(b"tcpdump: ")
-            .unwrap_or(line)
-            .starts_with(start)
-    };
-    if is_banner(b"verbose output suppressed")
-        || [&b"listening on "[..], b"reading from "]
-            .iter()
-            .any(|start| is_banner(start) && memmem::find(line, b", link-type ").is_some())
-    {
-        return Confidence::Certain;
-    }
-    let continues = is_continuation(line);
-    let (_, rest) = prefix(line);
-    if line.starts_with(b"\t") || !(continues || is_start(rest)) {
-        return Confidence::None;
-    }
-    let is_pair = |pair: &Pair<'_>| {
-        let (from, to) = pair.ports.unzip();
-        endpoint(pair.from, from).is_some() && endpoint(pair.to, to).is_some()
-    };
-    match Pair::find(line) {
-        Some(pair) if pair.after.starts_with(b"Flags [") && is_pair(&pair) => Confidence::Certain,
-        _ if is_header(line) && !continues => Confidence::Certain,
-        Some(_) if !continues => Confidence::Possible,
-        None if rest.starts_with(b"ARP, ") => Confidence::Possible,
-        _ => Confidence::None,
-    }
 }
 
 /// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.

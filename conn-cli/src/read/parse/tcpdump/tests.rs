@@ -1,7 +1,4 @@
-use crate::read::{
-    confidence::Confidence,
-    parse::{lines::lines, tcpdump::*},
-};
+use crate::read::parse::{lines::lines, tcpdump::*};
 
 const SYN: &str = "192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 64000, \
     options [mss 1460], length 0";
@@ -10,7 +7,7 @@ const HEADER: &str = "IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto T
 /// Describes each event as `client -> server number` or `answer: ..`, with its time, and each
 /// parse error.
 fn describe_all(text: impl AsRef<[u8]>) -> Vec<String> {
-    let mut parser = Lines::new(Wanted { times: true });
+    let mut parser = Lines::new(&Wanted::with_times());
     let mut descriptions = Vec::new();
     for line in lines(text.as_ref()) {
         let mut events = Vec::new();
@@ -27,8 +24,8 @@ fn describe(text: impl AsRef<[u8]>) -> String {
 
 fn event_text(event: &Event) -> String {
     let (label, connection, number) = match event {
-        Event::Syn(connection, number) => ("", connection, number.to_string()),
-        Event::Answer(connection, number) => ("answer: ", connection, number.to_string()),
+        Event::Syn(connection, id) => ("", connection, id.sequence.unwrap().to_string()),
+        Event::Answer(connection, id) => ("answer: ", connection, id.sequence.unwrap().to_string()),
         Event::Connection(connection) => ("", connection, "?".to_owned()),
         _ => panic!("{event:?}"),
     };
@@ -77,11 +74,11 @@ fn every_time_format_is_parsed() {
         let two = format!("{time}{HEADER}\n    {SYN}\n");
         assert_eq!(describe(&two), expected, "{two}");
         assert_eq!(
-            confidence(two.lines().next().unwrap().as_bytes()),
-            Confidence::Certain
+            form(two.lines().next().unwrap().as_bytes()),
+            Some(Form::Own)
         );
     }
-    let mut parser = Lines::new(Wanted { times: false });
+    let mut parser = Lines::new(&Wanted::default());
     let mut events = Vec::new();
     let line = format!("16:59:36.240144 IP {SYN}");
     parser.line(line.as_bytes(), &mut events).unwrap();
@@ -112,7 +109,7 @@ fn syn_is_found_after_any_link_header_and_tunnel() {
     ] {
         let line = format!("{start}{SYN}");
         assert_eq!(describe(&line), SYN_TEXT, "{line}");
-        assert_eq!(confidence(line.as_bytes()), Confidence::Certain, "{line}");
+        assert_eq!(form(line.as_bytes()), Some(Form::Own), "{line}");
     }
     let tunnel = format!(
         "16:59:36.1 {HEADER}\n    10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 48\n\t{HEADER}\n    \
@@ -324,9 +321,7 @@ fn cut_or_damaged_line_gives_no_wrong_event() {
         describe_all(&bytes);
         for bytes in [&bytes[..], &line.as_bytes()[..end]] {
             assert!(hold_back(bytes) <= bytes.len());
-            assert!(
-                !lines(bytes).any(|line| confidence(line) != Confidence::None && line.len() < 50)
-            );
+            assert!(!lines(bytes).any(|line| form(line) != None && line.len() < 50));
         }
     }
     assert_eq!(describe(format!("IP {SYN}\r\n")), SYN_TEXT);
@@ -343,10 +338,17 @@ fn lines_of_other_programs_are_not_recognised() {
         "\tIP (tos 0x0)",
         "",
     ] {
-        assert_eq!(confidence(line.as_bytes()), Confidence::None, "{line}");
+        assert_eq!(form(line.as_bytes()), None, "{line}");
     }
     let possible = b"14:25:37.1 IP 192.0.2.1.5 > 192.0.2.9.53: UDP, length 4";
-    assert_eq!(confidence(possible), Confidence::Possible);
+    assert_eq!(form(possible), Some(Form::Shared));
     let banner = b"tcpdump: listening on lo, link-type EN10MB (Ethernet), snapshot length 9 bytes";
-    assert_eq!(confidence(banner), Confidence::Certain);
+    assert_eq!(form(banner), Some(Form::Own));
+}
+
+/// Whether a line is of this format, as the recogniser sees it.
+fn form(line: &[u8]) -> Option<Form> {
+    Lines::new(&Wanted::default())
+        .line(line, &mut Vec::new())
+        .ok()
 }
