@@ -12,6 +12,8 @@ use conn_cli::{
         parse::{lines::Wanted, parse},
         piece::Piece,
         reader,
+        reader::How,
+        recognise::Encoding,
     },
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -50,7 +52,7 @@ const FILE_HEADER_LEN: usize = 24;
 fn bench_lines(criterion: &mut Criterion) {
     for (name, format, recorded) in LINES {
         let lines = repeated(recorded);
-        let pieces = || vec![Piece::Lines(format, lines.clone())];
+        let pieces = || vec![Piece::Lines(Encoding::plain(format), lines.clone())];
         measure(criterion, name, lines.len(), pieces);
     }
 }
@@ -66,7 +68,10 @@ fn bench_packets(criterion: &mut Criterion) {
         };
         reader::read(
             &capture[..],
-            Some(Format::Pcap),
+            &How {
+                format: Some(Format::Pcap),
+                ..How::default()
+            },
             &mpsc::channel().1,
             &mut emit,
         )

@@ -11,12 +11,13 @@ use lab::{command, workspace};
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// Each target, and the directories of the real records that it starts with.
-const TARGETS: [(&str, &[&str]); 6] = [
+const TARGETS: [(&str, &[&str]); 7] = [
     ("strace", &["conn-cli/tests/recorded/strace"]),
     ("kernel-log", &["conn-cli/tests/recorded/kernel-log"]),
     ("tcpdump", &["conn-cli/tests/recorded/packets"]),
     ("pcap", &["conn-cli/tests/recorded/packets"]),
     ("json", &["conn-cli/fuzz/seeds/json"]),
+    ("other", &["conn-cli/fuzz/seeds/other"]),
     (
         "any",
         &[

@@ -61,7 +61,7 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
     let end = match end {
         Ok(()) => End::Whole,
         Err(ReadError::Stopped) => End::Refused,
-        Err(ReadError::UnknownFormat) => End::Unknown,
+        Err(ReadError::UnknownFormat(_)) => End::Unknown,
         Err(ReadError::Io(_)) => End::Damaged,
     };
     let findings = match findings {

@@ -13,6 +13,7 @@ use crate::{
     model::{
         options::{CompareOptions, Listing},
         period::Period,
+        read_stats::InputStats,
         stage::Stage,
     },
     output::{self, diagnostics},
@@ -20,8 +21,8 @@ use crate::{
         feed::{Feed, FeedItem},
         input,
         merge::{Merge, MergeOptions},
-        parse::lines::Wanted,
         progress::Progress,
+        reader::How,
     },
     report::{Origin, Report, Verdict},
     system::stderr::say,
@@ -59,9 +60,8 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
     });
     let mut feed = Feed::start(
         vec![PathBuf::from(path)],
-        options.records.format,
+        How::new(&options.records, false),
         available_parallelism().map_or(1, NonZeroUsize::get),
-        Wanted::new(&options.records, false),
         None,
         Progress::new(None).bar(),
     )
@@ -74,6 +74,12 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         }
     }
     let (tally, discrepancies, stats) = merge.finish();
+    if let Some(why) = { &stats.inputs }
+        .iter()
+        .find_map(InputStats::nothing_understood)
+    {
+        return Err(anyhow!(why));
+    }
     let mut counts = Counts::new([Stage::Accepted]);
     counts.add_tally(Stage::Accepted, &tally);
     let origin = Origin::Records(stats);

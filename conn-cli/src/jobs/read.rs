@@ -22,6 +22,7 @@ use crate::{
         discrepancies::Discrepancies,
         group::Grouping,
         options::{Lines, ReadOptions},
+        read_stats::InputStats,
         scope::Scope,
         stage::Stage,
     },
@@ -31,8 +32,8 @@ use crate::{
         feed::{Feed, FeedItem},
         input,
         merge::{Merge, MergeOptions},
-        parse::lines::Wanted,
         progress::Progress,
+        reader::How,
     },
     report::{Origin, Verdict},
     system::{
@@ -109,7 +110,6 @@ impl Reading {
         let show = &options.show;
         let assumes = show.interval().is_some() || show.long || !options.period.is_unbounded();
         let times = show.lines != Lines::None || assumes;
-        let wanted = Wanted::new(&options.records, times);
         // That of the records, with --utc, too.
         let zone = TimeZone::system();
         let shown_zone = if show.utc { &TimeZone::UTC } else { &zone };
@@ -134,9 +134,8 @@ impl Reading {
             failed: 0,
             feed: Feed::start(
                 inputs,
-                options.records.format,
+                How::new(&options.records, times),
                 jobs,
-                wanted,
                 assumes.then(|| WantedDates {
                     zone: zone.clone(),
                     runs: show.interval().is_some(),
@@ -242,6 +241,16 @@ impl Reading {
                 stats.incomplete.clone_from(dates.incomplete());
             }
         }
+        let mut is_understood = true;
+        if let Origin::Records(stats) = &origin {
+            for why in { &stats.inputs }
+                .iter()
+                .filter_map(InputStats::nothing_understood)
+            {
+                say(format_args!("conn-cli: {why}"));
+                is_understood = false;
+            }
+        }
         let counted = Counted {
             number: counts.connections(Stage::Accepted),
             at_least: discrepancies.at_least,
@@ -253,7 +262,7 @@ impl Reading {
         let report = view.report(counts, discrepancies, origin, io::stdout());
         let verdict = self.view.conclude(&report, stop, end).await?;
         Ok(match verdict {
-            Verdict::Trusted if self.failed > 0 => Verdict::Incomplete,
+            Verdict::Trusted if self.failed > 0 || !is_understood => Verdict::Incomplete,
             verdict => verdict,
         })
     }

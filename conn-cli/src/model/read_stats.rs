@@ -64,6 +64,33 @@ pub struct InputStats {
     pub lines: u64,
     /// Number of packets.
     pub packets: u64,
+    /// How many of these have the form of the format.
+    pub understood: u64,
+    /// How many records of connections or packets there are.
+    pub records: u64,
+    /// What is around each line, the outer layer first.
+    pub inside: Vec<&'static str>,
+    /// Another format that understands as many lines.
+    pub tie: Option<Format>,
+    /// Whether the format is the only one that the lines can be of if all of them are.
+    pub needs_all: bool,
+    /// The first record that was not understood.
+    pub first_not_understood: Option<String>,
     /// Whether it could not be read to its end.
     pub failed: bool,
+}
+
+impl InputStats {
+    /// Why its count cannot be trusted: it has records, but none was understood.
+    #[must_use]
+    pub fn nothing_understood(&self) -> Option<String> {
+        let format = self.format.filter(|_| self.understood == 0)?;
+        // Only empty lines are as good as nothing.
+        let first = self.first_not_understood.as_ref()?;
+        let name = format.name();
+        Some(format!(
+            "nothing in {} was understood as {name}: {first}",
+            self.name
+        ))
+    }
 }

@@ -180,9 +180,15 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
         counts.push(format!("{repeated} not counted"));
     }
     if stats.not_understood > 0 {
-        let records = plural(stats.not_understood, "record", "records");
         let first = stats.first_not_understood.as_ref();
         let first = first.map_or(String::new(), |first| format!(", first {first}"));
+        // Those of runs whose summaries were read are not among the records that were read.
+        let all = stats.lines + stats.packets;
+        let records = if stats.not_understood < all {
+            format!("{} of {all} records", stats.not_understood)
+        } else {
+            plural(stats.not_understood, "record", "records")
+        };
         notes.push(format!("warning: {records} could not be parsed{first}"));
     }
     if stats.unknown_type > 0 {

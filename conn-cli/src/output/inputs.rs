@@ -27,6 +27,15 @@ pub(crate) fn inputs(stats: &ReadStats) -> Vec<String> {
 fn line(input: &InputStats) -> String {
     let what = input.format.map_or("empty", Format::name);
     let mut line = format!("{}: {what}", input.name);
+    for layer in input.inside.iter().rev() {
+        line += &format!(" in {layer}");
+    }
+    if let Some(tie) = input.tie {
+        line += &format!(" (it may as well be {}: --format says which)", tie.name());
+    }
+    if input.needs_all {
+        line += " (each line is a record of it)";
+    }
     if let Some(compression) = input.compression {
         line += &format!(", {compression}");
     }
@@ -36,6 +45,9 @@ fn line(input: &InputStats) -> String {
             _ => plural(input.lines, "line", "lines"),
         };
         line += &format!(", {count}");
+        if input.records == 0 && input.understood > 0 {
+            line += ", no record of a connection";
+        }
     }
     line
 }

@@ -2,8 +2,7 @@
 
 use std::sync::mpsc;
 
-use super::{error::Stopped, parse, piece::Piece};
-use crate::model::format::Format;
+use super::{error::Stopped, parse, piece::Piece, recognise::Encoding};
 
 /// The most bytes that are read at once: few enough to stay in the CPU cache until they are
 /// counted.
@@ -16,7 +15,7 @@ pub(crate) type RecycledBuffers = mpsc::Receiver<Vec<u8>>;
 /// Splits an input at the ends of lines.
 #[derive(Debug)]
 pub(crate) struct Cutter<'a> {
-    format: Format,
+    encoding: Encoding,
     recycled: &'a RecycledBuffers,
     /// Bytes that cannot be emitted yet, then room for more.
     buffer: Vec<u8>,
@@ -32,9 +31,9 @@ pub(crate) struct Cutter<'a> {
 impl<'a> Cutter<'a> {
     /// A cutter for lines of this format.
     #[must_use]
-    pub(crate) fn new(format: Format, recycled: &'a RecycledBuffers) -> Self {
+    pub(crate) fn new(encoding: Encoding, recycled: &'a RecycledBuffers) -> Self {
         Self {
-            format,
+            encoding,
             recycled,
             buffer: Vec::new(),
             filled: 0,
@@ -69,20 +68,20 @@ impl<'a> Cutter<'a> {
                 return Ok(());
             };
             self.is_discarding = false;
-            emit(Piece::LongLine(self.format))?;
+            emit(Piece::LongLine(self.encoding))?;
             self.buffer.copy_within(line + 1..end, 0);
             end -= line + 1;
         }
         let last_newline = memchr::memrchr(b'\n', &self.buffer[self.filled..end]);
         if let Some(index) = last_newline {
             let lines = self.filled + index + 1;
-            let emitted = parse::hold_back(self.format, &self.buffer[..lines]);
+            let emitted = parse::hold_back(self.encoding, &self.buffer[..lines]);
             self.emit_lines(emitted, end, emit)?;
             self.held_back = lines - emitted;
             end -= emitted;
         }
         self.filled = end;
-        let max_len = parse::longest_line(self.format);
+        let max_len = parse::longest_line(self.encoding.format);
         // The line may end with a carriage return.
         self.is_discarding = self.filled - self.held_back > max_len + 1;
         // Real records are never this long.
@@ -106,7 +105,7 @@ impl<'a> Cutter<'a> {
         emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         if self.is_discarding {
-            return emit(Piece::LongLine(self.format));
+            return emit(Piece::LongLine(self.encoding));
         }
         self.emit_lines(self.filled, self.filled, emit)
     }
@@ -129,13 +128,14 @@ impl<'a> Cutter<'a> {
         next[..rest].copy_from_slice(&self.buffer[lines..end]);
         let mut piece = std::mem::replace(&mut self.buffer, next);
         piece.truncate(lines);
-        emit(Piece::Lines(self.format, piece))
+        emit(Piece::Lines(self.encoding, piece))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::format::Format;
 
     fn push(
         cutter: &mut Cutter<'_>,
@@ -153,12 +153,12 @@ mod tests {
             pieces.push(match piece {
                 Piece::Lines(_, lines) => Some(String::from_utf8(lines).unwrap()),
                 Piece::LongLine(_) => None,
-                Piece::Packets(_) => panic!("packets"),
+                Piece::Packets(_) | Piece::Recognised(_) => panic!("{piece:?}"),
             });
             Ok(())
         };
         let (_, recycled) = mpsc::channel();
-        let mut cutter = Cutter::new(format, &recycled);
+        let mut cutter = Cutter::new(Encoding::plain(format), &recycled);
         for part in parts {
             push(&mut cutter, part, &mut emit);
         }
@@ -188,7 +188,7 @@ mod tests {
     fn a_line_that_is_too_long_is_discarded() {
         let part = vec![b'x'; READ_LEN];
         let (_, recycled) = mpsc::channel();
-        let mut cutter = Cutter::new(Format::Strace, &recycled);
+        let mut cutter = Cutter::new(Encoding::plain(Format::Strace), &recycled);
         let mut long = 0;
         let mut emit = |piece| {
             assert!(matches!(piece, Piece::LongLine(_)), "{piece:?}");

@@ -22,7 +22,8 @@ use super::{
         parse,
     },
     piece::Piece,
-    reader,
+    reader::{self, How},
+    recognise::Encoding,
 };
 use crate::model::{
     connection::{Lacks, Moment, Recorded, When},
@@ -323,7 +324,7 @@ impl Dates {
 /// further if there is nothing of that. A file that cannot be read has none.
 pub(crate) fn scan(
     file: File,
-    format: Option<Format>,
+    how: &How,
     changed: Timestamp,
     wanted: &WantedDates,
 ) -> (i64, Vec<Stretch>) {
@@ -331,13 +332,23 @@ pub(crate) fn scan(
     dates.input.changed = Some(changed);
     let mut runs = Vec::new();
     let (_, recycled) = mpsc::channel();
-    let end = reader::read(file, format, &recycled, &mut |piece| {
-        let mut batch = parse(&without_complete_lines(piece), &Wanted::with_times());
+    let how = How {
+        wanted: Wanted {
+            times: true,
+            ..how.wanted.clone()
+        },
+        ..how.clone()
+    };
+    let end = reader::read(file, &how, &recycled, &mut |piece| {
+        let mut batch = parse(&without_complete_lines(piece), &how.wanted);
         dates.complete(&mut batch);
         runs.extend(batch.events.iter().filter_map(|event| match event {
             Event::Run(run) => run.period,
             _ => None,
         }));
+        if batch.lines == 0 {
+            return Ok(());
+        }
         let has_runs = wanted.runs && batch.format == Format::Json;
         if has_runs || dates.incomplete.contains_key(&Lacks::Date) {
             Ok(())
@@ -347,7 +358,7 @@ pub(crate) fn scan(
     });
     let midnights = match end {
         Ok(()) | Err(ReadError::Io(_)) => dates.midnights().unwrap_or(0),
-        Err(ReadError::Stopped | ReadError::UnknownFormat) => 0,
+        Err(ReadError::Stopped | ReadError::UnknownFormat(_)) => 0,
     };
     (midnights, runs)
 }
@@ -356,7 +367,10 @@ pub(crate) fn scan(
 /// takes much longer than finding the others: those of connections, if the time of none lacks the day.
 fn without_complete_lines(piece: Piece) -> Piece {
     match piece {
-        Piece::Lines(Format::Json, bytes) if memmem::find(&bytes, br#""date""#).is_none() => {
+        Piece::Lines(encoding, bytes)
+            if encoding == Encoding::plain(Format::Json)
+                && memmem::find(&bytes, br#""date""#).is_none() =>
+        {
             let summary = memmem::Finder::new(br#""summary""#);
             let mut rest = Vec::new();
             if summary.find(&bytes).is_some() {
@@ -365,7 +379,7 @@ fn without_complete_lines(piece: Piece) -> Piece {
                     rest.push(b'\n');
                 }
             }
-            Piece::Lines(Format::Json, rest)
+            Piece::Lines(encoding, rest)
         }
         piece => piece,
     }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::foreign::Unknown;
+
 /// The receiver wants no more pieces.
 #[derive(Debug)]
 pub struct Stopped;
@@ -11,8 +13,8 @@ pub struct Stopped;
 pub enum ReadError {
     /// The receiver wants no more pieces.
     Stopped,
-    /// Its format was not recognised.
-    UnknownFormat,
+    /// Its format was not recognised: what its first line is, and what is known of it.
+    UnknownFormat(Unknown),
     /// It cannot be read, is damaged or truncated.
     Io(io::Error),
 }

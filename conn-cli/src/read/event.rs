@@ -12,12 +12,14 @@ use crate::{
 };
 
 /// The first record of a batch that was not understood.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FirstParseError {
     /// Its index in the batch.
     pub index: u64,
     /// Why it was not understood.
     pub parse_error: ParseError,
+    /// The beginning of the line, safe to show; empty for a packet.
+    pub line: String,
     /// Number of events before it.
     pub events_before: usize,
 }
@@ -48,6 +50,20 @@ pub enum Event {
     Run(Box<Run>),
     /// A JSON object of a type that this conn-cli does not know.
     UnknownType,
+}
+
+impl Event {
+    /// The connection or the packet that the record shows.
+    pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match self {
+            Self::Connection(connection)
+            | Self::Syn(connection, _)
+            | Self::Answer(connection, _)
+            | Self::End(connection)
+            | Self::Resumed(connection) => Some(connection),
+            Self::Unfinished(_) | Self::Failed(_) | Self::Run(_) | Self::UnknownType => None,
+        }
+    }
 }
 
 /// What tells a SYN from other SYNs between the same ends.

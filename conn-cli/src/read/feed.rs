@@ -23,9 +23,10 @@ use super::{
     input,
     parse::{lines::Wanted, parse},
     piece::Piece,
-    reader, unpack,
+    reader::{self, How},
+    unpack,
 };
-use crate::model::{format::Format, read_stats::InputStats};
+use crate::model::read_stats::InputStats;
 
 /// What a [`Feed`] returns for each input, in this order.
 #[derive(Debug)]
@@ -71,23 +72,23 @@ enum Parsing {
 }
 
 impl Feed {
-    /// Starts to read. `format`: the format of all inputs; None to recognise each. `dates`: what
+    /// Starts to read, each input in this way. `dates`: what
     /// must be known of those of an input before it is read. `progress` counts the bytes.
     ///
     /// # Errors
     /// If the thread cannot be started.
     pub(crate) fn start(
         inputs: Vec<PathBuf>,
-        format: Option<Format>,
+        how: How,
         jobs: usize,
-        wanted: Wanted,
         dates: Option<WantedDates>,
         progress: ProgressBar,
     ) -> io::Result<Self> {
         let (sender, messages) = mpsc::channel(READ_AHEAD);
         let (recycle, recycled) = std::sync::mpsc::channel();
+        let wanted = how.wanted.clone();
         let reader = Reader {
-            format,
+            how,
             dates,
             progress,
             recycled,
@@ -162,7 +163,7 @@ async fn pop(queue: &mut VecDeque<Parsing>) -> FeedItem {
 
 /// The state of the thread that reads.
 struct Reader {
-    format: Option<Format>,
+    how: How,
     dates: Option<WantedDates>,
     progress: ProgressBar,
     recycled: RecycledBuffers,
@@ -195,22 +196,25 @@ impl Reader {
         self.send(ReaderMessage::Begin(stats, dates))?;
         let result = opened.map_err(ReadError::Io).and_then(|(head, rest)| {
             let input = io::Cursor::new(head).chain(rest);
-            reader::read(input, self.format, &self.recycled, &mut |piece| {
+            reader::read(input, &self.how(path), &self.recycled, &mut |piece| {
                 self.send(ReaderMessage::Piece(piece))
             })
         });
         let why = match result {
             Ok(()) => return Ok(()),
             Err(ReadError::Stopped) => return Err(Stopped),
-            Err(ReadError::UnknownFormat) => {
-                let formats = Format::ALL.map(Format::name).join(", ");
-                format!(
-                    "cannot recognise the format of {name}: specify it with --format ({formats})"
-                )
-            }
+            Err(ReadError::UnknownFormat(unknown)) => format!("{name}: {unknown}"),
             Err(ReadError::Io(error)) => input::explain(path, &error),
         };
         self.send(ReaderMessage::Failed(why))
+    }
+
+    /// How to read this input.
+    fn how(&self, path: &Path) -> How {
+        How {
+            is_file: input::length(path).is_some(),
+            ..self.how.clone()
+        }
     }
 
     /// What is known of the dates of an input, if they matter.
@@ -221,7 +225,7 @@ impl Reader {
             (Some(wanted), Some(changed)) if !input::is_stdin(path) => input::open(path)
                 .map_or_else(
                     |_| Default::default(),
-                    |file| scan(file, self.format, changed, wanted),
+                    |file| scan(file, &self.how(path), changed, wanted),
                 ),
             _ => Default::default(),
         };

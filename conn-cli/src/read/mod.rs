@@ -13,6 +13,8 @@ pub(crate) mod dates;
 pub mod error;
 pub(crate) mod event;
 pub(crate) mod feed;
+pub(crate) mod foreign;
+pub(crate) mod head;
 pub(crate) mod input;
 pub(crate) mod io;
 pub mod merge;
@@ -20,8 +22,9 @@ pub mod parse;
 pub mod piece;
 pub(crate) mod progress;
 pub mod reader;
-pub(crate) mod recognise;
+pub mod recognise;
 pub(crate) mod unpack;
+pub mod wrap;
 
 use std::{io::Read, sync::mpsc};
 
@@ -32,6 +35,7 @@ use self::{
     error::{ReadError, Stopped},
     merge::{Merge, MergeOptions},
     parse::lines::Wanted,
+    reader::How,
 };
 use crate::{
     count::tally::Tally,
@@ -56,8 +60,13 @@ pub fn summarise(
     });
     let mut result = Ok(());
     let (_, recycled) = mpsc::channel();
-    let end = reader::read(input, format, &recycled, &mut |piece| {
-        let mut batch = parse::parse(&piece, &Wanted::with_times());
+    let how = How {
+        format,
+        wanted: Wanted::with_times(),
+        is_file: false,
+    };
+    let end = reader::read(input, &how, &recycled, &mut |piece| {
+        let mut batch = parse::parse(&piece, &how.wanted);
         dates.complete(&mut batch);
         result = merge.take(batch, &mut |_| true);
         result.as_ref().map_err(|_| Stopped).copied()

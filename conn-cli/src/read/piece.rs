@@ -1,14 +1,16 @@
 //! Pieces of an input that can be parsed without the rest of it.
 
-use crate::model::format::Format;
+use super::recognise::{Encoding, Recognised};
 
 /// A piece of an input that can be parsed without the rest of it.
 #[derive(Debug)]
 pub enum Piece {
     /// Whole lines.
-    Lines(Format, Vec<u8>),
+    Lines(Encoding, Vec<u8>),
     /// A line that is too long; its bytes were discarded.
-    LongLine(Format),
+    LongLine(Encoding),
+    /// What the lines that follow are.
+    Recognised(Recognised),
     /// Packets.
     Packets(Packets),
 }

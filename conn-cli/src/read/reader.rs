@@ -7,12 +7,39 @@ use super::{
     capture,
     cut::{Cutter, RecycledBuffers},
     error::{ReadError, Stopped},
+    foreign,
+    head::{Head, Look},
     io::{read_once, read_some},
+    parse::lines::Wanted,
     piece::Piece,
-    recognise::MAX_HEAD_LEN,
+    recognise::Encoding,
     unpack,
 };
-use crate::model::format::Format;
+use crate::model::{format::Format, options::RecordOptions};
+
+/// How to read inputs.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// Their format; None to recognise it.
+    pub format: Option<Format>,
+    /// What is wanted of their records.
+    pub wanted: Wanted,
+    /// Whether the input is a file, which does not make us wait. The first lines of a pipe are recognised
+    /// as soon as they are clear.
+    pub is_file: bool,
+}
+
+impl How {
+    /// As these options say; `times` as in [`Wanted::times`].
+    #[must_use]
+    pub fn new(options: &RecordOptions, times: bool) -> Self {
+        Self {
+            format: options.format,
+            wanted: Wanted::new(options, times),
+            is_file: false,
+        }
+    }
+}
 
 /// Reads one input and emits its pieces in their order, those before an error included.
 /// `recycled`: buffers of earlier pieces.
@@ -21,32 +48,41 @@ use crate::model::format::Format;
 /// Why the input was not read to its end.
 pub fn read(
     mut input: impl Read,
-    format: Option<Format>,
+    how: &How,
     recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
     let head = magic(&mut input)?;
     let mut input = unpack::unpack(head, input)?;
-
-    let mut head = Vec::new();
-    let (format, error) = match format {
-        Some(format) => (Some(format), None),
-        None => recognise(&mut input, &mut head),
-    };
-    match format {
-        Some(format) => {
-            let input = io::Cursor::new(head).chain(Failing { error, input });
-            match format {
-                Format::Pcap => capture::cut(input, emit),
-                _ => cut_lines(format, input, recycled, emit),
+    if how.format == Some(Format::Pcap) {
+        return capture::cut(input, emit);
+    }
+    let mut head = Head::new(how);
+    let mut error = None;
+    let encoding = loop {
+        let more = read_some(&mut input, head.bytes(), Head::MAX_LEN);
+        let is_all = !matches!(more, Ok(true));
+        error = error.or(more.err());
+        match head.look(is_all) {
+            Look::More => (),
+            Look::Capture => {
+                let input = io::Cursor::new(head.rest()).chain(Failing { error, input });
+                return capture::cut(input, emit);
+            }
+            Look::Lines(encoding, lines) => emit(Piece::Lines(encoding, lines))?,
+            Look::All(encoding) => break encoding,
+            Look::Empty => return error.map_or(Ok(()), |error| Err(ReadError::Io(error))),
+            Look::Unknown => {
+                return Err(match error {
+                    Some(error) => ReadError::Io(error),
+                    None => ReadError::UnknownFormat(foreign::describe(head.first_lines())),
+                });
             }
         }
-        None => match error {
-            Some(error) => Err(ReadError::Io(error)),
-            None if head.is_empty() => Ok(()),
-            None => Err(ReadError::UnknownFormat),
-        },
-    }
+    };
+    emit(Piece::Recognised(head.recognised(encoding)))?;
+    let input = io::Cursor::new(head.rest()).chain(Failing { error, input });
+    cut_lines(encoding, input, recycled, emit)
 }
 
 /// The first bytes of an input, which show how it is compressed.
@@ -71,26 +107,14 @@ impl<R: Read> Read for Failing<R> {
     }
 }
 
-/// Reads into `head` until the format is recognised. Returns also the error that ended it.
-fn recognise(input: &mut impl Read, head: &mut Vec<u8>) -> (Option<Format>, Option<io::Error>) {
-    loop {
-        let more = read_some(input, head, MAX_HEAD_LEN);
-        let is_all = !matches!(more, Ok(true)) || head.len() >= MAX_HEAD_LEN;
-        let format = Format::recognise(head, is_all);
-        if format.is_some() || is_all {
-            return (format, more.err());
-        }
-    }
-}
-
 /// Emits lines as soon as they are complete.
 fn cut_lines(
-    format: Format,
+    encoding: Encoding,
     mut input: impl Read,
     recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
-    let mut cutter = Cutter::new(format, recycled);
+    let mut cutter = Cutter::new(encoding, recycled);
     let end = loop {
         match read_once(&mut input, cutter.room()) {
             Ok(0) => break Ok(()),

@@ -1,52 +1,199 @@
-//! Recognises the format of an input from its content: the parsers themselves say how many lines they
-//! understand.
+//! Recognises what an input is from its content: the parsers themselves say how many lines they
+//! understand, of the lines as they are and without what other programs may have put around them.
 
-use super::parse::{
-    self,
-    lines::{Form, Wanted},
+use super::{
+    parse::{
+        self,
+        lines::{Form, Line, Wanted},
+    },
+    wrap::{Peeled, Wrapper, Wrappers},
 };
 use crate::model::format::Format;
 
-/// The most bytes from which a format is recognised.
-pub(crate) const MAX_HEAD_LEN: usize = 64 * 1024;
+/// The most lines from which it is recognised what is around them: trying that takes longer.
+const MAX_WRAPPED_LINES: usize = 200;
 
-impl Format {
-    /// The format of an input that begins with `head`; None if `head` is not sufficient.
-    /// `is_all`: nothing follows, or nothing that is worth waiting for.
+/// How many combinations of layers are looked into.
+const MAX_KEPT: usize = 3;
+
+/// How the lines of an input are to be parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Their format.
+    pub format: Format,
+    /// What is around each of them.
+    pub wrappers: Wrappers,
+}
+
+/// What an input was recognised as.
+#[derive(Clone, Copy, Debug)]
+pub struct Recognised {
+    /// How its lines are parsed.
+    pub encoding: Encoding,
+    /// Another format that understands as many lines.
+    pub tie: Option<Format>,
+    /// How many lines before them no parser understands.
+    pub skipped: u64,
+    /// Whether the user named the format.
+    pub is_given: bool,
+}
+
+/// What some lines are, as far as they tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guess {
+    /// The most likely encoding.
+    pub encoding: Encoding,
+    /// Another format that understands as many lines.
+    pub tie: Option<Format>,
+    /// How many of the lines only this format has.
+    own: usize,
+    /// How many others it understands.
+    shared: usize,
+    /// How many lines that are not empty were looked at.
+    lines: usize,
+}
+
+impl Encoding {
+    /// Lines of this format, with nothing around them.
     #[must_use]
-    pub fn recognise(head: &[u8], is_all: bool) -> Option<Self> {
-        if parse::packet::is_capture(head) {
-            return Some(Self::Pcap);
+    pub fn plain(format: Format) -> Self {
+        Self {
+            format,
+            wrappers: Wrappers::default(),
         }
-        let mut best = None;
-        for format in Self::ALL {
-            let Some(mut parser) = parse::parser(format, &Wanted::default()) else {
-                continue;
-            };
-            let (mut own, mut shared) = (0, 0);
-            let mut events = Vec::new();
-            for line in whole_lines(head, is_all).filter(|line| !line.is_empty()) {
-                match parser.line(line, &mut events) {
-                    Ok(Form::Own) => own += 1,
-                    Ok(Form::Shared) => shared += 1,
-                    Err(_) => (),
-                }
-            }
-            let score = (own, shared);
-            if (own > 0 || is_all && shared > 0) && best.is_none_or(|(most, _)| score > most) {
-                best = Some((score, format));
-            }
+    }
+
+    /// The parser for these lines; None for a format without lines.
+    pub(crate) fn parser(self, wanted: &Wanted) -> Option<Box<dyn Line>> {
+        if self.wrappers.is_empty() {
+            return parse::parser(self.format, wanted);
         }
-        best.map(|(_, format)| format)
+        Some(Box::new(Peeled::new(self.format, self.wrappers, wanted)?))
     }
 }
 
-/// The lines, without the last one if it may be incomplete.
-fn whole_lines(head: &[u8], is_all: bool) -> impl Iterator<Item = &[u8]> {
-    let end = if is_all {
-        head.len()
-    } else {
-        memchr::memrchr(b'\n', head).map_or(0, |newline| newline + 1)
-    };
-    parse::lines::lines(&head[..end])
+impl Guess {
+    /// Whether a line is certainly of this format.
+    pub(crate) fn is_certain(self) -> bool {
+        self.own > 0
+    }
+
+    /// Whether this is so for most of the lines.
+    pub(crate) fn is_clear(self) -> bool {
+        self.own > 0 && self.own * 2 >= self.lines
+    }
 }
+
+/// What `lines` are: in one of the formats, or the given one. `is_whole`: these are all lines of the input,
+/// or as many as a format is recognised from. None if no parser understands any.
+pub(crate) fn guess(
+    lines: &[&[u8]],
+    format: Option<Format>,
+    wanted: &Wanted,
+    is_whole: bool,
+) -> Option<Guess> {
+    let lines: Vec<&[u8]> = lines
+        .iter()
+        .copied()
+        .filter(|line| !line.trim_ascii().is_empty())
+        .collect();
+    let formats = match &format {
+        Some(format) => std::slice::from_ref(format),
+        None => &Format::ALL[..],
+    };
+    let judge = |wrappers, lines: &[&[u8]]| judge(wrappers, lines, formats, wanted, is_whole);
+    let plain = judge(Wrappers::default(), &lines);
+    if plain.is_some_and(Guess::is_clear) {
+        return plain;
+    }
+    let lines = &lines[..lines.len().min(MAX_WRAPPED_LINES)];
+    let mut best = plain;
+    let mut kept = vec![Wrappers::default()];
+    while !kept.is_empty() && !best.is_some_and(Guess::is_clear) {
+        let mut next = Vec::new();
+        for outer in kept {
+            for wrapper in Wrapper::ALL {
+                let Some(wrappers) = outer.with(wrapper) else {
+                    continue;
+                };
+                if !is_around(outer, wrapper, lines) {
+                    continue;
+                }
+                let guess = judge(wrappers, lines);
+                if guess.is_some_and(|guess| best.is_none_or(|best| guess.own > best.own)) {
+                    best = guess;
+                }
+                next.push(wrappers);
+            }
+        }
+        next.truncate(MAX_KEPT);
+        kept = next;
+    }
+    best
+}
+
+/// Whether most lines have this layer inside of the outer ones.
+fn is_around(outer: Wrappers, wrapper: Wrapper, lines: &[&[u8]]) -> bool {
+    let Some(wrappers) = outer.with(wrapper) else {
+        return false;
+    };
+    let peeled = lines
+        .iter()
+        .filter(|line| wrappers.peel(line, false).is_some());
+    let likely = |line: &&&[u8]| {
+        let inner = outer.peel(line, false);
+        inner.is_some_and(|inner| wrapper.is_likely(&inner.line))
+    };
+    peeled.count() * 2 > lines.len() && lines.iter().any(|line| likely(&line))
+}
+
+/// The format that understands most of the lines in these layers.
+fn judge(
+    wrappers: Wrappers,
+    lines: &[&[u8]],
+    formats: &[Format],
+    wanted: &Wanted,
+    is_whole: bool,
+) -> Option<Guess> {
+    let mut best: Option<Guess> = None;
+    for &format in formats.iter().filter(|format| wrappers.may_wrap(**format)) {
+        let encoding = Encoding { format, wrappers };
+        let Some(mut parser) = encoding.parser(wanted) else {
+            continue;
+        };
+        let mut guess = Guess {
+            encoding,
+            tie: None,
+            own: 0,
+            shared: 0,
+            lines: lines.len(),
+        };
+        let mut events = Vec::new();
+        for line in lines {
+            match parser.line(line, &mut events) {
+                Ok(Form::Own) => guess.own += 1,
+                Ok(Form::Shared) => guess.shared += 1,
+                Err(_) => (),
+            }
+            events.clear();
+        }
+        // In a log of several programs any of them can write such lines.
+        let needs_all = format == Format::Ulogd && formats.len() > 1;
+        if needs_all && !(is_whole && guess.own == lines.len()) {
+            continue;
+        }
+        let score = (guess.own, guess.shared);
+        match &mut best {
+            _ if score == (0, 0) => (),
+            Some(best) if score < (best.own, best.shared) => (),
+            Some(best) if score == (best.own, best.shared) => {
+                best.tie = best.tie.or(Some(format));
+            }
+            best => *best = Some(guess),
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests;

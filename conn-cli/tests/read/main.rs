@@ -182,18 +182,22 @@ fn an_unknown_format_suggests_the_option() {
         1,
         "",
         &[
-            "conn-cli: cannot recognise the format of standard input: specify it with --format \
-             (kernel-log, tcpdump, pcap, strace, json)",
+            "conn-cli: standard input: no line of a known format; it begins with 'hello'. If it is one, \
+             name it with --format (kernel-log, tcpdump, pcap, strace, json, text, ulogd, tcpaccept, \
+             conntrack, zeek, suricata, vpc-flow)",
         ],
     );
     let output = read_from(b"hello\nworld\n", &["-q", "--format", "strace"]);
     assert_output(
         &output,
-        0,
+        1,
         "\n=== Summary ===\nno connections in 2 lines\n",
         &[
+            "conn-cli: nothing in standard input was understood as strace: line 1 of standard input: not an \
+             strace line: 'hello'",
             "no connections in 2 lines",
-            "warning: 2 records could not be parsed, first line 1 of standard input: not an strace line",
+            "warning: 2 records could not be parsed, first line 1 of standard input: not an strace line: \
+             'hello'",
         ],
     );
 }
@@ -203,7 +207,10 @@ fn strict_makes_parse_errors_fatal() {
     let dir = TempDir::new("strict");
     let log = dir.file("log", format!("{ACCEPT}hello\n{ACCEPT}"));
     let output = read(&["-q", "--strict"], &[&log]);
-    let error = format!("conn-cli: line 2 of {}: not an strace line", log.display());
+    let error = format!(
+        "conn-cli: line 2 of {}: not an strace line: 'hello'",
+        log.display()
+    );
     assert_output(&output, 1, "", &[&error]);
     assert_eq!(read(&["-q"], &[&log]).status.code(), Some(0));
 }
@@ -211,6 +218,7 @@ fn strict_makes_parse_errors_fatal() {
 #[test]
 fn damaged_lines_are_counted_and_the_others_read() {
     let nul = "\0".repeat(1000);
+    let quoted = r"\u{0}".repeat(60);
     let crlf = ACCEPT.replace('\n', "\r\n");
     let mut input = format!("{ACCEPT}{nul}\n{crlf}\n").into_bytes();
     input.extend(b"\xff\xfe\x80\n");
@@ -223,7 +231,10 @@ fn damaged_lines_are_counted_and_the_others_read() {
         "\n=== Summary ===\n192.0.2.1: 3\n3 connections from 1 address in 7 lines\n",
         &[
             "3 connections in 7 lines",
-            "warning: 3 records could not be parsed, first line 2 of standard input: not an strace line",
+            &format!(
+                "warning: 3 of 7 records could not be parsed, first line 2 of standard input: not an \
+                 strace line: '{quoted}'"
+            ),
         ],
     );
 }
@@ -268,7 +279,7 @@ fn strict_shows_lines_before_the_error() {
     assert!(text(&output.stdout).contains("192.0.2.1: 2\n2 connections from 1 address in "));
     let output = read_from(input.as_bytes(), &["--strict"]);
     let line = "14:25:37 New connection from 192.0.2.1 to port 80\n";
-    let error = "conn-cli: line 3 of standard input: not an strace line";
+    let error = "conn-cli: line 3 of standard input: not an strace line: 'hello'";
     assert_output(&output, 1, &line.repeat(2), &[error]);
 }
 

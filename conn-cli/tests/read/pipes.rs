@@ -42,7 +42,7 @@ fn a_line_of_100_megabytes_is_not_buffered() {
         "\n=== Summary ===\n192.0.2.1: 2\n2 connections from 1 address in 3 lines\n",
         &[
             "2 connections in 3 lines",
-            "warning: 1 record could not be parsed, first line 2 of standard input: the line is too long",
+            "warning: 1 of 3 records could not be parsed, first line 2 of standard input: the line is too long",
         ],
     );
 }

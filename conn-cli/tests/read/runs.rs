@@ -135,7 +135,7 @@ fn json_of_an_unknown_type_is_skipped_and_told() {
     // An object without a type is not of conn-cli.
     let input = format!("{connection}\n{{\"bytes\":1}}\n");
     let output = read_from(input.as_bytes(), &["-q"]);
-    assert!(text(&output.stderr).contains("1 record could not be parsed"));
+    assert!(text(&output.stderr).contains("1 of 2 records could not be parsed"));
 }
 
 /// Fields that reading does not need may have other values in another version.

@@ -185,7 +185,7 @@ fn records_that_are_not_counted_are_reported() {
         diagnostics(&report(origin), None),
         [
             "1 retransmitted SYN not counted",
-            "warning: 2 records could not be parsed, first line 4 of log: it is cut",
+            "warning: 2 of 23 records could not be parsed, first line 4 of log: it is cut",
             "3 JSON objects of a type that this conn-cli does not know, skipped",
             "warning: 5 connections not counted: the record has no local port",
         ]

@@ -203,7 +203,7 @@ fn only_summaries_are_parsed_to_find_runs() {
     let connection = r#"{"type":"connection","time":"2026-11-22T14:25:37+00:00"}"#;
     let without_date = r#"{"type":"connection","recorded_time":"14:25:37","lacks":"date"}"#;
     let rest = |lines: &[&str]| {
-        let piece = Piece::Lines(Format::Json, lines.join("\n").into_bytes());
+        let piece = Piece::Lines(Encoding::plain(Format::Json), lines.join("\n").into_bytes());
         match without_complete_lines(piece) {
             Piece::Lines(_, bytes) => String::from_utf8(bytes).unwrap(),
             piece => panic!("{piece:?}"),

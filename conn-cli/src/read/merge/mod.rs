@@ -14,6 +14,7 @@ use self::{repeats::Repeats, runs::Runs};
 use super::{
     batch::Batch,
     event::{Accept, Event, FirstParseError, PacketId, Run},
+    wrap::Wrapper,
 };
 use crate::{
     count::{ranking::Counts, tally::Tally},
@@ -224,25 +225,39 @@ impl Merge {
 
     /// Adds the lines, packets and parse errors of a batch.
     fn add_stats(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        if let Some(FirstParseError {
-            index, parse_error, ..
-        }) = batch.first_not_understood
-        {
-            let name = &self.input.name;
-            let first = match batch.packets {
-                0 => format!(
-                    "line {} of {name}: {parse_error}",
-                    self.input.lines + index + 1
-                ),
-                _ => format!(
-                    "packet {} of {name}: {parse_error}",
-                    self.input.packets + index + 1
-                ),
+        if let Some(recognised) = &batch.recognised {
+            let layers = recognised.encoding.wrappers.layers();
+            self.input.inside = layers.map(Wrapper::name).collect();
+            self.input.tie = recognised.tie;
+            self.input.needs_all = batch.format == Format::Ulogd && !recognised.is_given;
+        }
+        if let Some(first) = &batch.first_not_understood {
+            let (what, before) = match batch.packets {
+                0 => ("line", self.input.lines),
+                _ => ("packet", self.input.packets),
             };
-            if self.options.strict {
-                bail!("{first}");
+            let mut text = format!(
+                "{what} {} of {}: {}",
+                before + first.index + 1,
+                self.input.name,
+                first.parse_error
+            );
+            if !first.line.is_empty() {
+                text += &format!(": '{}'", first.line);
             }
-            self.add_parse_errors(batch.not_understood, Some(first));
+            if self.input.needs_all {
+                bail!(
+                    "{text}: it is not ulogd's, so another program may have written the other lines, too; \
+                     --format ulogd believes them"
+                );
+            }
+            if self.options.strict {
+                bail!("{text}");
+            }
+            self.input
+                .first_not_understood
+                .get_or_insert_with(|| text.clone());
+            self.add_parse_errors(batch.not_understood, Some(text));
         }
         self.stats.formats.insert(batch.format);
         self.input.format = Some(batch.format);
@@ -250,6 +265,8 @@ impl Merge {
         self.stats.packets += batch.packets;
         self.input.lines += batch.lines;
         self.input.packets += batch.packets;
+        self.input.understood += batch.understood;
+        self.input.records += batch.events.len() as u64;
         Ok(())
     }
 
@@ -402,6 +419,7 @@ impl Merge {
     pub fn finish(mut self) -> (Tally, Discrepancies, ReadStats) {
         let tally = self.runs.finish();
         self.add_run(tally);
+        add_input(&mut self.stats, self.input);
         (self.tally, self.discrepancies, self.stats)
     }
 }

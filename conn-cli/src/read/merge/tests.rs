@@ -4,6 +4,7 @@ use crate::{
         merge::*,
         parse::{lines::Wanted, parse},
         piece::Piece,
+        recognise::Encoding,
     },
 };
 
@@ -87,7 +88,7 @@ fn strace_ports(lines: &str) -> Vec<Option<u16>> {
         lines_only: false,
         all_addresses: false,
     });
-    let piece = Piece::Lines(Format::Strace, lines.as_bytes().to_vec());
+    let piece = Piece::Lines(Encoding::plain(Format::Strace), lines.as_bytes().to_vec());
     let mut ports = Vec::new();
     merge
         .take(parse(&piece, &Wanted::default()), &mut |connection| {

@@ -18,12 +18,16 @@ pub(crate) mod vpc_flow;
 pub(crate) mod zeek;
 
 use self::lines::{Line, Wanted, lines};
-use super::{batch::Batch, event::ParseError, piece::Piece};
+use super::{batch::Batch, event::ParseError, piece::Piece, recognise::Encoding};
 use crate::model::{connection::When, format::Format};
 
 /// How many lines at each end may be without a time, like the first ones of `journalctl`.
 const LINES_WITHOUT_TIME: usize = 8;
 
+/// The most lines that are held back where they have something around them. A packet or a call has fewer.
+const MAX_HELD_BACK: usize = 32;
+
+const NOT_RECOGNISED: ParseError = "no format has such lines";
 const TOO_LONG: ParseError = "the line is too long";
 
 /// The longest line that is parsed, in bytes.
@@ -38,11 +42,42 @@ pub fn longest_line(format: Format) -> usize {
 
 /// How many bytes of `lines`, which are complete, can be parsed without the lines that follow.
 #[must_use]
-pub fn hold_back(format: Format, lines: &[u8]) -> usize {
-    match format {
+pub fn hold_back(encoding: Encoding, lines: &[u8]) -> usize {
+    match encoding.format {
+        Format::Tcpdump | Format::Strace if !encoding.wrappers.is_empty() => {
+            hold_back_wrapped(encoding, lines)
+        }
         Format::Tcpdump => tcpdump::hold_back(lines),
         Format::Strace => strace::hold_back(lines),
         _ => lines.len(),
+    }
+}
+
+/// The same for lines that have something around them: judges the last ones without it.
+fn hold_back_wrapped(encoding: Encoding, bytes: &[u8]) -> usize {
+    let mut start = bytes.len();
+    for _ in 0..MAX_HELD_BACK {
+        let Some(before) = start.checked_sub(1) else {
+            break;
+        };
+        start = memchr::memrchr(b'\n', &bytes[..before]).map_or(0, |at| at + 1);
+    }
+    let mut inner = Vec::new();
+    let mut ends = Vec::new();
+    for line in lines(&bytes[start..]) {
+        if let Some(peeled) = encoding.wrappers.peel(line, false) {
+            inner.extend_from_slice(&peeled.line);
+        }
+        inner.push(b'\n');
+        ends.push(inner.len());
+    }
+    let unwrapped = Encoding::plain(encoding.format);
+    let end = hold_back(unwrapped, &inner);
+    let held_back = ends.iter().filter(|line| **line > end).count();
+    let without = memchr::memrchr_iter(b'\n', bytes.strip_suffix(b"\n").unwrap_or(bytes));
+    match held_back {
+        0 => bytes.len(),
+        held_back => { without }.nth(held_back - 1).map_or(0, |at| at + 1),
     }
 }
 
@@ -50,25 +85,40 @@ pub fn hold_back(format: Format, lines: &[u8]) -> usize {
 #[must_use]
 pub fn parse(piece: &Piece, wanted: &Wanted) -> Batch {
     match piece {
-        &Piece::Lines(format, ref bytes) => match format {
-            // Each with code of its own, which is faster than a call through a table for each line.
-            Format::KernelLog => parse_lines(format, bytes, &mut kernel_log::Lines::new(wanted)),
-            Format::Tcpdump => parse_lines(format, bytes, &mut tcpdump::Lines::new(wanted)),
-            Format::Strace => parse_lines(format, bytes, &mut strace::Lines::new(wanted)),
-            Format::Json => parse_lines(format, bytes, &mut json::Lines::new(wanted)),
-            Format::Pcap => unreachable!("a capture has no lines"),
-            _ => {
-                let mut parser = parser(format, wanted).expect("the format has lines");
-                parse_lines(format, bytes, &mut *parser)
+        &Piece::Lines(encoding, ref bytes) => {
+            let format = encoding.format;
+            match format {
+                _ if !encoding.wrappers.is_empty() => any_lines(encoding, bytes, wanted),
+                // Each with code of its own, which is faster than a call through a table for each line.
+                Format::KernelLog => {
+                    parse_lines(format, bytes, &mut kernel_log::Lines::new(wanted))
+                }
+                Format::Tcpdump => parse_lines(format, bytes, &mut tcpdump::Lines::new(wanted)),
+                Format::Strace => parse_lines(format, bytes, &mut strace::Lines::new(wanted)),
+                Format::Json => parse_lines(format, bytes, &mut json::Lines::new(wanted)),
+                _ => any_lines(encoding, bytes, wanted),
             }
-        },
-        &Piece::LongLine(format) => {
-            let mut batch = Batch::new(format);
-            batch.count_line(Err(TOO_LONG));
+        }
+        &Piece::LongLine(encoding) => {
+            let mut batch = Batch::new(encoding.format);
+            batch.count_line(b"", Err(TOO_LONG));
+            batch
+        }
+        Piece::Recognised(recognised) => {
+            let mut batch = Batch::new(recognised.encoding.format);
+            batch.recognised = Some(*recognised);
+            for _ in 0..recognised.skipped {
+                batch.count_line(b"", Err(NOT_RECOGNISED));
+            }
             batch
         }
         Piece::Packets(packets) => packet::parse(packets, wanted),
     }
+}
+
+fn any_lines(encoding: Encoding, bytes: &[u8], wanted: &Wanted) -> Batch {
+    let mut parser = encoding.parser(wanted).expect("a capture has no lines");
+    parse_lines(encoding.format, bytes, &mut *parser)
 }
 
 /// The parser for the lines of a format; None for one that has no lines.
@@ -99,7 +149,7 @@ fn parse_lines(format: Format, bytes: &[u8], parser: &mut (impl Line + ?Sized)) 
         } else {
             parser.line(line, &mut batch.events)
         };
-        batch.count_line(parsed);
+        batch.count_line(line, parsed);
     }
     batch
 }

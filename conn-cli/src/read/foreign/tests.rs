@@ -1,0 +1,100 @@
+use super::*;
+
+#[test]
+fn what_is_not_read_is_named() {
+    for (text, name) in [
+        (
+            "    1 0.000000000 192.0.2.15 → 198.51.100.136 TCP 74 42062 → 80 [SYN] Seq=0",
+            "tshark",
+        ),
+        (
+            "  1   0.000000  192.0.2.1 -> 192.0.2.9 TCP 74 42062 > 80 [SYN] Seq=0",
+            "tshark",
+        ),
+        ("192.0.2.1 → 192.0.2.9 TCP 74 42062 → 80 [SYN]", "tshark"),
+        (
+            "Frame 1: 74 bytes on wire (592 bits), 74 bytes captured (592 bits)",
+            "tshark",
+        ),
+        (
+            "\"No.\",\"Time\",\"Source\",\"Destination\",\"Protocol\"",
+            "Wireshark",
+        ),
+        (
+            "% time     seconds  usecs/call     calls    errors syscall",
+            "strace -c",
+        ),
+        (
+            "<166>Aug 27 12:15:30 fw %ASA-6-302013: Built inbound TCP connection 1 for ..",
+            "ASA",
+        ),
+        (
+            "Nov 22 14:25:37 fw RT_FLOW: RT_FLOW_SESSION_CREATE: session created 192.0.2.1/1",
+            "JunOS",
+        ),
+        (
+            "date=2026-11-22 time=14:25:37 devname=\"fw\" type=\"traffic\" srcip=192.0.2.1",
+            "FortiGate",
+        ),
+        (
+            "#Software: Microsoft Windows Firewall\n#Fields: date time action protocol",
+            "Windows",
+        ),
+        (
+            "192.0.2.1 - - [22/Nov/2026:14:25:37 +0000] \"GET / HTTP/1.1\" 200 5",
+            "nginx",
+        ),
+        (
+            "Nov 22 14:25:37 web1 haproxy[7]: 192.0.2.1:1 [22/Nov/2026:14:25:37.1] web web/a 0/0 200",
+            "HAProxy",
+        ),
+        (
+            "type=SYSCALL msg=audit(1770153810.123:17): arch=c000003e syscall=288",
+            "audit",
+        ),
+        (
+            "State  Recv-Q Send-Q Local Address:Port  Peer Address:Port",
+            "ss prints",
+        ),
+        (
+            "Active Internet connections (servers and established)",
+            "netstat",
+        ),
+        (
+            "   client -> server TCP D=80 S=1234 Syn Seq=1 Len=0 Win=1",
+            "snoop",
+        ),
+        (
+            "Nov 22 14:25:37 fw kernel: Packet log: input DENY eth0 PROTO=6 192.0.2.1:1 192.0.2.9:80 L=60",
+            "ipchains",
+        ),
+        (
+            "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0",
+            "tcpdump -q",
+        ),
+    ] {
+        let foreign = find(text.as_bytes(), false).unwrap_or_else(|| panic!("{text}"));
+        assert!(foreign.what.contains(name), "{text}: {}", foreign.what);
+    }
+    for text in ["", "a b c", "Nov 22 14:25:37 web1 cron[7]: started"] {
+        assert!(find(text.as_bytes(), false).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn a_log_with_few_lines_of_a_server_is_a_log() {
+    let access = "Nov 22 14:25:37 web1 nginx: 192.0.2.1 - - [22/Nov/2026:14:25:37 +0000] \"GET / HTTP/1.1\" 200";
+    let other = "Nov 22 14:25:37 web1 cron[7]: started";
+    let most = [access, access, other].join("\n");
+    assert!(find(most.as_bytes(), true).is_some());
+    let few = [access, other, other].join("\n");
+    assert!(find(few.as_bytes(), true).is_none());
+}
+
+#[test]
+fn the_first_line_is_quoted_and_escaped() {
+    let unknown = describe(b"\n  \x1b[2Jevil \n").to_string();
+    assert!(unknown.contains(r"'\u{1b}[2Jevil'"), "{unknown}");
+    let long = describe("é".repeat(100).as_bytes()).to_string();
+    assert!(long.contains(&format!("'{}'", "é".repeat(60))), "{long}");
+}

@@ -1,0 +1,161 @@
+//! The layers that are text before each line.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memmem};
+
+use super::Inner;
+use crate::{
+    model::connection::When,
+    read::parse::{
+        kernel_log::stamp::{Stamp, Stamped, bracketed, ctime, full, iso, unix, without_year},
+        scan::digits,
+    },
+};
+
+/// Six digits are microseconds.
+const MICROSECOND_DIGITS: usize = 6;
+
+/// `Nov 22 14:25:37 host tag[12]: LINE`: what journalctl prints by default and with -o short-..., and
+/// what a syslog daemon writes.
+pub(super) fn syslog(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
+    let line = after_priority(line);
+    let (stamp, rest) = stamp(line)?;
+    let (tag, message) = tagged(rest)?;
+    Some(Inner {
+        line: Cow::Borrowed(message),
+        time: when(stamp, wants_time),
+        tag: Some(Cow::Borrowed(tag)),
+    })
+}
+
+/// The text after `<14>`, and after the version of RFC 5424.
+fn after_priority(line: &[u8]) -> &[u8] {
+    let Some(rest) = line.strip_prefix(b"<") else {
+        return line;
+    };
+    let (priority, rest) = digits(rest);
+    match rest.strip_prefix(b">") {
+        Some(rest) if !priority.is_empty() => rest.strip_prefix(b"1 ").unwrap_or(rest),
+        _ => line,
+    }
+}
+
+fn stamp(line: &[u8]) -> Option<Stamped<'_>> {
+    let any = [without_year, iso, full, ctime, unix, bracketed];
+    any.into_iter().find_map(|stamp| stamp(line))
+}
+
+/// The tag without the number of the process, and the message, of `HOST TAG[12]: MESSAGE`. The tag has no
+/// blank, and neither has the host.
+fn tagged(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memmem::find(rest, b": ")?;
+    let (before, message) = (&rest[..end], &rest[end + 2..]);
+    let mut words = before.split(|byte| *byte == b' ');
+    let last = words.next_back()?;
+    // A host at most: otherwise the colon is in the message of a line without a tag.
+    let is_header = words.nth(1).is_none();
+    let tag = match memchr(b'[', last) {
+        Some(at) if is_number(last[at + 1..].strip_suffix(b"]")?) => &last[..at],
+        Some(_) => return None,
+        None => last,
+    };
+    (is_header && !tag.is_empty()).then_some((tag, message))
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// `2026-11-22T14:25:37.123456789Z stdout F LINE`. P in place of F: the line continues in the next one.
+pub(super) fn cri(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
+    let (stamp, rest) = iso(line)?;
+    let rest = [&b"stdout "[..], b"stderr "]
+        .iter()
+        .find_map(|stream| rest.strip_prefix(*stream))?;
+    let line = [&b"F "[..], b"P "]
+        .iter()
+        .find_map(|part| rest.strip_prefix(*part))?;
+    Some(Inner {
+        line: Cow::Borrowed(line),
+        time: when(stamp, wants_time),
+        tag: None,
+    })
+}
+
+/// `2026-11-22T14:25:37.123456789Z LINE`
+pub(super) fn time(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
+    let (stamp, rest) = iso(line)?;
+    Some(Inner {
+        line: Cow::Borrowed(rest),
+        time: when(stamp, wants_time),
+        tag: None,
+    })
+}
+
+/// Whether a line begins with a time in nanoseconds.
+pub(super) fn has_nanoseconds(line: &[u8]) -> bool {
+    let fraction = line.get(19..).and_then(|rest| rest.strip_prefix(b"."));
+    iso(line).is_some()
+        && fraction.is_some_and(|fraction| digits(fraction).0.len() > MICROSECOND_DIGITS)
+}
+
+/// `web-1  | LINE`, `[pod/web-5d4f/nginx] LINE`
+pub(super) fn container(line: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = line.strip_prefix(b"[pod/") {
+        let end = memmem::find(rest, b"] ")?;
+        return rest[..end].iter().all(is_name).then(|| &rest[end + 2..]);
+    }
+    let name = line.iter().take_while(|byte| is_name(byte)).count();
+    let rest = line[name..].trim_ascii_start().strip_prefix(b"|")?;
+    // After an empty line compose prints no blank.
+    (name > 0).then(|| rest.strip_prefix(b" ").unwrap_or(rest))
+}
+
+fn is_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_./".contains(byte)
+}
+
+/// `17:LINE`, `17-LINE`, `kern.log:17:LINE`, `kern.log-17-LINE`, `kern.log:LINE`
+pub(super) fn grep(line: &[u8]) -> Option<&[u8]> {
+    // Between groups of lines that do not follow each other.
+    if line == b"--" {
+        return Some(b"");
+    }
+    if let Some(rest) = after_number(line) {
+        return Some(rest);
+    }
+    let is_path = |byte: &u8| !byte.is_ascii_whitespace() && *byte != b':';
+    let colon = line.iter().take_while(|byte| is_path(byte)).count();
+    if line.get(colon) == Some(&b':') {
+        let (path, rest) = (&line[..colon], &line[colon + 1..]);
+        return match after_number(rest) {
+            Some(line) if !path.is_empty() => Some(line),
+            _ => path.iter().any(|byte| b"./".contains(byte)).then_some(rest),
+        };
+    }
+    // A line around a match.
+    memchr::memchr_iter(b'-', &line[..colon]).find_map(|at| after_number(&line[at + 1..]))
+}
+
+/// The text after `17:` or `17-`.
+fn after_number(line: &[u8]) -> Option<&[u8]> {
+    match digits(line) {
+        ([_, ..], [b':' | b'-', rest @ ..]) => Some(rest),
+        _ => None,
+    }
+}
+
+/// `> LINE`
+pub(super) fn quote(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b">")?;
+    Some(rest.strip_prefix(b" ").unwrap_or(rest))
+}
+
+fn when(stamp: Stamp<'_>, is_wanted: bool) -> When {
+    if is_wanted || stamp.may_be_whole() {
+        stamp.when()
+    } else {
+        When::Unknown
+    }
+}

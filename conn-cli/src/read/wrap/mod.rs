@@ -1,0 +1,207 @@
+//! What other programs put around lines: the header of a syslog daemon or of journalctl, the time and the
+//! stream of a container's log, the name of a container, the number of grep -n, the mark of a quotation
+//! in a mail, or a JSON object.
+
+mod header;
+mod json;
+mod peeled;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+pub(crate) use self::peeled::Peeled;
+use super::parse::lines::Wanted;
+use crate::model::{connection::When, format::Format};
+
+/// One layer around each line of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapper {
+    /// `Nov 22 14:25:37 host tag[12]: LINE`, and with other times.
+    Syslog,
+    /// `2026-11-22T14:25:37.123456789Z stdout F LINE`: the files of Kubernetes' container runtimes.
+    Cri,
+    /// `2026-11-22T14:25:37.123456789Z LINE`: docker logs -t.
+    Time,
+    /// `{"message":"LINE"}`, also docker's json-file and journalctl -o json.
+    Json,
+    /// `web-1  | LINE` of docker compose, `[pod/web/nginx] LINE` of kubectl.
+    Container,
+    /// `17:LINE`, `17-LINE`, `kern.log:17:LINE`, `kern.log:LINE`.
+    Grep,
+    /// `> LINE`
+    Quote,
+}
+
+/// The layers around each line of an input, the outer one first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wrappers([Option<Wrapper>; MAX_LAYERS]);
+
+/// How many layers there may be.
+const MAX_LAYERS: usize = 3;
+
+/// A line without what is around it.
+#[derive(Debug)]
+pub(crate) struct Inner<'a> {
+    pub line: Cow<'a, [u8]>,
+    /// When the layers say that it was written.
+    pub time: When,
+    /// Who wrote it, if the layers say so.
+    pub tag: Option<Cow<'a, [u8]>>,
+}
+
+impl Wrapper {
+    /// All.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Syslog,
+        Self::Cri,
+        Self::Time,
+        Self::Json,
+        Self::Container,
+        Self::Grep,
+        Self::Quote,
+    ];
+
+    /// Its name for messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Syslog => "syslog headers",
+            Self::Cri => "a container log",
+            Self::Time => "docker logs -t",
+            Self::Json => "JSON",
+            Self::Container => "names of containers",
+            Self::Grep => "the output of grep",
+            Self::Quote => "a quotation",
+        }
+    }
+
+    /// Whether an input that has only such lines is likely to have this layer. [`Self::peel`] takes more.
+    pub(crate) fn is_likely(self, line: &[u8]) -> bool {
+        match self {
+            // A runtime writes nanoseconds, without zeros at the end. A syslog daemon does not, and its
+            // lines must not lose their tag.
+            Self::Time => header::has_nanoseconds(line),
+            _ => true,
+        }
+    }
+
+    /// Takes this layer off. None if the line does not have it.
+    fn peel<'a>(self, line: &'a [u8], wants_time: bool) -> Option<Inner<'a>> {
+        let plain = |line: &'a [u8]| Inner {
+            line: Cow::Borrowed(line),
+            time: When::Unknown,
+            tag: None,
+        };
+        match self {
+            Self::Syslog => header::syslog(line, wants_time),
+            Self::Cri => header::cri(line, wants_time),
+            Self::Time => header::time(line, wants_time),
+            Self::Json => json::peel(line, wants_time),
+            Self::Container => header::container(line).map(plain),
+            Self::Grep => header::grep(line).map(plain),
+            Self::Quote => header::quote(line).map(plain),
+        }
+    }
+
+    /// Whether lines of this format may be in this layer.
+    fn may_wrap(self, format: Format) -> bool {
+        match (self, format) {
+            // A kernel log has these headers itself, and its parser judges them.
+            (Self::Syslog, Format::KernelLog | Format::Ulogd) => false,
+            (_, Format::Pcap) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Wrappers {
+    /// Adds an inner layer. None if there are too many.
+    pub(crate) fn with(mut self, wrapper: Wrapper) -> Option<Self> {
+        let free = self.0.iter_mut().find(|layer| layer.is_none())?;
+        *free = Some(wrapper);
+        Some(self)
+    }
+
+    /// The layers.
+    pub(crate) fn layers(self) -> impl Iterator<Item = Wrapper> {
+        self.0.into_iter().flatten()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(self) -> bool {
+        self.0[0].is_none()
+    }
+
+    /// Whether lines of this format may be in all layers.
+    pub(crate) fn may_wrap(self, format: Format) -> bool {
+        self.layers().all(|layer| layer.may_wrap(format))
+    }
+
+    /// Takes all layers off. None if the line does not have them.
+    pub(crate) fn peel(self, line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
+        let mut inner = Inner {
+            line: Cow::Borrowed(line),
+            time: When::Unknown,
+            tag: None,
+        };
+        for layer in self.layers() {
+            inner = inner.peel(layer, wants_time)?;
+        }
+        Some(inner)
+    }
+}
+
+impl Inner<'_> {
+    /// Takes one more layer off.
+    fn peel(self, layer: Wrapper, wants_time: bool) -> Option<Self> {
+        let Self { line, time, tag } = self;
+        let inner = match line {
+            Cow::Borrowed(line) => layer.peel(line, wants_time)?,
+            Cow::Owned(line) => layer.peel(&line, wants_time)?.into_owned(),
+        };
+        Some(Self {
+            line: inner.line,
+            time: match inner.time {
+                When::Unknown => time,
+                inner => inner,
+            },
+            // The inner one decides: the outer one may be that of a relay.
+            tag: inner.tag.or(tag),
+        })
+    }
+
+    fn into_owned<'b>(self) -> Inner<'b> {
+        Inner {
+            line: Cow::Owned(self.line.into_owned()),
+            time: self.time,
+            tag: self.tag.map(|tag| Cow::Owned(tag.into_owned())),
+        }
+    }
+}
+
+/// Whether a line with this tag is believed to be from the program that writes this format.
+fn is_believed(format: Format, tag: Option<&[u8]>, wanted: &Wanted) -> bool {
+    let Some(tag) = tag else {
+        return true;
+    };
+    let tags: &[&[u8]] = match format {
+        Format::KernelLog => &[b"kernel", b"klogd", b"ulogd"],
+        Format::Tcpdump => &[b"tcpdump"],
+        Format::Strace => &[b"strace"],
+        Format::Json | Format::Text => &[b"conn-cli"],
+        Format::Ulogd => &[b"ulogd"],
+        Format::Tcpaccept => &[
+            b"tcpaccept",
+            b"tcptracer",
+            b"tcpaccept-bpfcc",
+            b"tcptracer-bpfcc",
+            b"bpftrace",
+            b"tcpaccept.bt",
+        ],
+        Format::Conntrack => &[b"conntrack"],
+        Format::Zeek => &[b"zeek"],
+        Format::Suricata => &[b"suricata"],
+        Format::VpcFlow | Format::Pcap => &[],
+    };
+    wanted.any_program || tags.contains(&tag)
+}

@@ -1,0 +1,79 @@
+//! A parser of lines that have something around them.
+
+use super::{Inner, Wrappers, is_believed};
+use crate::{
+    model::{connection::When, format::Format},
+    read::{
+        event::{Event, ParseError},
+        parse::{
+            self,
+            lines::{Form, Line, Wanted},
+        },
+    },
+};
+
+const NOT_WRAPPED: ParseError = "the line is not in what the other lines are in";
+const OTHER_PROGRAM: ParseError =
+    "this looks like a record, but another program wrote it (--any-program believes it)";
+
+/// Takes the layers off, and parses what is inside.
+pub(crate) struct Peeled {
+    format: Format,
+    wrappers: Wrappers,
+    wanted: Wanted,
+    parser: Box<dyn Line>,
+}
+
+impl Peeled {
+    /// A parser for lines of this format in these layers.
+    pub(crate) fn new(format: Format, wrappers: Wrappers, wanted: &Wanted) -> Option<Self> {
+        Some(Self {
+            format,
+            wrappers,
+            wanted: wanted.clone(),
+            parser: parse::parser(format, wanted)?,
+        })
+    }
+}
+
+impl Line for Peeled {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
+        if line.trim_ascii().is_empty() {
+            return Ok(Form::Shared);
+        }
+        let inner = self.wrappers.peel(line, self.wanted.times);
+        let Inner { line, time, tag } = inner.ok_or(NOT_WRAPPED)?;
+        let before = events.len();
+        if !is_believed(self.format, tag.as_deref(), &self.wanted) {
+            // A parser of its own: this line must not complete what another one began.
+            let mut parser = parse::parser(self.format, &self.wanted).ok_or(NOT_WRAPPED)?;
+            let _ = parser.line(&line, events);
+            let is_record = events.len() > before;
+            events.truncate(before);
+            return if is_record {
+                Err(OTHER_PROGRAM)
+            } else {
+                Ok(Form::Shared)
+            };
+        }
+        let form = self.parser.line(&line, events)?;
+        for event in &mut events[before..] {
+            if let Some(connection) = event.connection_mut()
+                && connection.time == When::Unknown
+            {
+                connection.time = time.clone();
+            }
+        }
+        Ok(form)
+    }
+
+    fn time(&mut self, line: &[u8]) -> When {
+        let Some(inner) = self.wrappers.peel(line, self.wanted.times) else {
+            return When::Unknown;
+        };
+        match self.parser.time(&inner.line) {
+            When::Unknown => inner.time,
+            time => time,
+        }
+    }
+}

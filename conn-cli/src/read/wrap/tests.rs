@@ -1,0 +1,148 @@
+use super::*;
+
+fn peel(wrapper: Wrapper, line: &str) -> Option<(String, String)> {
+    let wrappers = Wrappers::default().with(wrapper).unwrap();
+    let inner = wrappers.peel(line.as_bytes(), true)?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let tag = inner.tag.map_or(String::new(), |tag| text(&tag));
+    Some((text(&inner.line), tag))
+}
+
+#[test]
+fn headers_of_syslog_daemons_and_journalctl_are_taken_off() {
+    for line in [
+        "Feb 03 21:23:30 web1 strace[993]: [pid 7] x",
+        "Feb  3 21:23:30 web1 strace: [pid 7] x",
+        "Feb 03 21:23:30 strace[993]: [pid 7] x",
+        "2026-02-03T21:23:30+0000 web1 strace[993]: [pid 7] x",
+        "2026-02-03T21:23:30.123456+00:00 web1 strace[993]: [pid 7] x",
+        "<14>Feb 03 21:23:30 web1 strace[993]: [pid 7] x",
+        "Tue 2026-02-03 21:23:30 UTC web1 strace[993]: [pid 7] x",
+        "1770153810.123456 web1 strace[993]: [pid 7] x",
+        "[   12.345678] web1 strace[993]: [pid 7] x",
+    ] {
+        let inner = Some(("[pid 7] x".to_owned(), "strace".to_owned()));
+        assert_eq!(peel(Wrapper::Syslog, line), inner, "{line}");
+    }
+    for line in [
+        "Feb 03 21:23:30 web1 x",
+        "Feb 03 21:23:30 web1 said by strace: x",
+        "Feb 03 21:23:30 web1 strace[a]: x",
+        "strace[993]: x",
+    ] {
+        assert_eq!(peel(Wrapper::Syslog, line), None, "{line}");
+    }
+}
+
+#[test]
+fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
+    for (wrapper, line, inner) in [
+        (Wrapper::Time, "2026-11-22T14:25:37.123456789Z a b", "a b"),
+        (Wrapper::Time, "2026-11-22T14:25:37.1Z a b", "a b"),
+        (
+            Wrapper::Cri,
+            "2026-11-22T14:25:37.123456789Z stdout F a b",
+            "a b",
+        ),
+        (
+            Wrapper::Cri,
+            "2026-11-22T14:25:37.12+01:00 stderr P a b",
+            "a b",
+        ),
+        (Wrapper::Container, "web-1  | a b", "a b"),
+        (Wrapper::Container, "web-1  |", ""),
+        (Wrapper::Container, "[pod/web-5d4f/nginx] a b", "a b"),
+        (Wrapper::Grep, "17:a b", "a b"),
+        (Wrapper::Grep, "17-a b", "a b"),
+        (Wrapper::Grep, "/var/log/kern.log:17:a b", "a b"),
+        (Wrapper::Grep, "trace:17:a b", "a b"),
+        (Wrapper::Grep, "my-trace.log-17-a b", "a b"),
+        (Wrapper::Grep, "kern.log.1:a b", "a b"),
+        (Wrapper::Grep, "--", ""),
+        (Wrapper::Quote, "> a b", "a b"),
+        (Wrapper::Quote, ">a b", "a b"),
+    ] {
+        let peeled = peel(wrapper, line).map(|(line, _)| line);
+        assert_eq!(peeled.as_deref(), Some(inner), "{line}");
+    }
+    for (wrapper, line) in [
+        (Wrapper::Time, "a b"),
+        (Wrapper::Cri, "2026-11-22T14:25:37.123456789Z a F b"),
+        (Wrapper::Container, "a b | c"),
+        (Wrapper::Container, "| c"),
+        (Wrapper::Grep, "kernel: a b"),
+        (Wrapper::Grep, "a b"),
+        (Wrapper::Quote, "a > b"),
+    ] {
+        assert_eq!(peel(wrapper, line), None, "{line}");
+    }
+}
+
+#[test]
+fn the_line_in_a_json_object_is_taken_out() {
+    for (line, inner, tag) in [
+        (
+            r#"{"log":"a\tb\n","stream":"stdout","time":"2026-11-22T14:25:37.123456789Z"}"#,
+            "a\tb",
+            "",
+        ),
+        (
+            r#"{"MESSAGE":"a","SYSLOG_IDENTIFIER":"strace","__REALTIME_TIMESTAMP":"1770153810123456"}"#,
+            "a",
+            "strace",
+        ),
+        (
+            r#"{"@timestamp":"2026-11-22T14:25:37.000Z","message":"a","msg":"b"}"#,
+            "a",
+            "",
+        ),
+    ] {
+        let inner = Some((inner.to_owned(), tag.to_owned()));
+        assert_eq!(peel(Wrapper::Json, line), inner, "{line}");
+    }
+    for line in [
+        r#"{"message":17}"#,
+        r#"{"message":"a\nb"}"#,
+        r#"{"text":"a"}"#,
+        r#"{"message":"a""#,
+        r#"["message"]"#,
+    ] {
+        assert_eq!(peel(Wrapper::Json, line), None, "{line}");
+    }
+}
+
+#[test]
+fn the_inner_tag_decides() {
+    let both = Wrappers::default().with(Wrapper::Json).unwrap();
+    let both = both.with(Wrapper::Syslog).unwrap();
+    let line = br#"{"message":"Feb 03 21:23:30 web1 nginx: a","program":"strace"}"#;
+    let inner = both.peel(line, false).unwrap();
+    assert_eq!(inner.tag.as_deref(), Some(&b"nginx"[..]));
+    assert!(!is_believed(
+        Format::Strace,
+        inner.tag.as_deref(),
+        &Wanted::default()
+    ));
+    let any = Wanted {
+        any_program: true,
+        ..Wanted::default()
+    };
+    assert!(is_believed(Format::Strace, inner.tag.as_deref(), &any));
+    assert!(is_believed(
+        Format::Strace,
+        Some(b"strace"),
+        &Wanted::default()
+    ));
+    assert!(is_believed(Format::Strace, None, &Wanted::default()));
+}
+
+#[test]
+fn there_are_not_more_layers_than_fit() {
+    let mut wrappers = Wrappers::default();
+    for _ in 0..MAX_LAYERS {
+        wrappers = wrappers.with(Wrapper::Quote).unwrap();
+    }
+    assert_eq!(wrappers.with(Wrapper::Quote), None);
+    assert_eq!(&*wrappers.peel(b"> > > a", false).unwrap().line, b"a");
+    assert!(wrappers.peel(b"> > a", false).is_none());
+}
