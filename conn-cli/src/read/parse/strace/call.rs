@@ -2,7 +2,7 @@
 
 use crate::read::{
     event::ParseError,
-    parse::scan::{digits, find, number, word},
+    parse::scan::{digits, find, is_seconds, is_time_of_day, number, split_at_byte, word},
 };
 
 pub(super) const NOT_STRACE: ParseError = "not an strace line";
@@ -31,28 +31,48 @@ pub(super) fn is_interrupted(arguments: &[u8]) -> bool {
 
 /// Whether this begins with the second argument, which strace prints when the call returns.
 pub(super) fn is_address(text: &[u8]) -> bool {
-    [&b"{sa_family="[..], b"NULL", b"0x"]
+    [&b"{sa_family="[..], b"NULL", b"0x", OLD_NULL, OLD_FAMILY]
         .iter()
         .any(|start| text.starts_with(start))
 }
+
+/// How old versions of strace print an address that is NULL.
+const OLD_NULL: &[u8] = b"0, ";
+
+/// How old versions of strace begin an address.
+pub(super) const OLD_FAMILY: &[u8] = b"{sin_family=";
 
 /// Splits a line into the thread, the time, and the text after them.
 pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
     let (tid, rest) = thread(line);
     let rest = rest.trim_ascii_start();
     let (time, mut rest) = match word(rest) {
-        Some((time, after)) if time.first().is_some_and(u8::is_ascii_digit) => {
-            (time, after.trim_ascii_start())
-        }
+        Some((time, after)) if is_time(time) => (time, after.trim_ascii_start()),
         _ => (&b""[..], rest),
     };
-    // -r with -t prints `(+     0.000044) `; -n and -i print `[ 288] [00007fd9b3b19b9f] `.
-    while let Some(b'(' | b'[') = rest.first()
-        && let Some(end) = memchr::memchr2(b')', b']', rest)
-    {
-        rest = rest[end + 1..].trim_ascii_start();
+    while let Some(after) = bracketed(rest) {
+        rest = after.trim_ascii_start();
     }
     (tid, time, rest)
+}
+
+/// Whether this is a time of -t, -tt, -ttt or -r. Any other word is from a program that writes to the
+/// same terminal.
+fn is_time(word: &[u8]) -> bool {
+    is_time_of_day(word) || is_seconds(word) || number::<u64>(word).is_some()
+}
+
+/// Skips `(+     0.000044)`, which -r with -t prints, `[ 288]` of -n or `[00007fd9b3b19b9f]` of -i.
+fn bracketed(text: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = text.strip_prefix(b"(+") {
+        let (seconds, after) = split_at_byte(rest, b')')?;
+        return is_seconds(seconds.trim_ascii_start()).then_some(after);
+    }
+    let (number, after) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
+    // -i prints question marks where it cannot read the instruction pointer.
+    let is_digit = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'?';
+    let number = number.trim_ascii_start();
+    (!number.is_empty() && number.iter().all(is_digit)).then_some(after)
 }
 
 /// Splits off `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning, but not the

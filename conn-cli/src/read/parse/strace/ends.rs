@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::call::OLD_FAMILY;
 use crate::{
     model::connection::{Connection, Family, Host, Process, Record, Source, When},
     read::{
@@ -165,7 +166,8 @@ fn endpoint(text: &[u8]) -> Option<Endpoint> {
 /// socket; None if the family is not IPv4 or IPv6.
 #[inline]
 fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseError> {
-    let Some(sockaddr) = arguments.strip_prefix(b"{sa_family=") else {
+    let sockaddr = arguments.strip_prefix(b"{sa_family=");
+    let Some(sockaddr) = sockaddr.or_else(|| arguments.strip_prefix(OLD_FAMILY)) else {
         // NULL, or an empty buffer.
         return Ok(Some(((Host::Unknown, None), None)));
     };

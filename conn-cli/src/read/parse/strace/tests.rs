@@ -43,6 +43,13 @@ fn every_prefix_is_parsed() {
         ("12    ", Some(12), When::Unknown),
         ("12<python3> ", Some(12), When::Unknown),
         ("14:25:37 ", None, recorded(b"14:25:37", Lacks::Date)),
+        ("[ 288] [00007fd9b3b19b9f] ", None, When::Unknown),
+        ("[????????????????] ", None, When::Unknown),
+        (
+            "[pid 12] 1395029583 ",
+            Some(12),
+            When::At("2014-03-17T04:13:03Z".parse().unwrap()),
+        ),
         (
             "[pid 12] 14:25:37.1 ",
             Some(12),
@@ -110,10 +117,39 @@ fn local_address_comes_from_file_descriptors() {
 
 #[test]
 fn missing_address_is_unknown() {
-    assert_eq!(
-        parse_connection("accept(3, NULL, NULL)             = 4").remote,
-        Host::Unknown
-    );
+    for line in [
+        "accept(3, NULL, NULL)             = 4",
+        "[pid  5510] 11:14:02 accept4(11, 0, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK) = 14 <0.000011>",
+    ] {
+        assert_eq!(parse_connection(line).remote, Host::Unknown, "{line}");
+    }
+}
+
+#[test]
+fn address_of_an_old_strace_is_parsed() {
+    let line = format!("accept(3, {}) = 4", V4.replace("sa_family", "sin_family"));
+    let connection = parse_connection(&line);
+    assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
+    assert_eq!(connection.remote_port, Some(37822));
+}
+
+#[test]
+fn a_call_after_other_text_is_a_parse_error() {
+    for before in [
+        "192.0.2.77 ",
+        "192.0.2.77 [x] ",
+        "192.0.2.77 - - [22/Nov/2026:14:25:37 +0000] ",
+        "[x] ",
+        "(text) ",
+        "1.2.3 ",
+        "25:37 ",
+        "1x ",
+        "[] ",
+        "x ",
+    ] {
+        let (events, parse_errors) = parse(&format!("{before}accept4(3, {V4}) = 4"));
+        assert_eq!((events.len(), parse_errors.len()), (0, 1), "{before}");
+    }
 }
 
 #[test]
