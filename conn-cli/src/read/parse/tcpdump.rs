@@ -12,17 +12,22 @@
 //! tcpdump's, and they count. Everywhere else, payload follows other text in the line, or a tab,
 //! and is ignored.
 
+mod flags;
+mod link;
 mod shape;
 
 use memchr::{memchr, memrchr};
 
 pub(crate) use self::shape::hold_back;
-use self::shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable};
+use self::{
+    flags::Kind,
+    shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable},
+};
 use super::{
     lines::{Form, Line, Wanted},
     scan::{
         address, digits, find, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
-        socket_address, split_at_byte,
+        socket_address,
     },
     second::Second,
 };
@@ -37,7 +42,6 @@ const CUT: ParseError =
     "the line or the packet is cut before the end of its flags and sequence numbers";
 const NO_FLAGS: ParseError = "tcpdump -q prints no flags, so new connections cannot be recognised";
 const UNREADABLE: ParseError = "tcpdump could not read this packet";
-const OLD_FORMAT: ParseError = "the flags have the format of tcpdump before version 4";
 const NO_ENDPOINT: ParseError = "an endpoint of the connection has no valid address and port";
 
 /// The lines of tcpdump.
@@ -61,13 +65,6 @@ enum Previous {
     /// The same for a packet that an ICMP message quotes.
     Quoted,
     /// Something else.
-    Other,
-}
-
-/// The kind of a TCP packet, from its flags.
-enum Kind {
-    Syn,
-    Answer,
     Other,
 }
 
@@ -96,25 +93,24 @@ impl Line for Lines {
             // That of an earlier packet, whose lines may be in another piece.
             self.time = When::Unknown;
         }
-        let Some(pair) = Pair::find(line) else {
+        let Some(pair) = Pair::of_line(line) else {
             return self.without_pair(line);
         };
         let previous = std::mem::replace(&mut self.previous, Previous::Other);
         self.is_icmp &= continues;
-        let Some(flags) = pair.after.strip_prefix(b"Flags [") else {
+        let Some(kind) = flags::parse(pair.after) else {
             return self.without_flags(line, &pair);
         };
         if continues && previous == Previous::Quoted {
             return Ok(Form::Own);
         }
-        let (flags, rest) = split_at_byte(flags, b']').ok_or(CUT)?;
-        let kind = kind(flags);
-        if matches!(kind, Kind::Other) {
+        let kind = kind?;
+        if kind == Kind::Other {
             return Ok(Form::Own);
         }
         let from = endpoint(pair.from, pair.ports.map(|ports| ports.0)).ok_or(NO_ENDPOINT)?;
         let to = endpoint(pair.to, pair.ports.map(|ports| ports.1)).ok_or(NO_ENDPOINT)?;
-        let is_answer = matches!(kind, Kind::Answer);
+        let is_answer = matches!(kind, Kind::Answer(_));
         let ((remote, remote_port), (local, local_port)) =
             if is_answer { (to, from) } else { (from, to) };
         let connection = Connection {
@@ -130,13 +126,10 @@ impl Line for Lines {
             local_port,
             ..Connection::unknown(Source::Record(Record::Tcpdump))
         };
-        // Both numbers are absolute, with and without -S.
-        events.push(if is_answer {
-            let acknowledged = value(rest, b", ack ").ok_or(CUT)?;
-            Event::Answer(connection, PacketId::sequence(acknowledged.wrapping_sub(1)))
-        } else {
-            let sequence = value(rest, b", seq ").ok_or(CUT)?;
-            Event::Syn(connection, PacketId::sequence(sequence))
+        events.extend(match kind {
+            Kind::Syn(sequence) => Some(Event::Syn(connection, PacketId::sequence(sequence))),
+            Kind::Answer(sequence) => Some(Event::Answer(connection, PacketId::sequence(sequence))),
+            Kind::Other => None,
         });
         Ok(Form::Own)
     }
@@ -192,9 +185,6 @@ impl Lines {
         }
         if after.starts_with(b"tcp ") && after.get(4).is_some_and(u8::is_ascii_digit) {
             return Err(NO_FLAGS);
-        }
-        if after.starts_with(b"S ") {
-            return Err(OLD_FORMAT);
         }
         self.is_icmp |= after.starts_with(b"ICMP");
         // A tunnel: the inner packet continues on the next line.
@@ -278,19 +268,6 @@ fn is_relative(line: &[u8], time: &[u8]) -> bool {
     blanks > usual || time.starts_with(b"-")
 }
 
-/// The kind of a packet with these flags. Linux drops a SYN that also has RST or FIN. `E`, `W`
-/// and `e` are ECN flags.
-fn kind(flags: &[u8]) -> Kind {
-    match flags {
-        b"S" => Kind::Syn,
-        b"S." => Kind::Answer,
-        _ if !flags.contains(&b'S') => Kind::Other,
-        _ if !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) => Kind::Other,
-        _ if flags.contains(&b'.') => Kind::Answer,
-        _ => Kind::Syn,
-    }
-}
-
 /// Parses `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, or only the host
 /// if the port is given.
 fn endpoint(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
@@ -319,21 +296,6 @@ fn endpoint(text: &[u8], port: Option<&[u8]>) -> Option<(Host, Option<u16>)> {
         Some((host, Some(number(port)?)))
     } else {
         Some((host, services::port(port)))
-    }
-}
-
-/// The number after `label`, unless it may be cut. Each part of the text begins with a comma, and
-/// the parts searched for are among the first.
-fn value(mut text: &[u8], label: &[u8]) -> Option<u32> {
-    while !text.starts_with(label) {
-        let next = memchr(b',', text.get(1..)?)?;
-        text = &text[1 + next..];
-    }
-    let (value, after) = digits(&text[label.len()..]);
-    match after.first() {
-        // A sequence number has at most 10 digits.
-        Some(b',' | b':') if value.len() <= 10 => number(value),
-        _ => None,
     }
 }
 

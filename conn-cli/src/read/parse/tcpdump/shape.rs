@@ -2,6 +2,12 @@
 
 use memchr::{memchr, memmem, memrchr};
 
+use super::{
+    flags,
+    link::{DIRECTIONS, ip_packet, is_mac_address},
+    prefix,
+};
+
 /// The sender and the receiver in a line, and the text after them.
 pub(super) struct Pair<'a> {
     pub(super) from: &'a [u8],
@@ -12,9 +18,16 @@ pub(super) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// Finds the first `FROM > TO: ` in a line, because payload may follow it. For a tunnel, finds
-    /// that of the inner packet.
-    pub(super) fn find(line: &'a [u8]) -> Option<Self> {
+    /// The sender and the receiver of the IP packet that a line, or the line before it, is about.
+    pub(super) fn of_line(line: &'a [u8]) -> Option<Self> {
+        if is_continuation(line) {
+            return Self::find(line.trim_ascii_start());
+        }
+        Self::find(ip_packet(prefix(line).1)?)
+    }
+
+    /// Parses the `FROM > TO: ` with which a packet begins. For a tunnel, finds that of the inner packet.
+    fn find(line: &'a [u8]) -> Option<Self> {
         let mut found = None;
         let mut start = 0;
         while let Some(at) = memchr(b'>', &line[start..]) {
@@ -32,6 +45,10 @@ impl<'a> Pair<'a> {
                 continue;
             };
             let from = memrchr(b' ', &line[..at - 1]).map_or(0, |at| at + 1);
+            // Anything else is what somebody sent.
+            if found.is_none() && from != 0 {
+                return None;
+            }
             let mut pair = Self {
                 from: &line[from..at - 1],
                 to: address,
@@ -63,7 +80,7 @@ impl<'a> Pair<'a> {
     /// Whether this packet contains another one: `IP ..`, `GREv0, .. IP ..`, or with -e directly
     /// `FROM > TO: `.
     fn is_tunnel(&self) -> bool {
-        if self.after.starts_with(b"Flags") {
+        if flags::parse(self.after).is_some() {
             return false;
         }
         let second = memchr(b' ', self.after).and_then(|at| self.after.get(at + 1));
@@ -107,17 +124,10 @@ pub(super) fn is_cut(rest: &[u8]) -> bool {
 /// Whether a line without its time begins like that of a packet: with a protocol, a MAC address,
 /// or an interface and a direction.
 pub(super) fn is_start(rest: &[u8]) -> bool {
-    const STARTS: [&[u8]; 9] = [
+    const STARTS: [&[u8]; 10] = [
         b"IP ", b"IP6 ", b"ARP, ", b"RARP, ", b"PPPoE ", b"AF ", b"ip: ", b"STP ", b"LLDP, ",
+        b"rule ",
     ];
-    const DIRECTIONS: [&[u8]; 5] = [b"In", b"Out", b"B", b"M", b"P"];
-    let is_mac_address = |word: &[u8]| {
-        let is_valid = |(index, byte): (usize, &u8)| match index % 3 {
-            2 => *byte == b':',
-            _ => byte.is_ascii_hexdigit(),
-        };
-        word.len() == 17 && word.iter().enumerate().all(is_valid)
-    };
     if STARTS.iter().any(|start| rest.starts_with(start)) {
         return true;
     }
@@ -168,7 +178,7 @@ pub(crate) fn hold_back(lines: &[u8]) -> usize {
 /// Whether this is an ICMP packet, which a quoted packet may follow.
 fn is_icmp(line: &[u8]) -> bool {
     line.starts_with(b"    ")
-        && Pair::find(line).is_some_and(|pair| pair.after.starts_with(b"ICMP"))
+        && Pair::of_line(line).is_some_and(|pair| pair.after.starts_with(b"ICMP"))
 }
 
 /// The start of the packet that the line at `at` continues.

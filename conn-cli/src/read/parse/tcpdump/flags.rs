@@ -1,0 +1,157 @@
+//! The flags and the sequence numbers of a TCP packet.
+
+use memchr::memchr;
+
+use super::CUT;
+use crate::read::{
+    event::ParseError,
+    parse::scan::{digits, number, split_at_byte},
+};
+
+/// What a TCP packet does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It asks for a connection, with this sequence number.
+    Syn(u32),
+    /// It answers a SYN with this sequence number.
+    Answer(u32),
+    /// Something else.
+    Other,
+}
+
+/// Parses the text after the addresses; None if it is not about TCP, or has no flags.
+///
+/// Of packets with SYN, both numbers are absolute, with and without -S.
+pub(super) fn parse(text: &[u8]) -> Option<Result<Kind, ParseError>> {
+    match text.strip_prefix(b"Flags [") {
+        Some(flags) => Some(with_labels(flags)),
+        None => without_labels(text),
+    }
+}
+
+/// `S], cksum 0xfe31 (correct), seq 17, ack 5, win 64240`, after `Flags [`.
+fn with_labels(text: &[u8]) -> Result<Kind, ParseError> {
+    let (flags, rest) = split_at_byte(text, b']').ok_or(CUT)?;
+    kind(
+        flags,
+        || labelled(rest, b", seq "),
+        || labelled(rest, b", ack "),
+    )
+}
+
+/// `S, cksum 0x6c45 (correct), 17:17(0) ack 5 win 5840` of tcpdump before version 4, and of OpenBSD.
+fn without_labels(text: &[u8]) -> Option<Result<Kind, ParseError>> {
+    let end = text.iter().position(|byte| !b"SFPRUEW.".contains(byte))?;
+    let (flags, rest) = text.split_at(end);
+    let mut rest = rest.strip_prefix(b",").unwrap_or(rest).strip_prefix(b" ")?;
+    if flags.is_empty() {
+        return None;
+    }
+    for (start, end) in [
+        (&b"[tcp sum "[..], b']'),
+        (b"[bad tcp cksum ", b']'),
+        (b"cksum ", b')'),
+    ] {
+        if rest.starts_with(start) {
+            rest = split_at_byte(rest, end)?.1;
+            rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+        }
+    }
+    // `17:17(0)`; a packet without data has none, unless it is a SYN.
+    let (first, after) = digits(rest);
+    let sequence = || {
+        let (_, after) = digits(after.strip_prefix(b":")?);
+        after.starts_with(b"(").then(|| number(first))?
+    };
+    let acknowledged = || {
+        let (_, after) = split_at_byte(rest, b')')?;
+        let (number_text, after) = digits(after.strip_prefix(b" ack ")?);
+        after.starts_with(b" ").then(|| number(number_text))?
+    };
+    Some(kind(flags, sequence, acknowledged))
+}
+
+/// The kind of a packet with these flags. Linux drops a SYN that also has RST or FIN. `E`, `W`
+/// and `e` are ECN flags; old versions have no dot with SYN.
+fn kind(
+    flags: &[u8],
+    sequence: impl Fn() -> Option<u32>,
+    acknowledged: impl Fn() -> Option<u32>,
+) -> Result<Kind, ParseError> {
+    if !flags.contains(&b'S') || !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) {
+        return Ok(Kind::Other);
+    }
+    let answered = acknowledged().map(|number| number.wrapping_sub(1));
+    if flags.contains(&b'.') {
+        return answered.map(Kind::Answer).ok_or(CUT);
+    }
+    let sequence = sequence().ok_or(CUT)?;
+    Ok(answered.map_or(Kind::Syn(sequence), Kind::Answer))
+}
+
+/// The number after `label`, unless it may be cut. Each part of the text begins with a comma, and
+/// the parts searched for are among the first.
+fn labelled(mut text: &[u8], label: &[u8]) -> Option<u32> {
+    while !text.starts_with(label) {
+        let next = memchr(b',', text.get(1..)?)?;
+        text = &text[1 + next..];
+    }
+    let (value, after) = digits(&text[label.len()..]);
+    match after.first() {
+        // A sequence number has at most 10 digits.
+        Some(b',' | b':') if value.len() <= 10 => number(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_old_versions_are_parsed() {
+        for (text, kind) in [
+            ("S 17:17(0) win 5840 <mss 1460>", Kind::Syn(17)),
+            (
+                "S, cksum 0x6c45 (correct), 17:17(0) win 5840",
+                Kind::Syn(17),
+            ),
+            ("S [tcp sum ok] 17:17(0) win 5840 (DF)", Kind::Syn(17)),
+            ("SWE 17:17(0) win 5840", Kind::Syn(17)),
+            (
+                "S, cksum 0x53d7 (correct), 7:7(0) ack 18 win 5792",
+                Kind::Answer(17),
+            ),
+            ("S 7:7(0) ack 0 win 5792", Kind::Answer(u32::MAX)),
+            (
+                "., cksum 0x9343 (correct), 1:1(0) ack 1 win 1460",
+                Kind::Other,
+            ),
+            (". ack 1 win 1460", Kind::Other),
+            ("P 1:5(4) ack 1 win 1460", Kind::Other),
+            ("SF 1:1(0) win 1460", Kind::Other),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(Ok(kind)), "{text}");
+        }
+        for text in [
+            "S 17",
+            "S 17:17",
+            "S 4294967296:4294967296(0) win 1",
+            "S, cksum 0x53d7 (correct), 7",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Some(Err(CUT)), "{text}");
+        }
+        for text in [
+            "UDP, length 4",
+            "S? x",
+            "SYN",
+            "",
+            ".",
+            "5+ A? S 17:17(0)",
+            "tcp 0",
+            "Unknown",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+}
