@@ -18,9 +18,10 @@ use crate::model::{
 /// How to take the records of inputs.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Their format: kernel-log, tcpdump, pcap, strace or json [default: told by content]
+    /// Their format, such as kernel-log, pcap or strace [default: told by content]
     ///
-    /// docs/formats.md of the project says what each is, and what counts as a connection in it.
+    /// One of kernel-log, tcpdump, pcap, strace, json, text, ulogd, tcpaccept, conntrack, zeek, suricata and
+    /// vpc-flow. docs/formats.md of the project says what each is, and what counts as a connection in it.
     #[arg(long, value_parser = format(), hide_possible_values = true, help_heading = RECORDS)]
     format: Option<Format>,
 
