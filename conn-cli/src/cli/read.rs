@@ -1,6 +1,6 @@
 //! The options of `conn-cli read`.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{ArgAction, builder::TypedValueParser};
 use jiff::{Timestamp, tz::TimeZone};
@@ -51,6 +51,14 @@ pub(super) struct RecordArgs {
     /// Of IP in IP, GRE, VXLAN and Geneve.
     #[arg(long, help_heading = RECORDS)]
     inner: bool,
+
+    /// How many times its length a compressed input may have [default: 1000]
+    ///
+    /// One that expands to more, and to more than 16 MiB, ends there with an error: somebody may have made
+    /// it so. 0 for any number.
+    #[arg(long, value_name = "N", default_value_t = 1000, hide_default_value = true,
+          help_heading = RECORDS)]
+    max_expansion: u32,
 }
 
 impl RecordArgs {
@@ -62,6 +70,7 @@ impl RecordArgs {
             any_program: self.any_program,
             prefix: self.prefix.clone(),
             inner: self.inner,
+            max_expansion: NonZeroU32::new(self.max_expansion),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the user asked for, however it was written on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::{
     filter::{EndsFilter, Namespaces, TaskFilter},
@@ -76,6 +76,8 @@ pub struct RecordOptions {
     pub prefix: Option<String>,
     /// Whether packets inside of tunnels count, too.
     pub inner: bool,
+    /// How many times the length of a compressed input its content may have; None for any.
+    pub max_expansion: Option<NonZeroU32>,
 }
 
 /// The options of reading records.

@@ -26,7 +26,7 @@ pub mod recognise;
 pub(crate) mod unpack;
 pub mod wrap;
 
-use std::{io::Read, sync::mpsc};
+use std::{io::Read, num::NonZeroU32, sync::mpsc};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -41,6 +41,9 @@ use crate::{
     count::tally::Tally,
     model::{discrepancies::Discrepancies, format::Format, read_stats::ReadStats},
 };
+
+/// How many times the length of a compressed input its content may have in [`summarise`].
+const MAX_EXPANSION: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 /// What was counted, what may make it wrong, and what else there was.
 pub type Findings = (Tally, Discrepancies, ReadStats);
@@ -63,6 +66,7 @@ pub fn summarise(
     let how = How {
         format,
         wanted: Wanted::with_times(),
+        max_expansion: Some(MAX_EXPANSION),
         is_file: false,
     };
     let end = reader::read(input, &how, &recycled, &mut |piece| {

@@ -1,7 +1,10 @@
 //! Reads an input: unpacks it, recognises its format, and splits it into pieces that can be
 //! parsed independently.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    num::NonZeroU32,
+};
 
 use super::{
     capture,
@@ -24,6 +27,8 @@ pub struct How {
     pub format: Option<Format>,
     /// What is wanted of their records.
     pub wanted: Wanted,
+    /// How many times the length of a compressed input its content may have; None for any.
+    pub max_expansion: Option<NonZeroU32>,
     /// Whether the input is a file, which does not make us wait. The first lines of a pipe are recognised
     /// as soon as they are clear.
     pub is_file: bool,
@@ -36,6 +41,7 @@ impl How {
         Self {
             format: options.format,
             wanted: Wanted::new(options, times),
+            max_expansion: options.max_expansion,
             is_file: false,
         }
     }
@@ -53,7 +59,7 @@ pub fn read(
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
     let head = magic(&mut input)?;
-    let mut input = unpack::unpack(head, input)?;
+    let mut input = unpack::unpack(head, input, how.max_expansion)?;
     if how.format == Some(Format::Pcap) {
         return capture::cut(input, emit);
     }

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::Path};
 
 use flate2::{Compression, write::GzEncoder};
 
-use super::{ACCEPT, TempDir, read, read_from, said};
+use super::{ACCEPT, TempDir, read, read_from, said, text};
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded");
 
@@ -57,6 +57,34 @@ fn what_comes_from_a_pipe_is_named_too() {
         said(&output).0,
         [format!("standard input: tcpdump, {lines} lines")]
     );
+}
+
+#[test]
+fn what_expands_too_much_counts_up_to_there() {
+    // A zstd frame with a window of 128 KiB: a block of the record as it is, then blocks that are 128 KiB
+    // of one byte.
+    let header = |kind: u32, length: usize| (length as u32) << 3 | kind << 1;
+    let mut bomb = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+    bomb.extend_from_slice(&header(0, ACCEPT.len()).to_le_bytes()[..3]);
+    bomb.extend_from_slice(ACCEPT.as_bytes());
+    for block in 1..=200 {
+        let header = header(1, 128 * 1024) | u32::from(block == 200);
+        bomb.extend_from_slice(&header.to_le_bytes()[..3]);
+        bomb.push(b'x');
+    }
+    let dir = TempDir::new("bomb");
+    let bomb = dir.file("bomb.zst", bomb);
+    let output = read(&["-q"], &[&bomb]);
+    let (_, other) = said(&output);
+    let error = "bomb.zst: the zstd data expands to more than 1000 times its length: --max-expansion allows more";
+    assert!(other[0].ends_with(error), "{other:?}");
+    assert!(text(&output.stdout).contains("192.0.2.1: 1\n"));
+    assert_eq!(output.status.code(), Some(1));
+    for more in ["0", "50000"] {
+        let output = read(&["-q", "--max-expansion", more], &[&bomb]);
+        assert!(text(&output.stdout).contains("192.0.2.1: 1\n"));
+        assert_eq!(output.status.code(), Some(0));
+    }
 }
 
 #[test]

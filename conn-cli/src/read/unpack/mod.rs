@@ -1,8 +1,12 @@
-//! Decompresses inputs, whose compression is recognised from their first bytes.
+//! Decompresses inputs, whose compression is recognised from their first bytes. Somebody else may have
+//! made them, so memory and the length of the content are bounded.
+
+mod expansion;
 
 use std::{
     error::Error,
     io::{self, BufRead, BufReader, Read},
+    num::NonZeroU32,
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -12,18 +16,20 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError},
 };
 
+use self::expansion::Expansion;
+
 /// The number of bytes from which a compression is recognised.
 pub(crate) const MAGIC_LEN: usize = 6;
 
 /// The most bytes that are read at once.
 const READ_LEN: usize = 64 * 1024;
 
-/// The most memory for an xz stream, in KiB. `xz -9` needs 65 MiB.
-const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
+/// The largest window of a zstd frame, and the largest dictionary of an xz stream, in MiB. Only with
+/// `--long=27` or `--ultra` does zstd make larger ones, and xz never does with a preset: `xz -9` has 64 MiB.
+const MAX_WINDOW_MIB: u32 = 64;
 
-/// The largest window of a zstd frame, as for `zstd -d`. The decoder uses little more memory
-/// than that.
-const MAX_WINDOW: u64 = 128 * 1024 * 1024;
+/// The most memory for an xz stream, in KiB: its decoder takes some besides the dictionary.
+const MAX_XZ_MEMORY_KIB: u32 = (MAX_WINDOW_MIB + 1) * 1024;
 
 /// The supported compressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +47,22 @@ pub(crate) fn compression(head: &[u8]) -> Option<&'static str> {
 }
 
 /// The decompressed content of an input that begins with `head`. `head` has at least
-/// [`MAGIC_LEN`] bytes, or is the whole input.
+/// [`MAGIC_LEN`] bytes, or is the whole input. `max_expansion`: see [`Expansion`].
 ///
 /// # Errors
 /// If the compression is not supported.
-pub(crate) fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(crate) fn unpack<'a>(
+    head: Vec<u8>,
+    rest: impl Read + 'a,
+    max_expansion: Option<NonZeroU32>,
+) -> io::Result<Box<dyn Read + 'a>> {
     let compression = Compression::detect(&head)?;
     let input = io::Cursor::new(head).chain(rest);
     let Some(compression) = compression else {
         return Ok(Box::new(input));
     };
     let input = BufReader::with_capacity(READ_LEN, input);
+    let (expansion, input) = Expansion::new(max_expansion, input);
     let content: Box<dyn Read + 'a> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => Box::new(Zstd::new(input)),
@@ -60,6 +71,7 @@ pub(crate) fn unpack<'a>(head: Vec<u8>, rest: impl Read + 'a) -> io::Result<Box<
     Ok(Box::new(Unpacked {
         compression,
         content,
+        expansion,
     }))
 }
 
@@ -102,28 +114,39 @@ impl Compression {
         }
     }
 
+    /// What a decoder refers to, of whatever length.
+    fn window(self) -> &'static str {
+        match self {
+            Self::Gzip | Self::Zstd => "window",
+            Self::Xz => "dictionary",
+        }
+    }
+
     /// Turns an error of a decoder into one with a message for the user.
     fn explain(self, error: &io::Error) -> io::Error {
-        let name = self.name();
+        let (name, program, window) = (self.name(), self.program(), self.window());
         let cause = cause(error);
         if let Some(code) = cause.raw_os_error() {
             return io::Error::from_raw_os_error(code);
         }
-        let (kind, what) = match cause.kind() {
-            kind @ io::ErrorKind::UnexpectedEof => (kind, None),
-            kind @ (io::ErrorKind::OutOfMemory | io::ErrorKind::Unsupported) => {
-                (kind, Some(self.program()))
+        let needs = match cause.kind() {
+            io::ErrorKind::OutOfMemory => {
+                format!("a {window} of more than {MAX_WINDOW_MIB} MiB")
             }
-            _ => (io::ErrorKind::InvalidData, None),
+            io::ErrorKind::Unsupported => "a filter that conn-cli does not have".to_owned(),
+            kind => {
+                let kind = match kind {
+                    kind @ io::ErrorKind::UnexpectedEof => kind,
+                    _ => io::ErrorKind::InvalidData,
+                };
+                let what = format!("the {name} data is truncated or damaged");
+                return io::Error::new(kind, what);
+            }
         };
-        let what = match what {
-            None => format!("the {name} data is truncated or damaged"),
-            Some(program) => format!(
-                "the {name} data needs more memory or filters than conn-cli has: try {program} \
-                 FILE | conn-cli read"
-            ),
-        };
-        io::Error::new(kind, what)
+        io::Error::new(
+            cause.kind(),
+            format!("the {name} data needs {needs}: try {program} FILE | conn-cli read"),
+        )
     }
 }
 
@@ -154,17 +177,26 @@ fn cause(error: &io::Error) -> &io::Error {
     cause
 }
 
-/// A decoder whose errors have messages for the user.
+/// A decoder whose errors have messages for the user, and whose content is not too long.
 struct Unpacked<'a> {
     compression: Compression,
     content: Box<dyn Read + 'a>,
+    expansion: Expansion,
 }
 
 impl Read for Unpacked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.content
-            .read(buffer)
-            .map_err(|error| self.compression.explain(&error))
+        if let Some(most) = self.expansion.exceeded() {
+            let name = self.compression.name();
+            return Err(io::Error::other(format!(
+                "the {name} data expands to more than {most} times its length: --max-expansion \
+                 allows more"
+            )));
+        }
+        let read =
+            { self.content.read(buffer) }.map_err(|error| self.compression.explain(&error))?;
+        self.expansion.add(read);
+        Ok(read)
     }
 }
 
@@ -220,7 +252,7 @@ struct Zstd<R> {
 impl<R: BufRead> Zstd<R> {
     fn new(input: R) -> Self {
         let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(MAX_WINDOW);
+        decoder.set_max_window_size(u64::from(MAX_WINDOW_MIB) << 20);
         Self {
             input,
             decoder,

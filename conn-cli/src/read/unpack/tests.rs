@@ -24,7 +24,7 @@ fn gzip() -> Vec<u8> {
 /// The decompressed text, and the error after it.
 fn unpacked(bytes: &[u8]) -> (String, Option<io::Error>) {
     let (head, rest) = bytes.split_at(bytes.len().min(MAGIC_LEN));
-    let mut content = match unpack(head.to_vec(), rest) {
+    let mut content = match unpack(head.to_vec(), rest, NonZeroU32::new(1000)) {
         Ok(content) => content,
         Err(error) => return (String::new(), Some(error)),
     };
@@ -124,6 +124,95 @@ fn frames_with_too_large_windows_are_refused() {
     }
 }
 
+/// A zstd frame whose blocks each repeat one byte: 128 KiB of content from four bytes.
+fn repeated(blocks: u32) -> Vec<u8> {
+    // No checksum, and a window of 128 KiB.
+    let mut frame = [&ZSTD[..4], &[0, 7 << 3]].concat();
+    for block in 1..=blocks {
+        let is_last = u32::from(block == blocks);
+        let header = (128 * 1024) << 3 | 1 << 1 | is_last;
+        frame.extend_from_slice(&header.to_le_bytes()[..3]);
+        frame.push(b'\n');
+    }
+    frame
+}
+
+#[test]
+fn content_of_any_length_is_read_only_if_asked_for() {
+    let bomb = repeated(200);
+    let length = |max_expansion| {
+        let (head, rest) = bomb.split_at(MAGIC_LEN);
+        let mut content = unpack(head.to_vec(), rest, NonZeroU32::new(max_expansion)).unwrap();
+        let (mut buffer, mut length) = ([0; 4096], 0);
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return (length, String::new()),
+                Ok(read) => length += read,
+                Err(error) => return (length, error.to_string()),
+            }
+        }
+    };
+    let all = 200 * 128 * 1024;
+    for max_expansion in [0, 40_000] {
+        assert_eq!(length(max_expansion), (all, String::new()));
+    }
+    let (read, error) = length(1000);
+    assert_eq!(
+        error,
+        "the zstd data expands to more than 1000 times its length: --max-expansion allows more"
+    );
+    // It is not read much further than what any input may have.
+    assert!((16 << 20..17 << 20).contains(&read), "{read}");
+    // Little content is never too much.
+    let few = repeated(100);
+    let (text, error) = unpacked(&few);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(text.len(), 100 * 128 * 1024);
+}
+
+#[test]
+fn windows_of_64_mib_are_the_largest() {
+    for (packed, what, size) in [
+        (window(16), "zstd", None),
+        (window(17), "zstd", Some("window")),
+        (dictionary(28), "xz", None),
+        (dictionary(29), "xz", Some("dictionary")),
+    ] {
+        let (text, error) = unpacked(&packed);
+        match (size, error) {
+            (None, error) => {
+                assert!(error.is_none(), "{what}: {error:?}");
+                assert_eq!(text, TEXT);
+            }
+            (Some(size), error) => {
+                let error = error.unwrap().to_string();
+                let start = format!("the {what} data needs a {size} of more than 64 MiB: try ");
+                assert!(error.starts_with(&start), "{error}");
+            }
+        }
+    }
+}
+
+/// [`ZSTD`] with a window of 1 KiB times 2 to this power.
+fn window(power: u8) -> Vec<u8> {
+    let mut packed = ZSTD.to_vec();
+    packed[5] = power << 3;
+    packed
+}
+
+/// [`XZ`] with a dictionary of this size, as the format codes it.
+fn dictionary(size: u8) -> Vec<u8> {
+    // The block header has its size, flags, and one filter: its id, the length of its properties,
+    // these, padding, and the CRC-32 of all that.
+    let mut packed = XZ.to_vec();
+    let header = 12..20;
+    packed[16] = size;
+    let mut crc = flate2::Crc::new();
+    crc.update(&packed[header.clone()]);
+    packed[header.end..header.end + 4].copy_from_slice(&crc.sum().to_le_bytes());
+    packed
+}
+
 #[test]
 fn unsupported_compressions_name_a_program() {
     for (head, program) in [
@@ -154,7 +243,7 @@ fn io_errors_are_passed_on() {
         }
     }
     for packed in [&gzip()[..], ZSTD, XZ] {
-        let mut content = unpack(packed[..15].to_vec(), Broken).unwrap();
+        let mut content = unpack(packed[..15].to_vec(), Broken, None).unwrap();
         let error = content.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(
             error.raw_os_error(),
