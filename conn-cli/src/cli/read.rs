@@ -59,6 +59,13 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, hide_default_value = true,
           help_heading = RECORDS)]
     max_expansion: u32,
+
+    /// Pairs of client and port counted one by one [default: as many as fit a quarter of the memory]
+    ///
+    /// The connections of further clients are summed up as other; the end says how many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+          help_heading = RECORDS)]
+    max_clients: Option<u32>,
 }
 
 impl RecordArgs {
@@ -71,6 +78,7 @@ impl RecordArgs {
             prefix: self.prefix.clone(),
             inner: self.inner,
             max_expansion: NonZeroU32::new(self.max_expansion),
+            max_clients: self.max_clients,
         }
     }
 }
@@ -144,8 +152,6 @@ struct LiveOnly {
     cgroup: Option<String>,
     #[arg(long, hide = true, value_parser = namespace)]
     netns: Option<String>,
-    #[arg(long, hide = true, value_parser = memory)]
-    max_clients: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
     buffer_size: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
@@ -172,10 +178,6 @@ fn task(_: &str) -> Result<String, &'static str> {
 
 fn namespace(_: &str) -> Result<String, &'static str> {
     Err("records do not show the network namespace; only live tracing knows")
-}
-
-fn memory(_: &str) -> Result<String, &'static str> {
-    Err("every client of the records is counted")
 }
 
 fn format() -> impl TypedValueParser<Value = Format> {

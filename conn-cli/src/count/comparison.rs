@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::tally::{Tally, unpacked};
+use super::tally::Tally;
 use crate::model::{connection::Host, group::GroupKey};
 
 /// The counts of two inputs.
@@ -140,11 +140,8 @@ impl Comparison {
 
 /// Adds a row for each address and port of one of the inputs.
 fn add_rows(rows: &mut Vec<ComparedRow>, tally: Tally, change: impl Fn(u64) -> Change) {
-    let ipv4 = tally.ipv4();
-    let ipv4 = ipv4.map(|(packed, connections)| (unpacked(packed).0, connections));
-    let others = tally.not_ipv4();
-    let others = others.map(|(key, _, connections)| (key.clone(), connections));
-    rows.extend(ipv4.chain(others).filter_map(|(key, connections)| {
+    rows.reserve_exact(tally.pairs().iter().sum());
+    rows.extend(tally.into_pairs().filter_map(|(key, _, connections)| {
         let GroupKey::Client(host) = key else {
             return None;
         };

@@ -1,10 +1,21 @@
 //! The counts of all clients in the order of the summary, in as little memory as possible: a run can
 //! have many clients, and its limit may be just above what counting takes.
 
-use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
+#[cfg(test)]
+mod tests;
 
-use super::tally::{Tally, add, packed, unpacked};
-use crate::model::{connection::Host, group::GroupKey, stage::Stage};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use super::tally::{Pair, Tally, add, packed, unpacked};
+use crate::model::{
+    connection::Host,
+    group::{GroupBy, GroupKey, Grouping},
+    stage::Stage,
+};
 
 /// How many connections of each client reached each watched stage, in any order. A client and port may
 /// be added several times.
@@ -14,13 +25,16 @@ pub struct Counts {
     totals: BTreeMap<Stage, (u64, u64)>,
     /// All refused SYNs, and those of them that are of unknown clients.
     refused: (u64, u64),
+    by: Grouping,
     /// Those of IPv4 clients, which are nearly all: the entries, see [`packed_entry`].
     ipv4: Vec<(u64, u64)>,
-    others: Vec<(Entry, u64)>,
+    ipv6: Vec<(Entry<Ipv6Addr>, u64)>,
+    others: Vec<(Entry<GroupKey>, u64)>,
 }
 
-/// A client, what is counted of it and the local port, if that is known: entries are in this order.
-type Entry = (GroupKey, What, Option<u16>);
+/// A client, the local port, if that is known, and what is counted of it: entries are in this order. The key
+/// of a pair with the port is made only for its row.
+type Entry<K> = (K, Option<u16>, What);
 
 /// What is counted of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +51,21 @@ enum What {
 pub struct Ranking {
     /// Sorted, so that what belongs to a client is adjacent.
     counts: Counts,
-    /// The index of each client's first entry in `ipv4`, or in `others` behind that.
+    /// The index of each client's first entry in `ipv4`, `ipv6` and `others`, one behind the other.
     order: Vec<usize>,
+}
+
+/// The sums of clients of [`Counts`] that have no row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// How many clients.
+    pub clients: usize,
+    /// Their connections at the last stage.
+    pub connections: u64,
+    /// How many reached each stage before the last.
+    pub earlier: BTreeMap<Stage, u64>,
+    /// Their SYNs that were refused.
+    pub refused: u64,
 }
 
 /// One client's part of [`Counts`].
@@ -62,9 +89,18 @@ impl Counts {
         Self {
             totals: stages.into_iter().map(|stage| (stage, (0, 0))).collect(),
             refused: (0, 0),
+            by: Grouping::default(),
             ipv4: Vec::new(),
+            ipv6: Vec::new(),
             others: Vec::new(),
         }
+    }
+
+    /// The same by this. What is added one by one must have the keys of the first of a pair; tallies of
+    /// clients are grouped here.
+    #[must_use]
+    pub fn by(self, by: Grouping) -> Self {
+        Self { by, ..self }
     }
 
     /// Adds connections to the total of a stage, but to no client.
@@ -102,14 +138,20 @@ impl Counts {
     }
 
     fn push(&mut self, what: What, key: GroupKey, port: Option<u16>, connections: u64) {
-        if let GroupKey::Client(Host::Address(IpAddr::V4(address))) = key {
-            let packed = packed_entry(packed(address, port), what);
-            self.ipv4.push((packed, connections));
-        } else {
-            if self.others.len() == self.others.capacity() {
-                self.merge();
+        match key {
+            GroupKey::Client(Host::Address(IpAddr::V4(address))) => {
+                let packed = packed_entry(packed(address, port), what);
+                self.ipv4.push((packed, connections));
             }
-            self.others.push(((key, what, port), connections));
+            GroupKey::Client(Host::Address(IpAddr::V6(address))) => {
+                self.ipv6.push(((address, port, what), connections));
+            }
+            key => {
+                if self.others.len() == self.others.capacity() {
+                    self.merge();
+                }
+                self.others.push(((key, port, what), connections));
+            }
         }
     }
 
@@ -129,24 +171,25 @@ impl Counts {
         }
     }
 
-    /// Adds all that a tally has counted.
-    pub fn add_tally(&mut self, stage: Stage, tally: &Tally) {
-        self.add_total(stage, tally.connections() - tally.other());
+    /// Adds all that a tally of clients has counted.
+    pub fn add_tally(&mut self, stage: Stage, tally: Tally) {
         self.add_other(stage, tally.other());
-        let ipv4 = tally.ipv4();
-        let what = What::Stage(stage);
-        self.ipv4
-            .extend(ipv4.map(|(packed, connections)| (packed_entry(packed, what), connections)));
-        let others = tally.not_ipv4();
-        self.others.extend(
-            others.map(|(key, port, connections)| ((key.clone(), what, port), connections)),
-        );
+        if let GroupBy::Address = self.by.what() {
+            let [ipv4, ipv6, others] = tally.pairs();
+            self.ipv4.reserve_exact(ipv4);
+            self.ipv6.reserve_exact(ipv6);
+            self.others.reserve(others);
+        }
+        for (client, port, connections) in tally.into_pairs() {
+            self.add(stage, self.by.what().group(client, port), port, connections);
+        }
     }
 
     /// Keeps only these clients, and those that are not known.
     pub fn retain(&mut self, is_wanted: impl Fn(&GroupKey) -> bool) {
-        self.ipv4
-            .retain(|(packed, _)| is_wanted(&unpacked(*packed).0));
+        self.ipv4.retain(|(entry, _)| is_wanted(&pair_of(*entry).0));
+        self.ipv6
+            .retain(|((address, ..), _)| is_wanted(&client(*address)));
         self.others.retain(|((key, ..), _)| is_wanted(key));
         for (all, others) in self.totals.values_mut() {
             *all = *others;
@@ -197,13 +240,26 @@ impl Counts {
 
     /// The clients in their order.
     #[must_use]
-    pub fn ranked(mut self) -> Ranking {
+    pub fn ranked(self) -> Ranking {
+        self.first_ranked(usize::MAX)
+    }
+
+    /// The clients, of which only so many need be in their order, the first ones.
+    #[must_use]
+    pub fn first_ranked(mut self, first: usize) -> Ranking {
         self.ipv4.sort_unstable();
+        self.ipv6.sort_unstable();
         self.others.sort_unstable();
         let is_first = |index: &usize| *index == 0 || !self.are_of_one_client(index - 1, *index);
         let mut order: Vec<usize> = (0..self.len()).filter(is_first).collect();
         // What is computed again and again is in the memory that a cache of it would take.
-        order.sort_unstable_by_key(|first| (Reverse(self.last_stage_first(*first)), *first));
+        let rank = |first: &usize| (Reverse(self.last_stage_first(*first)), *first);
+        let sorted = if first < order.len() {
+            order.select_nth_unstable_by_key(first, rank).0
+        } else {
+            &mut order
+        };
+        sorted.sort_unstable_by_key(rank);
         Ranking {
             counts: self,
             order,
@@ -212,7 +268,7 @@ impl Counts {
 
     /// The number of entries.
     fn len(&self) -> usize {
-        self.ipv4.len() + self.others.len()
+        self.ipv4.len() + self.ipv6.len() + self.others.len()
     }
 
     /// The indices of a client's entries, of which this is the first. The entries are sorted.
@@ -221,29 +277,64 @@ impl Counts {
     }
 
     fn are_of_one_client(&self, one: usize, other: usize) -> bool {
-        let ipv4 = self.ipv4.len();
-        match (one.checked_sub(ipv4), other.checked_sub(ipv4)) {
-            (None, None) => self.ipv4[one].0 >> 32 == self.ipv4[other].0 >> 32,
-            (Some(one), Some(other)) => self.others[one].0.0 == self.others[other].0.0,
+        let has_same_port = || self.get(one).1 == self.get(other).1;
+        let is_pair = self.by.with_port();
+        match (self.place(one), self.place(other)) {
+            (Place::Ipv4(one), Place::Ipv4(other)) => {
+                self.ipv4[one].0 >> 32 == self.ipv4[other].0 >> 32 && (!is_pair || has_same_port())
+            }
+            (Place::Ipv6(one), Place::Ipv6(other)) => {
+                self.ipv6[one].0.0 == self.ipv6[other].0.0 && (!is_pair || has_same_port())
+            }
+            (Place::Other(one), Place::Other(other)) => {
+                let key = &self.others[one].0.0;
+                *key == self.others[other].0.0 && (!is_pair || *key == UNKNOWN || has_same_port())
+            }
             _ => false,
+        }
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let Some(index) = index.checked_sub(self.ipv4.len()) else {
+            return Place::Ipv4(index);
+        };
+        match index.checked_sub(self.ipv6.len()) {
+            None => Place::Ipv6(index),
+            Some(index) => Place::Other(index),
         }
     }
 
     /// What an entry counts, its port and its connections.
     fn get(&self, index: usize) -> (What, Option<u16>, u64) {
-        if let Some((packed, connections)) = self.ipv4.get(index) {
-            (what_of(*packed), unpacked(*packed).1, *connections)
-        } else {
-            let ((_, what, port), connections) = &self.others[index - self.ipv4.len()];
-            (*what, *port, *connections)
+        match self.place(index) {
+            Place::Ipv4(index) => {
+                let (packed, connections) = self.ipv4[index];
+                (what_of(packed), pair_of(packed).1, connections)
+            }
+            Place::Ipv6(index) => {
+                let ((_, port, what), connections) = self.ipv6[index];
+                (what, port, connections)
+            }
+            Place::Other(index) => {
+                let ((_, port, what), connections) = &self.others[index];
+                (*what, *port, *connections)
+            }
         }
     }
 
     fn key(&self, index: usize) -> GroupKey {
-        match self.ipv4.get(index) {
-            Some((packed, _)) => unpacked(*packed).0,
-            None => self.others[index - self.ipv4.len()].0.0.clone(),
-        }
+        let (key, port) = match self.place(index) {
+            Place::Ipv4(index) => pair_of(self.ipv4[index].0),
+            Place::Ipv6(index) => {
+                let (address, port, _) = self.ipv6[index].0;
+                (client(address), port)
+            }
+            Place::Other(index) => {
+                let (key, port, _) = &self.others[index].0;
+                (key.clone(), *port)
+            }
+        };
+        self.by.paired(key, port)
     }
 
     /// The connections of a client at each stage.
@@ -266,10 +357,9 @@ impl Counts {
             key: self.key(first),
             connections: 0,
             ports: BTreeMap::new(),
-            earlier: self.totals.keys().map(|stage| (*stage, 0)).collect(),
+            earlier: self.earlier_stages().collect(),
             refused: 0,
         };
-        client.earlier.remove(&counted);
         for index in self.of_client(first) {
             let (what, port, connections) = self.get(index);
             match what {
@@ -290,6 +380,20 @@ impl Counts {
         }
         client
     }
+
+    /// The stages before the last one, without connections.
+    fn earlier_stages(&self) -> impl Iterator<Item = (Stage, u64)> {
+        let counted = self.counted();
+        let stages = self.totals.keys().filter(move |stage| **stage != counted);
+        stages.map(|stage| (*stage, 0))
+    }
+}
+
+/// Where an entry is.
+enum Place {
+    Ipv4(usize),
+    Ipv6(usize),
+    Other(usize),
 }
 
 impl Ranking {
@@ -308,8 +412,8 @@ impl Ranking {
     #[must_use]
     pub fn connected(&self) -> usize {
         let counted = Stage::Accepted as usize - self.counts.counted() as usize;
-        self.order
-            .partition_point(|first| self.counts.last_stage_first(*first)[counted] > 0)
+        let is_connected = |first: &&usize| self.counts.last_stage_first(**first)[counted] > 0;
+        self.order.iter().filter(is_connected).count()
     }
 
     /// Removes a client, and returns it.
@@ -319,153 +423,71 @@ impl Ranking {
         Some(self.counts.client(self.order.remove(position)))
     }
 
-    /// Keeps only this many clients, the first ones.
-    pub fn truncate(&mut self, clients: usize) {
-        self.order.truncate(clients);
+    /// Keeps only this many clients, the first ones, and sums up the others.
+    pub fn split_off(&mut self, clients: usize) -> Sums {
+        let Self { counts, order } = self;
+        let counted = counts.counted();
+        let mut sums = Sums {
+            earlier: counts.earlier_stages().collect(),
+            ..Sums::default()
+        };
+        for first in order.drain(clients.min(order.len())..) {
+            sums.clients += 1;
+            for index in counts.of_client(first) {
+                let (what, _, connections) = counts.get(index);
+                match what {
+                    What::Stage(stage) if stage == counted => {
+                        add(&mut sums.connections, connections)
+                    }
+                    What::Stage(stage) => {
+                        add(sums.earlier.entry(stage).or_default(), connections);
+                    }
+                    What::Refused => add(&mut sums.refused, connections),
+                }
+            }
+        }
+        sums
     }
 }
 
 impl Tally {
     /// The clients, most connections first, ties by address.
     #[must_use]
-    pub fn ranked(&self) -> Ranking {
+    pub fn ranked(self) -> Ranking {
         let mut counts = Counts::new([Stage::Accepted]);
         counts.add_tally(Stage::Accepted, self);
         counts.ranked()
     }
 }
 
-/// An IPv4 client's entry: [`packed`], with what it counts in bits that are free there, so that entries are
-/// in the order of clients, then of that, then of ports.
+/// An IPv4 client's entry: [`packed`] with what it counts behind that, so that entries are in the order of
+/// clients, then of ports, then of that.
 fn packed_entry(packed: u64, what: What) -> u64 {
     let number = match what {
         What::Stage(stage) => stage as u64,
         What::Refused => REFUSED,
     };
-    packed | number << WHAT_SHIFT
+    let (address, port) = (packed >> 32, packed & u64::from(u32::MAX));
+    address << 32 | port << WHAT_BITS | number
 }
 
-const WHAT_SHIFT: u32 = 24;
+const WHAT_BITS: u32 = 2;
 
 /// The number behind those of the stages.
 const REFUSED: u64 = Stage::ALL.len() as u64;
 
 fn what_of(entry: u64) -> What {
-    let stage = Stage::ALL.get((entry >> WHAT_SHIFT) as usize % 4);
+    let stage = Stage::ALL.get((entry % (1 << WHAT_BITS)) as usize);
     stage.map_or(What::Refused, |stage| What::Stage(*stage))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client(number: u8) -> GroupKey {
-        GroupKey::Client(Host::at([192, 0, 2, number]))
-    }
-
-    #[test]
-    fn what_is_added_in_parts_is_one_client() {
-        let mut counts = Counts::new([Stage::Syn, Stage::Accepted]);
-        for (stage, port, connections) in [
-            (Stage::Accepted, Some(443), 1),
-            (Stage::Syn, Some(80), 9),
-            (Stage::Accepted, Some(80), 2),
-            (Stage::Accepted, None, 4),
-            (Stage::Accepted, Some(443), 8),
-        ] {
-            for key in [client(1), GroupKey::Port(Some(7))] {
-                counts.add(stage, key, port, connections);
-            }
-        }
-        counts.add_other(Stage::Syn, 5);
-        for key in [client(1), GroupKey::Port(Some(7))] {
-            counts.add_refused(key, Some(80), 3);
-        }
-        counts.add_other_refused(2);
-        assert_eq!(counts.refused(), (8, 2));
-        assert_eq!(
-            counts.totals(),
-            [(Stage::Syn, 23), (Stage::Accepted, 30)].into()
-        );
-        assert_eq!(
-            counts.others(),
-            [(Stage::Syn, 5), (Stage::Accepted, 0)].into()
-        );
-        let ranking = counts.ranked();
-        let one = |key| Client {
-            key,
-            connections: 15,
-            ports: [(80, 2), (443, 9)].into(),
-            refused: 3,
-            earlier: [(Stage::Syn, 9)].into(),
-        };
-        let clients: Vec<_> = ranking.clients().collect();
-        assert_eq!(clients, [one(client(1)), one(GroupKey::Port(Some(7)))]);
-    }
-
-    #[test]
-    fn the_totals_are_of_the_clients_that_are_kept() {
-        let mut counts = Counts::new([Stage::Syn, Stage::Accepted]);
-        let ipv6 = GroupKey::Client(Host::at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1_u16]));
-        for key in [client(1), client(2), ipv6.clone()] {
-            counts.add(Stage::Accepted, key.clone(), Some(80), 3);
-            counts.add(Stage::Syn, key.clone(), Some(80), 5);
-            counts.add_refused(key, Some(80), 2);
-        }
-        counts.add_other(Stage::Accepted, 7);
-        counts.add_other_refused(1);
-        counts.retain(|key| *key != client(1));
-        assert_eq!(
-            counts.totals(),
-            [(Stage::Syn, 10), (Stage::Accepted, 13)].into()
-        );
-        assert_eq!(
-            counts.others(),
-            [(Stage::Syn, 0), (Stage::Accepted, 7)].into()
-        );
-        assert_eq!(counts.refused(), (5, 1));
-        let kept: Vec<_> = counts.ranked().clients().map(|client| client.key).collect();
-        assert_eq!(kept, [client(2), ipv6]);
-    }
-
-    #[test]
-    fn many_clients_of_few_groups_take_little_memory() {
-        let mut counts = Counts::new([Stage::Accepted]);
-        for number in 0..10_000_u16 {
-            let (key, port) = (GroupKey::Port(Some(number % 5)), Some(number % 5));
-            counts.add(Stage::Accepted, key, port, 1);
-        }
-        let entries = counts.others.capacity();
-        assert!(entries < 100, "{entries}");
-        let ranking = counts.ranked();
-        let connections = ranking.clients().map(|client| client.connections);
-        assert_eq!(Vec::from_iter(connections), [2000; 5]);
-    }
-
-    #[test]
-    fn later_stages_come_first() {
-        let mut counts = Counts::new(Stage::ALL);
-        for (number, stage, connections) in [
-            (1, Stage::Syn, 9),
-            (2, Stage::Established, 1),
-            (3, Stage::Syn, 9),
-            (4, Stage::Accepted, 1),
-            (4, Stage::Syn, 1),
-        ] {
-            counts.add(stage, client(number), Some(80), connections);
-        }
-        let mut ranking = counts.ranked();
-        let keys = |ranking: &Ranking| ranking.clients().map(|client| client.key).collect();
-        let order: Vec<_> = keys(&ranking);
-        assert_eq!(order, [client(4), client(2), client(1), client(3)]);
-        assert_eq!((ranking.len(), ranking.connected()), (4, 1));
-        assert_eq!(
-            ranking.remove(&client(2)).unwrap().earlier[&Stage::Established],
-            1
-        );
-        assert_eq!(ranking.remove(&client(2)), None);
-        ranking.truncate(2);
-        let order: Vec<_> = keys(&ranking);
-        assert_eq!(order, [client(4), client(1)]);
-    }
+fn pair_of(entry: u64) -> Pair {
+    let (address, rest) = (entry >> 32, entry & u64::from(u32::MAX));
+    unpacked(address << 32 | rest >> WHAT_BITS)
 }
+
+fn client(address: impl Into<IpAddr>) -> GroupKey {
+    GroupKey::Client(Host::Address(address.into()))
+}
+
+const UNKNOWN: GroupKey = GroupKey::Client(Host::Unknown);

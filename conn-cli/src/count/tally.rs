@@ -1,8 +1,10 @@
 //! Counts connections by client, or by another group.
 
 use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use crate::model::{connection::Host, group::GroupKey, ports::PortSet};
@@ -11,78 +13,139 @@ use crate::model::{connection::Host, group::GroupKey, ports::PortSet};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Connections of IPv4 clients, which are nearly all. See [`packed`].
-    ipv4: HashMap<u64, u64, foldhash::fast::RandomState>,
-    counts: HashMap<Pair, u64, foldhash::fast::RandomState>,
+    ipv4: Map<u64>,
+    /// Those of IPv6 clients. Apart, since any key takes half as much again.
+    ipv6: Map<(Ipv6Addr, Option<u16>)>,
+    counts: Map<Pair>,
     other: u64,
+    /// Of these, those of clients for which there was no room.
+    turned_away: u64,
+    room: Option<Room>,
 }
+
+type Map<K> = HashMap<K, u64, foldhash::fast::RandomState>;
 
 /// A client and the local port that it connected to, if that is known.
 pub(super) type Pair = (GroupKey, Option<u16>);
 
+/// How many pairs of client and port are counted one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So many.
+    Clients(usize),
+    /// As many as take so many bytes until they are in a summary.
+    Memory(u64),
+}
+
+/// The bytes that a pair takes at most, with an IPv4 address, an IPv6 address or anything else: while a
+/// table with spare entries gets twice as large, or while its entries become those of the summary. A name
+/// has at most 255.
+const BYTES: [u64; 3] = [80, 128, 512];
+
 impl Tally {
+    /// Empty, with this room.
+    #[must_use]
+    pub fn within(room: Option<Room>) -> Self {
+        Self {
+            room,
+            ..Self::default()
+        }
+    }
+
+    /// Takes all that is counted, and begins again with the same room.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let room = self.room;
+        mem::replace(self, Self::within(room))
+    }
+
     /// Adds connections of one client to one local port.
     pub fn add(&mut self, client: &Host, local_port: Option<u16>, connections: u64) {
-        match client {
+        let has_room = self.has_room();
+        let turned_away = match client {
             Host::Address(IpAddr::V4(address)) => {
-                add(
-                    self.ipv4.entry(packed(*address, local_port)).or_default(),
-                    connections,
-                );
+                let pair = packed(*address, local_port);
+                count(&mut self.ipv4, pair, connections, has_room)
             }
-            Host::Address(IpAddr::V6(_)) | Host::Name(_) | Host::Unknown => {
-                self.add_key(GroupKey::Client(client.clone()), local_port, connections);
+            Host::Address(IpAddr::V6(address)) => {
+                let pair = (*address, local_port);
+                count(&mut self.ipv6, pair, connections, has_room)
             }
-        }
+            Host::Name(_) | Host::Unknown => {
+                let pair = (GroupKey::Client(client.clone()), local_port);
+                count(&mut self.counts, pair, connections, has_room)
+            }
+        };
+        self.turn_away(turned_away);
     }
 
     /// Adds connections of one client or group.
     pub fn add_key(&mut self, key: GroupKey, local_port: Option<u16>, connections: u64) {
-        match key {
-            GroupKey::Client(Host::Address(IpAddr::V4(_))) => {
-                if let GroupKey::Client(client) = &key {
-                    self.add(client, local_port, connections);
-                }
+        if let GroupKey::Client(client @ Host::Address(_)) = &key {
+            return self.add(client, local_port, connections);
+        }
+        let has_room = self.has_room();
+        let turned_away = count(&mut self.counts, (key, local_port), connections, has_room);
+        self.turn_away(turned_away);
+    }
+
+    fn has_room(&self) -> bool {
+        let pairs = self.pairs();
+        match self.room {
+            None => true,
+            Some(Room::Clients(most)) => pairs.iter().sum::<usize>() < most,
+            Some(Room::Memory(most)) => {
+                let bytes = pairs
+                    .iter()
+                    .zip(BYTES)
+                    .map(|(pairs, bytes)| *pairs as u64 * bytes);
+                bytes.sum::<u64>() < most
             }
-            _ => add(
-                self.counts.entry((key, local_port)).or_default(),
-                connections,
-            ),
         }
     }
 
-    /// The same connections, counted by the key that `group` returns for each client and port.
-    #[must_use]
-    pub fn regrouped(&self, group: impl Fn(GroupKey, Option<u16>) -> GroupKey) -> Self {
-        let mut grouped = Self::default();
-        grouped.add_other(self.other);
-        for ((key, port), connections) in self.pairs() {
-            grouped.add_key(group(key, port), port, connections);
-        }
-        grouped
+    /// How many pairs of client and port there are, with an IPv4 address, an IPv6 address or anything else.
+    pub(super) fn pairs(&self) -> [usize; 3] {
+        [self.ipv4.len(), self.ipv6.len(), self.counts.len()]
+    }
+
+    fn turn_away(&mut self, connections: u64) {
+        add(&mut self.turned_away, connections);
+        self.add_other(connections);
     }
 
     /// Removes the connections of clients that are not wanted, and returns how many of them it
     /// removed because that is not known.
     pub fn retain(&mut self, wanted: impl Fn(&GroupKey) -> Option<bool>) -> u64 {
-        let mut unknown = std::mem::take(&mut self.other);
-        let mut is_wanted = |key: &GroupKey, connections: u64| {
-            let wanted = wanted(key);
+        self.retain_pairs(|(key, _)| wanted(key))
+    }
+
+    /// The connections to these ports, and the number of those whose port is not known.
+    #[must_use]
+    pub fn to_ports(mut self, ports: &PortSet) -> (Self, u64) {
+        if ports.is_all() {
+            return (self, 0);
+        }
+        let unknown = self.retain_pairs(|(_, port)| port.map(|port| ports.contains(port)));
+        (self, unknown)
+    }
+
+    fn retain_pairs(&mut self, wanted: impl Fn(&Pair) -> Option<bool>) -> u64 {
+        self.turned_away = 0;
+        let mut unknown = mem::take(&mut self.other);
+        let mut is_wanted = |pair: &Pair, connections: u64| {
+            let wanted = wanted(pair);
             if wanted.is_none() {
                 add(&mut unknown, connections);
             }
             wanted.unwrap_or(false)
         };
         self.ipv4
-            .retain(|&packed, count| is_wanted(&unpacked(packed).0, *count));
-        self.counts.retain(|pair, count| is_wanted(&pair.0, *count));
+            .retain(|&pair, count| is_wanted(&unpacked(pair), *count));
+        self.ipv6
+            .retain(|&pair, count| is_wanted(&ipv6_pair(pair), *count));
+        self.counts.retain(|pair, count| is_wanted(pair, *count));
         unknown
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = (Pair, u64)> {
-        let ipv4 = self.ipv4.iter();
-        let ipv4 = ipv4.map(|(packed, connections)| (unpacked(*packed), *connections));
-        let others = self.counts.iter();
-        ipv4.chain(others.map(|(pair, connections)| (pair.clone(), *connections)))
     }
 
     /// Adds connections whose individual clients are not known.
@@ -92,48 +155,25 @@ impl Tally {
 
     /// Adds everything that another tally has counted.
     pub fn add_all(&mut self, other: Self) {
-        for (packed, connections) in other.ipv4 {
-            add(self.ipv4.entry(packed).or_default(), connections);
-        }
-        for (pair, connections) in other.counts {
-            add(self.counts.entry(pair).or_default(), connections);
+        if self.connections() == 0 && self.room == other.room {
+            *self = other;
+            return;
         }
         self.add_other(other.other);
-    }
-
-    /// The connections to these ports, and the number of those whose port is not known.
-    #[must_use]
-    pub fn to_ports(mut self, ports: &PortSet) -> (Self, u64) {
-        if ports.is_all() {
-            return (self, 0);
+        add(&mut self.turned_away, other.turned_away);
+        for (key, port, connections) in other.into_pairs() {
+            self.add_key(key, port, connections);
         }
-        let mut unknown = std::mem::take(&mut self.other);
-        let mut is_wanted = |port: Option<u16>, connections: u64| {
-            if port.is_none() {
-                add(&mut unknown, connections);
-            }
-            port.is_some_and(|port| ports.contains(port))
-        };
-        self.ipv4
-            .retain(|&packed, count| is_wanted(unpacked(packed).1, *count));
-        self.counts.retain(|pair, count| is_wanted(pair.1, *count));
-        (self, unknown)
     }
 
-    /// What this has counted beyond the other, client by client.
+    /// What this has counted beyond the other, client by client. What it has of clients for which it had
+    /// no room is not in it.
     #[must_use]
     pub fn beyond(mut self, other: &Self) -> Self {
-        for (packed, connections) in &mut self.ipv4 {
-            let counted = other.ipv4.get(packed).copied().unwrap_or(0);
-            *connections = connections.saturating_sub(counted);
-        }
-        for (pair, connections) in &mut self.counts {
-            let counted = other.counts.get(pair).copied().unwrap_or(0);
-            *connections = connections.saturating_sub(counted);
-        }
-        self.ipv4.retain(|_, connections| *connections > 0);
-        self.counts.retain(|_, connections| *connections > 0);
-        self.other = self.other.saturating_sub(other.other);
+        subtract(&mut self.ipv4, &other.ipv4);
+        subtract(&mut self.ipv6, &other.ipv6);
+        subtract(&mut self.counts, &other.counts);
+        (self.other, self.turned_away) = (0, 0);
         self
     }
 
@@ -143,23 +183,49 @@ impl Tally {
         self.other
     }
 
+    /// Of these, those of clients for which there was no room.
+    #[must_use]
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.turned_away
+    }
+
     /// All connections, those of unknown clients included.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        let counts = self.ipv4.values().chain(self.counts.values());
+        let counts = self.ipv4.values().chain(self.ipv6.values());
+        let counts = counts.chain(self.counts.values());
         counts.fold(self.other, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Each client and port with its connections, if it is not an IPv4 client.
-    pub(super) fn not_ipv4(&self) -> impl Iterator<Item = (&GroupKey, Option<u16>, u64)> {
-        let counts = self.counts.iter();
-        counts.map(|((key, port), connections)| (key, *port, *connections))
+    /// Each client and port with its connections: [`Self::pairs`] of each kind.
+    pub(super) fn into_pairs(self) -> impl Iterator<Item = (GroupKey, Option<u16>, u64)> {
+        // One after the other: each is released when all of it is taken.
+        let ipv4 = { self.ipv4.into_iter() }.map(|(pair, count)| (unpacked(pair), count));
+        let ipv6 = { self.ipv6.into_iter() }.map(|(pair, count)| (ipv6_pair(pair), count));
+        let all = ipv4.chain(ipv6).chain(self.counts);
+        all.map(|((key, port), connections)| (key, port, connections))
     }
+}
 
-    /// Each IPv4 client and port, [`packed`], with its connections.
-    pub(super) fn ipv4(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.ipv4.iter().map(|(packed, count)| (*packed, *count))
+/// Adds connections of this key, if it is there already or there is room for it. Returns those that it
+/// did not add.
+fn count<K: Eq + Hash>(map: &mut Map<K>, key: K, connections: u64, has_room: bool) -> u64 {
+    match map.entry(key) {
+        Entry::Occupied(entry) => add(entry.into_mut(), connections),
+        Entry::Vacant(entry) if has_room => {
+            entry.insert(connections);
+        }
+        Entry::Vacant(_) => return connections,
     }
+    0
+}
+
+fn subtract<K: Eq + Hash>(map: &mut Map<K>, other: &Map<K>) {
+    map.retain(|key, connections| {
+        let counted = other.get(key).copied().unwrap_or(0);
+        *connections = connections.saturating_sub(counted);
+        *connections > 0
+    });
 }
 
 /// Saturates, since counts may come from a file, which may contain any number.
@@ -181,9 +247,17 @@ pub(super) fn unpacked(packed: u64) -> Pair {
     (GroupKey::Client(Host::Address(address.into())), port)
 }
 
+fn ipv6_pair((address, port): (Ipv6Addr, Option<u16>)) -> Pair {
+    (GroupKey::Client(Host::Address(address.into())), port)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        count::ranking::Counts,
+        model::{group::GroupBy, stage::Stage},
+    };
 
     #[test]
     fn clients_are_ranked_by_count_then_address() {
@@ -240,8 +314,9 @@ mod tests {
             tally.add(&host(address), port, connections);
         }
         tally.add_other(4);
-        let by_port = tally.regrouped(|_, port| GroupKey::Port(port));
-        assert_eq!(by_port.connections(), 14);
+        let mut by_port = Counts::new([Stage::Accepted]).by(GroupBy::Port.into());
+        by_port.add_tally(Stage::Accepted, tally);
+        assert_eq!(by_port.connections(Stage::Accepted), 14);
         let ranked: Vec<_> = by_port.ranked().clients().collect();
         assert_eq!(ranked[0].key, GroupKey::Port(Some(80)));
         assert_eq!((ranked[0].connections, ranked[1].connections), (8, 2));
@@ -298,7 +373,54 @@ mod tests {
         assert_eq!(tally.connections(), u64::MAX);
     }
 
+    #[test]
+    fn clients_without_room_are_summed_up() {
+        let mut tally = Tally::within(Some(Room::Clients(3)));
+        let clients = [
+            "10.0.0.1",
+            "2001:db8::1",
+            "web.example",
+            "10.0.0.2",
+            "::1",
+            "b",
+        ];
+        for _ in 0..2 {
+            for client in clients {
+                tally.add_key(GroupKey::Client(host(client)), Some(80), 5);
+            }
+            tally.add(&host("10.0.0.1"), Some(81), 7);
+        }
+        tally.add_other(1);
+        assert_eq!((tally.turned_away(), tally.other()), (44, 45));
+        assert_eq!(tally.connections(), 75);
+        // What is added later has the same room.
+        let mut sum = Tally::within(Some(Room::Clients(2)));
+        sum.add(&host("10.0.0.1"), Some(80), 1);
+        sum.add_all(tally.take());
+        assert_eq!(
+            (sum.connections(), sum.pairs().iter().sum::<usize>()),
+            (76, 2)
+        );
+        tally.add(&host("10.0.0.9"), None, 1);
+        assert_eq!((tally.connections(), tally.other()), (1, 0));
+        assert_eq!(tally.take().pairs(), [1, 0, 0]);
+    }
+
+    #[test]
+    fn room_in_memory_is_what_clients_take() {
+        for (client, bytes) in [("10.0.0.1", 80), ("::1", 128), ("a", 512)] {
+            let mut tally = Tally::within(Some(Room::Memory(bytes * 10)));
+            for port in 0..11 {
+                tally.add(&host(client), Some(port), 1);
+            }
+            assert_eq!(tally.turned_away(), 1, "{client}");
+        }
+    }
+
     fn host(address: &str) -> Host {
-        Host::at(address.parse::<std::net::IpAddr>().unwrap())
+        match address.parse::<IpAddr>() {
+            Ok(address) => Host::at(address),
+            Err(_) => Host::named(address.as_bytes()).unwrap(),
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
+use super::read::room;
 use crate::{
     count::{comparison::Comparison, ranking::Counts, tally::Tally},
     model::{
@@ -16,7 +17,7 @@ use crate::{
         read_stats::InputStats,
         stage::Stage,
     },
-    output::{self, diagnostics},
+    output::{self, diagnostics, plural},
     read::{
         feed::{Feed, FeedItem},
         input,
@@ -57,7 +58,8 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         every_packet: options.records.every_packet,
         lines_only: false,
         all_addresses: true,
-    });
+    })
+    .within(room(options.records.max_clients, 2));
     let mut feed = Feed::start(
         vec![PathBuf::from(path)],
         How::new(&options.records, false),
@@ -81,7 +83,8 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         return Err(anyhow!(why));
     }
     let mut counts = Counts::new([Stage::Accepted]);
-    counts.add_tally(Stage::Accepted, &tally);
+    counts.add_tally(Stage::Accepted, tally.clone());
+    let turned_away = stats.turned_away;
     let origin = Origin::Records(stats);
     let report = Report::new(
         counts,
@@ -97,6 +100,13 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         if let Some(warning) = line.strip_prefix("warning: ") {
             say(format_args!("warning: {name}: {warning}"));
         }
+    }
+    if turned_away > 0 {
+        let connections = plural(turned_away, "connection", "connections");
+        say(format_args!(
+            "warning: {name}: {connections} of clients beyond --max-clients under \"unknown\""
+        ));
+        return Ok((tally, Verdict::Incomplete));
     }
     Ok((tally, report.verdict()))
 }

@@ -6,7 +6,7 @@ use crate::{
     count::{ranking::Counts, tally::Tally},
     model::{
         connection::{Connection, Source},
-        options::Listing,
+        group::Grouping,
         stage::{Stage, WatchedStages},
     },
 };
@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct FirstConnections {
     /// At each watched stage.
     stages: BTreeMap<Stage, Tally>,
+    by: Grouping,
     /// The stage to which the limit applies.
     counted: Stage,
     /// How many there are at that stage, which would otherwise have to be summed.
@@ -26,11 +27,12 @@ pub(super) struct FirstConnections {
 }
 
 impl FirstConnections {
-    /// No connections yet, at any of these stages; None if all connections are at the same one.
-    pub(super) fn new(stages: Option<&WatchedStages>) -> Self {
+    /// No connections yet, by this, at any of these stages; None if all connections are at the same one.
+    pub(super) fn new(by: Grouping, stages: Option<&WatchedStages>) -> Self {
         let all = stages.into_iter().flat_map(WatchedStages::all);
         Self {
             stages: all.map(|stage| (stage, Tally::default())).collect(),
+            by,
             counted: stages.map_or(Stage::Accepted, WatchedStages::counted),
             connections: 0,
             second_hook_only: 0,
@@ -38,14 +40,14 @@ impl FirstConnections {
     }
 
     /// Adds a connection. `counts`: whether the limit applies to it.
-    pub(super) fn add(&mut self, connection: &Connection, counts: bool, listing: Listing) {
+    pub(super) fn add(&mut self, connection: &Connection, counts: bool) {
         let stage = if counts {
             self.counted
         } else {
             connection.stage()
         };
         let tally = self.stages.entry(stage).or_default();
-        tally.add_key(listing.by.key(connection), connection.local_port, 1);
+        tally.add_key(self.by.what().key(connection), connection.local_port, 1);
         self.connections += u64::from(counts);
         let by_second_hook = connection.source == Source::SecondHook;
         self.second_hook_only += u64::from(by_second_hook);
@@ -63,9 +65,10 @@ impl FirstConnections {
 
     /// Their counts.
     pub(super) fn counts(&self) -> Counts {
-        let mut counts = Counts::new(self.stages.keys().copied().chain([self.counted]));
+        let stages = self.stages.keys().copied().chain([self.counted]);
+        let mut counts = Counts::new(stages).by(self.by);
         for (stage, tally) in &self.stages {
-            counts.add_tally(*stage, tally);
+            counts.add_tally(*stage, tally.clone());
         }
         counts
     }

@@ -17,7 +17,7 @@ use super::{
     view::{End, TICK, View},
 };
 use crate::{
-    count::{known::Known, ranking::Counts},
+    count::{known::Known, ranking::Counts, tally::Room},
     model::{
         discrepancies::Discrepancies,
         group::Grouping,
@@ -37,6 +37,7 @@ use crate::{
     },
     report::{Origin, Verdict},
     system::{
+        memory,
         stderr::say,
         stop::{Stop, TotalsRequests},
     },
@@ -103,6 +104,15 @@ pub async fn read(options: &ReadOptions) -> anyhow::Result<Verdict> {
     reading.conclude(&mut stop, end).await
 }
 
+/// The room for clients, as `--max-clients` says, or else a quarter of the machine's memory for this many
+/// inputs that are counted apart.
+pub(super) fn room(max_clients: Option<u32>, inputs: u64) -> Option<Room> {
+    match max_clients {
+        Some(most) => Some(Room::Clients(most as usize)),
+        None => memory::size().map(|bytes| Room::Memory(bytes / 4 / inputs)),
+    }
+}
+
 impl Reading {
     fn begin(options: &ReadOptions, inputs: Vec<PathBuf>) -> anyhow::Result<Self> {
         let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
@@ -129,7 +139,8 @@ impl Reading {
                 every_packet: options.records.every_packet,
                 lines_only: show.count.is_some(),
                 all_addresses: false,
-            }),
+            })
+            .within(room(options.records.max_clients, 1)),
             inputs: inputs.len(),
             failed: 0,
             feed: Feed::start(
@@ -231,26 +242,25 @@ impl Reading {
             // That is said already, and there is nothing to sum up.
             return Ok(Verdict::Incomplete);
         }
-        let (mut counts, discrepancies, mut origin) = self.counts();
-        if let Origin::Records(stats) = &mut origin {
-            for line in inputs(stats) {
-                say(line);
-            }
-            // Said once, at the end.
-            if let Some(dates) = &self.dates {
-                stats.incomplete.clone_from(dates.incomplete());
-            }
+        let (counts, discrepancies, mut stats) = self.merge.into_counts(self.by);
+        let first = self.view.first_ones();
+        let mut counts = first.map_or(counts, FirstConnections::counts);
+        for line in inputs(&stats) {
+            say(line);
         }
         let mut is_understood = true;
-        if let Origin::Records(stats) = &origin {
-            for why in { &stats.inputs }
-                .iter()
-                .filter_map(InputStats::nothing_understood)
-            {
-                say(format_args!("conn-cli: {why}"));
-                is_understood = false;
-            }
+        for why in { &stats.inputs }
+            .iter()
+            .filter_map(InputStats::nothing_understood)
+        {
+            say(format_args!("conn-cli: {why}"));
+            is_understood = false;
         }
+        // Said once, at the end.
+        if let Some(dates) = &self.dates {
+            stats.incomplete.clone_from(dates.incomplete());
+        }
+        let origin = Origin::Records(stats);
         let counted = Counted {
             number: counts.connections(Stage::Accepted),
             at_least: discrepancies.at_least,

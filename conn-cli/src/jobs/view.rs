@@ -121,7 +121,7 @@ impl View {
             limit: options.count,
             scope,
             seen: Seen::default(),
-            first: FirstConnections::new(stages),
+            first: FirstConnections::new(options.listing.by, stages),
         }
     }
 
@@ -156,7 +156,7 @@ impl View {
             self.seen.add(connection);
         }
         if self.limit.is_some() {
-            self.first.add(connection, counts, self.listing);
+            self.first.add(connection, counts);
         }
         if let (true, Some(profiles)) = (counts, &mut self.profiles) {
             // There is no report while connections arrive.

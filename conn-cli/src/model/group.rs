@@ -127,8 +127,8 @@ impl Grouping {
         self.paired(self.what.group(client, port), port)
     }
 
-    /// What is not known is one group, whatever the port.
-    fn paired(self, key: GroupKey, port: Option<u16>) -> GroupKey {
+    /// The key of a pair, if it is one. What is not known is one group, whatever the port.
+    pub(crate) fn paired(self, key: GroupKey, port: Option<u16>) -> GroupKey {
         if self.with_port && key != GroupKey::Client(Host::Unknown) {
             GroupKey::WithPort(Box::new(key), port)
         } else {

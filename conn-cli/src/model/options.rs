@@ -78,6 +78,9 @@ pub struct RecordOptions {
     pub inner: bool,
     /// How many times the length of a compressed input its content may have; None for any.
     pub max_expansion: Option<NonZeroU32>,
+    /// How many pairs of client and port are counted one by one; None for as many as the machine has
+    /// memory for.
+    pub max_clients: Option<u32>,
 }
 
 /// The options of reading records.

@@ -23,6 +23,8 @@ pub struct ReadStats {
     pub unknown_type: u64,
     /// SYNs that are not counted because they had been sent before.
     pub repeated: u64,
+    /// Connections whose clients are not counted one by one because there was no room for them.
+    pub turned_away: u64,
     /// The inputs, in their order.
     pub inputs: Vec<InputStats>,
     /// Connections that are not counted because their port is unknown.

@@ -23,7 +23,7 @@ pub(super) fn rounded(number: f64) -> f64 {
 
 /// `1 connection`, `2 connections`.
 #[must_use]
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", noun(count, one, many))
 }
 

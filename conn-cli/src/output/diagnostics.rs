@@ -35,16 +35,22 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
         Origin::Kernel(live) => live_details(live, report, &mut notes),
         Origin::Records(stats) => records(stats, &mut counts, &mut notes),
     }
-    if report.other_clients > 0 {
-        let others = plural(report.other_clients, "connection", "connections");
-        counts.push(match report.origin {
-            Origin::Kernel(_) => {
-                format!("{others} of clients beyond --max-clients under \"other\"")
-            }
-            Origin::Records(_) => {
-                format!("{others} of clients that the records only sum up under \"other\"")
-            }
-        });
+    let beyond = match &report.origin {
+        Origin::Kernel(_) => report.other_clients,
+        // Not with `--count`, which may end before.
+        Origin::Records(stats) => stats.turned_away.min(report.other_clients),
+    };
+    for (others, why) in [
+        (beyond, "beyond --max-clients"),
+        (
+            report.other_clients - beyond,
+            "that the records only sum up",
+        ),
+    ] {
+        if others > 0 {
+            let others = plural(others, "connection", "connections");
+            counts.push(format!("{others} of clients {why} under \"other\""));
+        }
     }
     let mut lines = Vec::new();
     if !counts.is_empty() {

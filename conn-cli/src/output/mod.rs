@@ -26,6 +26,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use jiff::{Timestamp, tz::TimeZone};
 
 pub(crate) use self::{
+    brief::plural,
     check::check,
     clock::Clock,
     compare::compare,

@@ -25,7 +25,7 @@ use crate::{
     count::{
         known::Known,
         profile::Profiles,
-        ranking::{Client, Counts},
+        ranking::{Counts, Sums},
     },
     model::{
         connection::Host,
@@ -112,7 +112,7 @@ impl Report {
     /// A summary of only a tally.
     pub(crate) fn sample(tally: &crate::count::tally::Tally, origin: Origin) -> Self {
         let mut counts = Counts::new([Stage::Accepted]);
-        counts.add_tally(Stage::Accepted, tally);
+        counts.add_tally(Stage::Accepted, tally.clone());
         let (listing, discrepancies) = (Listing::default(), Discrepancies::default());
         Self::new(counts, None, listing, discrepancies, origin, None)
     }
@@ -149,7 +149,11 @@ impl Report {
         let counted = counts.counted();
         let connections = counts.connections(counted);
         let other_clients = counts.others().get(&counted).copied().unwrap_or(0);
-        let mut ranking = counts.ranked();
+        let mut ranking = match (listing.top, known) {
+            // One more, since that of unknown clients has no row.
+            (Top::First(top), None) => counts.first_ranked(top.saturating_add(1)),
+            _ => counts.ranked(),
+        };
         let unknown = ranking.remove(&UNKNOWN);
         let groups = ranking.connected();
         let new_clients = known.map(|known| NewClients::among(&ranking, known));
@@ -182,9 +186,18 @@ impl Report {
 
     fn leave_off(&mut self, rows: usize, lack_room: bool) {
         if rows < self.rows.len() {
+            let Sums {
+                clients,
+                connections,
+                earlier,
+                refused,
+            } = self.rows.split_off(rows);
             self.left_off = Some(LeftOff {
+                rows: clients,
+                connections,
+                earlier,
+                refused,
                 lack_room,
-                ..self.rows.split_off(rows)
             });
         }
     }
@@ -313,17 +326,3 @@ impl Report {
 }
 
 const UNKNOWN: GroupKey = GroupKey::Client(Host::Unknown);
-
-impl LeftOff {
-    fn sum(clients: impl Iterator<Item = Client>) -> Self {
-        clients.fold(Self::default(), |mut sum, client| {
-            sum.rows += 1;
-            sum.connections += client.connections;
-            sum.refused += client.refused;
-            for (stage, connections) in client.earlier {
-                *sum.earlier.entry(stage).or_default() += connections;
-            }
-            sum
-        })
-    }
-}

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use super::{LeftOff, names::Names};
+use super::names::Names;
 use crate::{
     count::{
         profile::{Profile, Profiles},
-        ranking::{Client, Ranking},
+        ranking::{Client, Ranking, Sums},
     },
     model::{group::GroupKey, stage::Stage},
 };
@@ -48,10 +48,8 @@ impl Rows {
     }
 
     /// Keeps only the first ones, and sums up the others.
-    pub(super) fn split_off(&mut self, rows: usize) -> LeftOff {
-        let others = LeftOff::sum(self.ranking.clients().skip(rows));
-        self.ranking.truncate(rows);
-        others
+    pub(super) fn split_off(&mut self, rows: usize) -> Sums {
+        self.ranking.split_off(rows)
     }
 
     /// How many there are.

@@ -14,7 +14,7 @@ fn tally(clients: &[(u8, u64)]) -> Tally {
 fn summary(stages: &[(Stage, Tally)], top: Top) -> Report {
     let mut counts = Counts::new(stages.iter().map(|(stage, _)| *stage));
     for (stage, tally) in stages {
-        counts.add_tally(*stage, tally);
+        counts.add_tally(*stage, tally.clone());
     }
     Report::new(
         counts,
@@ -74,9 +74,9 @@ fn new_clients_are_found_before_rows_are_left_off() {
     let mut known = crate::count::known::Known::default();
     let mut counts = Counts::new([Stage::Syn, Stage::Accepted]);
     let clients: Vec<_> = (1..=30).map(|client| (client, u64::from(client))).collect();
-    counts.add_tally(Stage::Accepted, &tally(&clients));
+    counts.add_tally(Stage::Accepted, tally(&clients));
     // It has only asked.
-    counts.add_tally(Stage::Syn, &tally(&[(99, 1)]));
+    counts.add_tally(Stage::Syn, tally(&[(99, 1)]));
     let report = |known: &Known| {
         let listing = Listing {
             top: Top::First(1),

@@ -1,6 +1,13 @@
-//! Saves memory, since conn-cli may run for weeks.
+//! How much memory there is; and saves it, since conn-cli may run for weeks.
 
-use rustix::thread::disable_transparent_huge_pages;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::{system::sysinfo, thread::disable_transparent_huge_pages};
+
+use super::cgroups;
 
 /// Disables transparent huge pages. One of them would take as much memory as everything else, for a
 /// heap of some hundred kilobytes. Call this early.
@@ -15,5 +22,65 @@ pub(crate) fn release() {
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// The bytes of memory that this process can have: those of the machine, or what its cgroup or one above
+/// that allows, if that is less. None if that is not known.
+#[must_use]
+pub(crate) fn size() -> Option<u64> {
+    let machine = sysinfo();
+    let machine = u64::from(machine.mem_unit).checked_mul(machine.totalram.into());
+    let machine = machine.filter(|bytes| *bytes > 0);
+    let allowed = cgroups::mount_point().and_then(|mount| {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        // That of cgroup v2 has no controllers in its line (cgroups(7)).
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        lowest_limit(&mount, Path::new(path))
+    });
+    machine.into_iter().chain(allowed).min()
+}
+
+/// The lowest limit of a cgroup and of those above it. The mounted one of a container is not the root.
+fn lowest_limit(mount: &Path, path: &Path) -> Option<u64> {
+    let groups = path.ancestors().map(|path| mount.join(path));
+    let limit = |group: PathBuf| {
+        let limit = fs::read_to_string(group.join("memory.max")).ok()?;
+        // Or it is `max`.
+        limit.trim_end().parse::<u64>().ok()
+    };
+    groups.filter_map(limit).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_has_what_the_kernel_says() {
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
+        let total = meminfo.strip_prefix("MemTotal:").unwrap();
+        let total = total.split_whitespace().next().unwrap();
+        let total = total.parse::<u64>().unwrap() * 1024;
+        assert!(size().unwrap() <= total);
+    }
+
+    #[test]
+    fn the_lowest_limit_counts() {
+        let name = format!("conn-cli-memory-{}", std::process::id());
+        let mount = std::env::temp_dir().join(name);
+        let path = Path::new("system.slice/web.service");
+        fs::create_dir_all(mount.join(path)).unwrap();
+        assert_eq!(lowest_limit(&mount, path), None);
+        for (group, limit, lowest) in [
+            ("system.slice/web.service", "max\n", None),
+            ("system.slice", "9000\n", Some(9000)),
+            (".", "10000\n", Some(9000)),
+            ("system.slice/web.service", "8000\n", Some(8000)),
+        ] {
+            fs::write(mount.join(group).join("memory.max"), limit).unwrap();
+            assert_eq!(lowest_limit(&mount, path), lowest, "{group} {limit}");
+        }
+        fs::remove_dir_all(&mount).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod inputs;
+mod limits;
 mod periods;
 mod pipes;
 mod recorded;

@@ -17,13 +17,16 @@ use super::{
     wrap::Wrapper,
 };
 use crate::{
-    count::{ranking::Counts, tally::Tally},
+    count::{
+        ranking::Counts,
+        tally::{Room, Tally},
+    },
     model::{
         connection::{Connection, Host},
         discrepancies::Discrepancies,
         filter::EndsFilter,
         format::Format,
-        group::{GroupBy, GroupKey, Grouping},
+        group::{GroupKey, Grouping},
         period::Period,
         ports::PortSet,
         read_stats::{InputStats, ReadStats},
@@ -121,6 +124,16 @@ impl Merge {
             unfinished: HashMap::default(),
             knows_ports: false,
             input: InputStats::default(),
+        }
+    }
+
+    /// The same with this room for clients.
+    #[must_use]
+    pub fn within(self, room: Option<Room>) -> Self {
+        Self {
+            tally: Tally::within(room),
+            runs: Runs::within(room),
+            ..self
         }
     }
 
@@ -402,16 +415,17 @@ impl Merge {
         let mut stats = self.stats.clone();
         add_input(&mut stats, self.input.clone());
         let open = self.options.wanted(self.runs.open().clone(), &mut stats);
-        let mut counts = Counts::new([Stage::Accepted]);
-        for tally in [&self.tally, &open] {
-            if by == GroupBy::Address.into() {
-                counts.add_tally(Stage::Accepted, tally);
-            } else {
-                let grouped = tally.regrouped(|key, port| by.group(key, port));
-                counts.add_tally(Stage::Accepted, &grouped);
-            }
-        }
-        (counts, self.discrepancies, stats)
+        let mut tally = self.tally.clone();
+        tally.add_all(open);
+        stats.turned_away = tally.turned_away();
+        (grouped(tally, by), self.discrepancies, stats)
+    }
+
+    /// What is counted in the end, likewise. What counting took is released as soon as it can be.
+    #[must_use]
+    pub(crate) fn into_counts(self, by: Grouping) -> (Counts, Discrepancies, ReadStats) {
+        let (tally, discrepancies, stats) = self.finish();
+        (grouped(tally, by), discrepancies, stats)
     }
 
     /// The counts, what could make them wrong, and the statistics.
@@ -420,8 +434,15 @@ impl Merge {
         let tally = self.runs.finish();
         self.add_run(tally);
         add_input(&mut self.stats, self.input);
+        self.stats.turned_away = self.tally.turned_away();
         (self.tally, self.discrepancies, self.stats)
     }
+}
+
+fn grouped(tally: Tally, by: Grouping) -> Counts {
+    let mut counts = Counts::new([Stage::Accepted]).by(by);
+    counts.add_tally(Stage::Accepted, tally);
+    counts
 }
 
 /// Adds an input, unless it is that before the first.

@@ -4,7 +4,11 @@
 //! killed run leaves lines without a summary, and the lines of another run may follow. With
 //! rotated files, lines and summary can be in different files.
 
-use crate::{count::tally::Tally, model::connection::Connection, read::event::Run};
+use crate::{
+    count::tally::{Room, Tally},
+    model::connection::Connection,
+    read::event::Run,
+};
 
 /// The current run, and earlier ones without a summary.
 #[derive(Debug, Default)]
@@ -14,6 +18,13 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
+    /// No lines yet, with this room for their clients.
+    pub(crate) fn within(room: Option<Room>) -> Self {
+        Self {
+            open: Tally::within(room),
+        }
+    }
+
     /// Adds a line.
     pub(crate) fn add_line(&mut self, connection: &Connection) {
         self.open.add(&connection.remote, connection.local_port, 1);
@@ -38,11 +49,10 @@ impl Runs {
         }
         let mut tally = run.tally.clone();
         let surplus = self.lines().saturating_sub(run.lines_shown);
+        let open = self.open.take();
         if surplus == 0 {
-            self.open = Tally::default();
             return tally;
         }
-        let open = std::mem::take(&mut self.open);
         // If the run has no lines, all lines are from earlier runs.
         let mut earlier = match run.lines_shown {
             0 => open,
@@ -57,7 +67,7 @@ impl Runs {
 
     /// Returns the connections of a last run without a summary.
     pub(crate) fn finish(&mut self) -> Tally {
-        std::mem::take(&mut self.open)
+        self.open.take()
     }
 }
 

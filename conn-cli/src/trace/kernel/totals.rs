@@ -99,7 +99,7 @@ impl Totals {
             let counts: Stages = bytemuck::pod_read_unaligned(&counts);
             self.repeated += counts.repeated;
             let port = Some(key.local_port as u16);
-            let group = || by.group(group_key(&key, by.what()), port);
+            let group = || by.what().group(group_key(&key, by.what()), port);
             for stage in stages.all() {
                 match (count_at(&counts, stage), detail) {
                     (0, _) => (),
@@ -135,7 +135,7 @@ pub(super) fn read(
     let hooks = || earlier.iter().chain([&hook]);
     let knows_refused = hooks().any(|hook| hook.info().sees_requests);
     let mut totals = Totals {
-        counts: Counts::new(stages.all()),
+        counts: Counts::new(stages.all()).by(by),
         repeated: counters.other.repeated + counters.out_of_memory.repeated,
         knows_refused,
         waits: read_waits(ebpf).context("cannot read the waits")?,
