@@ -172,6 +172,19 @@ pub(crate) fn seconds(text: &[u8], lacks: Lacks) -> Option<When> {
     Timestamp::new(second, nanosecond).ok().map(When::At)
 }
 
+/// Parses a date and a time such as `2026-11-22T14:25:37.123456+0000`, with or without zone.
+pub(crate) fn date_time(text: &[u8]) -> Option<When> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let (separator, time) = rest.split_first()?;
+    if !is_date(date) || *separator != b'T' {
+        return None;
+    }
+    if is_time_of_day(time) {
+        return Some(recorded(text, Lacks::Zone));
+    }
+    str::from_utf8(text).ok()?.parse().ok().map(When::At)
+}
+
 /// A time as it is written. The caller has checked that it is printable ASCII.
 pub(crate) fn recorded(text: &[u8], lacks: Lacks) -> When {
     match str::from_utf8(text) {
@@ -342,6 +355,31 @@ mod tests {
             "14:25:37.1234567890",
         ] {
             assert!(!is_time_of_day(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_with_a_zone_are_timestamps() {
+        let expected = When::At("2014-03-17T04:13:03.5Z".parse().unwrap());
+        for text in [
+            "2014-03-17T04:13:03.5Z",
+            "2014-03-17T05:13:03.500000+0100",
+            "2014-03-17T05:13:03.5+01:00",
+        ] {
+            assert_eq!(date_time(text.as_bytes()), Some(expected.clone()), "{text}");
+        }
+        let local = b"2014-03-17T04:13:03.5";
+        assert_eq!(date_time(local), Some(recorded(local, Lacks::Zone)));
+        for text in [
+            "",
+            "2014-03-17",
+            "2014-03-17 04:13:03Z",
+            "2014-03-17T04:13",
+            "2014-03-17T04:13:03 x",
+            "2014-02-30T04:13:03Z",
+            "2014-03-17T04:13:03+9999",
+        ] {
+            assert_eq!(date_time(text.as_bytes()), None, "{text}");
         }
     }
 
