@@ -1,6 +1,6 @@
 //! Splits text into pieces of whole lines, however it arrives.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::{error::Stopped, parse, piece::Piece, recognise::Encoding};
 
@@ -26,6 +26,8 @@ pub(crate) struct Cutter<'a> {
     held_back: usize,
     /// Whether the current line is too long, and its bytes are discarded.
     is_discarding: bool,
+    /// The line that names the columns of the table, if one was emitted.
+    heading: Option<Arc<[u8]>>,
 }
 
 impl<'a> Cutter<'a> {
@@ -39,6 +41,7 @@ impl<'a> Cutter<'a> {
             filled: 0,
             held_back: 0,
             is_discarding: false,
+            heading: None,
         }
     }
 
@@ -128,7 +131,15 @@ impl<'a> Cutter<'a> {
         next[..rest].copy_from_slice(&self.buffer[lines..end]);
         let mut piece = std::mem::replace(&mut self.buffer, next);
         piece.truncate(lines);
-        emit(Piece::Lines(self.encoding, piece))
+        let next_heading = parse::heading(self.encoding, &piece).map(Arc::from);
+        let heading = match next_heading {
+            Some(next) => self.heading.replace(next),
+            None => self.heading.clone(),
+        };
+        emit(match heading {
+            Some(heading) => Piece::Headed(self.encoding, heading, piece),
+            None => Piece::Lines(self.encoding, piece),
+        })
     }
 }
 
@@ -152,6 +163,11 @@ mod tests {
         let mut emit = |piece| {
             pieces.push(match piece {
                 Piece::Lines(_, lines) => Some(String::from_utf8(lines).unwrap()),
+                Piece::Headed(_, heading, lines) => Some(format!(
+                    "{} before {}",
+                    String::from_utf8(heading.to_vec()).unwrap(),
+                    String::from_utf8(lines).unwrap()
+                )),
                 Piece::LongLine(_) => None,
                 Piece::Packets(_) | Piece::Recognised(_) => panic!("{piece:?}"),
             });
@@ -181,6 +197,26 @@ mod tests {
                 &[b"a\naccept(3, ready\n", b" <unfinished ...>\n"]
             ),
             [some("a\n"), some("accept(3, ready\n <unfinished ...>\n")]
+        );
+    }
+
+    #[test]
+    fn each_piece_of_a_table_has_the_heading_before_it() {
+        let some = |text: &str| Some(text.to_owned());
+        let parts = [
+            &b"#fields\tts\r\n1"[..],
+            b"\n2\n",
+            b"3\n#fields\tts\tuid\n4\tC\n",
+            b"5\tC",
+        ];
+        assert_eq!(
+            pieces(Format::Zeek, &parts),
+            [
+                some("#fields\tts\r\n"),
+                some("#fields\tts before 1\n2\n"),
+                some("#fields\tts before 3\n#fields\tts\tuid\n4\tC\n"),
+                some("#fields\tts\tuid before 5\tC"),
+            ]
         );
     }
 

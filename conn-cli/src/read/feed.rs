@@ -125,7 +125,7 @@ impl Feed {
         let (wanted, recycle) = (self.wanted.clone(), self.recycle.clone());
         let parse = move |piece| {
             let batch = parse(&piece, &wanted);
-            if let Piece::Lines(_, buffer) = piece
+            if let Piece::Lines(_, buffer) | Piece::Headed(_, _, buffer) = piece
                 && buffer.capacity() <= MAX_RECYCLED_LEN
             {
                 // Fails if the reader has finished.
@@ -146,7 +146,7 @@ impl Feed {
 }
 
 fn is_large(piece: &Piece) -> bool {
-    matches!(piece, Piece::Lines(_, lines) if lines.len() > MAX_RECYCLED_LEN)
+    matches!(piece, Piece::Lines(_, lines) | Piece::Headed(_, _, lines) if lines.len() > MAX_RECYCLED_LEN)
 }
 
 /// Waits for the first item of the queue and removes it. Cancel safe.

@@ -1,5 +1,7 @@
 //! Pieces of an input that can be parsed without the rest of it.
 
+use std::sync::Arc;
+
 use super::recognise::{Encoding, Recognised};
 
 /// A piece of an input that can be parsed without the rest of it.
@@ -7,6 +9,8 @@ use super::recognise::{Encoding, Recognised};
 pub enum Piece {
     /// Whole lines.
     Lines(Encoding, Vec<u8>),
+    /// The same of a table, after the line that names its columns, which is in an earlier piece.
+    Headed(Encoding, Arc<[u8]>, Vec<u8>),
     /// A line that is too long; its bytes were discarded.
     LongLine(Encoding),
     /// What the lines that follow are.

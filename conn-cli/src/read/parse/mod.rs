@@ -1,6 +1,7 @@
 //! Parses bytes into events. Each format has a module that parses one record at a time. The
 //! parsers are total: any bytes are an event, something known that is ignored, or a parse error.
 
+mod columns;
 pub(crate) mod conntrack;
 pub(crate) mod json;
 pub(crate) mod kernel_log;
@@ -81,6 +82,17 @@ fn hold_back_wrapped(encoding: Encoding, bytes: &[u8]) -> usize {
     }
 }
 
+/// The last line that names the columns of the table in `lines`: pieces that follow need it.
+#[must_use]
+pub(crate) fn heading(encoding: Encoding, lines: &[u8]) -> Option<&[u8]> {
+    match encoding.format {
+        _ if !encoding.wrappers.is_empty() => None,
+        Format::Zeek => columns::last_heading(lines, zeek::HEADING, zeek::is_heading),
+        Format::VpcFlow => columns::last_heading(lines, vpc_flow::HEADING, vpc_flow::is_heading),
+        _ => None,
+    }
+}
+
 /// Parses one piece.
 #[must_use]
 pub fn parse(piece: &Piece, wanted: &Wanted) -> Batch {
@@ -111,6 +123,12 @@ pub fn parse(piece: &Piece, wanted: &Wanted) -> Batch {
                 batch.count_line(b"", Err(NOT_RECOGNISED));
             }
             batch
+        }
+        &Piece::Headed(encoding, ref heading, ref bytes) => {
+            let mut parser = encoding.parser(wanted).expect("a capture has no lines");
+            // It counts in the piece that it is from.
+            let _ = parser.line(heading, &mut Vec::new());
+            parse_lines(encoding.format, bytes, &mut *parser)
         }
         Piece::Packets(packets) => packet::parse(packets, wanted),
     }

@@ -1,29 +1,395 @@
-//! Parses the conn.log of Zeek.
+//! Parses the conn.log of Zeek, a table or JSON, with a line for each connection that has ended:
+//!
+//! ```text
+//! #fields  ts  uid  id.orig_h  id.orig_p  id.resp_h  id.resp_p  proto  ..  conn_state  ..  history  ..
+//! 1700000000.123456  CHhAvVGS1DHFjwGM9  192.0.2.1  37822  192.0.2.9  80  tcp  ..  SF  ..  ShADadFf  ..
+//! {"ts":1700000000.123456,"uid":"CHhAvVGS1DHFjwGM9","id.orig_h":"192.0.2.1","id.orig_p":37822,..}
+//! ```
+//!
+//! Without a heading, the columns of a table are those that Zeek writes unless told otherwise. Tabs and line
+//! ends in values are escaped.
 
-use super::lines::{Form, Line, Wanted};
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, net::IpAddr};
+
+use jiff::{SignedDuration, Timestamp, Unit};
+use serde::Deserialize;
+
+use super::{
+    columns::{Columns, may_be_heading},
+    lines::{Form, Line, Wanted},
+    scan::{address, date_time, number, seconds},
+};
 use crate::{
-    model::connection::When,
-    read::event::{Event, ParseError},
+    model::connection::{Connection, Host, Lacks, Record, Source, When},
+    read::event::{Event, PacketId, ParseError},
 };
 
-/// The lines of the conn.log of Zeek.
+const NOT_ZEEK: ParseError = "not a line of Zeek's conn.log";
+const OTHER_LOG: ParseError = "a log of Zeek that does not have the columns of conn.log";
+const NOT_AS_HEADING: ParseError = "not the columns that the heading of Zeek's conn.log names";
+const UNKNOWN_STATE: ParseError = "a conn_state that Zeek does not document";
+
+/// What the heading of a table begins with.
+pub(crate) const HEADING: &[u8] = b"#fields";
+
+/// The other lines before and after the rows. All logs of Zeek have them.
+const DIRECTIVES: [&[u8]; 8] = [
+    b"#separator",
+    b"#set_separator",
+    b"#empty_field",
+    b"#unset_field",
+    b"#path",
+    b"#open",
+    b"#types",
+    b"#close",
+];
+
+const WANTED: [&str; 8] = [
+    "ts",
+    "id.orig_h",
+    "id.orig_p",
+    "id.resp_h",
+    "id.resp_p",
+    "proto",
+    "conn_state",
+    "history",
+];
+
+/// What a `conn_state` says of a TCP connection whose history is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// The SYN, but not that it was answered with a SYN-ACK.
+    Syn,
+    /// The connection was established.
+    Established,
+    /// Neither.
+    Neither,
+}
+
+/// The values of `conn_state`:
+/// <https://docs.zeek.org/en/master/scripts/base/protocols/conn/main.zeek.html#type-Conn::Info>.
+const STATES: [(&str, Seen); 13] = [
+    // Not answered, refused, or given up by the client.
+    ("S0", Seen::Syn),
+    ("REJ", Seen::Syn),
+    ("RSTOS0", Seen::Syn),
+    ("SH", Seen::Syn),
+    // Not ended; ended by both, the client, the server; aborted by the client, the server.
+    ("S1", Seen::Established),
+    ("SF", Seen::Established),
+    ("S2", Seen::Established),
+    ("S3", Seen::Established),
+    ("RSTO", Seen::Established),
+    ("RSTR", Seen::Established),
+    // A SYN-ACK that nobody is seen to have asked for, and then a RST or FIN; other packets.
+    ("RSTRH", Seen::Neither),
+    ("SHR", Seen::Neither),
+    ("OTH", Seen::Neither),
+];
+
+/// The lines of conn.log.
 #[derive(Debug)]
-pub(crate) struct Lines;
+pub(crate) struct Lines {
+    times: bool,
+    table: Table,
+}
+
+/// The columns of the rows that follow.
+#[derive(Debug)]
+enum Table {
+    /// There was no heading: those of a conn.log as Zeek writes it.
+    Usual,
+    /// Those of the heading, and what separates them.
+    Named(Columns<{ WANTED.len() }>, u8),
+    /// Those of another log.
+    Other,
+}
+
+/// What a line says of a connection.
+struct Row<'a> {
+    time: When,
+    client: (Host, u16),
+    server: (Host, u16),
+    is_tcp: bool,
+    state: Option<&'a [u8]>,
+    history: Option<&'a [u8]>,
+}
 
 impl Lines {
     /// Creates a parser for what is `wanted`.
     #[must_use]
-    pub(crate) fn new(_wanted: &Wanted) -> Self {
-        Self
+    pub(crate) fn new(wanted: &Wanted) -> Self {
+        Self {
+            times: wanted.times,
+            table: Table::Usual,
+        }
+    }
+
+    fn heading(&mut self, line: &[u8]) -> Result<Form, ParseError> {
+        let separator = line[HEADING.len()];
+        let names = line[HEADING.len() + 1..].split(|byte| *byte == separator);
+        // `Log::default_scope_sep` can be an underscore.
+        let names = names.map(|name| match name {
+            b"id_orig_h" => b"id.orig_h",
+            b"id_orig_p" => b"id.orig_p",
+            b"id_resp_h" => b"id.resp_h",
+            b"id_resp_p" => b"id.resp_p",
+            name => name,
+        });
+        match Columns::find(names, &WANTED) {
+            Some(columns)
+                if (1..=5).all(|index| columns.has(index))
+                    && (columns.has(6) || columns.has(7)) =>
+            {
+                self.table = Table::Named(columns, separator);
+                Ok(Form::Own)
+            }
+            _ => {
+                self.table = Table::Other;
+                Err(OTHER_LOG)
+            }
+        }
+    }
+
+    fn row<'a>(&self, line: &'a [u8]) -> Result<Row<'a>, ParseError> {
+        let values = match &self.table {
+            Table::Usual => usual(line).ok_or(NOT_ZEEK)?,
+            Table::Named(columns, separator) => columns
+                .values(line.split(|byte| byte == separator))
+                .ok_or(NOT_AS_HEADING)?,
+            Table::Other => return Err(OTHER_LOG),
+        };
+        Row::new(values).ok_or(NOT_ZEEK)
     }
 }
 
 impl Line for Lines {
-    fn line(&mut self, _line: &[u8], _events: &mut Vec<Event>) -> Result<Form, ParseError> {
-        Err("this format is not read yet")
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
+        match line {
+            [] => Ok(Form::Shared),
+            [b'{', ..] => match serde_json::from_slice::<Json<'_>>(line) {
+                Ok(json) if json.is_other_log() => Ok(Form::Shared),
+                Ok(json) => json.row().ok_or(NOT_ZEEK)?.add_to(events),
+                Err(_) => Err(NOT_ZEEK),
+            },
+            [b'#', ..] if is_heading(line) => self.heading(line),
+            [b'#', ..] => {
+                let word = line.split(|byte| !is_in_word(*byte)).nth(1);
+                let is_directive =
+                    word.is_some_and(|word| DIRECTIVES.contains(&&line[..=word.len()]));
+                is_directive.then_some(Form::Shared).ok_or(NOT_ZEEK)
+            }
+            _ => self.row(line)?.add_to(events),
+        }
     }
 
-    fn time(&mut self, _line: &[u8]) -> When {
-        When::Unknown
+    fn time(&mut self, line: &[u8]) -> When {
+        let time = match line {
+            _ if !self.times => None,
+            [b'{', ..] => serde_json::from_slice::<Json<'_>>(line)
+                .ok()
+                .and_then(|json| json.ts?.when()),
+            // The first column, unless Zeek was told otherwise.
+            _ => line.split(|byte| *byte == b'\t').next().and_then(time),
+        };
+        time.unwrap_or(When::Unknown)
+    }
+}
+
+/// Whether a line names the columns of a table.
+pub(crate) fn is_heading(line: &[u8]) -> bool {
+    let separator = line.strip_prefix(HEADING).and_then(|rest| rest.first());
+    separator.is_some_and(|byte| !is_in_word(*byte)) && may_be_heading(line)
+}
+
+fn is_in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// The values of the wanted columns in a row of a conn.log as Zeek writes it.
+fn usual(line: &[u8]) -> Option<[Option<&[u8]>; WANTED.len()]> {
+    let mut fields = [&b""[..]; 16];
+    let mut found = 0;
+    for (to, field) in fields.iter_mut().zip(line.split(|byte| *byte == b'\t')) {
+        *to = field;
+        found += 1;
+    }
+    let [
+        ts,
+        uid,
+        orig_h,
+        orig_p,
+        resp_h,
+        resp_p,
+        proto,
+        _,
+        _,
+        _,
+        _,
+        state,
+        _,
+        a,
+        b,
+        c,
+    ] = fields;
+    let is_uid = uid.len() > 10 && uid[0] == b'C' && uid.iter().all(u8::is_ascii_alphanumeric);
+    if found < 15 || !is_uid || seen(state).is_none() {
+        return None;
+    }
+    // Before the history are the missed bytes, and since Zeek 2.4 `local_resp` before these.
+    let history = match [a, b].map(number::<u64>) {
+        [Some(_), _] => b,
+        [None, Some(_)] if found == fields.len() => c,
+        _ => return None,
+    };
+    Some([ts, orig_h, orig_p, resp_h, resp_p, proto, state, history].map(Some))
+}
+
+impl<'a> Row<'a> {
+    fn new(values: [Option<&'a [u8]>; WANTED.len()]) -> Option<Self> {
+        let values = values.map(|value| value.filter(|value| *value != b"-"));
+        let [ts, orig_h, orig_p, resp_h, resp_p, proto, state, history] = values;
+        Some(Self {
+            time: match ts {
+                Some(text) => time(text)?,
+                None => When::Unknown,
+            },
+            client: (address(orig_h?)?, number(orig_p?)?),
+            server: (address(resp_h?)?, number(resp_p?)?),
+            is_tcp: is_tcp(proto?)?,
+            state,
+            history,
+        })
+    }
+
+    fn add_to(self, events: &mut Vec<Event>) -> Result<Form, ParseError> {
+        let seen = match self.state {
+            Some(state) => seen(state).ok_or(UNKNOWN_STATE)?,
+            None => Seen::Neither,
+        };
+        // The history has an upper-case letter for what the client sent: `S` for a SYN, and `h` for a SYN-ACK.
+        // Connections that Zeek saw only later can be established or ended, too.
+        let counts = match self.history {
+            Some(history) => {
+                let has = |letter| memchr::memchr(letter, history).is_some();
+                has(b'S') || (seen == Seen::Established && (has(b'h') || has(b'H')))
+            }
+            None => seen != Seen::Neither,
+        };
+        if !self.is_tcp || !counts {
+            return Ok(Form::Own);
+        }
+        let ((remote, remote_port), (local, local_port)) = (self.client, self.server);
+        let connection = Connection {
+            time: self.time,
+            remote,
+            remote_port: Some(remote_port),
+            local,
+            local_port: Some(local_port),
+            ..Connection::unknown(Source::Record(Record::Zeek))
+        };
+        // Zeek gives up a SYN without an answer after 5 s (`tcp_attempt_delay`): when it is sent again, that is
+        // another line.
+        let is_answered = self.state != Some(b"S0");
+        let end = is_answered.then(|| Event::End(connection.clone()));
+        events.push(Event::Syn(connection, PacketId::default()));
+        events.extend(end);
+        Ok(Form::Own)
+    }
+}
+
+fn seen(state: &[u8]) -> Option<Seen> {
+    let is_state = |(name, _): &&(&str, _)| name.as_bytes() == state;
+    STATES.iter().find(is_state).map(|(_, seen)| *seen)
+}
+
+/// Whether the transport protocol is TCP; None if it is not one of Zeek's.
+fn is_tcp(proto: &[u8]) -> Option<bool> {
+    match proto {
+        b"tcp" => Some(true),
+        b"udp" | b"icmp" | b"unknown_transport" => Some(false),
+        _ => None,
+    }
+}
+
+/// Seconds since 1970, or what `zeek-cut -d` writes.
+fn time(text: &[u8]) -> Option<When> {
+    seconds(text, Lacks::Boot).or_else(|| date_time(text))
+}
+
+/// A line of JSON.
+#[derive(Deserialize)]
+struct Json<'a> {
+    /// Which log it is of, where several are in one file.
+    #[serde(rename = "_path", borrow)]
+    path: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ts: Option<Time<'a>>,
+    #[serde(rename = "id.orig_h", alias = "id_orig_h")]
+    orig_h: Option<IpAddr>,
+    #[serde(rename = "id.orig_p", alias = "id_orig_p")]
+    orig_p: Option<u16>,
+    #[serde(rename = "id.resp_h", alias = "id_resp_h")]
+    resp_h: Option<IpAddr>,
+    #[serde(rename = "id.resp_p", alias = "id_resp_p")]
+    resp_p: Option<u16>,
+    #[serde(borrow)]
+    proto: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    conn_state: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    history: Option<Cow<'a, str>>,
+}
+
+/// One of the forms of `LogAscii::json_timestamps`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Time<'a> {
+    Number(f64),
+    Text(Cow<'a, str>),
+}
+
+/// Numbers that are not smaller are milliseconds: as seconds, they are after the year 5000.
+const MIN_MILLISECONDS: f64 = 1e11;
+
+impl Time<'_> {
+    fn when(&self) -> Option<When> {
+        let seconds = match self {
+            Self::Text(text) => return date_time(text.as_bytes()),
+            Self::Number(number) if *number >= MIN_MILLISECONDS => number / 1000.,
+            Self::Number(number) => *number,
+        };
+        let time = SignedDuration::try_from_secs_f64(seconds).ok()?;
+        // Zeek writes microseconds, and more digits are an error of the floating point.
+        let time = Timestamp::from_duration(time).and_then(|time| time.round(Unit::Microsecond));
+        time.ok().map(When::At)
+    }
+}
+
+impl Json<'_> {
+    /// Whether it is of a log that names itself otherwise.
+    fn is_other_log(&self) -> bool {
+        self.ts.is_some() && self.path.as_ref().is_some_and(|path| path != "conn")
+    }
+
+    /// None if it is not a connection. Other logs do not have its state.
+    fn row(&self) -> Option<Row<'_>> {
+        if self.conn_state.is_none() && self.history.is_none() {
+            return None;
+        }
+        Some(Row {
+            time: match &self.ts {
+                Some(time) => time.when()?,
+                None => When::Unknown,
+            },
+            client: (Host::at(self.orig_h?), self.orig_p?),
+            server: (Host::at(self.resp_h?), self.resp_p?),
+            is_tcp: is_tcp(self.proto.as_ref()?.as_bytes())?,
+            state: self.conn_state.as_deref().map(str::as_bytes),
+            history: self.history.as_deref().map(str::as_bytes),
+        })
     }
 }
