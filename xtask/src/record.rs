@@ -54,7 +54,7 @@ const SCRIPTS: [(&str, &str); 6] = [
     ("kernel-log.sh", include_str!("record/guest/kernel-log.sh")),
 ];
 
-/// Record connections with strace, tcpdump and the kernel's log, in a guest
+/// Record connections with strace, tcpdump, the kernel's log and Suricata, in a guest
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 

@@ -58,6 +58,11 @@ impl Recording {
         File::open(directory().join(&self.file)).unwrap()
     }
 
+    /// Whether it has packets, rather than what another program made of them.
+    fn is_of_packets(&self) -> bool {
+        !["strace", "suricata"].contains(&&*self.format)
+    }
+
     /// With -q, tcpdump prints no flags.
     fn has_no_flags(&self) -> bool {
         self.command.contains(" -q ")
@@ -180,7 +185,7 @@ fn strace_counts_are_those_of_the_server() {
 #[test]
 fn every_packet_counts_every_syn() {
     let truth = truth();
-    for recording in truth.recordings.iter().filter(|one| one.format != "strace") {
+    for recording in truth.recordings.iter().filter(|one| one.is_of_packets()) {
         if recording.has_no_flags() {
             continue;
         }
@@ -198,7 +203,7 @@ fn every_packet_counts_every_syn() {
 #[test]
 fn repeated_syns_are_one_connection() {
     let truth = truth();
-    for recording in truth.recordings.iter().filter(|one| one.format != "strace") {
+    for recording in truth.recordings.iter().filter(|one| one.is_of_packets()) {
         let file = &recording.file;
         // The log has sequence numbers only where a rule requests them.
         if recording.has_no_flags() || recording.format == "kernel-log" {
@@ -221,10 +226,45 @@ fn repeated_syns_are_one_connection() {
     }
 }
 
+/// Each connection has one flow, also where SYNs were lost and sent again, and where the next connection had the same
+/// port.
+#[test]
+fn flows_of_suricata_are_the_connections_and_what_failed() {
+    let truth = truth();
+    let mut flows = truth
+        .recordings
+        .iter()
+        .filter(|one| one.format == "suricata")
+        .peekable();
+    assert!(flows.peek().is_some());
+    for recording in flows {
+        let file = &recording.file;
+        let (mut counts, stats) = counted(&truth, recording.open(), options("", false));
+        assert_eq!(stats.first_not_understood, None, "{file}");
+        let mut attempts = recording.syns.clone();
+        for (port, clients) in &recording.connections {
+            for (client, expected) in clients {
+                let got = counts
+                    .get_mut(port)
+                    .and_then(|clients| clients.remove(client));
+                assert_eq!(got, Some(*expected), "{file}: {client} to {port}");
+                attempts
+                    .get_mut(port)
+                    .and_then(|clients| clients.remove(client));
+            }
+        }
+        // However often they sent their SYN.
+        for count in attempts.values_mut().flat_map(BTreeMap::values_mut) {
+            *count = 1;
+        }
+        assert_eq!(counts, attempts, "{file}");
+    }
+}
+
 #[test]
 fn port_selects_the_port_of_the_server() {
     let truth = truth();
-    for recording in truth.recordings.iter().filter(|one| one.format != "strace") {
+    for recording in truth.recordings.iter().filter(|one| one.is_of_packets()) {
         if recording.has_no_flags() {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Converts the captures of the guest to formats that Linux does not write itself.
+//! Converts the captures of the guest to formats that Linux does not write itself, and records what Suricata tells
+//! of them.
 
 use std::fs;
 use std::path::Path;
@@ -18,9 +19,10 @@ const AF_INET: u32 = 2;
 const AF_INET6: u32 = 30;
 
 /// The programs that convert.
-pub(super) const PROGRAMS: [&str; 2] = ["editcap", "mergecap"];
+pub(super) const PROGRAMS: [&str; 3] = ["editcap", "mergecap", "suricata"];
 
-/// Adds the converted captures to `packets`, and returns their lines of the index.
+/// Adds the converted captures to `packets`, and what Suricata tells of some beside it. Returns their lines of the
+/// index.
 pub(super) fn all(packets: &Path) -> Result<String> {
     let mut index = String::new();
     let mut add_to_index = |name: &str, format: &str, sessions: &str, how: &str, more: &str| {
@@ -70,6 +72,35 @@ pub(super) fn all(packets: &Path) -> Result<String> {
             "lo.pcap with the link type NULL",
             "",
         );
+    }
+    Ok(index + &suricata(packets)?)
+}
+
+/// Writes what Suricata tells of some captures.
+fn suricata(packets: &Path) -> Result<String> {
+    let directory = packets.with_file_name("suricata");
+    fs::create_dir_all(&directory)?;
+    let mut index = String::new();
+    for (name, session) in [
+        ("lo", "packets-lo"),
+        ("lost", "packets-lost"),
+        ("same-port", "packets-same-port"),
+    ] {
+        // The kernel does not compute the checksums of packets over the loopback interface.
+        let options = ["-k", "none", "-S", "/dev/null", "-r"];
+        let logs = directory.join("logs");
+        fs::create_dir(&logs)?;
+        let mut suricata = Command::new("suricata");
+        suricata.args(options);
+        suricata.arg(packets.join(format!("{name}.pcap")));
+        command::run(suricata.arg("-l").arg(&logs))?;
+        fs::rename(
+            logs.join("eve.json"),
+            directory.join(format!("{name}.json")),
+        )?;
+        fs::remove_dir_all(&logs)?;
+        let command = format!("suricata {} CAPTURE -l DIR", options.join(" "));
+        index += &format!("suricata/{name}.json\tsuricata\t{session}\t{command}\n");
     }
     Ok(index)
 }
