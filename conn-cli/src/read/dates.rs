@@ -394,10 +394,11 @@ fn without_year(text: &str) -> Option<(i8, i8, Time)> {
 }
 
 /// `2026-11-22 14:25:37.123456`, `2026-11-22T14:25:37`, `Sun 2026-11-22 14:25:37 CET`,
-/// `Sun Nov 22 14:25:37 2026`
+/// `Sun Nov 22 14:25:37 2026`, `Nov 22 14:25:37 2026`
 fn without_zone(text: &str) -> Option<DateTime> {
     let text = match text.as_bytes() {
         [b'0'..=b'9', ..] => text,
+        _ if text.get(..3).is_some_and(|name| MONTHS.contains(&name)) => text,
         _ => text.split_once(' ')?.1,
     };
     if text.starts_with(|char: char| char.is_ascii_alphabetic()) {

@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{
-    stamp::Stamp,
-    syslog::{Entry, Writer, writer},
-};
+use super::{stamp::Stamp, syslog::Entry, tag::Writer};
 
 /// The fields of a line of `journalctl -o json` that are used.
 #[derive(Deserialize)]
@@ -17,6 +14,9 @@ pub(crate) struct Journal {
     /// Only the journal can set this field.
     #[serde(rename = "_TRANSPORT")]
     transport: Option<Text>,
+    /// Likewise. The user of the program that wrote the entry; the kernel has none.
+    #[serde(rename = "_UID")]
+    uid: Option<Text>,
     #[serde(rename = "SYSLOG_IDENTIFIER")]
     identifier: Option<Text>,
 }
@@ -43,17 +43,22 @@ impl Journal {
 
     /// Converts it to a log entry.
     pub(crate) fn entry(&self) -> Entry<'_> {
+        let is_root = self.uid.as_ref().map(Text::bytes) == Some(b"0");
+        let named = |name| match Writer::with_name(name, false) {
+            // Any user can choose a name.
+            Writer::Kernel if name != b"kernel" && !is_root => Writer::Foreign,
+            Writer::Filterlog | Writer::RouterOs if !is_root => Writer::Foreign,
+            writer => writer,
+        };
         let writer = match (
             self.transport.as_ref().map(Text::bytes),
             self.identifier.as_ref().map(Text::bytes),
         ) {
-            (_, Some(b"ulogd")) => Writer::Kernel,
             // A message that a program wrote to /dev/kmsg has that program's name.
-            (Some(b"kernel"), Some(name)) => writer(name, name != b"kernel"),
-            (Some(b"kernel"), None) => Writer::Kernel,
-            (Some(_), _) => Writer::Process,
+            (Some(b"kernel"), Some(b"kernel") | None) => Writer::Kernel,
+            (Some(b"kernel"), Some(_)) | (Some(_), Some(b"kernel") | None) => Writer::Foreign,
             // `journalctl --output-fields` can leave out the transport.
-            (None, Some(name)) => writer(name, name != b"kernel"),
+            (_, Some(name)) => named(name),
             (None, None) => Writer::Unnamed,
         };
         Entry {

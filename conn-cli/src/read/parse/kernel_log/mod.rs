@@ -1,20 +1,24 @@
 //! The lines that iptables and nftables write to the kernel log, as printed by dmesg, a syslog
 //! daemon or journalctl.
 //!
+//! RouterOS and filterlog of pfSense and OPNsense write the same to syslog in forms of their own.
+//!
 //! A line of another program can contain any text, such as an invalid user name that a client
-//! sent. So a line that another program wrote is not a record.
+//! sent. So a line that another program wrote is not a record, and one that looks like it is an error.
 
+mod fields;
+mod filterlog;
 pub(crate) mod journal;
 pub(crate) mod netfilter;
+mod pairs;
+mod prefix;
+mod routeros;
 pub(crate) mod stamp;
 pub(crate) mod syslog;
+mod tag;
+mod untagged;
 
-use self::{
-    journal::Journal,
-    netfilter::PacketRecord,
-    stamp::Stamp,
-    syslog::{Entry, Writer},
-};
+use self::{journal::Journal, netfilter::PacketRecord, stamp::Stamp, syslog::Entry, tag::Writer};
 use super::{
     lines::{Form, Line, Wanted},
     second::Second,
@@ -25,10 +29,10 @@ use crate::{
 };
 
 const NOT_A_LOG: ParseError = "not a kernel log line";
-const FOREIGN: ParseError = "this looks like a kernel record, but another program wrote it";
-
-/// The longest prefix of a rule: `NF_LOG_PREFIXLEN` without its NUL.
-const MAX_PREFIX_LEN: usize = 127;
+const FOREIGN: ParseError =
+    "this looks like a packet record, but another program wrote it (--any-program believes it)";
+const OTHER_MESSAGE: ParseError =
+    "this packet record is in another message of the kernel (--prefix takes that of a rule)";
 
 /// The lines of a kernel log.
 #[derive(Debug)]
@@ -48,9 +52,9 @@ impl Lines {
     }
 
     fn entry(&mut self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<Form, ParseError> {
-        let Some(found) = record(entry)? else {
+        let Some(found) = record(entry, &self.wanted)? else {
             return Ok(match entry.writer {
-                Writer::Kernel => Form::Own,
+                Writer::Kernel | Writer::Dmesg => Form::Own,
                 _ => Form::Shared,
             });
         };
@@ -105,47 +109,84 @@ impl Line for Lines {
     }
 }
 
-/// The kernel's packet record in a log entry; None if the entry is about something else.
+/// The packet record in a log entry that is believed; None if the entry is about something else.
 ///
 /// Inlined like the functions it calls, because returning their large results is slow.
 #[inline]
-fn record<'a>(entry: &Entry<'a>) -> Result<Option<PacketRecord<'a>>, ParseError> {
-    if entry.writer == Writer::Process {
-        return Ok(None);
-    }
-    let other = if entry.is_known {
-        Ok(None)
-    } else {
-        Err(NOT_A_LOG)
+fn record<'a>(entry: &Entry<'a>, wanted: &Wanted) -> Result<Option<PacketRecord<'a>>, ParseError> {
+    let message = entry.message;
+    let found = match entry.writer {
+        Writer::Kernel | Writer::Dmesg => of_kernel(message),
+        Writer::Filterlog => filterlog::find(message),
+        Writer::RouterOs => routeros::find(message),
+        Writer::Unnamed => of_kernel(message).or_else(|| filterlog::find(message)),
+        Writer::Foreign if wanted.any_program => of_any(message),
+        Writer::Foreign => return foreign(entry),
     };
-    let Some(found) = netfilter::find(entry.message) else {
-        return other;
-    };
-    let is_foreign = entry.writer == Writer::Named
-        || found.prefix.len() > MAX_PREFIX_LEN
-        || contains_process_tag(found.prefix);
-    if is_foreign {
-        // An error rather than silence, because it may be an unusual rule prefix.
-        return match found.syn {
-            Ok(Some(_)) => Err(FOREIGN),
-            _ => other,
+    let Some(mut found) = found else {
+        return if entry.is_known {
+            Ok(None)
+        } else {
+            Err(NOT_A_LOG)
         };
+    };
+    match &wanted.prefix {
+        Some(prefix) if found.prefix != prefix.as_bytes() => found.syn = Ok(None),
+        Some(_) => (),
+        None if !found.prefix.is_empty() => check_prefix(entry, found.prefix, wanted)?,
+        None => (),
     }
     Ok(Some(found))
 }
 
-/// Whether a process name precedes a record, such as `systemd[1]: ` in what systemd writes to
-/// `/dev/kmsg`.
-fn contains_process_tag(prefix: &[u8]) -> bool {
-    memchr::memchr_iter(b']', prefix).any(|end| {
-        let number = prefix[..end]
-            .iter()
-            .rev()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        number > 0 && prefix[end..].starts_with(b"]:") && prefix[..end - number].ends_with(b"[")
-    })
+#[inline]
+fn of_kernel(message: &[u8]) -> Option<PacketRecord<'_>> {
+    match untagged::pvefw(message) {
+        Some((_, message)) => netfilter::find(message, true),
+        None => netfilter::find(message, false),
+    }
+}
+
+fn of_any(message: &[u8]) -> Option<PacketRecord<'_>> {
+    of_kernel(message)
+        .or_else(|| routeros::find(message))
+        .or_else(|| filterlog::find(message))
+}
+
+/// An entry of another program. An error rather than silence if it looks like a record, because it may be one.
+#[cold]
+fn foreign<'a>(entry: &Entry<'a>) -> Result<Option<PacketRecord<'a>>, ParseError> {
+    let message = entry.message;
+    let has = |part: &[u8]| memchr::memmem::find(message, part).is_some();
+    let is_netfilter = has(b"SRC=") && has(b"DST=") && has(b"PROTO=");
+    let other = || routeros::find(message).or_else(|| filterlog::find(message));
+    if is_netfilter || other().is_some_and(|found| found.syn != Ok(None)) {
+        Err(FOREIGN)
+    } else if entry.is_known {
+        Ok(None)
+    } else {
+        Err(NOT_A_LOG)
+    }
+}
+
+/// Whether the text before a record can be the prefix of a rule.
+#[inline]
+fn check_prefix(entry: &Entry<'_>, prefix: &[u8], wanted: &Wanted) -> Result<(), ParseError> {
+    if matches!(entry.writer, Writer::RouterOs | Writer::Filterlog) || wanted.any_program {
+        return Ok(());
+    }
+    if prefix::is_of_program(prefix)
+        || entry.writer == Writer::Unnamed && prefix::is_of_access_log(prefix)
+    {
+        return Err(FOREIGN);
+    }
+    if prefix::is_of_other_message(prefix) {
+        return Err(OTHER_MESSAGE);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust;

@@ -1,4 +1,4 @@
-//! The packet records of iptables and nftables, with the fields in the order of the kernel's
+//! The packet records of iptables and nftables, mostly with the fields in the order of the kernel's
 //! `net/netfilter/nf_log_syslog.c`:
 //!
 //! ```text
@@ -7,6 +7,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::fields;
 use crate::{
     model::connection::Host,
     read::{
@@ -18,7 +19,7 @@ use crate::{
 /// Every record has this field, though its value may be empty.
 const OUT: &[u8] = b" OUT=";
 
-const CUT: ParseError = "the packet record is cut or damaged";
+pub(super) const CUT: ParseError = "the packet record is cut or damaged";
 
 /// A SYN packet.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,9 +41,10 @@ pub(crate) struct PacketRecord<'a> {
     pub syn: Result<Option<Syn>, ParseError>,
 }
 
-/// Finds the packet record in `message`, even if it is cut.
+/// Finds the packet record in `message`, even if it is cut. `ends_with_flags`: nothing has to follow the
+/// flags.
 #[inline]
-pub(crate) fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
+pub(crate) fn find(message: &[u8], ends_with_flags: bool) -> Option<PacketRecord<'_>> {
     let mut start = 0;
     while let Some(at) = scan::find(&message[start..], OUT) {
         let out = start + at;
@@ -52,17 +54,48 @@ pub(crate) fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
         let mut before = message[..out].iter();
         let name = before.rposition(|byte| b" =".contains(byte));
         if let Some(prefix) = name.and_then(|name| message[..=name].strip_suffix(b"IN=")) {
-            let syn = syn(&message[start..]);
+            let syn = match syn(&message[start..]) {
+                Err(_) => unusual(&message[prefix.len()..], ends_with_flags),
+                syn => syn,
+            };
             return Some(PacketRecord { prefix, syn });
         }
     }
+    without_out(message, ends_with_flags)
+}
+
+/// The same for a record that has no ` OUT=` after `IN=`.
+#[cold]
+fn without_out(message: &[u8], ends_with_flags: bool) -> Option<PacketRecord<'_>> {
     let is_record = message.starts_with(b"IN=")
         || scan::find(message, b" IN=").is_some()
         || scan::find(message, b"PROTO=TCP SPT=").is_some();
-    is_record.then_some(PacketRecord {
+    if !is_record {
+        return None;
+    }
+    let mut found = PacketRecord {
         prefix: b"",
         syn: Err(CUT),
-    })
+    };
+    for start in memchr::memmem::find_iter(message, b"IN=") {
+        let prefix = &message[..start];
+        // As in PHYSIN=.
+        if prefix.last().is_some_and(u8::is_ascii_alphabetic) {
+            continue;
+        }
+        let syn = unusual(&message[start..], ends_with_flags);
+        if syn.is_ok() {
+            found = PacketRecord { prefix, syn };
+            break;
+        }
+    }
+    Some(found)
+}
+
+/// The SYN of a record, which begins with `IN=`, whose fields are not as the kernel writes them.
+#[cold]
+fn unusual(record: &[u8], ends_with_flags: bool) -> Result<Option<Syn>, ParseError> {
+    syn(&fields::in_order(record, ends_with_flags).ok_or(CUT)?)
 }
 
 /// Parses the fields of a packet. `text` begins after `OUT=`.
@@ -190,16 +223,51 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
     })
 }
 
-/// Whether this is the value of `URGP=`, and only fields follow it. Other text means that a
-/// program logged a forged record, as in `Invalid user IN= .. from 192.0.2.1`.
+/// Whether this is the value of `URGP=`, and only fields follow it, of which the last may be cut. Other text
+/// means that a program logged a forged record, as in `Invalid user IN= .. from 192.0.2.1`.
 fn is_end(text: &[u8]) -> bool {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    digits > 0
-        && match text[digits..] {
-            [] | [b' '] => true,
-            [b' ', b'A'..=b'Z', ..] => true,
-            ref spaces => spaces.trim_ascii().is_empty(),
+    let (urgent, mut rest) = scan::digits(text);
+    if urgent.is_empty() {
+        return false;
+    }
+    while let [b' ', after @ ..] = rest {
+        rest = after;
+        let end = rest.iter().position(|byte| *byte == b' ');
+        let (field, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if !field.is_empty() && !is_after_urgent(field, end.is_none()) {
+            return false;
         }
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+/// Whether this is one of `OPT`, `(020405B4)`, `UID=0`, `GID=0`, `MARK=0x1`, which follow the TCP header in
+/// `nf_log_syslog.c`. ulogd writes the mark without `0x`.
+fn is_after_urgent(field: &[u8], may_be_cut: bool) -> bool {
+    if let Some(options) = field.strip_prefix(b"(") {
+        let hex = options.strip_suffix(b")");
+        return hex.is_some_and(is_hex) || may_be_cut && is_hex(options);
+    }
+    let names = [&b"OPT"[..], b"UID=", b"GID=", b"MARK=", b"MARK=0x"];
+    if may_be_cut && names.iter().any(|name| name.starts_with(field)) {
+        return true;
+    }
+    match memchr::memchr(b'=', field).map(|at| field.split_at(at + 1)) {
+        None => field == b"OPT",
+        Some((b"UID=" | b"GID=", number)) => {
+            !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+        }
+        Some((b"MARK=", mark)) => {
+            let mark = mark.strip_prefix(b"0x").unwrap_or(mark);
+            !mark.is_empty() && is_hex(mark)
+        }
+        Some(_) => false,
+    }
+}
+
+fn is_hex(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// The value of the field `name` if `text` begins with it, and the text after the next space.
@@ -245,7 +313,7 @@ mod tests {
     /// Parses the record of a packet that came in on eth0.
     fn parsed(text: &str) -> Result<Option<Syn>, ParseError> {
         let message = format!("NEW: IN=eth0 OUT= {text}");
-        let record = find(message.as_bytes()).unwrap();
+        let record = find(message.as_bytes(), false).unwrap();
         assert_eq!(record.prefix, b"NEW: ");
         record.syn
     }
@@ -264,7 +332,13 @@ mod tests {
 
     #[test]
     fn syn_without_ack_rst_and_fin_is_found() {
-        for flags in ["SYN ", "CWR ECE SYN ", "AE CWR ECE SYN ", "URG PSH SYN "] {
+        for flags in [
+            "SYN ",
+            " SYN  ",
+            "CWR ECE SYN ",
+            "AE CWR ECE SYN ",
+            "URG PSH SYN ",
+        ] {
             assert!(matches!(with_flags(flags), Ok(Some(_))), "{flags}");
         }
         for flags in [
@@ -278,7 +352,7 @@ mod tests {
         ] {
             assert_eq!(with_flags(flags), Ok(None), "{flags}");
         }
-        for flags in ["SY ", "SYN", " SYN ", "SYN x "] {
+        for flags in ["SY ", "SYN", "SYN x "] {
             assert_eq!(with_flags(flags), Err(CUT), "{flags}");
         }
     }
@@ -374,16 +448,19 @@ mod tests {
         ] {
             assert_eq!(parsed(&text), Err(CUT), "{text}");
         }
-        assert_eq!(find(b"eth0: link is up"), None);
+        assert_eq!(find(b"eth0: link is up", false), None);
         let strange = format!("A OUT=B IN=eth0 OUT= {IP}{header}");
-        assert!(matches!(find(strange.as_bytes()).unwrap().syn, Ok(Some(_))));
+        assert!(matches!(
+            find(strange.as_bytes(), false).unwrap().syn,
+            Ok(Some(_))
+        ));
         let strange = format!("NEW: IN=a=b OUT= {IP}{header}");
-        assert_eq!(find(strange.as_bytes()).unwrap().syn, Err(CUT));
-        assert_eq!(find(b"x OUT=y SRC=1"), None);
-        assert_eq!(find(b" OUT=y"), None);
-        assert_eq!(find(b"IN=a x OUT=y").unwrap().syn, Err(CUT));
-        assert_eq!(find(b"IN=a=b OUT=y").unwrap().syn, Err(CUT));
-        assert_eq!(find(b"a=IN=b OUT=y").unwrap().prefix, b"a=");
-        assert!(find(b"DROP: IN=et").is_some());
+        assert_eq!(find(strange.as_bytes(), false).unwrap().syn, Err(CUT));
+        assert_eq!(find(b"x OUT=y SRC=1", false), None);
+        assert_eq!(find(b" OUT=y", false), None);
+        assert_eq!(find(b"IN=a x OUT=y", false).unwrap().syn, Err(CUT));
+        assert_eq!(find(b"IN=a=b OUT=y", false).unwrap().syn, Err(CUT));
+        assert_eq!(find(b"a=IN=b OUT=y", false).unwrap().prefix, b"a=");
+        assert!(find(b"DROP: IN=et", false).is_some());
     }
 }

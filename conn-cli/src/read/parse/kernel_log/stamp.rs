@@ -21,6 +21,8 @@ pub(crate) enum Stamp<'a> {
     Seconds(&'a [u8]),
     /// The same in microseconds.
     Microseconds(&'a [u8]),
+    /// `22/Nov/2026:14:25:37 +0000`
+    Clf(&'a [u8]),
     /// A timestamp that lacks something.
     Recorded(&'a [u8], Lacks),
 }
@@ -40,7 +42,7 @@ impl Stamp<'_> {
             Self::None | Self::Recorded(..) => false,
             Self::Iso(text) => !text.get(11..).is_some_and(is_time_of_day),
             Self::Seconds(text) => may_be_since_1970(text),
-            Self::Full(_) | Self::Microseconds(_) => true,
+            Self::Full(_) | Self::Microseconds(_) | Self::Clf(_) => true,
         }
     }
 
@@ -67,9 +69,22 @@ impl Stamp<'_> {
                 .map(|number| format!("{}.{:06}", number / 1_000_000, number % 1_000_000))
                 .and_then(|text| seconds(text.as_bytes(), Lacks::Boot))
                 .unwrap_or(When::Unknown),
+            Self::Clf(text) => clf(text).unwrap_or(When::Unknown),
             Self::Recorded(text, lacks) => recorded(text, lacks),
         }
     }
+}
+
+/// `22/Nov/2026:14:25:37 +0000`
+fn clf(text: &[u8]) -> Option<When> {
+    let [date @ .., b' ', _, _, _, _, _] = text else {
+        return None;
+    };
+    let (date, clock) = date.split_at_checked(12)?;
+    let month = MONTHS.iter().position(|month| **month == date[3..6])? + 1;
+    let (day, year) = (str::from_utf8(&date[..2]), str::from_utf8(&date[7..11]));
+    let time = format!("{}-{month:02}-{}T", year.ok()?, day.ok()?);
+    timestamp(&[time.as_bytes(), clock, &text[text.len() - 5..]].concat())
 }
 
 fn timestamp(text: &[u8]) -> Option<When> {
@@ -82,8 +97,29 @@ fn begins_with(text: &[u8], names: &[&[u8; 3]]) -> bool {
         .is_some_and(|start| names.contains(&start))
 }
 
-/// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `
+/// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `. Some write the year after it:
+/// `Nov 22 14:25:37 2026 `.
+#[inline]
 pub(crate) fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
+    let (time, rest) = month_to_second(text)?;
+    if let [
+        b'1' | b'2',
+        b'0' | b'9',
+        b'0'..=b'9',
+        b'0'..=b'9',
+        b' ',
+        after @ ..,
+    ] = rest
+    {
+        let stamp = &text[..time.len() + b" 2026".len()];
+        return Some((Stamp::Recorded(stamp, Lacks::Zone), after));
+    }
+    Some((Stamp::Recorded(time, Lacks::Year), rest))
+}
+
+/// `Nov 22 14:25:37`, and the text after it and a space.
+#[inline]
+fn month_to_second(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let [_, _, _, b' ', tens, units, b' ', ..] = text else {
         return None;
     };
@@ -94,28 +130,26 @@ pub(crate) fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
         return None;
     }
     let (clock, rest) = word(&text[7..]).unwrap_or((&text[7..], b""));
-    is_time_of_day(clock).then(|| {
-        let stamp = &text[..7 + clock.len()];
-        (Stamp::Recorded(stamp, Lacks::Year), rest)
-    })
+    is_time_of_day(clock).then(|| (&text[..7 + clock.len()], rest))
 }
 
 /// `logread` of OpenWrt: `Sun Nov 22 14:25:37 2026 `
 pub(crate) fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
-    let (_, after) = without_year(text.get(4..)?)?;
+    let (_, after) = month_to_second(text.get(4..)?)?;
     let (year, rest) = split_at_byte(after, b' ').unwrap_or((after, b""));
     let is_time = begins_with(text, DAYS) && text[3] == b' ' && number::<u16>(year).is_some();
     let stamp = &text[..text.len() - after.len() + year.len()];
     is_time.then_some((Stamp::Recorded(stamp, Lacks::Zone), rest))
 }
 
-/// `2026-11-22T14:25:37+00:00 `
-pub(crate) fn iso(text: &[u8]) -> Option<Stamped<'_>> {
-    if !is_date_and_time(text, b'T') {
+/// `2026-11-22T14:25:37+00:00 `, with `separator` instead of the `T`.
+pub(crate) fn iso(text: &[u8], separator: u8) -> Option<Stamped<'_>> {
+    if !is_date_and_time(text, separator) {
         return None;
     }
-    let (stamp, rest) = split_at_byte(text, b' ').unwrap_or((text, b""));
-    Some((Stamp::Iso(stamp), rest))
+    let clock = split_at_byte(&text[11..], b' ').map_or(text.len() - 11, |(clock, _)| clock.len());
+    let (stamp, rest) = text.split_at(11 + clock);
+    Some((Stamp::Iso(stamp), rest.strip_prefix(b" ").unwrap_or(rest)))
 }
 
 /// Whether this begins with `2026-11-22T14:25:37`, with `separator` instead of the `T`.
@@ -149,6 +183,9 @@ pub(crate) fn unix(text: &[u8]) -> Option<Stamped<'_>> {
 /// optionally followed by the thread that printed: `[   T12] `.
 pub(crate) fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
     let (inside, rest) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
+    if rest.starts_with(b" [") && is_of_apache(inside, &rest[2..]) {
+        return None;
+    }
     let inside = inside.trim_ascii_start();
     let stamp = if is_seconds(inside) {
         Stamp::Seconds(inside)
@@ -163,6 +200,21 @@ pub(crate) fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
         _ => rest,
     };
     Some((stamp, rest.strip_prefix(b" ").unwrap_or(rest)))
+}
+
+/// Apache's error log: `[Sun Nov 22 14:25:37 2026] [error] ..`, `[Sun Nov 22 14:25:37.123456 2026] [core:error] ..`
+fn is_of_apache(inside: &[u8], rest: &[u8]) -> bool {
+    const LEVELS: [&[u8]; 8] = [
+        b"emerg", b"alert", b"crit", b"error", b"warn", b"notice", b"info", b"debug",
+    ];
+    let Some((level, _)) = split_at_byte(rest, b']') else {
+        return false;
+    };
+    let level = level
+        .rsplit(|byte| *byte == b':')
+        .next()
+        .unwrap_or_default();
+    begins_with(inside, DAYS) && LEVELS.contains(&level)
 }
 
 fn other_bracketed(inside: &[u8]) -> Option<Stamp<'_>> {
