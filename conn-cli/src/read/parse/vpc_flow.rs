@@ -199,15 +199,16 @@ fn why_not(line: &[u8]) -> ParseError {
         let is_google = has(b"vpc_flows") || has(b"\"reporter\"") && has(b"\"src_ip\"");
         return if is_google { GOOGLE } else { NOT_VPC };
     }
-    let is_record = words(line).any(|word| word.starts_with(b"eni-"))
-        && words(line).any(|word| matches!(word, b"OK" | b"NODATA" | b"SKIPDATA"))
-        && words(line)
-            .next()
-            .is_some_and(|word| number::<u8>(word).is_some());
-    match words(line).take(15).count() {
-        _ if !is_record => NOT_VPC,
-        // The default format.
-        14 => NO_FLAGS,
-        _ => NO_HEADING,
+    // `aws logs tail` and exports of CloudWatch write a time and a name before it.
+    let Some(interface) = memchr::memmem::rfind(line, b" eni-") else {
+        return NOT_VPC;
+    };
+    let fields = || words(&line[interface..]);
+    let is_action = |word: &[u8]| matches!(word, b"ACCEPT" | b"REJECT");
+    match fields().nth(10) {
+        // In the default format the interface is the third of fourteen fields, and these are the last ones.
+        Some(b"ACCEPT" | b"REJECT" | b"-") if fields().count() == 12 => NO_FLAGS,
+        _ if fields().any(is_action) => NO_HEADING,
+        _ => NOT_VPC,
     }
 }

@@ -110,7 +110,11 @@ fn what_has_no_flags_is_refused_with_the_reason() {
     let default =
         "2 123456789012 eni-1 192.0.2.1 192.0.2.9 37822 80 6 5 400 1700000000 1700000060 ACCEPT OK";
     let heading = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status";
-    assert_eq!(parse(&[default]).0, [Err(NO_FLAGS)]);
+    let skipped = "2 123456789012 eni-1 - - - - - - - 1700000000 1700000060 - SKIPDATA";
+    let tail = format!("2026-11-22T14:25:37.123000+00:00 eni-1-all {default}");
+    for line in [default, skipped, &tail] {
+        assert_eq!(parse(&[line]).0, [Err(NO_FLAGS)]);
+    }
     assert_eq!(parse(&[heading, default]).0, [Err(NO_FLAGS); 2]);
     assert_eq!(parse(&[&row("2")]).0, [Err(NO_HEADING)]);
     assert_eq!(

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{model::format::Format, read::piece::Piece};
 
 const HEADING: &str = "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\thistory\torig_pkts";
 
@@ -252,6 +253,15 @@ fn the_rows_of_other_logs_are_not_understood() {
         let own = Ok(Form::Own);
         assert_eq!(parsed, [Err(OTHER_LOG), Err(OTHER_LOG), own, own]);
     }
+}
+
+#[test]
+fn the_heading_of_an_earlier_piece_is_no_line() {
+    let lines = [row("tcp", "SF", "S"), row("udp", "SF", "Dd")].join("\n");
+    let piece = Piece::Headed(Format::Zeek, HEADING.as_bytes().into(), lines.into());
+    let batch = crate::read::parse::parse(&piece, &Wanted::default());
+    assert_eq!((batch.lines, batch.own, batch.not_understood), (2, 2, 0));
+    assert_eq!(*syn(&batch.events), expected());
 }
 
 #[test]
