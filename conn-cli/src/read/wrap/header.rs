@@ -42,8 +42,13 @@ fn after_priority(line: &[u8]) -> &[u8] {
 }
 
 fn stamp(line: &[u8]) -> Option<Stamped<'_>> {
-    let any = [without_year, iso, full, ctime, unix, bracketed];
+    let any = [without_year, with_t, full, ctime, unix, bracketed];
     any.into_iter().find_map(|stamp| stamp(line))
+}
+
+/// `2026-11-22T14:25:37`
+fn with_t(line: &[u8]) -> Option<Stamped<'_>> {
+    iso(line, b'T')
 }
 
 /// The tag without the number of the process, and the message, of `HOST TAG[12]: MESSAGE`. The tag has no
@@ -69,7 +74,7 @@ fn is_number(text: &[u8]) -> bool {
 
 /// `2026-11-22T14:25:37.123456789Z stdout F LINE`. P in place of F: the line continues in the next one.
 pub(super) fn cri(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
-    let (stamp, rest) = iso(line)?;
+    let (stamp, rest) = with_t(line)?;
     let rest = [&b"stdout "[..], b"stderr "]
         .iter()
         .find_map(|stream| rest.strip_prefix(*stream))?;
@@ -85,7 +90,7 @@ pub(super) fn cri(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
 
 /// `2026-11-22T14:25:37.123456789Z LINE`
 pub(super) fn time(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
-    let (stamp, rest) = iso(line)?;
+    let (stamp, rest) = with_t(line)?;
     Some(Inner {
         line: Cow::Borrowed(rest),
         time: when(stamp, wants_time),
@@ -96,7 +101,7 @@ pub(super) fn time(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
 /// Whether a line begins with a time in nanoseconds.
 pub(super) fn has_nanoseconds(line: &[u8]) -> bool {
     let fraction = line.get(19..).and_then(|rest| rest.strip_prefix(b"."));
-    iso(line).is_some()
+    with_t(line).is_some()
         && fraction.is_some_and(|fraction| digits(fraction).0.len() > MICROSECOND_DIGITS)
 }
 
