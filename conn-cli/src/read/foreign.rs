@@ -55,7 +55,9 @@ const REQUESTS: &str = "a connection can have several requests or none: use conn
 const FIREWALL: &str = "its records are not read: read a capture of the firewall instead";
 const WIRESHARK: &str = "convert it: tshark -r FILE -w - | conn-cli read";
 
-const ALL: [Foreign; 29] = [
+const ACCEPTS: &str = "trace the calls: strace -f -yy -e trace=accept,accept4 -p PID";
+
+const ALL: [Foreign; 38] = [
     Foreign {
         what: "a table of tshark",
         remedy: "read the packets themselves: tshark -r FILE -w - | conn-cli read",
@@ -72,7 +74,7 @@ const ALL: [Foreign; 29] = [
     },
     Foreign {
         what: "the table of strace -c, which has only sums",
-        remedy: "trace the calls: strace -f -yy -e trace=accept,accept4 -p PID",
+        remedy: ACCEPTS,
         is: |line| begins(line.trim_ascii_start(), b"% time ") && has(line, b"usecs/call"),
     },
     Foreign {
@@ -157,7 +159,7 @@ const ALL: [Foreign; 29] = [
     },
     Foreign {
         what: "a log of the audit daemon",
-        remedy: "trace the calls: strace -f -yy -e trace=accept,accept4 -p PID",
+        remedy: ACCEPTS,
         is: |line| begins(line, b"type=") && has(line, b" msg=audit("),
     },
     Foreign {
@@ -222,8 +224,70 @@ const ALL: [Foreign; 29] = [
     },
     Foreign {
         what: "the output of perf trace",
-        remedy: "use strace -f -yy -e trace=accept,accept4 -p PID",
+        remedy: ACCEPTS,
         is: |line| has(line, b" ms): ") && has(line, b"accept"),
+    },
+    Foreign {
+        what: "the output of sysdig",
+        remedy: ACCEPTS,
+        is: |line| has(line, b" accept") && has(line, b" tuple="),
+    },
+    Foreign {
+        what: "the output of truss",
+        remedy: "record the packets instead: tcpdump -w FILE",
+        is: |line| has(line, b"accept") && (has(line, b"{ AF_INET") || has(line, b"SOV_DEFAULT")),
+    },
+    Foreign {
+        what: "a table of tcpconnect, which shows the connections that this machine made",
+        remedy: "use tcpaccept, or conn-cli --port",
+        is: |line| {
+            has(line, b"PID ")
+                && has(line, b" SADDR ")
+                && has(line, b" DADDR ")
+                && has(line, b" DPORT")
+                && !has(line, b" SPORT")
+        },
+    },
+    Foreign {
+        what: "a table of tcplife, which does not tell who made a connection",
+        remedy: "use tcpaccept, or conn-cli --port",
+        is: |line| has(line, b"PID ") && has(line, b" TX_KB") && has(line, b" RX_KB"),
+    },
+    Foreign {
+        what: "a list of flows of Cilium's hubble",
+        remedy: "record the packets instead: tcpdump -w FILE",
+        is: |line| has(line, b" -> ") && has(line, b"(TCP Flags: "),
+    },
+    Foreign {
+        what: "alerts of Snort or Suricata",
+        remedy: "not each connection has one: read the flows in eve.json",
+        is: |line| has(line, b"[**] [") && has(line, b" -> "),
+    },
+    Foreign {
+        what: "a list of connections as pfctl -s states prints it",
+        remedy: LIST,
+        is: |line| {
+            has(line, b" tcp ")
+                && (has(line, b" <- ") || has(line, b" -> "))
+                && has(line, b"ESTABLISHED:")
+        },
+    },
+    Foreign {
+        what: "a log of ipmon",
+        remedy: FIREWALL,
+        is: |line| has(line, b" PR tcp len ") && has(line, b" -> "),
+    },
+    Foreign {
+        what: "the output of journalctl -o json-pretty, verbose or export",
+        remedy: "use -o json or no -o",
+        is: |line| {
+            let line = line.trim_ascii_start();
+            begins(line, b"__CURSOR=")
+                || begins(line, b"_TRANSPORT=")
+                || begins(line, b"\"_TRANSPORT\" : ")
+                || begins(line, b"\"__CURSOR\" : ")
+                || has(line, b" [s=") && has(line, b";i=")
+        },
     },
     Foreign {
         what: "a file of the systemd journal",

@@ -72,6 +72,27 @@ fn what_is_not_read_is_named() {
             "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0",
             "tcpdump -q",
         ),
+        (
+            "12 14:25:37.1 0 nginx (7) < accept fd=4 tuple=192.0.2.1:1->192.0.2.9:80",
+            "sysdig",
+        ),
+        (
+            "PID     COMM         IP SADDR            DADDR            DPORT",
+            "tcpconnect",
+        ),
+        (
+            "PID   COMM       LADDR     LPORT RADDR   RPORT TX_KB RX_KB MS",
+            "tcplife",
+        ),
+        (
+            "11/22-14:25:37.1  [**] [1:1000:1] text [**] {TCP} 192.0.2.1:1 -> 192.0.2.9:80",
+            "Snort",
+        ),
+        (
+            "all tcp 192.0.2.9:80 <- 192.0.2.1:1       ESTABLISHED:ESTABLISHED",
+            "pfctl",
+        ),
+        ("    _TRANSPORT=kernel", "journalctl"),
     ] {
         let foreign = find(text.as_bytes(), false).unwrap_or_else(|| panic!("{text}"));
         assert!(foreign.what.contains(name), "{text}: {}", foreign.what);

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{model::format::Format, read::piece::Piece};
+use crate::{
+    model::format::Format,
+    read::{piece::Piece, recognise::Encoding},
+};
 
 const HEADING: &str = "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\thistory\torig_pkts";
 
@@ -258,9 +261,16 @@ fn the_rows_of_other_logs_are_not_understood() {
 #[test]
 fn the_heading_of_an_earlier_piece_is_no_line() {
     let lines = [row("tcp", "SF", "S"), row("udp", "SF", "Dd")].join("\n");
-    let piece = Piece::Headed(Format::Zeek, HEADING.as_bytes().into(), lines.into());
+    let piece = Piece::Headed(
+        Encoding::plain(Format::Zeek),
+        HEADING.as_bytes().into(),
+        lines.into(),
+    );
     let batch = crate::read::parse::parse(&piece, &Wanted::default());
-    assert_eq!((batch.lines, batch.own, batch.not_understood), (2, 2, 0));
+    assert_eq!(
+        (batch.lines, batch.understood, batch.not_understood),
+        (2, 2, 0)
+    );
     assert_eq!(*syn(&batch.events), expected());
 }
 
