@@ -46,9 +46,8 @@ impl Journal {
         let is_root = self.uid.as_ref().map(Text::bytes) == Some(b"0");
         let named = |name| match Writer::with_name(name, false) {
             // Any user can choose a name.
-            Writer::Kernel if name != b"kernel" && !is_root => Writer::Foreign,
-            Writer::Filterlog | Writer::RouterOs if !is_root => Writer::Foreign,
-            writer => writer,
+            writer if name == b"kernel" || is_root => writer,
+            _ => Writer::Foreign,
         };
         let writer = match (
             self.transport.as_ref().map(Text::bytes),

@@ -11,7 +11,7 @@ mod filterlog;
 pub(crate) mod journal;
 pub(crate) mod netfilter;
 mod pairs;
-mod prefix;
+pub(crate) mod prefix;
 mod routeros;
 pub(crate) mod stamp;
 pub(crate) mod syslog;
@@ -54,7 +54,7 @@ impl Lines {
     fn entry(&mut self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let Some(found) = record(entry, &self.wanted)? else {
             return Ok(match entry.writer {
-                Writer::Kernel | Writer::Dmesg => Form::Own,
+                Writer::Kernel | Writer::Ulogd | Writer::Dmesg => Form::Own,
                 _ => Form::Shared,
             });
         };
@@ -109,6 +109,15 @@ impl Line for Lines {
     }
 }
 
+/// Whether the text after the header of a line begins with the tag of a program that is believed.
+pub(crate) fn has_writer(text: &[u8]) -> bool {
+    match tag::named(text) {
+        // It has no tag, but the form of a record.
+        (Writer::Kernel, message) => message.len() < text.len() && !untagged::is_record(message),
+        (writer, _) => writer != Writer::Foreign,
+    }
+}
+
 /// The packet record in a log entry that is believed; None if the entry is about something else.
 ///
 /// Inlined like the functions it calls, because returning their large results is slow.
@@ -116,7 +125,7 @@ impl Line for Lines {
 fn record<'a>(entry: &Entry<'a>, wanted: &Wanted) -> Result<Option<PacketRecord<'a>>, ParseError> {
     let message = entry.message;
     let found = match entry.writer {
-        Writer::Kernel | Writer::Dmesg => of_kernel(message),
+        Writer::Kernel | Writer::Ulogd | Writer::Dmesg => of_kernel(message),
         Writer::Filterlog => filterlog::find(message),
         Writer::RouterOs => routeros::find(message),
         Writer::Unnamed => of_kernel(message).or_else(|| filterlog::find(message)),
@@ -130,6 +139,10 @@ fn record<'a>(entry: &Entry<'a>, wanted: &Wanted) -> Result<Option<PacketRecord<
             Err(NOT_A_LOG)
         };
     };
+    if entry.writer == Writer::Ulogd {
+        // It writes a space after the prefix of the rule.
+        found.prefix = found.prefix.strip_suffix(b" ").unwrap_or(found.prefix);
+    }
     match &wanted.prefix {
         Some(prefix) if found.prefix != prefix.as_bytes() => found.syn = Ok(None),
         Some(_) => (),

@@ -104,7 +104,7 @@ const OTHER_MESSAGES: &[&[u8]] = &[
 ];
 
 /// Whether a program may have written the text, and not only a rule.
-pub(super) fn is_of_program(prefix: &[u8]) -> bool {
+pub(crate) fn is_of_program(prefix: &[u8]) -> bool {
     prefix.len() > MAX_LEN || contains_process_tag(prefix)
 }
 

@@ -10,8 +10,10 @@ use crate::read::parse::scan::{digits, split_at_byte, word};
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// The kernel, or klogd or ulogd for it.
+    /// The kernel, or klogd for it.
     Kernel,
+    /// ulogd, which writes what rules send to it.
+    Ulogd,
     /// The kernel, as dmesg shows it, or a program that wrote to the kernel's log.
     Dmesg,
     /// filterlog of pfSense and OPNsense.
@@ -33,7 +35,8 @@ impl Writer {
     /// The writer with this name.
     pub(crate) fn with_name(name: &[u8], has_process: bool) -> Self {
         match (name, has_process) {
-            (b"kernel" | b"klogd", false) | (b"ulogd", _) => Self::Kernel,
+            (b"kernel" | b"klogd", false) => Self::Kernel,
+            (b"ulogd", _) => Self::Ulogd,
             (b"filterlog", _) => Self::Filterlog,
             _ if routeros::is_topics(name) => Self::RouterOs,
             _ => Self::Foreign,
@@ -199,7 +202,7 @@ mod tests {
             ("kernel: x", Writer::Kernel),
             ("fe80::1%eth0 kernel: x", Writer::Kernel),
             ("web+1 klogd: x", Writer::Kernel),
-            ("web1 ulogd[12]: x", Writer::Kernel),
+            ("web1 ulogd[12]: x", Writer::Ulogd),
             ("kern.warn kernel: x", Writer::Kernel),
             ("b\u{fc}ro kern.warn kernel:[1.5] x", Writer::Kernel),
             ("fw filterlog[123]: x", Writer::Filterlog),

@@ -239,6 +239,8 @@ fn only_records_with_the_wanted_prefix_count() {
         let found = parsed_with(&format!("{before}{RECORD}"), wanted.clone());
         assert_eq!(found.map(|found| found.is_some()), Ok(counts), "{before}");
     }
+    let ulogd = format!("Nov 22 14:25:37 web1 ulogd[12]: usb 1-1:  {RECORD}");
+    assert!(matches!(parsed_with(&ulogd, wanted.clone()), Ok(Some(_))));
     let foreign = format!("Nov 22 14:25:37 web1 app: usb 1-1: {RECORD}");
     assert_eq!(parsed_with(&foreign, wanted), Err(FOREIGN));
 }
