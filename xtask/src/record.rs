@@ -40,6 +40,8 @@ const ROOT: Recipe = Recipe {
         "procps",
         "rsyslog",
         "systemd",
+        "ulogd2",
+        "ulogd2-json",
     ],
     prepare: None,
 };

@@ -139,6 +139,49 @@ counted kernel-log-nft
 dmesg_to nft.txt ''
 nft delete table inet logging
 
+# ulogd, to which rules send packets in place of the kernel's log.
+logged kernel-log-ulogd
+nft -f - <<'END'
+table inet logging {
+    chain input {
+        type filter hook input priority 0;
+        tcp dport 80 tcp flags & (syn | ack) == syn log prefix "nft new: " group 1
+        tcp dport { 81, 8080 } ct state new log group 1
+        udp dport 53 log prefix "nft udp" group 1
+    }
+}
+END
+mkdir -p ulogd
+{
+    echo '[global]'
+    for plugin in /usr/lib/*/ulogd/ulogd_*.so; do echo "plugin=\"$plugin\""; done
+    cat <<'END'
+stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU
+stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,mac1:HWHDR,json1:JSON
+[log1]
+group=1
+[emu1]
+file="/out/ulogd/logemu.log"
+sync=1
+[json1]
+file="/out/ulogd/json.log"
+sync=1
+END
+} > /run/ulogd.conf
+ulogd -c /run/ulogd.conf 9>&- &
+ulogd=$!
+sleep 1
+serve kernel-log-ulogd $SERVE_LOG
+log_clients
+stop
+counted kernel-log-ulogd
+sleep 1
+kill $ulogd
+wait $ulogd || true
+describe ulogd/logemu.log ulogd kernel-log-ulogd 'ulogd, LOGEMU' "rules=$(rules)"
+describe ulogd/json.log ulogd kernel-log-ulogd 'ulogd, JSON' "rules=$(rules)"
+nft delete table inet logging
+
 # SYNs that are lost are sent again; the first ask for ECN.
 logged kernel-log-lost
 sysctl -qw net.ipv4.tcp_ecn=1

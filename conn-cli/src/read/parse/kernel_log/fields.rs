@@ -1,5 +1,7 @@
-//! The fields of a packet record in the kernel's order. Others write them in another order or with more
-//! spaces between them, and leave some out.
+//! The fields of a packet record in any order, and those that end it. The kernel has one order, but others write
+//! them in another or with more spaces between them, and leave some out.
+
+use crate::read::parse::scan::digits;
 
 /// What stands before the values of these fields, in the kernel's order.
 const VALUES: [&[u8]; 9] = [
@@ -102,10 +104,57 @@ pub(super) fn in_order(text: &[u8], ends_with_flags: bool) -> Option<Vec<u8>> {
     Some(text)
 }
 
+/// Whether this is the value of `URGP=`, and only fields follow it, of which the last may be cut. Other text
+/// means that a program logged a forged record, as in `Invalid user IN= .. from 192.0.2.1`.
+pub(super) fn is_end(text: &[u8]) -> bool {
+    let (urgent, mut rest) = digits(text);
+    if urgent.is_empty() {
+        return false;
+    }
+    while let [b' ', after @ ..] = rest {
+        rest = after;
+        let end = rest.iter().position(|byte| *byte == b' ');
+        let (field, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if !field.is_empty() && !is_after_urgent(field, end.is_none()) {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+/// Whether this is one of `OPT`, `(020405B4)`, `UID=0`, `GID=0`, `MARK=0x1`, which follow the TCP header in
+/// `nf_log_syslog.c`. ulogd writes the mark without `0x`.
+fn is_after_urgent(field: &[u8], may_be_cut: bool) -> bool {
+    if let Some(options) = field.strip_prefix(b"(") {
+        let hex = options.strip_suffix(b")");
+        return hex.is_some_and(is_hex) || may_be_cut && is_hex(options);
+    }
+    let names = [&b"OPT"[..], b"UID=", b"GID=", b"MARK=", b"MARK=0x"];
+    if may_be_cut && names.iter().any(|name| name.starts_with(field)) {
+        return true;
+    }
+    match memchr::memchr(b'=', field).map(|at| field.split_at(at + 1)) {
+        None => field == b"OPT",
+        Some((b"UID=" | b"GID=", number)) => {
+            !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+        }
+        Some((b"MARK=", mark)) => {
+            let mark = mark.strip_prefix(b"0x").unwrap_or(mark);
+            !mark.is_empty() && is_hex(mark)
+        }
+        Some(_) => false,
+    }
+}
+
+fn is_hex(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_hexdigit)
+}
+
 /// `(020405B4)`
 fn is_options(word: &[u8]) -> bool {
     let inside = word
         .strip_prefix(b"(")
         .and_then(|word| word.strip_suffix(b")"));
-    inside.is_some_and(|inside| inside.iter().all(u8::is_ascii_hexdigit))
+    inside.is_some_and(is_hex)
 }

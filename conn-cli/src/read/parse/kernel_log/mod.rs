@@ -39,6 +39,8 @@ const OTHER_MESSAGE: ParseError =
 pub(crate) struct Lines {
     wanted: Wanted,
     second: Second<17, 59>,
+    /// The last one of the kernel's that can be that of a rule: most records have the same.
+    prefix: Vec<u8>,
 }
 
 impl Lines {
@@ -48,6 +50,7 @@ impl Lines {
         Self {
             wanted: wanted.clone(),
             second: Second::new(),
+            prefix: Vec::new(),
         }
     }
 
@@ -58,6 +61,13 @@ impl Lines {
                 _ => Form::Shared,
             });
         };
+        let is_kernel = matches!(entry.writer, Writer::Kernel | Writer::Dmesg);
+        if !(is_kernel && found.prefix == self.prefix) && self.wanted.prefix.is_none() {
+            check_prefix(entry, found.prefix, &self.wanted)?;
+            if is_kernel {
+                found.prefix.clone_into(&mut self.prefix);
+            }
+        }
         let Some(syn) = found.syn? else {
             return Ok(Form::Own);
         };
@@ -143,11 +153,10 @@ fn record<'a>(entry: &Entry<'a>, wanted: &Wanted) -> Result<Option<PacketRecord<
         // It writes a space after the prefix of the rule.
         found.prefix = found.prefix.strip_suffix(b" ").unwrap_or(found.prefix);
     }
-    match &wanted.prefix {
-        Some(prefix) if found.prefix != prefix.as_bytes() => found.syn = Ok(None),
-        Some(_) => (),
-        None if !found.prefix.is_empty() => check_prefix(entry, found.prefix, wanted)?,
-        None => (),
+    if let Some(prefix) = &wanted.prefix
+        && found.prefix != prefix.as_bytes()
+    {
+        found.syn = Ok(None);
     }
     Ok(Some(found))
 }
@@ -183,7 +192,7 @@ fn foreign<'a>(entry: &Entry<'a>) -> Result<Option<PacketRecord<'a>>, ParseError
 }
 
 /// Whether the text before a record can be the prefix of a rule.
-#[inline]
+#[cold]
 fn check_prefix(entry: &Entry<'_>, prefix: &[u8], wanted: &Wanted) -> Result<(), ParseError> {
     if matches!(entry.writer, Writer::RouterOs | Writer::Filterlog) || wanted.any_program {
         return Ok(());

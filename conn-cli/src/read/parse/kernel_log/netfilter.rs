@@ -214,60 +214,13 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
         }
         rest = after;
     };
-    is_end(urgent).then_some(())?;
+    fields::is_end(urgent).then_some(())?;
     Some(Tcp {
         from: number(from)?,
         to: number(to)?,
         sequence,
         is_syn: is_syn && !is_other,
     })
-}
-
-/// Whether this is the value of `URGP=`, and only fields follow it, of which the last may be cut. Other text
-/// means that a program logged a forged record, as in `Invalid user IN= .. from 192.0.2.1`.
-fn is_end(text: &[u8]) -> bool {
-    let (urgent, mut rest) = scan::digits(text);
-    if urgent.is_empty() {
-        return false;
-    }
-    while let [b' ', after @ ..] = rest {
-        rest = after;
-        let end = rest.iter().position(|byte| *byte == b' ');
-        let (field, after) = rest.split_at(end.unwrap_or(rest.len()));
-        if !field.is_empty() && !is_after_urgent(field, end.is_none()) {
-            return false;
-        }
-        rest = after;
-    }
-    rest.is_empty()
-}
-
-/// Whether this is one of `OPT`, `(020405B4)`, `UID=0`, `GID=0`, `MARK=0x1`, which follow the TCP header in
-/// `nf_log_syslog.c`. ulogd writes the mark without `0x`.
-fn is_after_urgent(field: &[u8], may_be_cut: bool) -> bool {
-    if let Some(options) = field.strip_prefix(b"(") {
-        let hex = options.strip_suffix(b")");
-        return hex.is_some_and(is_hex) || may_be_cut && is_hex(options);
-    }
-    let names = [&b"OPT"[..], b"UID=", b"GID=", b"MARK=", b"MARK=0x"];
-    if may_be_cut && names.iter().any(|name| name.starts_with(field)) {
-        return true;
-    }
-    match memchr::memchr(b'=', field).map(|at| field.split_at(at + 1)) {
-        None => field == b"OPT",
-        Some((b"UID=" | b"GID=", number)) => {
-            !number.is_empty() && number.iter().all(u8::is_ascii_digit)
-        }
-        Some((b"MARK=", mark)) => {
-            let mark = mark.strip_prefix(b"0x").unwrap_or(mark);
-            !mark.is_empty() && is_hex(mark)
-        }
-        Some(_) => false,
-    }
-}
-
-fn is_hex(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// The value of the field `name` if `text` begins with it, and the text after the next space.

@@ -62,6 +62,16 @@ fn records_in_every_log_format_are_parsed() {
             "2026-11-22T14:25:37",
             Lacks::Zone,
         ),
+        (
+            "2026-11-22 14:25:37 host kernel: ",
+            "2026-11-22 14:25:37",
+            Lacks::Zone,
+        ),
+        (
+            "<12> Nov 22 14:25:37 2026 klogd: ",
+            "Nov 22 14:25:37 2026",
+            Lacks::Zone,
+        ),
         ("[  +0.000123] ", "+0.000123", Lacks::Before),
         ("[<    0.000123>] ", "0.000123", Lacks::Before),
         ("[Nov22 14:25] ", "Nov22 14:25", Lacks::Year),
@@ -139,6 +149,13 @@ fn complete_timestamps_are_parsed() {
         let at = "2026-11-22T14:25:37Z".parse().unwrap();
         let line = format!("Sun 2026-11-22 14:25:37 {zone} host kernel: {RECORD}");
         assert_eq!(time(&line), When::At(at), "{zone}");
+    }
+    for (zone, at) in [
+        ("+0100", "2026-11-22T13:25:37Z"),
+        ("-0330", "2026-11-22T17:55:37Z"),
+    ] {
+        let line = format!("101 6 tap101i0-IN 22/Nov/2026:14:25:37 {zone} ACCEPT: {RECORD}");
+        assert_eq!(time(&line), When::At(at.parse().unwrap()), "{zone}");
     }
     for before in [
         "",

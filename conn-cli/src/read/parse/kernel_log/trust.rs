@@ -5,6 +5,7 @@ use super::{
     tests::{RECORD, parsed},
     *,
 };
+use crate::{model::connection::Lacks, read::parse::scan::recorded};
 
 fn parsed_with(line: &str, wanted: Wanted) -> Result<Option<Connection>, ParseError> {
     let mut events = Vec::new();
@@ -98,6 +99,26 @@ fn records_of_every_writer_are_parsed() {
     ] {
         assert_eq!(ends(&line), Ok(Some("192.0.2.1 37822 192.0.2.9 80".to_owned())), "{line}");
         assert_eq!(Lines::new(&Wanted::default()).line(line.as_bytes(), &mut Vec::new()), Ok(Form::Own));
+    }
+}
+
+#[test]
+fn times_of_router_os_are_kept() {
+    const PACKET: &str =
+        "input: in:a out:b, proto TCP (SYN), 192.0.2.1:37822->192.0.2.9:80, len 60";
+    for (before, expected) in [
+        (
+            "14:25:37 firewall,info ",
+            recorded(b"14:25:37", Lacks::Date),
+        ),
+        (
+            "2026-11-22 14:25:37 firewall,info ",
+            recorded(b"2026-11-22 14:25:37", Lacks::Zone),
+        ),
+        ("nov/22/2026 14:25:37 firewall,info ", When::Unknown),
+    ] {
+        let found = parsed(format!("{before}{PACKET}").as_bytes()).unwrap();
+        assert_eq!(found.unwrap().time, expected, "{before}");
     }
 }
 
