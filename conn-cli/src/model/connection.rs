@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{hook::Hook, stage::Stage};
+use super::{clock::Clock, hook::Hook, stage::Stage};
 use crate::system::text::escaped;
 
 /// The longest host name, in bytes (RFC 1035).
@@ -43,6 +43,8 @@ pub enum When {
     At(Timestamp),
     /// The time in a record, which is not a complete timestamp. Boxed because connections are moved often.
     Recorded(Box<Recorded>),
+    /// Only how far it is from others, since no more is wanted of a time that lacks something.
+    Clock(Clock),
     /// Not known.
     Unknown,
 }
@@ -291,7 +293,7 @@ impl When {
         match self {
             Self::At(time) => Some(Moment::At(*time)),
             Self::Recorded(recorded) => recorded.assumed,
-            Self::Unknown => None,
+            Self::Clock(_) | Self::Unknown => None,
         }
     }
 

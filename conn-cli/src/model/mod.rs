@@ -1,6 +1,7 @@
 //! The domain: connections, what is asked about them, and what is known of them. No I/O.
 
 pub(crate) mod check;
+pub mod clock;
 pub mod connection;
 pub(crate) mod demand;
 pub(crate) mod discrepancies;

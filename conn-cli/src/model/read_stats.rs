@@ -25,6 +25,12 @@ pub struct ReadStats {
     pub repeated: u64,
     /// Connections whose clients are not counted one by one because there was no room for them.
     pub turned_away: u64,
+    /// Those of them that are known by their addresses and ports, since the records have no sequence numbers.
+    pub repeated_by_ports: u64,
+    /// Records of SYNs that are not counted because another record is of the same packet.
+    pub duplicates: u64,
+    /// Whether there were so many SYNs that one that was sent again may have counted again.
+    pub forgot_syns: bool,
     /// The inputs, in their order.
     pub inputs: Vec<InputStats>,
     /// Connections that are not counted because their port is unknown.

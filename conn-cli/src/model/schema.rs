@@ -230,6 +230,16 @@ pub(crate) struct SummaryLine<'a> {
     /// Records: retransmitted SYNs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeated: Option<u64>,
+    /// Records: those of them that are known by their addresses and ports only, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated_by_ports: Option<u64>,
+    /// Records: how many more are of a SYN that another record is of, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<u64>,
+    /// Records: whether there were so many SYNs that one that was sent again may have counted again; left out if
+    /// not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgot_syns: bool,
     /// Records: connections without a local port, which are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_port: Option<u64>,

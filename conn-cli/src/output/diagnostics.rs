@@ -185,6 +185,26 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
         let repeated = plural(stats.repeated, "retransmitted SYN", "retransmitted SYNs");
         counts.push(format!("{repeated} not counted"));
     }
+    if stats.duplicates > 0 {
+        let duplicates = plural(stats.duplicates, "record", "records");
+        counts.push(format!(
+            "{duplicates} of a packet that another record shows, not counted"
+        ));
+    }
+    if stats.repeated_by_ports > 0 {
+        let repeated = plural(stats.repeated_by_ports, "SYN is", "SYNs are");
+        notes.push(format!(
+            "note: {repeated} known as retransmitted only by addresses, ports and times, as the records have no \
+             sequence numbers"
+        ));
+    }
+    if stats.forgot_syns {
+        notes.push(
+            "note: there were more SYNs within two minutes than conn-cli remembers: one that was retransmitted \
+             may count again"
+                .to_owned(),
+        );
+    }
     if stats.not_understood > 0 {
         let first = stats.first_not_understood.as_ref();
         let first = first.map_or(String::new(), |first| format!(", first {first}"));

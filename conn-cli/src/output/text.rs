@@ -113,7 +113,7 @@ impl Text {
         let when = match &connection.time {
             When::At(timestamp) => self.clock.text(*timestamp),
             When::Recorded(when) => &when.text,
-            When::Unknown => "(no time)",
+            When::Clock(_) | When::Unknown => "(no time)",
         };
         if self.look.long {
             let when = (when, &self.time);

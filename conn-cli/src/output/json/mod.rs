@@ -61,7 +61,7 @@ impl Json {
         } = self;
         let time = match &connection.time {
             When::At(timestamp) => Some(clock.cached_field(*timestamp)),
-            When::Recorded(_) | When::Unknown => None,
+            When::Recorded(_) | When::Clock(_) | When::Unknown => None,
         };
         if !templates.put(out, connection, time.as_ref()) {
             let start = out.len();
@@ -126,7 +126,7 @@ fn connection_line<'a>(
 ) -> ConnectionLine<'a> {
     let recorded = match &connection.time {
         When::Recorded(recorded) => Some(recorded),
-        When::At(_) | When::Unknown => None,
+        When::At(_) | When::Clock(_) | When::Unknown => None,
     };
     let stage = connection.stage();
     let process = connection.process.as_ref();

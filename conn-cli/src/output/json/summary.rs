@@ -78,6 +78,13 @@ pub(super) fn summary_line<'a>(
             .map(|stats| stats.unknown_type)
             .filter(|&unknown| unknown > 0),
         repeated: records.map(|stats| stats.repeated),
+        repeated_by_ports: records
+            .map(|stats| stats.repeated_by_ports)
+            .filter(|&repeated| repeated > 0),
+        duplicates: records
+            .map(|stats| stats.duplicates)
+            .filter(|&duplicates| duplicates > 0),
+        forgot_syns: records.is_some_and(|stats| stats.forgot_syns),
         unknown_port: records.map(|stats| stats.unknown_port),
         unknown_client: records.map(|stats| stats.unknown_client),
         unknown_time: records

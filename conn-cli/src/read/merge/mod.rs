@@ -5,12 +5,16 @@ use std::{collections::HashMap, mem};
 
 use anyhow::bail;
 
+mod generations;
 pub(crate) mod repeats;
 pub(crate) mod runs;
 #[cfg(test)]
 mod tests;
 
-use self::{repeats::Repeats, runs::Runs};
+use self::{
+    repeats::{Repeats, Shown},
+    runs::Runs,
+};
 use super::{
     batch::Batch,
     event::{Accept, Event, FirstParseError, PacketId, Run},
@@ -178,7 +182,10 @@ impl Merge {
                 }
                 Event::Syn(connection, id) => (connection, Some((Packet::Syn, *id))),
                 Event::Answer(connection, id) => (connection, Some((Packet::Answer, *id))),
-                Event::End(_) => continue,
+                Event::End(connection) => {
+                    self.repeats.end(connection);
+                    continue;
+                }
                 Event::Unfinished(accept) => {
                     self.begin_call(accept);
                     continue;
@@ -199,9 +206,11 @@ impl Merge {
             // Also outside of the period: it may be sent again within.
             let is_new = self.wants(format, connection)?
                 && packet.is_none_or(|(packet, id)| {
-                    let (is_new, is_repeat) = self.judge(packet, connection, id);
-                    self.stats.repeated += u64::from(is_repeat && is_within == Some(true));
-                    is_new
+                    let shown = self.shown(packet, connection, id);
+                    if is_within == Some(true) {
+                        self.add_shown(shown);
+                    }
+                    shown == Shown::New
                 });
             self.stats.unknown_time += u64::from(is_new && is_within.is_none());
             if is_new && is_within == Some(true) && !self.count(format, connection, show) {
@@ -215,23 +224,31 @@ impl Merge {
         self.add_stats(&batch)
     }
 
-    /// Whether a packet is the first of a connection, and whether it is a SYN that was sent before. An
-    /// answer is the first if its SYN was not captured, for example because a capture filter passed only
-    /// answers.
-    fn judge(&mut self, packet: Packet, connection: &Connection, id: PacketId) -> (bool, bool) {
-        let Some(sequence) = id.sequence else {
-            return (true, false);
-        };
-        match (self.options.every_packet, packet) {
+    /// What a packet shows. An answer shows a new connection if its SYN was not captured, for example because a
+    /// capture filter passed only answers.
+    fn shown(&mut self, packet: Packet, connection: &Connection, id: PacketId) -> Shown {
+        let is_new = match (self.options.every_packet, packet) {
+            (false, Packet::Syn) => return self.repeats.syn(connection, id),
             (true, Packet::Syn) => {
-                self.repeats.is_repeat(connection, sequence);
-                (true, false)
+                self.repeats.syn(connection, id);
+                true
             }
+            (false, Packet::Answer) => self.repeats.answer(connection, id),
             // Every answer without a SYN counts, as `wc -l` would count it.
-            (true, Packet::Answer) => (!self.repeats.contains(connection, sequence), false),
-            (false, _) => {
-                let is_repeat = self.repeats.is_repeat(connection, sequence);
-                (!is_repeat, is_repeat && packet == Packet::Syn)
+            (true, Packet::Answer) => !self.repeats.knows(connection, id),
+        };
+        if is_new { Shown::New } else { Shown::Known }
+    }
+
+    /// Notes the SYNs that do not count.
+    fn add_shown(&mut self, shown: Shown) {
+        match shown {
+            Shown::New | Shown::Known => (),
+            Shown::Duplicate => self.stats.duplicates += 1,
+            Shown::Repeated => self.stats.repeated += 1,
+            Shown::RepeatedByPorts => {
+                self.stats.repeated += 1;
+                self.stats.repeated_by_ports += 1;
             }
         }
     }
@@ -272,6 +289,7 @@ impl Merge {
                 .get_or_insert_with(|| text.clone());
             self.add_parse_errors(batch.not_understood, Some(text));
         }
+        self.stats.forgot_syns |= !self.options.every_packet && self.repeats.is_crowded();
         self.stats.formats.insert(batch.format);
         self.input.format = Some(batch.format);
         self.stats.lines += batch.lines;
@@ -372,6 +390,12 @@ impl Merge {
         self.add_run(tally);
         self.discrepancies.add(&run.discrepancies);
         add(&mut self.stats.repeated, run.stats.repeated);
+        add(
+            &mut self.stats.repeated_by_ports,
+            run.stats.repeated_by_ports,
+        );
+        add(&mut self.stats.duplicates, run.stats.duplicates);
+        self.stats.forgot_syns |= run.stats.forgot_syns;
         add(&mut self.stats.unknown_type, run.stats.unknown_type);
         add(&mut self.stats.unknown_port, run.stats.unknown_port);
         add(&mut self.stats.unknown_client, run.stats.unknown_client);

@@ -1,6 +1,7 @@
 //! Parses bytes into events. Each format has a module that parses one record at a time. The
 //! parsers are total: any bytes are an event, something known that is ignored, or a parse error.
 
+pub(crate) mod clock;
 mod columns;
 pub(crate) mod conntrack;
 pub(crate) mod json;

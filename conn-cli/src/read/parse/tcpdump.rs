@@ -24,6 +24,7 @@ use self::{
     shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable},
 };
 use super::{
+    clock::only_clock,
     lines::{Form, Line, Wanted},
     scan::{
         address, digits, find, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
@@ -108,8 +109,15 @@ impl Line for Lines {
         if kind == Kind::Other {
             return Ok(Form::Own);
         }
-        let from = endpoint(pair.from, pair.ports.map(|ports| ports.0)).ok_or(NO_ENDPOINT)?;
-        let to = endpoint(pair.to, pair.ports.map(|ports| ports.1)).ok_or(NO_ENDPOINT)?;
+        let ends = endpoint(pair.from, pair.ports.map(|ports| ports.0))
+            .zip(endpoint(pair.to, pair.ports.map(|ports| ports.1)));
+        let Some((from, to)) = ends else {
+            return if kind == Kind::End {
+                Ok(Form::Own)
+            } else {
+                Err(NO_ENDPOINT)
+            };
+        };
         let is_answer = matches!(kind, Kind::Answer(_));
         let ((remote, remote_port), (local, local_port)) =
             if is_answer { (to, from) } else { (from, to) };
@@ -129,6 +137,7 @@ impl Line for Lines {
         events.extend(match kind {
             Kind::Syn(sequence) => Some(Event::Syn(connection, PacketId::sequence(sequence))),
             Kind::Answer(sequence) => Some(Event::Answer(connection, PacketId::sequence(sequence))),
+            Kind::End => Some(Event::End(connection)),
             Kind::Other => None,
         });
         Ok(Form::Own)
@@ -145,7 +154,8 @@ impl Line for Lines {
                 let parse = |time: &_| seconds(time, Lacks::Before).unwrap_or(When::Unknown);
                 return self.second.when(time, parse);
             }
-            [b':' | b'-', ..] if !self.wanted.times => return When::Unknown,
+            [b':', ..] if !self.wanted.times => return only_clock(line, Lacks::Date),
+            [b'-', ..] if !self.wanted.times => return only_clock(line, Lacks::Zone),
             _ => (),
         }
         self.incomplete_time(line)
@@ -155,14 +165,18 @@ impl Line for Lines {
 impl Lines {
     fn incomplete_time(&self, line: &[u8]) -> When {
         let (time, _) = prefix(line);
-        match time {
-            [] => When::Unknown,
-            _ if !self.wanted.times && memchr(b':', time).is_some() => When::Unknown,
-            [_, _, _, _, b'-', ..] => recorded(time, Lacks::Zone),
+        let lacks = match time {
+            [] => return When::Unknown,
+            [_, _, _, _, b'-', ..] => Lacks::Zone,
             // -ttt and -ttttt print the time since another packet, with a sign or a blank before it.
-            _ if is_relative(line, time) => recorded(time, Lacks::Before),
-            _ if memchr(b':', time).is_some() => recorded(time, Lacks::Date),
-            _ => seconds(time, Lacks::Before).unwrap_or(When::Unknown),
+            _ if is_relative(line, time) => Lacks::Before,
+            _ if memchr(b':', time).is_some() => Lacks::Date,
+            _ => return seconds(time, Lacks::Before).unwrap_or(When::Unknown),
+        };
+        if self.wanted.times {
+            recorded(time, lacks)
+        } else {
+            only_clock(time, lacks)
         }
     }
 

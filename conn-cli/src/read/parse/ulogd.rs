@@ -194,6 +194,8 @@ impl Json<'_> {
                 client: (host(&self.client)?, self.from?),
                 server: (host(&self.server)?, self.to?),
                 sequence: self.sequence,
+                ip_id: self.ip_id,
+                is_end: false,
             })
         } else {
             None

@@ -107,7 +107,7 @@ fn connection(numbers: &mut Numbers) -> Connection {
 fn whole(connection: &Connection, clock: &Clock, counted: Option<Stage>) -> Vec<u8> {
     let time = match connection.time {
         When::At(time) => Some(clock.field(time)),
-        When::Recorded(_) | When::Unknown => None,
+        When::Recorded(_) | When::Clock(_) | When::Unknown => None,
     };
     let mut line = Vec::new();
     let fields = json::connection_line(connection, time, counted);

@@ -67,6 +67,8 @@ fn syn<'a>(
         client: (address(client)?, number(from)?),
         server: (address(server)?, number(to)?),
         sequence: number(sequence),
+        ip_id: None,
+        is_end: false,
     })))
 }
 

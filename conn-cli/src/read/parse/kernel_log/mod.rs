@@ -79,9 +79,14 @@ impl Lines {
             local_port: Some(syn.server.1),
             ..Connection::unknown(Source::Record(Record::KernelLog))
         };
-        events.push(match syn.sequence {
-            Some(sequence) => Event::Syn(connection, PacketId::sequence(sequence)),
-            None => Event::Connection(connection),
+        events.push(if syn.is_end {
+            Event::End(connection)
+        } else {
+            let id = PacketId {
+                sequence: syn.sequence,
+                ip_id: syn.ip_id,
+            };
+            Event::Syn(connection, id)
         });
         Ok(Form::Own)
     }
@@ -92,10 +97,10 @@ impl Lines {
         match stamp {
             Stamp::Iso(text) => self.second.when(text, |_| match stamp {
                 _ if is_wanted || stamp.may_be_whole() => stamp.when(),
-                _ => When::Unknown,
+                _ => stamp.only_clock(),
             }),
             _ if is_wanted || stamp.may_be_whole() => stamp.when(),
-            _ => When::Unknown,
+            _ => stamp.only_clock(),
         }
     }
 }

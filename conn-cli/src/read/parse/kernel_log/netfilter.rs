@@ -12,7 +12,7 @@ use crate::{
     model::connection::Host,
     read::{
         event::ParseError,
-        parse::scan::{self, address, ipv4, number, word},
+        parse::scan::{self, address, digits, ipv4, number, word},
     },
 };
 
@@ -21,7 +21,7 @@ const OUT: &[u8] = b" OUT=";
 
 pub(super) const CUT: ParseError = "the packet record is cut or damaged";
 
-/// A SYN packet.
+/// A SYN packet, or one with RST or FIN.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Syn {
     /// The sender.
@@ -30,6 +30,10 @@ pub(crate) struct Syn {
     pub server: (Host, u16),
     /// Its sequence number, with `--log-tcp-sequence`.
     pub sequence: Option<u32>,
+    /// The id field of its IPv4 header.
+    pub ip_id: Option<u16>,
+    /// Whether it is not a SYN, but ends a connection between sender and receiver.
+    pub is_end: bool,
 }
 
 /// The record of a packet in a message.
@@ -37,7 +41,7 @@ pub(crate) struct Syn {
 pub(crate) struct PacketRecord<'a> {
     /// The text before the record, which is the prefix of the rule.
     pub prefix: &'a [u8],
-    /// The packet; None if it is not a SYN.
+    /// The packet; None if it neither begins nor ends a connection.
     pub syn: Result<Option<Syn>, ParseError>,
 }
 
@@ -124,10 +128,10 @@ fn syn(text: &[u8]) -> Result<Option<Syn>, ParseError> {
         // Two lines are mixed: the addresses do not belong to this protocol.
         return Err(CUT);
     }
-    let (header, rest) = (&rest[..protocol], &rest[protocol + b"ROTO=".len()..]);
+    let (fields, rest) = (&rest[..protocol], &rest[protocol + b"ROTO=".len()..]);
     let (protocol, rest) = match word(rest) {
         // An embedded packet is in brackets.
-        None if b"TCP".starts_with(rest) && !is_fragment(header) => return Err(CUT),
+        None if b"TCP".starts_with(rest) && !is_fragment(fields) => return Err(CUT),
         None => (rest, &b""[..]),
         Some(split) => split,
     };
@@ -137,17 +141,19 @@ fn syn(text: &[u8]) -> Result<Option<Syn>, ParseError> {
     if protocol != b"TCP" {
         return Ok(None);
     }
-    if !rest.starts_with(b"SPT=") && (is_fragment(header) || rest.starts_with(b"INCOMPLETE [")) {
+    if !rest.starts_with(b"SPT=") && (is_fragment(fields) || rest.starts_with(b"INCOMPLETE [")) {
         return Ok(None);
     }
     let header = tcp(rest).ok_or(CUT)?;
-    if !header.is_syn {
+    if !header.is_syn && !header.is_end {
         return Ok(None);
     }
     Ok(Some(Syn {
         client: (host(client).ok_or(CUT)?, header.from),
         server: (host(server).ok_or(CUT)?, header.to),
         sequence: header.sequence,
+        ip_id: ip_id(fields),
+        is_end: header.is_end,
     }))
 }
 
@@ -184,6 +190,7 @@ struct Tcp {
     to: u16,
     sequence: Option<u32>,
     is_syn: bool,
+    is_end: bool,
 }
 
 /// See `nf_log_dump_tcp_header`. The flags come last, so a cut record does not have them all.
@@ -198,7 +205,8 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
     // ulogd does not write RES.
     let mut rest = field(rest, b"RES=").map_or(rest, |(_, rest)| rest);
     let mut is_syn = false;
-    let mut is_other = false;
+    let mut is_answer = false;
+    let mut is_close = false;
     let urgent = loop {
         if let Some(urgent) = rest.strip_prefix(b"URGP=") {
             break urgent;
@@ -208,7 +216,8 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
             b"SYN" => is_syn = true,
             // As for iptables --syn: with ACK it is an answer, and a listening socket drops a
             // SYN with the others. See tcp_rcv_state_process, TCP_LISTEN.
-            b"ACK" | b"RST" | b"FIN" => is_other = true,
+            b"ACK" => is_answer = true,
+            b"RST" | b"FIN" => is_close = true,
             b"AE" | b"CWR" | b"ECE" | b"URG" | b"PSH" => (),
             _ => return None,
         }
@@ -219,8 +228,16 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
         from: number(from)?,
         to: number(to)?,
         sequence,
-        is_syn: is_syn && !is_other,
+        is_syn: is_syn && !is_answer && !is_close,
+        is_end: is_close && !is_syn,
     })
+}
+
+/// The value of the field `ID`, which is the last one of an IPv4 header with an equals sign.
+fn ip_id(fields: &[u8]) -> Option<u16> {
+    let at = memchr::memrchr(b'=', fields)?;
+    fields[..at].ends_with(b" ID").then_some(())?;
+    number(digits(&fields[at + 1..]).0)
 }
 
 /// The value of the field `name` if `text` begins with it, and the text after the next space.
@@ -292,18 +309,16 @@ mod tests {
             "AE CWR ECE SYN ",
             "URG PSH SYN ",
         ] {
-            assert!(matches!(with_flags(flags), Ok(Some(_))), "{flags}");
+            let syn = with_flags(flags).unwrap().unwrap();
+            assert!(!syn.is_end, "{flags}");
+            assert_eq!(syn.ip_id, Some(4711), "{flags}");
         }
-        for flags in [
-            "ACK SYN ",
-            "ACK ",
-            "",
-            "RST ",
-            "SYN FIN ",
-            "RST SYN ",
-            "ACK PSH FIN ",
-        ] {
+        for flags in ["ACK SYN ", "ACK ", "", "SYN FIN ", "RST SYN "] {
             assert_eq!(with_flags(flags), Ok(None), "{flags}");
+        }
+        for flags in ["RST ", "ACK RST ", "ACK PSH FIN "] {
+            let packet = with_flags(flags).unwrap().unwrap();
+            assert!(packet.is_end, "{flags}");
         }
         for flags in ["SY ", "SYN", "SYN x "] {
             assert_eq!(with_flags(flags), Err(CUT), "{flags}");
@@ -322,6 +337,9 @@ mod tests {
         );
         let options = IP.replace("PROTO", "OPT (94040000) PROTO");
         assert_eq!(endpoints(&format!("{options}{header}")), ipv4);
+        let id = |text: &str| parsed(text).unwrap().unwrap().ip_id;
+        assert_eq!(id(&format!("{options}{header}")), Some(4711));
+        assert_eq!(id(&format!("{IP6}PROTO={header}")), None);
         let ipv6 = Some("2001:db8::1 37822 2001:db8::9 80".to_owned());
         assert_eq!(endpoints(&format!("{IP6}PROTO={header}")), ipv6);
         assert_eq!(endpoints(&format!("{IP6}OPT ( ) PROTO={header}")), ipv6);

@@ -97,6 +97,8 @@ fn syn(before: &[u8], text: &[u8]) -> Result<Option<Syn>, ParseError> {
             client,
             server,
             sequence: None,
+            ip_id: None,
+            is_end: false,
         })),
         _ => Err(CUT),
     }

@@ -2,9 +2,12 @@
 
 use crate::{
     model::connection::{Lacks, When},
-    read::parse::scan::{
-        digits, is_date, is_seconds, is_time_of_day, may_be_since_1970, number, recorded, seconds,
-        split_at_byte, word,
+    read::parse::{
+        clock::only_clock,
+        scan::{
+            digits, is_date, is_seconds, is_time_of_day, may_be_since_1970, number, recorded,
+            seconds, split_at_byte, word,
+        },
     },
 };
 
@@ -71,6 +74,16 @@ impl Stamp<'_> {
                 .unwrap_or(When::Unknown),
             Self::Clf(text) => clf(text).unwrap_or(When::Unknown),
             Self::Recorded(text, lacks) => recorded(text, lacks),
+        }
+    }
+
+    /// What is wanted of a timestamp that lacks something if it is not shown.
+    pub(crate) fn only_clock(self) -> When {
+        match self {
+            Self::Iso(text) => only_clock(text, Lacks::Zone),
+            Self::Seconds(text) => only_clock(text, Lacks::Boot),
+            Self::Recorded(text, lacks) => only_clock(text, lacks),
+            Self::None | Self::Full(_) | Self::Microseconds(_) | Self::Clf(_) => self.when(),
         }
     }
 }

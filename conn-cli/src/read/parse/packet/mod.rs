@@ -1,4 +1,4 @@
-//! Parses packets and finds SYNs and the answers to them.
+//! Parses packets and finds SYNs, the answers to them, and the ends of connections.
 
 use std::net::IpAddr;
 
@@ -105,18 +105,28 @@ pub(crate) fn parse(packets: &Packets, _wanted: &Wanted) -> Batch {
     batch
 }
 
-/// A TCP segment with the SYN flag.
+/// A TCP segment with one of the flags SYN, FIN and RST.
 struct Segment {
     source: IpAddr,
     source_port: u16,
     destination: IpAddr,
     destination_port: u16,
-    sequence: u32,
-    /// The acknowledgment number, which only an answer has.
-    acknowledged: Option<u32>,
+    kind: Kind,
+    /// The id field of the IPv4 header.
+    ip_id: Option<u16>,
 }
 
-/// The SYN segment in a packet, if it has one.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A SYN with this sequence number.
+    Syn(u32),
+    /// The answer to the SYN with this sequence number.
+    Answer(u32),
+    /// A FIN or RST.
+    End,
+}
+
+/// The segment that begins or ends a connection in a packet, if it has one.
 fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let (mut protocol, mut rest) = network(link_type, packet)?;
     while ether_type::VLAN.contains(&protocol) {
@@ -177,7 +187,12 @@ fn ipv4(packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let addresses = ([a, b, c, d].into(), [e, f, g, h].into());
     // The total length is ignored: it is 0 if the network card does the segmentation (TSO).
     let payload = packet.get(length..).ok_or(CUT)?;
-    transport(header[9], addresses, payload)
+    let mut segment = transport(header[9], addresses, payload)?;
+    if let Some(segment) = &mut segment {
+        let id = u16::from_be_bytes([header[4], header[5]]);
+        segment.ip_id.get_or_insert(id);
+    }
+    Ok(segment)
 }
 
 /// RFC 8200, section 3.
@@ -240,19 +255,24 @@ fn tcp(
     segment: &[u8],
 ) -> Result<Option<Segment>, ParseError> {
     let header: &[u8; TCP_PREFIX_LEN] = segment.first_chunk().ok_or(CUT)?;
-    // Linux drops a SYN that also has RST or FIN.
-    if header[13] & (SYN | FIN | RST) != SYN {
-        return Ok(None);
-    }
     let u16 = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let u32 = |at: usize| u32::from(u16(at)) << 16 | u32::from(u16(at + 2));
+    let kind = match header[13] & (SYN | FIN | RST) {
+        0 => return Ok(None),
+        SYN if header[13] & ACK == 0 => Kind::Syn(u32(4)),
+        // Its acknowledgment number is the next one.
+        SYN => Kind::Answer(u32(8).wrapping_sub(1)),
+        flags if flags & SYN == 0 => Kind::End,
+        // Linux drops a SYN that also has RST or FIN.
+        _ => return Ok(None),
+    };
     Ok(Some(Segment {
         source,
         source_port: u16(0),
         destination,
         destination_port: u16(2),
-        sequence: u32(4),
-        acknowledged: (header[13] & ACK != 0).then(|| u32(8)),
+        kind,
+        ip_id: None,
     }))
 }
 
@@ -260,9 +280,9 @@ impl Segment {
     fn event(self, time: Option<(i64, u32)>) -> Event {
         let source = (self.source, self.source_port);
         let destination = (self.destination, self.destination_port);
-        let (client, server) = match self.acknowledged {
-            None => (source, destination),
-            Some(_) => (destination, source),
+        let (client, server) = match self.kind {
+            Kind::Syn(_) | Kind::End => (source, destination),
+            Kind::Answer(_) => (destination, source),
         };
         let connection = Connection {
             time: when(time),
@@ -272,11 +292,16 @@ impl Segment {
             local_port: Some(server.1),
             ..Connection::unknown(Source::Record(Record::Pcap))
         };
-        match self.acknowledged {
-            None => Event::Syn(connection, PacketId::sequence(self.sequence)),
-            Some(acknowledged) => {
-                Event::Answer(connection, PacketId::sequence(acknowledged.wrapping_sub(1)))
+        match self.kind {
+            Kind::Syn(sequence) => {
+                let id = PacketId {
+                    sequence: Some(sequence),
+                    ip_id: self.ip_id,
+                };
+                Event::Syn(connection, id)
             }
+            Kind::Answer(sequence) => Event::Answer(connection, PacketId::sequence(sequence)),
+            Kind::End => Event::End(connection),
         }
     }
 }

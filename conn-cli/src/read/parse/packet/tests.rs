@@ -10,7 +10,7 @@ fn tcp_segment(flags: u8) -> Vec<u8> {
 fn over_ipv4(protocol: u8, fragment: u16, options: usize, segment: &[u8]) -> Vec<u8> {
     let ihl = u8::try_from(5 + options / 4).unwrap();
     let [high, low] = fragment.to_be_bytes();
-    let mut packet = vec![0x40 | ihl, 0, 0, 0, 0, 0, high, low, 64, protocol, 0, 0];
+    let mut packet = vec![0x40 | ihl, 0, 0, 0, 1, 2, high, low, 64, protocol, 0, 0];
     packet.extend([192, 0, 2, 1, 192, 0, 2, 9]);
     packet.extend(vec![1; options]);
     packet.extend(segment);
@@ -44,6 +44,7 @@ fn parsed(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
     let (kind, connection, id) = match batch.events.pop() {
         Some(Event::Syn(connection, id)) => ("syn", connection, id),
         Some(Event::Answer(connection, id)) => ("answer", connection, id),
+        Some(Event::End(connection)) => ("end", connection, PacketId::sequence(0)),
         _ => return Ok(None),
     };
     let at = Timestamp::new(1_700_000_000, 5).unwrap();
@@ -123,7 +124,15 @@ fn answer_has_its_addresses_swapped() {
 
 #[test]
 fn other_packets_are_ignored() {
-    for flags in [0x10, 0x11, 0x14, 0x18] {
+    for flags in [0x01, 0x04, 0x11, 0x14, 0x19] {
+        let end = "end 0: 192.0.2.1 40000 > 192.0.2.9 80".to_owned();
+        assert_eq!(
+            parsed(101, &over_ipv4(6, 0, 0, &tcp_segment(flags))),
+            Ok(Some(end)),
+            "{flags}"
+        );
+    }
+    for flags in [0x03, 0x06, 0x10, 0x16, 0x18] {
         assert_eq!(
             parsed(101, &over_ipv4(6, 0, 0, &tcp_segment(flags))),
             Ok(None)
@@ -201,4 +210,24 @@ fn invalid_timestamps_are_none() {
     assert_eq!(timestamp((1_700_000_000, 1_000_000_000)), None);
     assert_eq!(timestamp((i64::MAX, 0)), None);
     assert_eq!(timestamp((0, u32::MAX)), None);
+}
+
+#[test]
+fn the_id_of_a_syn_is_that_of_its_innermost_ipv4_header() {
+    let syn = over_ipv4(6, 0, 0, &tcp_segment(2));
+    let mut outer = over_ipv4(4, 0, 0, &syn);
+    outer[5] = 9;
+    for (packet, expected) in [
+        (syn, Some(0x102)),
+        (outer, Some(0x102)),
+        (over_ipv6(6, &[], &tcp_segment(2)), None),
+    ] {
+        let mut packets = Packets::default();
+        packets.push(None, 101, &packet);
+        let events = parse(&packets, &Wanted::default()).events;
+        assert!(
+            matches!(&events[..], [Event::Syn(_, id)] if id.ip_id == expected),
+            "{events:?}"
+        );
+    }
 }

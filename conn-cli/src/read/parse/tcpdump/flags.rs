@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Syn(u32),
     /// It answers a SYN with this sequence number.
     Answer(u32),
+    /// It ends a connection: a FIN or RST.
+    End,
     /// Something else.
     Other,
 }
@@ -78,7 +80,14 @@ fn kind(
     sequence: impl Fn() -> Option<u32>,
     acknowledged: impl Fn() -> Option<u32>,
 ) -> Result<Kind, ParseError> {
-    if !flags.contains(&b'S') || !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) {
+    if matches!(flags, b"." | b"P.") {
+        return Ok(Kind::Other);
+    }
+    if !flags.contains(&b'S') {
+        let is_end = flags.iter().any(|flag| b"FR".contains(flag));
+        return Ok(if is_end { Kind::End } else { Kind::Other });
+    }
+    if !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) {
         return Ok(Kind::Other);
     }
     let answered = acknowledged().map(|number| number.wrapping_sub(1));

@@ -26,6 +26,7 @@ fn event_text(event: &Event) -> String {
     let (label, connection, number) = match event {
         Event::Syn(connection, id) => ("", connection, id.sequence.unwrap().to_string()),
         Event::Answer(connection, id) => ("answer: ", connection, id.sequence.unwrap().to_string()),
+        Event::End(connection) => ("end: ", connection, "?".to_owned()),
         Event::Connection(connection) => ("", connection, "?".to_owned()),
         _ => panic!("{event:?}"),
     };
@@ -40,7 +41,7 @@ fn event_text(event: &Event) -> String {
     let time = match &connection.time {
         When::At(time) => format!(" at {time}"),
         When::Recorded(time) => format!(" at {} ({:?})", time.text, time.lacks),
-        When::Unknown => String::new(),
+        When::Clock(_) | When::Unknown => String::new(),
     };
     format!(
         "{label}{remote} {} -> {local} {} {number}{time}",
@@ -170,10 +171,12 @@ fn flags_determine_kind_of_packet() {
     for flags in ["[S]", "[SEW]", "[SE]", "[SW]", "[SPU]", "[SWe]"] {
         assert_eq!(with(flags), SYN_TEXT, "{flags}");
     }
-    for flags in [
-        "[FS]", "[SR]", "[none]", "[.]", "[P.]", "[R.]", "[F.]", "[]",
-    ] {
+    for flags in ["[FS]", "[SR]", "[none]", "[.]", "[P.]", "[PU.]", "[]"] {
         assert_eq!(with(flags), "", "{flags}");
+    }
+    for flags in ["[R]", "[R.]", "[F.]", "[FP.]", "[RW]"] {
+        let end = "end: 192.0.2.1 37822 -> 192.0.2.9 80 ?";
+        assert_eq!(with(flags), end, "{flags}");
     }
     let checked = "IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], cksum 0x0000 (incorrect -> \
         0x8611), seq 5:23, win 64000, length 18: HTTP: GET / HTTP/1.0";
