@@ -6,6 +6,7 @@ mod limits;
 mod periods;
 mod pipes;
 mod recorded;
+mod repeats;
 mod runs;
 mod terminal;
 mod views;

@@ -316,8 +316,10 @@ fn intervals_since_boot_are_those_of_awk() {
 fn a_log_of_last_december_is_of_last_year() {
     let dir = TempDir::new("december");
     let line = |time: &str| {
+        // Each from a port of its own.
+        let port = &time[time.len() - 1..];
         format!(
-            "{time} server kernel: IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=1 DF PROTO=TCP SPT=40000 DPT=80 WINDOW=1 RES=0x00 SYN URGP=0\n"
+            "{time} server kernel: IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=1 DF PROTO=TCP SPT=4000{port} DPT=80 WINDOW=1 RES=0x00 SYN URGP=0\n"
         )
     };
     let times = ["Dec 31 23:59:59", "Jan  1 00:00:00", "Jan  1 00:00:01"];

@@ -173,7 +173,10 @@ fn records_that_are_not_counted_are_reported() {
     let stats = ReadStats {
         lines: 20,
         packets: 3,
-        repeated: 1,
+        repeated: 3,
+        repeated_by_ports: 2,
+        duplicates: 1,
+        forgot_syns: true,
         not_understood: 2,
         first_not_understood: Some("line 4 of log: it is cut".to_owned()),
         unknown_port: 5,
@@ -184,7 +187,11 @@ fn records_that_are_not_counted_are_reported() {
     assert_eq!(
         diagnostics(&report(origin), None),
         [
-            "1 retransmitted SYN not counted",
+            "3 retransmitted SYNs not counted; 1 record of a packet that another record shows, not counted",
+            "note: 2 SYNs are known as retransmitted only by addresses, ports and times, as the records have no \
+             sequence numbers",
+            "note: there were more SYNs within two minutes than conn-cli remembers: one that was retransmitted may \
+             count again",
             "warning: 2 of 23 records could not be parsed, first line 4 of log: it is cut",
             "3 JSON objects of a type that this conn-cli does not know, skipped",
             "warning: 5 connections not counted: the record has no local port",

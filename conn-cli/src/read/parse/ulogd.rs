@@ -23,8 +23,8 @@ use super::{
     scan::{address, word},
 };
 use crate::{
-    model::connection::{Connection, Record, Source, When},
-    read::event::{Event, PacketId, ParseError},
+    model::connection::When,
+    read::event::{Event, ParseError},
 };
 
 const NOT_ULOGD: ParseError = "not a packet record of ulogd";
@@ -39,7 +39,6 @@ pub(crate) struct Lines {
 struct Packet {
     time: When,
     syn: Option<Syn>,
-    ip_id: Option<u16>,
 }
 
 impl Lines {
@@ -73,7 +72,6 @@ impl Lines {
         Ok(Packet {
             time: when(stamp, &self.wanted),
             syn: syn.filter(|_| is_wanted(prefix, &self.wanted)),
-            ip_id: None,
         })
     }
 }
@@ -87,21 +85,7 @@ impl Line for Lines {
         let Some(syn) = packet.syn else {
             return Ok(Form::Own);
         };
-        let connection = Connection {
-            time: packet.time,
-            remote: syn.client.0,
-            remote_port: Some(syn.client.1),
-            local: syn.server.0,
-            local_port: Some(syn.server.1),
-            ..Connection::unknown(Source::Record(Record::KernelLog))
-        };
-        events.push(Event::Syn(
-            connection,
-            PacketId {
-                sequence: syn.sequence,
-                ip_id: packet.ip_id,
-            },
-        ));
+        events.push(syn.event(packet.time));
         Ok(Form::Own)
     }
 
@@ -203,7 +187,6 @@ impl Json<'_> {
         Some(Packet {
             time: self.time(wanted),
             syn,
-            ip_id: self.ip_id,
         })
     }
 

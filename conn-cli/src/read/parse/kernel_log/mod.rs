@@ -24,8 +24,8 @@ use super::{
     second::Second,
 };
 use crate::{
-    model::connection::{Connection, Record, Source, When},
-    read::event::{Event, PacketId, ParseError},
+    model::connection::When,
+    read::event::{Event, ParseError},
 };
 
 const NOT_A_LOG: ParseError = "not a kernel log line";
@@ -71,23 +71,7 @@ impl Lines {
         let Some(syn) = found.syn? else {
             return Ok(Form::Own);
         };
-        let connection = Connection {
-            time: self.when(entry.stamp),
-            remote: syn.client.0,
-            remote_port: Some(syn.client.1),
-            local: syn.server.0,
-            local_port: Some(syn.server.1),
-            ..Connection::unknown(Source::Record(Record::KernelLog))
-        };
-        events.push(if syn.is_end {
-            Event::End(connection)
-        } else {
-            let id = PacketId {
-                sequence: syn.sequence,
-                ip_id: syn.ip_id,
-            };
-            Event::Syn(connection, id)
-        });
+        events.push(syn.event(self.when(entry.stamp)));
         Ok(Form::Own)
     }
 

@@ -9,9 +9,9 @@ use std::net::Ipv6Addr;
 
 use super::fields;
 use crate::{
-    model::connection::Host,
+    model::connection::{Connection, Host, Record, Source, When},
     read::{
-        event::ParseError,
+        event::{Event, PacketId, ParseError},
         parse::scan::{self, address, digits, ipv4, number, word},
     },
 };
@@ -34,6 +34,29 @@ pub(crate) struct Syn {
     pub ip_id: Option<u16>,
     /// Whether it is not a SYN, but ends a connection between sender and receiver.
     pub is_end: bool,
+}
+
+impl Syn {
+    /// The event of this packet, which was seen at this time.
+    #[inline]
+    pub(crate) fn event(self, time: When) -> Event {
+        let connection = Connection {
+            time,
+            remote: self.client.0,
+            remote_port: Some(self.client.1),
+            local: self.server.0,
+            local_port: Some(self.server.1),
+            ..Connection::unknown(Source::Record(Record::KernelLog))
+        };
+        if self.is_end {
+            return Event::End(connection);
+        }
+        let id = PacketId {
+            sequence: self.sequence,
+            ip_id: self.ip_id,
+        };
+        Event::Syn(connection, id)
+    }
 }
 
 /// The record of a packet in a message.
