@@ -106,7 +106,12 @@ pub(super) fn in_order(text: &[u8], ends_with_flags: bool) -> Option<Vec<u8>> {
 
 /// Whether this is the value of `URGP=`, and only fields follow it, of which the last may be cut. Other text
 /// means that a program logged a forged record, as in `Invalid user IN= .. from 192.0.2.1`.
+#[inline]
 pub(super) fn is_end(text: &[u8]) -> bool {
+    matches!(text, [b'0'..=b'9'] | [b'0'..=b'9', b' ']) || is_long_end(text)
+}
+
+fn is_long_end(text: &[u8]) -> bool {
     let (urgent, mut rest) = digits(text);
     if urgent.is_empty() {
         return false;

@@ -152,10 +152,12 @@ fn record<'a>(entry: &Entry<'a>, wanted: &Wanted) -> Result<Option<PacketRecord<
 
 #[inline]
 fn of_kernel(message: &[u8]) -> Option<PacketRecord<'_>> {
-    match untagged::pvefw(message) {
-        Some((_, message)) => netfilter::find(message, true),
-        None => netfilter::find(message, false),
+    if message.first().is_some_and(u8::is_ascii_digit)
+        && let Some((_, message)) = untagged::pvefw(message)
+    {
+        return netfilter::find(message, true);
     }
+    netfilter::find(message, false)
 }
 
 fn of_any(message: &[u8]) -> Option<PacketRecord<'_>> {

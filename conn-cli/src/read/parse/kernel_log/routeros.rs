@@ -26,10 +26,15 @@ pub(super) fn is_topics(name: &[u8]) -> bool {
     name.contains(&b',') && name.iter().all(is_topic) && topics.any(|topic| topic == b"firewall")
 }
 
-/// The text after topics at the beginning, if these are of firewall records.
+/// The text after topics at the beginning, if these are of firewall records. WinBox shows them as
+/// `firewall, info`.
 pub(super) fn after_topics(text: &[u8]) -> Option<&[u8]> {
     let (name, rest) = word(text)?;
-    is_topics(name).then_some(rest)
+    if name != b"firewall," {
+        return is_topics(name).then_some(rest);
+    }
+    let (level, rest) = word(rest)?;
+    level.iter().all(u8::is_ascii_lowercase).then_some(rest)
 }
 
 /// The time before topics, as RouterOS prints it itself, and the text after the topics:

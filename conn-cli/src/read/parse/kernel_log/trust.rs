@@ -86,6 +86,7 @@ fn records_of_every_writer_are_parsed() {
         format!("Nov 22 14:25:37 firewall,info: BAN INPUT 80 input: {ROUTER_OS}"),
         format!("<30>firewall,info forward: {ROUTER_OS}"),
         format!("14:25:37 firewall,info input: {ROUTER_OS}"),
+        format!("14:25:37 firewall, info input: {ROUTER_OS}"),
         format!("2026-11-22 14:25:37 firewall,info input: {ROUTER_OS}"),
         format!("nov/22/2026 14:25:37 firewall,warning input: {ROUTER_OS}"),
         format!("11-22 14:25:37 firewall,info input: {ROUTER_OS}"),
