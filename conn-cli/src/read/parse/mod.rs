@@ -46,11 +46,12 @@ pub fn longest_line(format: Format) -> usize {
 #[must_use]
 pub fn hold_back(encoding: Encoding, lines: &[u8]) -> usize {
     match encoding.format {
-        Format::Tcpdump | Format::Strace if !encoding.wrappers.is_empty() => {
+        Format::Tcpdump | Format::Strace | Format::Tcpaccept if !encoding.wrappers.is_empty() => {
             hold_back_wrapped(encoding, lines)
         }
         Format::Tcpdump => tcpdump::hold_back(lines),
         Format::Strace => strace::hold_back(lines),
+        Format::Tcpaccept => tcpaccept::hold_back(lines),
         _ => lines.len(),
     }
 }
@@ -89,6 +90,7 @@ pub(crate) fn heading(encoding: Encoding, lines: &[u8]) -> Option<&[u8]> {
     match encoding.format {
         _ if !encoding.wrappers.is_empty() => None,
         Format::Zeek => columns::last_heading(lines, zeek::HEADING, zeek::is_heading),
+        Format::Tcpaccept => tcpaccept::heading(lines),
         Format::VpcFlow => columns::last_heading(lines, vpc_flow::HEADING, vpc_flow::is_heading),
         _ => None,
     }
