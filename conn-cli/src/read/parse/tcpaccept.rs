@@ -21,7 +21,7 @@ mod columns;
 
 use memchr::memmem;
 
-use self::columns::{Heading, Left, Row, guess};
+use self::columns::{Heading, Left, Row, guess, is_unclear};
 use super::{
     lines::{Form, Line, Wanted, lines},
     scan::{recorded, seconds},
@@ -34,6 +34,7 @@ use crate::{
 const NOT_A_ROW: ParseError = "not a row of tcpaccept or tcptracer";
 const OTHER_TABLE: ParseError =
     "the table is not of tcpaccept or tcptracer: these columns do not show accepted connections";
+const NO_HEADING: ParseError = "without the heading these columns may be those of tcpconnect, which shows outgoing connections";
 const BROKEN: ParseError = "the name of a process breaks the row";
 const LOST: ParseError = "the tracer lost events, so connections are missing";
 
@@ -59,13 +60,11 @@ impl Lines {
         }
     }
 
-    fn row<'a>(&self, line: &'a [u8]) -> Result<(Row<'a>, Form), ParseError> {
+    fn row<'a>(&self, line: &'a [u8]) -> Result<Row<'a>, ParseError> {
         match &self.heading {
+            None if is_unclear(line) => Err(NO_HEADING),
             None => guess(line).ok_or(NOT_A_ROW),
-            Some(Heading::Known(columns)) => {
-                let row = columns.row(line).ok_or(NOT_A_ROW)?;
-                Ok((row, Form::Own))
-            }
+            Some(Heading::Known(columns)) => columns.row(line).ok_or(NOT_A_ROW),
             Some(Heading::Other) => Err(OTHER_TABLE),
         }
     }
@@ -107,7 +106,7 @@ impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let row = self.row(line);
         let may_be_forged = self.name.next(line, row.is_ok());
-        let (row, form) = match row {
+        let row = match row {
             Err(error) => match Heading::parse(line) {
                 Some(_) if may_be_forged => return Err(BROKEN),
                 Some(heading) => return self.begin(heading),
@@ -119,7 +118,7 @@ impl Line for Lines {
         if row.left.is_accept {
             events.push(Event::Connection(self.connection(row)));
         }
-        Ok(form)
+        Ok(Form::Own)
     }
 
     fn time(&mut self, line: &[u8]) -> When {

@@ -2,10 +2,7 @@
 
 use crate::{
     model::connection::{Family, Host},
-    read::parse::{
-        lines::Form,
-        scan::{address, is_seconds, is_time_of_day, number},
-    },
+    read::parse::scan::{address, is_seconds, is_time_of_day, number},
 };
 
 /// A column after the name of the process.
@@ -46,31 +43,19 @@ pub(super) enum Heading {
 /// Longer than any heading.
 const MAX_HEADING_LEN: usize = 512;
 
-/// The columns of tables whose heading is missing, and whether only these programs write such rows:
-/// tcpconnect, which shows outgoing connections, has the same columns as the old tcpaccept.
-const USUAL: [(bool, &[Column], Form); 5] = [
-    (
-        false,
-        &[Version, Remote, RemotePort, Local, LocalPort],
-        Form::Own,
-    ),
-    (
-        false,
-        &[Remote, RemotePort, Local, LocalPort, Backlog],
-        Form::Own,
-    ),
-    (
-        true,
-        &[Version, Local, Remote, LocalPort, RemotePort],
-        Form::Own,
-    ),
+/// The columns of tables whose heading is missing, and whether one of them says what happened.
+const USUAL: [(bool, &[Column]); 4] = [
+    (false, &[Version, Remote, RemotePort, Local, LocalPort]),
+    (false, &[Remote, RemotePort, Local, LocalPort, Backlog]),
+    (true, &[Version, Local, Remote, LocalPort, RemotePort]),
     (
         true,
         &[Version, Local, Remote, LocalPort, RemotePort, Netns],
-        Form::Own,
     ),
-    (false, &[Version, Remote, Local, LocalPort], Form::Shared),
 ];
+
+/// The columns of tcpaccept before it showed the client's port, and those of tcpconnect.
+const UNCLEAR: &[Column] = &[Version, Remote, Local, LocalPort];
 
 /// A row.
 #[derive(Debug)]
@@ -99,11 +84,15 @@ pub(super) struct Left<'a> {
 }
 
 /// The row, if its form is that of one of the usual tables.
-pub(super) fn guess(line: &[u8]) -> Option<(Row<'_>, Form)> {
-    USUAL.iter().find_map(|&(has_kind, after, form)| {
-        let row = row(line, has_kind, false, after)?;
-        Some((row, form))
-    })
+pub(super) fn guess(line: &[u8]) -> Option<Row<'_>> {
+    USUAL
+        .iter()
+        .find_map(|&(has_kind, after)| row(line, has_kind, false, after))
+}
+
+/// Whether only the heading can tell what the row shows.
+pub(super) fn is_unclear(line: &[u8]) -> bool {
+    row(line, false, false, UNCLEAR).is_some()
 }
 
 impl Heading {
