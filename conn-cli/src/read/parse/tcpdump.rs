@@ -236,8 +236,12 @@ impl Lines {
         if is_cut(rest) {
             return Err(CUT);
         }
-        if !time.is_empty() || is_start(rest) {
+        if is_start(rest) {
             return Ok(Form::Own);
+        }
+        // Other programs begin their lines with a time, too.
+        if !time.is_empty() {
+            return Ok(Form::Shared);
         }
         if is_message(line) {
             Ok(Form::Own)
