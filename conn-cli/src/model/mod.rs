@@ -15,6 +15,7 @@ pub mod options;
 pub mod period;
 pub mod ports;
 pub(crate) mod preemption;
+pub(crate) mod printed;
 pub(crate) mod queues;
 pub mod read_stats;
 pub(crate) mod schema;

@@ -1,17 +1,20 @@
-//! The shapes of the lines in a file of known clients: what conn-cli prints, and what people write.
-//!
-//! Each shape is tied to the beginning of the line, and an address counts only at its place in the shape:
-//! output contains names that others chose, such as those of processes, and a name must not make an
-//! address known.
+//! The lines in a file of known clients: what conn-cli prints, and what people write.
 
 mod comparison;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use super::time::after_time;
-use crate::model::{connection::Host, filter::Network, format::Format};
+use crate::model::{
+    connection::Host,
+    filter::Network,
+    printed::{
+        BY_ADDRESS, BY_OTHERS, connection, first_word, is_blank, is_comparison, is_number,
+        message::{COUNTED, interval, is_message},
+        summary::COUNTS,
+    },
+};
 
 /// A known client, or many.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,93 +48,8 @@ enum Column {
 
 type Parsed = Result<Option<Entry>, Wrong>;
 
-/// What connections are counted by; see [`crate::model::group::GroupBy::nouns`].
-const BY_ADDRESS: [&str; 4] = ["address", "addresses", "network", "networks"];
-const BY_OTHERS: [&str; 8] = [
-    "port",
-    "ports",
-    "process",
-    "processes",
-    "cgroup",
-    "cgroups",
-    "user",
-    "users",
-];
-
-/// The titles of columns with counts.
-const COUNTS: [&str; 6] = [
-    "count",
-    "connections",
-    "syn",
-    "refused",
-    "established",
-    "accepted",
-];
-
 /// The keys of rows that are no clients.
 const NO_CLIENTS: [&str; 3] = ["unknown", "other", "total"];
-
-/// What a line of a connection says before the client.
-const NEWS: [&str; 4] = ["New connection", "SYN", "Established", "Accepted"];
-
-/// How messages begin.
-const MESSAGES: [&str; 31] = [
-    "Tracing ",
-    "hooks: ",
-    "not used: ",
-    "listening: ",
-    "note: ",
-    "warning: ",
-    "accept wait: ",
-    "time in the accept queue: ",
-    "no listener",
-    "no new connection for ",
-    "no new addresses",
-    "some wait to be accepted: ",
-    "all listeners in ",
-    "not every process was searched ",
-    "not self-tested any more: ",
-    "no totals so far: ",
-    "cannot watch the cgroup ",
-    "cannot count in the new cgroup ",
-    "the cgroup ",
-    "the new cgroup ",
-    "reading from the terminal; ",
-    "stopped before the end of the records",
-    "waiting for the reader of standard output; ",
-    "conn-cli: ",
-    "error: ",
-    "ERROR ",
-    "WARN ",
-    "INFO ",
-    "DEBUG ",
-    "TRACE ",
-    "^C",
-];
-
-/// What follows the number with which other messages begin, and the total of a summary.
-const COUNTED: [&str; 20] = [
-    "connection",
-    "connections",
-    "handshake",
-    "handshakes",
-    "SYN",
-    "SYNs",
-    "line",
-    "lines",
-    "retransmitted",
-    "more",
-    "other",
-    "new",
-    "record",
-    "records",
-    "JSON",
-    "packet",
-    "packets",
-    "network",
-    "socket",
-    "sockets",
-];
 
 impl Lines {
     /// What the next line says.
@@ -145,7 +63,7 @@ impl Lines {
             self.table = None;
             return Ok(None);
         }
-        if line.starts_with('#') || is_message(line) || is_interval(line) {
+        if line.starts_with('#') || is_message(line) || interval(line).is_some() {
             return Ok(None);
         }
         if is_of_process_or_user(line) {
@@ -156,7 +74,7 @@ impl Lines {
             return only_by_address(by);
         }
         let total = counted(line);
-        let parsed = total.or_else(|| connection(line).map(Ok));
+        let parsed = total.or_else(|| client(line).map(Ok));
         let parsed = parsed.or_else(|| self.table.and_then(|column| row(column, line).map(Ok)));
         let parsed = parsed.or_else(|| listed(line));
         // Not before a list, which may call an address so.
@@ -169,53 +87,12 @@ impl Lines {
     }
 }
 
-/// Whether this is a message in which nothing is counted.
-fn is_message(line: &str) -> bool {
-    let is_about_listener = || {
-        let is_listener = first_word(line).0.parse::<SocketAddr>().is_ok();
-        is_listener
-            && (line.contains(": accept queue ") || line.ends_with(" has stopped listening"))
-    };
-    MESSAGES.iter().any(|start| line.starts_with(start))
-        || line.ends_with(" has ended, so the run ends")
-        || is_about_listener()
-        || is_about_input(line)
-}
-
-/// Whether this says what an input was read as: `web.pcap: pcap, 39 packets`.
-fn is_about_input(line: &str) -> bool {
-    let is_size = |size: &str| {
-        let (number, what) = first_word(size);
-        is_number(number) && ["line", "lines", "packet", "packets"].contains(&what)
-    };
-    let is_of_format = Format::ALL.iter().any(|format| {
-        let read_as = format!(": {}, ", format.name());
-        let last = line.rsplit(", ").next();
-        line.contains(&read_as) && last.is_some_and(is_size)
-    });
-    is_of_format || (line.starts_with("and ") && line.ends_with(" more inputs"))
-}
-
-/// Whether this is the row of an interval: `14:25:30     123 connections     17 addresses ...`.
-fn is_interval(line: &str) -> bool {
-    let Some(rest) = after_time(line) else {
-        return false;
-    };
-    let rest = rest.trim_start();
-    if rest == "(not measured)" {
-        return true;
-    }
-    let (number, rest) = first_word(rest.strip_prefix('(').unwrap_or(rest));
-    let (word, _) = first_word(rest);
-    is_number(number) && ["connection", "connections", "interval", "intervals"].contains(&word)
-}
-
 /// The titles of a table: where it has its clients, and what it counts by.
 fn titles(line: &str) -> Option<(Column, &str)> {
     let (first, rest) = first_word(line);
     let second = first_word(rest).0;
     let last = line.rsplit(is_blank).next()?;
-    if comparison::is_titles(line) {
+    if is_comparison(line) {
         return Some((Column::Fourth, last));
     }
     let is_key = |word| BY_ADDRESS.contains(&word) || BY_OTHERS.contains(&word);
@@ -264,50 +141,10 @@ fn counted(line: &str) -> Option<Parsed> {
     })
 }
 
-/// A connection: `Sun Nov 22 14:25:37 2026 New connection from 192.0.2.1 to port 80`, or
-/// `14:25:37.482000 192.0.2.1:37822 -> 192.0.2.9:80 httpd[99] waited 96 µs`.
-fn connection(line: &str) -> Option<Option<Entry>> {
-    let rest = after_time(line)?;
-    let news = NEWS.iter().find_map(|news| rest.strip_prefix(news));
-    let rest = match news.map(|rest| rest.strip_prefix(" from ").ok_or(rest)) {
-        Some(Ok(client)) => {
-            let (client, tail) = first_word(client);
-            let fits =
-                tail.is_empty() || tail.starts_with("to port ") || tail.starts_with("after ");
-            return host(client).filter(|_| fits);
-        }
-        Some(Err(rest)) => rest.strip_prefix(' ')?,
-        None => rest,
-    };
-    let (client, tail) = first_word(rest);
-    let is_server = |server: &str| server == "port" || end(server).is_some();
-    match tail.strip_prefix("-> ") {
-        Some(server) if is_server(first_word(server).0) => end(client),
-        None if is_without_server(tail) => {
-            // A word alone may be anything.
-            let is_end = client.contains(':') || client == "unknown" || network(client).is_some();
-            end(client).filter(|_| is_end)
-        }
-        Some(_) | None => None,
-    }
-}
-
-/// Whether this may follow the client if the server is not known: `thread 99 waited 96 µs`.
-fn is_without_server(tail: &str) -> bool {
-    let id = tail.strip_prefix("thread ").or(tail.strip_prefix("pid "));
-    let (number, rest) = id.map_or(("0", tail), first_word);
-    is_number(number) && (rest.is_empty() || rest.starts_with("waited "))
-}
-
-/// One end of a connection: `192.0.2.1:37822`, `[2001:db8::1]:37822`, or without a port.
-fn end(text: &str) -> Option<Option<Entry>> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(Some(Entry::Host(Host::at(address.ip()))));
-    }
-    match text.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() && !name.contains(':') => host(name),
-        _ => host(text),
-    }
+/// The client in the line of a connection.
+fn client(line: &str) -> Option<Option<Entry>> {
+    let client = connection::line(line)?.client.host;
+    Some((client != Host::Unknown).then_some(Entry::Host(client)))
 }
 
 /// A row of a table.
@@ -392,24 +229,4 @@ fn host(text: &str) -> Option<Option<Entry>> {
         Err(_) => Host::named(text.as_bytes()),
     };
     host.map(|host| Some(Entry::Host(host)))
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(is_blank).filter(|word| !word.is_empty())
-}
-
-/// The first word, and the text after the blanks behind it.
-fn first_word(text: &str) -> (&str, &str) {
-    match text.split_once(is_blank) {
-        Some((word, rest)) => (word, rest.trim_start_matches(is_blank)),
-        None => (text, ""),
-    }
-}
-
-fn is_blank(char: char) -> bool {
-    char == ' ' || char == '\t'
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -3,7 +3,6 @@
 mod json;
 mod line;
 mod list;
-mod time;
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -1,11 +1,7 @@
 //! The shapes of the text of `conn-cli compare`.
 
-use super::{Entry, host, is_number, words};
-
-/// Whether these are its titles.
-pub(super) fn is_titles(line: &str) -> bool {
-    words(line).eq(["before", "after", "difference", "address"])
-}
+use super::{Entry, host};
+use crate::model::printed::{is_number, words};
 
 /// A row of a comparison: `0  40  +40  192.168.122.61  new`, or `107  174  +67  3 other addresses`.
 pub(super) fn row(line: &str) -> Option<Option<Entry>> {

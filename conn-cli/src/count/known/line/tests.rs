@@ -332,7 +332,7 @@ fn anything_else_is_wrong() {
         "Sun Nov 22 14:25:37 2026 Old connection from 192.0.2.1",
         "14:25:37.482496 IP 192.0.2.3.41455 > 192.0.2.1.80: Flags [S]",
         "14:25:37 something",
-        "14:25:37 192.0.2.1:80 thread x",
+        "14:25:37 192.0.2.1:80 thread of somebody",
     ] {
         assert_eq!(parse(line), Err(Wrong::NotPrinted), "{line}");
     }

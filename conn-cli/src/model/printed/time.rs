@@ -27,13 +27,17 @@ const LACKS: [&str; 5] = [
     " (since the record before, no date)",
 ];
 
-/// The text after the time and the blank that ends it. None if the line does not begin with a time.
-pub(super) fn after_time(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("(no time)").or_else(|| after_date(line));
+/// What a line has in place of a time that is not known.
+pub(crate) const NO_TIME: &str = "(no time)";
+
+/// The time, and the text after the blank that ends it. None if the line does not begin with a time.
+pub(crate) fn split_time(line: &str) -> Option<(&str, &str)> {
+    let rest = line.strip_prefix(NO_TIME).or_else(|| after_date(line));
     let rest = rest.or_else(|| after_boot(line));
     let rest = rest.or_else(|| after_seconds(line))?;
+    let time = &line[..line.len() - rest.len()];
     let lacks = LACKS.iter().find_map(|lacks| rest.strip_prefix(lacks));
-    lacks.unwrap_or(rest).strip_prefix(' ')
+    Some((time, lacks.unwrap_or(rest).strip_prefix(' ')?))
 }
 
 fn after_date(line: &str) -> Option<&str> {
@@ -122,8 +126,15 @@ mod tests {
             "14:25:37.5 (no date)",
             "12345.678901 (since boot, no date)",
         ] {
-            assert_eq!(after_time(&format!("{time} New")), Some("New"), "{time}");
-            assert_eq!(after_time(&format!("{time}/ New")), None, "{time}");
+            let line = format!("{time} New");
+            let (before, rest) = split_time(&line).unwrap();
+            assert!(
+                time.starts_with(before) && rest == "New",
+                "{time}: {before}"
+            );
+            let is_lacking = time.ends_with(')') && time != NO_TIME;
+            assert_eq!(before != time, is_lacking, "{time}");
+            assert_eq!(split_time(&format!("{time}/ New")), None, "{time}");
         }
     }
 
@@ -142,7 +153,10 @@ mod tests {
             "14:25:37 (no idea) New",
             "\u{663}4:25:37 New",
         ] {
-            assert!(after_time(text).is_none_or(|rest| rest != "New"), "{text}");
+            assert!(
+                split_time(text).is_none_or(|(_, rest)| rest != "New"),
+                "{text}"
+            );
         }
     }
 }
