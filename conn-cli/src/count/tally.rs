@@ -26,7 +26,7 @@ pub struct Tally {
 type Map<K> = HashMap<K, u64, foldhash::fast::RandomState>;
 
 /// A client and the local port that it connected to, if that is known.
-pub(super) type Pair = (GroupKey, Option<u16>);
+pub(crate) type Pair = (GroupKey, Option<u16>);
 
 /// How many pairs of client and port are counted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,17 @@ impl Tally {
         unknown
     }
 
+    /// Each client and port with its connections, in any order.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Pair, u64)> {
+        let ipv4 = self.ipv4.iter();
+        let ipv4 = ipv4.map(|(pair, count)| (unpacked(*pair), *count));
+        let ipv6 = self.ipv6.iter();
+        let ipv6 = ipv6.map(|(pair, count)| (ipv6_pair(*pair), *count));
+        let others = self.counts.iter();
+        ipv4.chain(ipv6)
+            .chain(others.map(|(pair, count)| (pair.clone(), *count)))
+    }
+
     /// Adds connections whose individual clients are not known.
     pub fn add_other(&mut self, connections: u64) {
         add(&mut self.other, connections);
@@ -166,6 +177,17 @@ impl Tally {
         }
     }
 
+    /// The same connections; those to a port that is not known are to this one.
+    #[must_use]
+    pub(crate) fn with_port(&self, port: u16) -> Self {
+        let mut tally = Self::within(self.room);
+        tally.add_other(self.other);
+        for ((key, known), connections) in self.each() {
+            tally.add_key(key, known.or(Some(port)), connections);
+        }
+        tally
+    }
+
     /// What this has counted beyond the other, client by client. What it has of clients for which it had
     /// no room is not in it.
     #[must_use]
@@ -175,6 +197,11 @@ impl Tally {
         subtract(&mut self.counts, &other.counts);
         (self.other, self.turned_away) = (0, 0);
         self
+    }
+
+    /// Removes the connections whose individual clients are not known, and returns how many these were.
+    pub(crate) fn take_other(&mut self) -> u64 {
+        std::mem::take(&mut self.other)
     }
 
     /// Connections whose individual clients are not known.

@@ -75,6 +75,7 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
             FeedItem::Failed(why) => return Err(anyhow!(why)),
         }
     }
+    merge.end(&mut |_| true)?;
     let (tally, discrepancies, stats) = merge.finish();
     if let Some(why) = { &stats.inputs }
         .iter()

@@ -17,3 +17,5 @@ pub mod view;
 
 #[cfg(test)]
 mod json_tests;
+#[cfg(test)]
+mod text_tests;

@@ -236,8 +236,20 @@ impl Reading {
         (counts, discrepancies, Origin::Records(stats))
     }
 
-    async fn conclude(self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
+    async fn conclude(mut self, stop: &mut Stop, end: End) -> anyhow::Result<Verdict> {
         self.progress.end();
+        if !self.view.is_full() {
+            let view = &mut self.view;
+            let ended = self.merge.end(&mut |connection| {
+                view.show(connection);
+                !view.is_full()
+            });
+            if ended.is_err() {
+                // Prints the lines before the error.
+                let _ = self.view.stdout.send().await;
+            }
+            ended?;
+        }
         if self.failed == self.inputs && self.merge.is_empty() {
             // That is said already, and there is nothing to sum up.
             return Ok(Verdict::Incomplete);

@@ -35,6 +35,8 @@ pub struct ReadStats {
     pub inputs: Vec<InputStats>,
     /// Connections that are not counted because their port is unknown.
     pub unknown_port: u64,
+    /// How many of these have no line, and no row that names the port.
+    pub without_line: u64,
     /// Connections that are not counted because their client is unknown and a filter selects
     /// clients.
     pub unknown_client: u64,

@@ -229,8 +229,19 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
             "warning: {records} not counted: the record has no client address"
         ));
     }
-    if stats.unknown_port > 0 {
-        let records = plural(stats.unknown_port, "connection", "connections");
+    if stats.without_line > 0 {
+        let (have, they) = match stats.without_line {
+            1 => ("connection has", "it is"),
+            _ => ("connections have", "they are"),
+        };
+        notes.push(format!(
+            "warning: {} {have} no line, which alone names the port: {they} not counted",
+            stats.without_line
+        ));
+    }
+    let unknown_port = stats.unknown_port - stats.without_line;
+    if unknown_port > 0 {
+        let records = plural(unknown_port, "connection", "connections");
         notes.push(format!(
             "warning: {records} not counted: the record has no local port"
         ));

@@ -144,12 +144,14 @@ impl Dates {
                 Event::Connection(connection)
                 | Event::Resumed(connection)
                 | Event::Syn(connection, _)
-                | Event::Answer(connection, _) => self.record(&mut connection.time),
+                | Event::Answer(connection, _)
+                | Event::Stage(_, connection) => self.record(&mut connection.time),
                 // The next line is of another run, at another time.
                 Event::Run(run) => {
                     self.stretches.extend(run.period);
                     self.begins_stretch = true;
                 }
+                Event::Printed(printed) => self.begins_stretch |= printed.is_summary(),
                 Event::Unfinished(_) | Event::Failed(_) | Event::End(_) | Event::UnknownType => (),
             }
         }

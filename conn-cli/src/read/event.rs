@@ -7,7 +7,9 @@ use crate::{
     model::{
         connection::{Connection, Host},
         discrepancies::Discrepancies,
+        printed::summary,
         read_stats::ReadStats,
+        stage::Stage,
     },
 };
 
@@ -48,6 +50,10 @@ pub enum Event {
     Failed(u32),
     /// The summary at the end of one run of conn-cli.
     Run(Box<Run>),
+    /// A line of conn-cli's text of a connection at a stage that may be only an earlier one of the run.
+    Stage(Stage, Connection),
+    /// Another line of that text, which has a meaning only together with others.
+    Printed(Printed),
     /// A JSON object of a type that this conn-cli does not know.
     UnknownType,
 }
@@ -60,8 +66,13 @@ impl Event {
             | Self::Syn(connection, _)
             | Self::Answer(connection, _)
             | Self::End(connection)
+            | Self::Stage(_, connection)
             | Self::Resumed(connection) => Some(connection),
-            Self::Unfinished(_) | Self::Failed(_) | Self::Run(_) | Self::UnknownType => None,
+            Self::Unfinished(_)
+            | Self::Failed(_)
+            | Self::Run(_)
+            | Self::Printed(_)
+            | Self::UnknownType => None,
         }
     }
 }
@@ -86,6 +97,22 @@ impl PacketId {
     }
 }
 
+/// A line of conn-cli's text that is no connection.
+#[derive(Debug)]
+pub struct Printed {
+    /// Its index in the batch.
+    pub number: u64,
+    /// What it says.
+    pub text: Box<str>,
+}
+
+impl Printed {
+    /// Whether it is the heading of the summary, with which a run ends.
+    pub(crate) fn is_summary(&self) -> bool {
+        summary::heading(&self.text) == Some(summary::Heading::Summary)
+    }
+}
+
 /// What the beginning of an accept call shows.
 #[derive(Clone, Debug)]
 pub struct Accept {
@@ -106,8 +133,8 @@ pub struct Run {
     pub tally: Tally,
     /// The option by which the tally does not name all addresses, if there is one.
     pub partial: Option<&'static str>,
-    /// How many of them have a line.
-    pub lines_shown: u64,
+    /// How many of them have a line; None if the summary does not say.
+    pub lines_shown: Option<u64>,
     /// What could make its total wrong.
     pub discrepancies: Discrepancies,
     /// What it did not count, if it was itself a run of `conn-cli read`.
@@ -115,12 +142,25 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run of which a text says only these counts.
+    #[must_use]
+    pub(crate) fn printed(tally: Tally) -> Self {
+        Self {
+            period: None,
+            tally,
+            partial: None,
+            lines_shown: None,
+            discrepancies: Discrepancies::default(),
+            stats: ReadStats::default(),
+        }
+    }
+
     /// Whether so many lines before its summary name the client of each connection.
     #[must_use]
     pub(crate) fn has_all_lines(&self, lines: u64) -> bool {
+        let connections = self.tally.connections();
+        let lines_shown = self.lines_shown.unwrap_or(connections);
         // With none, it is not known what `--known` has left out.
-        self.lines_shown > 0
-            && self.lines_shown == self.tally.connections()
-            && lines >= self.lines_shown
+        lines_shown > 0 && lines_shown == connections && lines >= lines_shown
     }
 }

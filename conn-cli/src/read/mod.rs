@@ -75,5 +75,6 @@ pub fn summarise(
         result = merge.take(batch, &mut |_| true);
         result.as_ref().map_err(|_| Stopped).copied()
     });
+    let result = result.and_then(|()| merge.end(&mut |_| true));
     (result.map(|()| merge.finish()), end)
 }

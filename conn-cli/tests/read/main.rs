@@ -3,6 +3,7 @@
 mod compare;
 mod inputs;
 mod limits;
+mod own_text;
 mod periods;
 mod pipes;
 mod recorded;

@@ -10,10 +10,12 @@ pub(crate) mod repeats;
 pub(crate) mod runs;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use self::{
     repeats::{Repeats, Shown},
     runs::Runs,
+    text::OwnText,
 };
 use super::{
     batch::Batch,
@@ -68,7 +70,7 @@ impl MergeOptions {
 
     /// Whether connections in this format are counted one by one: otherwise the summary of a run does it.
     fn counts_each(&self, format: Format) -> bool {
-        format != Format::Json || self.needs_lines()
+        !is_own(format) || self.needs_lines()
     }
 
     /// The connections of a run that are wanted; `stats` gets those of which that is not known.
@@ -98,6 +100,7 @@ pub struct Merge {
     /// Final counts; the lines of the current run are in `runs`.
     tally: Tally,
     runs: Runs,
+    text: OwnText,
     discrepancies: Discrepancies,
     stats: ReadStats,
     repeats: Repeats,
@@ -122,6 +125,7 @@ impl Merge {
             options,
             tally: Tally::default(),
             runs: Runs::default(),
+            text: OwnText::default(),
             discrepancies: Discrepancies::default(),
             stats: ReadStats::default(),
             repeats: Repeats::default(),
@@ -164,6 +168,10 @@ impl Merge {
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
         let format = batch.format;
+        let refusal = match format {
+            Format::Text => self.text.arrange(&mut batch),
+            _ => None,
+        };
         if let (true, Some(first)) = (self.options.strict, &batch.first_not_understood) {
             // Counts and shows only what precedes the error.
             batch.events.truncate(first.events_before);
@@ -186,6 +194,8 @@ impl Merge {
                     self.repeats.end(connection);
                     continue;
                 }
+                // Text is arranged, and has other events now.
+                Event::Stage(..) | Event::Printed(_) => continue,
                 Event::Unfinished(accept) => {
                     self.begin_call(accept);
                     continue;
@@ -199,7 +209,7 @@ impl Merge {
                     continue;
                 }
             };
-            if format == Format::Json {
+            if is_own(format) {
                 self.runs.add_line(connection);
             }
             let is_within = self.options.period.contains(&connection.time);
@@ -221,7 +231,29 @@ impl Merge {
                 break;
             }
         }
-        self.add_stats(&batch)
+        self.add_stats(&batch)?;
+        match refusal {
+            Some(why) => bail!("{}: {why}", self.input.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts and shows what only the end of the last input completes.
+    ///
+    /// # Errors
+    /// If that cannot answer the options.
+    pub fn end(&mut self, show: &mut impl FnMut(&Connection) -> bool) -> anyhow::Result<()> {
+        let mut batch = Batch::new(Format::Text);
+        batch.events = self.text.end();
+        if !batch.events.is_empty() {
+            let format = self.input.format;
+            self.take(batch, show)?;
+            self.input.format = format;
+        }
+        if self.stats.formats.contains(&Format::Text) {
+            self.check_ports(self.runs.open())?;
+        }
+        Ok(())
     }
 
     /// What a packet shows. An answer shows a new connection if its SYN was not captured, for example because a
@@ -325,6 +357,15 @@ impl Merge {
     /// Whether a connection is to one of the ports and passes the filter.
     fn wants(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
         self.knows_ports |= connection.local_port.is_some();
+        if format == Format::Text
+            && self.options.filter.local.is_some()
+            && connection.local == Host::Unknown
+        {
+            bail!(
+                "{}: --to needs the local address, which only the lines of --long have",
+                self.input.name
+            );
+        }
         if !self.options.filter.wants(connection) {
             let is_known = matches!(connection.remote, Host::Address(_));
             // Unless lines are needed, the summary of a run counts these.
@@ -361,6 +402,18 @@ impl Merge {
         show(connection)
     }
 
+    /// Checks that the port of some of a run's connections is known, if only some ports are wanted.
+    fn check_ports(&self, run: &Tally) -> anyhow::Result<()> {
+        let is_known = run.each().any(|((_, port), _)| port.is_some());
+        if !self.options.ports.is_all() && run.connections() > 0 && !is_known {
+            bail!(
+                "{}: --port needs the port of each connection, which neither a line nor the summary names",
+                self.input.name
+            );
+        }
+        Ok(())
+    }
+
     fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
         let needs_lines = self.options.lines_only || self.options.needs_lines();
         if needs_lines && run.tally.connections() > self.runs.lines() {
@@ -386,8 +439,18 @@ impl Merge {
                 self.input.name
             );
         }
+        let lines = self.runs.lines();
         let tally = self.runs.finish_run(run);
+        if run.lines_shown.is_none() {
+            self.check_ports(&tally)?;
+        }
+        let (connections, unknown_port) = (tally.connections(), self.stats.unknown_port);
         self.add_run(tally);
+        if run.lines_shown.is_none() {
+            let unknown = self.stats.unknown_port - unknown_port;
+            let without_line = connections.saturating_sub(lines).min(unknown);
+            add(&mut self.stats.without_line, without_line);
+        }
         self.discrepancies.add(&run.discrepancies);
         add(&mut self.stats.repeated, run.stats.repeated);
         add(
@@ -467,6 +530,11 @@ fn grouped(tally: Tally, by: Grouping) -> Counts {
     let mut counts = Counts::new([Stage::Accepted]).by(by);
     counts.add_tally(Stage::Accepted, tally);
     counts
+}
+
+/// Whether this is a format of conn-cli itself, which has the summaries of runs.
+fn is_own(format: Format) -> bool {
+    matches!(format, Format::Json | Format::Text)
 }
 
 /// Adds an input, unless it is that before the first.

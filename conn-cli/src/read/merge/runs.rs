@@ -1,12 +1,14 @@
-//! Counts the runs of conn-cli whose JSON Lines are read.
+//! Counts the runs of conn-cli whose JSON Lines or text is read.
 //!
 //! The summary of a run counts every connection of the run; not all of them may have a line. A
 //! killed run leaves lines without a summary, and the lines of another run may follow. With
 //! rotated files, lines and summary can be in different files.
 
+use std::collections::HashMap;
+
 use crate::{
     count::tally::{Room, Tally},
-    model::connection::Connection,
+    model::{connection::Connection, group::GroupKey},
     read::event::Run,
 };
 
@@ -43,18 +45,22 @@ impl Runs {
 
     /// Ends a run. Returns its connections and those of earlier runs without a summary.
     pub(crate) fn finish_run(&mut self, run: &Run) -> Tally {
+        let mut tally = run.tally.clone();
+        if run.lines_shown.is_none() && run.partial != Some("--by") {
+            return united(tally, self.open.take());
+        }
         if run.partial.is_some() && run.has_all_lines(self.lines()) {
             // They tell more than the summary.
             return self.finish();
         }
-        let mut tally = run.tally.clone();
-        let surplus = self.lines().saturating_sub(run.lines_shown);
+        let lines_shown = run.lines_shown.unwrap_or(tally.connections());
+        let surplus = self.lines().saturating_sub(lines_shown);
         let open = self.open.take();
         if surplus == 0 {
             return tally;
         }
         // If the run has no lines, all lines are from earlier runs.
-        let mut earlier = match run.lines_shown {
+        let mut earlier = match lines_shown {
             0 => open,
             _ => open.beyond(&tally),
         };
@@ -69,6 +75,61 @@ impl Runs {
     pub(crate) fn finish(&mut self) -> Tally {
         self.open.take()
     }
+}
+
+/// The connections of a summary and of the lines before it, if it is not known which lines are of its run.
+/// Of each client there are as many as the summary counts, or as there are lines, if that is more: then some are
+/// of a run without a summary, or of a client that this one has no row for. Both may name the ports.
+fn united(mut rows: Tally, lines: Tally) -> Tally {
+    if lines.connections() == 0 {
+        return rows;
+    }
+    let (of_rows, of_lines) = (by_client(&rows), by_client(&lines));
+    let beyond = |one: &HashMap<GroupKey, u64>, other: &HashMap<GroupKey, u64>| {
+        let mut beyond = one.clone();
+        for (client, connections) in &mut beyond {
+            *connections = connections.saturating_sub(other.get(client).copied().unwrap_or(0));
+        }
+        beyond
+    };
+    let mut surplus = beyond(&of_lines, &of_rows);
+    let mut rest = beyond(&of_rows, &of_lines);
+    let without_row = surplus
+        .values()
+        .fold(0_u64, |sum, count| sum.saturating_add(*count));
+    let other = rows.take_other().saturating_sub(without_row);
+    let add = |tally: &mut Tally, left: &mut HashMap<GroupKey, u64>, more: &Tally| {
+        for ((client, port), connections) in more.each() {
+            let left = left.entry(client.clone()).or_default();
+            let added = connections.min(*left);
+            *left -= added;
+            if added > 0 {
+                tally.add_key(client, port, added);
+            }
+        }
+    };
+    let rows_have_ports = rows.each().all(|((_, port), _)| port.is_some());
+    let mut tally = if rows_have_ports {
+        let beyond = lines.beyond(&rows);
+        let mut tally = rows;
+        add(&mut tally, &mut surplus, &beyond);
+        tally
+    } else {
+        let mut tally = lines;
+        add(&mut tally, &mut rest, &rows);
+        tally
+    };
+    tally.add_other(other);
+    tally
+}
+
+fn by_client(tally: &Tally) -> HashMap<GroupKey, u64> {
+    let mut counts = HashMap::new();
+    for ((client, _), connections) in tally.each() {
+        let count: &mut u64 = counts.entry(client).or_default();
+        *count = count.saturating_add(connections);
+    }
+    counts
 }
 
 #[cfg(test)]
@@ -110,7 +171,7 @@ mod tests {
             period: None,
             tally: tally(clients),
             partial: None,
-            lines_shown,
+            lines_shown: Some(lines_shown),
             discrepancies: Discrepancies::default(),
             stats: ReadStats::default(),
         });

@@ -141,7 +141,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
         period: time(line.start).zip(time(line.end)),
         tally,
         partial,
-        lines_shown: line.connection_lines.unwrap_or(line.lines_shown),
+        lines_shown: Some(line.connection_lines.unwrap_or(line.lines_shown)),
         discrepancies: Discrepancies {
             at_least: line.at_least || line.missed_runs > Some(0),
             unreadable: line.unreadable,

@@ -63,6 +63,14 @@ pub trait Line {
     /// If the line is not understood: it does not have the form of the format.
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError>;
 
+    /// Parses the last line of an input, likewise, if it has no terminator, so that it may be cut.
+    ///
+    /// # Errors
+    /// If the line is not understood, or if what it says depends on what may be missing.
+    fn cut_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
+        self.line(line, events)
+    }
+
     /// The time of a line, whatever else is in it, if times are wanted and it has one.
     fn time(&mut self, line: &[u8]) -> When;
 }

@@ -164,11 +164,16 @@ pub(crate) fn parser(format: Format, wanted: &Wanted) -> Option<Box<dyn Line>> {
 fn parse_lines(format: Format, bytes: &[u8], parser: &mut (impl Line + ?Sized)) -> Batch {
     let mut batch = Batch::new(format);
     batch.ends = ends(bytes, parser);
-    for line in lines(bytes) {
+    let has_end = bytes.ends_with(b"\n");
+    let mut rest = lines(bytes).peekable();
+    while let Some(line) = rest.next() {
         let parsed = if line.len() > longest_line(format) {
             Err(TOO_LONG)
-        } else {
+        } else if has_end || rest.peek().is_some() {
             parser.line(line, &mut batch.events)
+        } else {
+            // Only at the end of an input.
+            parser.cut_line(line, &mut batch.events)
         };
         batch.count_line(line, parsed);
     }

@@ -213,6 +213,7 @@ fn is_time(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::connection::Lacks;
+    use crate::{model::connection::Connection, read::event::PacketId};
 
     const RECORD: &str = "IN=lo OUT= MAC=00:00:00:00:00:00:00:00:00:00:00:00:08:00 SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=00 PREC=0x00 TTL=64 ID=1786 DF PROTO=TCP SPT=41157 DPT=80 SEQ=796278815 ACK=0 WINDOW=65495 SYN URGP=0 MARK=0x0 ";
     const JSON: &str = r#"{"timestamp": "2026-11-27T13:47:13.213118", "dvc": "Netfilter", "raw.pktlen": 60, "oob.prefix": "NEW: ", "oob.time.sec": 1795787233, "oob.time.usec": 213118, "oob.mark": 0, "oob.hook": 1, "oob.family": 2, "oob.protocol": 2048, "ip.protocol": 6, "ip.id": 1786, "src_port": 41157, "dest_port": 80, "tcp.seq": 796278815, "tcp.ackseq": 0, "tcp.urg": 0, "tcp.ack": 0, "tcp.psh": 0, "tcp.rst": 0, "tcp.syn": 1, "tcp.fin": 0, "oob.in": "lo", "src_ip": "192.0.2.1", "dest_ip": "192.0.2.9"}"#;

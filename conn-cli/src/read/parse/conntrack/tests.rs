@@ -35,7 +35,7 @@ fn event_text(event: &Event) -> String {
     let time = match &connection.time {
         When::At(time) => format!(" at {time}"),
         When::Recorded(time) => format!(" at {} ({:?})", time.text, time.lacks),
-        When::Unknown => String::new(),
+        When::Clock(_) | When::Unknown => String::new(),
     };
     format!("{label} {remote}:{remote_port:?} -> {local}:{local_port:?}{time}")
 }

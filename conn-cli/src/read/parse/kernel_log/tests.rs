@@ -1,5 +1,6 @@
 //! Parses lines as they occur in logs.
 
+use crate::model::connection::Connection;
 use crate::{
     model::connection::Lacks,
     read::parse::{kernel_log::*, scan},

@@ -5,6 +5,7 @@ use super::{
     tests::{RECORD, parsed},
     *,
 };
+use crate::model::connection::Connection;
 use crate::{model::connection::Lacks, read::parse::scan::recorded};
 
 fn parsed_with(line: &str, wanted: Wanted) -> Result<Option<Connection>, ParseError> {

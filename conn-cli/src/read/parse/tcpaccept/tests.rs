@@ -50,7 +50,7 @@ fn connection_text(connection: &Connection) -> String {
     match &connection.time {
         When::At(time) => text += &format!(" at {time}"),
         When::Recorded(time) => text += &format!(" at {} ({:?})", time.text, time.lacks),
-        When::Unknown => (),
+        When::Clock(_) | When::Unknown => (),
     }
     text
 }
