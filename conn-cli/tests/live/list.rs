@@ -234,6 +234,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("disk-full", streams::disk_full),
     everywhere_case("text", text::text),
     everywhere_case("last-line", text::last_line),
+    everywhere_case("read-back", text::read_back),
     // The other hooks do not know the process.
     case("hostile-name", ACCEPTS, hostile::hostile_name),
     needing(&["tcpdump"], stages("funnel", funnel::funnel)),

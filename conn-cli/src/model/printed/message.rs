@@ -6,7 +6,7 @@ use super::{first_word, is_number, number, time::split_time};
 use crate::model::format::Format;
 
 /// How messages begin.
-const MESSAGES: [&str; 31] = [
+const MESSAGES: [&str; 26] = [
     "Tracing ",
     "hooks: ",
     "not used: ",
@@ -32,13 +32,11 @@ const MESSAGES: [&str; 31] = [
     "waiting for the reader of standard output; ",
     "conn-cli: ",
     "error: ",
-    "ERROR ",
-    "WARN ",
-    "INFO ",
-    "DEBUG ",
-    "TRACE ",
     "^C",
 ];
+
+/// The levels of diagnostics.
+const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 
 /// What follows the number with which other messages begin, and the total of a summary.
 pub(crate) const COUNTED: [&str; 20] = [
@@ -74,7 +72,17 @@ pub(crate) fn is_message(line: &str) -> bool {
     MESSAGES.iter().any(|start| line.starts_with(start))
         || line.ends_with(" has ended, so the run ends")
         || is_about_listener()
+        || is_diagnostic(line)
         || is_about_input(line)
+}
+
+/// Whether this is a line of --verbose: `DEBUG aya::bpf: ...`.
+fn is_diagnostic(line: &str) -> bool {
+    let (level, rest) = first_word(line);
+    let target = first_word(rest).0.strip_suffix(':').unwrap_or_default();
+    let is_path =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_:".contains(&byte);
+    LEVELS.contains(&level) && !target.is_empty() && target.bytes().all(is_path)
 }
 
 /// Whether this begins with a number and what is counted: `2 lines not shown`.

@@ -7,6 +7,8 @@
 pub(crate) mod connection;
 pub(crate) mod message;
 pub(crate) mod summary;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time;
 
 /// What the keys of a summary are called, one and several; see [`super::group::GroupBy::nouns`].

@@ -102,7 +102,8 @@ pub(crate) fn titles(line: &str) -> Option<Titles> {
     let key = words(line).next_back()?;
     let before = &line[..line.len() - key.len()];
     let is_by_address = BY_ADDRESS.contains(&key);
-    let is_titles = counts > 0 && (is_by_address || BY_OTHERS.contains(&key));
+    let is_table = counts > 1 || words(line).any(|word| word == "share");
+    let is_titles = counts > 0 && is_table && (is_by_address || BY_OTHERS.contains(&key));
     is_titles.then(|| Titles {
         counts,
         key: before.chars().count(),

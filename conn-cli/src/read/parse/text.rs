@@ -91,14 +91,15 @@ impl Line for Lines {
             });
             return Ok(form);
         }
+        let is_total = summary::total(trimmed).is_some();
         let is_own = is_start(trimmed)
             || summary::heading(trimmed).is_some()
             || summary::titles(trimmed).is_some()
-            || summary::total(trimmed).is_some()
+            || (is_total && trimmed.contains(" from "))
             || interval(trimmed).is_some()
             || is_comparison(trimmed);
         let is_row = || summary::listed(trimmed).is_some() || summary::may_be_in_table(trimmed);
-        if is_own || is_row() {
+        if is_own || is_total || is_row() {
             let text = line.into();
             events.push(Event::Printed(Printed { number, text }));
             return Ok(if is_own { Form::Own } else { Form::Shared });

@@ -1,7 +1,8 @@
 //! The text output.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
@@ -155,6 +156,62 @@ pub(crate) fn long(context: &Context) -> Result<String> {
         "{titles:?}, {notes:?}"
     );
     Ok(expected.join(", "))
+}
+
+/// `conn-cli read` counts what the server did in every form of the text, alone and among the messages.
+pub(crate) fn read_back(context: &Context) -> Result<String> {
+    const FORMS: [&[&str]; 7] = [
+        &[],
+        &["--time", "iso"],
+        &["--long"],
+        &["--quiet"],
+        &["--quiet", "--long", "--by", "address,port"],
+        &["--interval", "1s"],
+        &["--new", "--time", "delta"],
+    ];
+    let mut lines = 0;
+    for options in FORMS {
+        let server = Server::start(Serve::threads(2, Family::Dual.listen()), context.port)?;
+        let mut tracer = Tracer::start(context.conn_cli(context.port).args(options))?;
+        let stdout = tracer.stdout()?;
+        let load = Load {
+            from: Family::Dual.clients(),
+            ..Load::v4(context.port, 35)
+        };
+        load.run()?;
+        let served = server.finish()?;
+        let ended = tracer.finish(Signal::INT, &stdout)?;
+        ended.check_code()?;
+        let text = |parts: &[&[String]]| parts.concat().join("\n") + "\n";
+        for input in [
+            text(&[&ended.stdout]),
+            text(&[&ended.stderr, &ended.stdout]),
+            text(&[&ended.stdout, &ended.stderr]),
+        ] {
+            let mut read = Command::new(&context.conn_cli)
+                .args(["read", "--quiet", "--strict", "--port"])
+                .arg(context.port.to_string())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let mut stdin = read.stdin.take().context("no pipe")?;
+            stdin.write_all(input.as_bytes())?;
+            drop(stdin);
+            let read = read.wait_with_output()?;
+            let stderr = String::from_utf8(read.stderr)?;
+            ensure!(read.status.success(), "{options:?}: {stderr}{input}");
+            let summary = String::from_utf8(read.stdout)?;
+            let rows: Vec<_> = summary.lines().map(str::to_owned).skip(2).collect();
+            let (_, rows) = rows.split_last().context("no summary")?;
+            ensure!(
+                rows == expected_summary(&served),
+                "{options:?}: not the server's {served:?}: {rows:?}, of {input}"
+            );
+            lines += input.lines().count();
+        }
+    }
+    Ok(format!("{lines} lines read"))
 }
 
 /// The output lines of a conn-cli that succeeded.

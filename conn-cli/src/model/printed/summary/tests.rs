@@ -129,6 +129,7 @@ fn rows_of_tables_are_as_their_titles() {
     );
     for line in [
         "count share",
+        "count address",
         "address count",
         "before  after  difference  address",
         "the count of each address",
