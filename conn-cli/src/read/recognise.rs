@@ -182,9 +182,11 @@ fn judge(
         if needs_all && !(is_whole && guess.own == lines.len()) {
             continue;
         }
+        // In a header, the lines of any program are understood as those of another one.
+        let is_empty = guess.own == 0 && !wrappers.is_empty() && format != Format::KernelLog;
         let score = (guess.own, guess.shared);
         match &mut best {
-            _ if score == (0, 0) => (),
+            _ if score == (0, 0) || is_empty => (),
             Some(best) if score < (best.own, best.shared) => (),
             Some(best) if score == (best.own, best.shared) => {
                 best.tie = best.tie.or(Some(format));

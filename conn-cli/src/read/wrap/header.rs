@@ -136,11 +136,16 @@ pub(super) fn grep(line: &[u8]) -> Option<&[u8]> {
         let (path, rest) = (&line[..colon], &line[colon + 1..]);
         return match after_number(rest) {
             Some(line) if !path.is_empty() => Some(line),
-            _ => path.iter().any(|byte| b"./".contains(byte)).then_some(rest),
+            _ => is_file(path, rest).then_some(rest),
         };
     }
     // A line around a match.
     memchr::memchr_iter(b'-', &line[..colon]).find_map(|at| after_number(&line[at + 1..]))
+}
+
+/// Whether this can be the name of a file, or a line of a log follows it.
+fn is_file(path: &[u8], rest: &[u8]) -> bool {
+    !path.is_empty() && (path.iter().any(|byte| b"./".contains(byte)) || stamp(rest).is_some())
 }
 
 /// The text after `17:` or `17-`.

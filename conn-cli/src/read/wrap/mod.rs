@@ -108,6 +108,8 @@ impl Wrapper {
         match (self, format) {
             // A kernel log has these headers itself, and its parser judges them.
             (Self::Syslog, Format::KernelLog | Format::Ulogd) => false,
+            // These are some lines of a log, which may be of any program.
+            (Self::Grep | Self::Container, Format::Ulogd) => false,
             (_, Format::Pcap) => false,
             _ => true,
         }

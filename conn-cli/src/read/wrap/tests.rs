@@ -58,6 +58,11 @@ fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
         (Wrapper::Grep, "trace:17:a b", "a b"),
         (Wrapper::Grep, "my-trace.log-17-a b", "a b"),
         (Wrapper::Grep, "kern.log.1:a b", "a b"),
+        (
+            Wrapper::Grep,
+            "syslog:Nov 22 14:25:37 a b",
+            "Nov 22 14:25:37 a b",
+        ),
         (Wrapper::Grep, "--", ""),
         (Wrapper::Quote, "> a b", "a b"),
         (Wrapper::Quote, ">a b", "a b"),

@@ -189,7 +189,7 @@ fn check_prefix(entry: &Entry<'_>, prefix: &[u8], wanted: &Wanted) -> Result<(),
         return Ok(());
     }
     if prefix::is_of_program(prefix)
-        || entry.writer == Writer::Unnamed && prefix::is_of_access_log(prefix)
+        || entry.writer == Writer::Unnamed && prefix::is_of_other_line(prefix)
     {
         return Err(FOREIGN);
     }

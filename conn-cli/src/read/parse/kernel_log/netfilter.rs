@@ -259,7 +259,9 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
 /// The value of the field `ID`, which is the last one of an IPv4 header with an equals sign.
 fn ip_id(fields: &[u8]) -> Option<u16> {
     let at = memchr::memrchr(b'=', fields)?;
-    fields[..at].ends_with(b" ID").then_some(())?;
+    let name = &fields[..at];
+    // Nothing is before it if the fields were in another order.
+    (name == b"ID" || name.ends_with(b" ID")).then_some(())?;
     number(digits(&fields[at + 1..]).0)
 }
 

@@ -4,8 +4,13 @@
 //! look like a packet record. So what precedes names in these messages is no prefix of a rule. A name that is
 //! followed by other text needs no place here: only fields may follow a record.
 
+use crate::read::parse::scan::{address, is_time_of_day};
+
 /// The longest prefix of a rule: `NF_LOG_PREFIXLEN` without its NUL.
 const MAX_LEN: usize = 127;
+
+/// The length of `14:25:37`.
+const CLOCK_LEN: usize = 8;
 
 /// How messages of the kernel begin that quote names of users, devices or file systems.
 const OTHER_MESSAGES: &[&[u8]] = &[
@@ -135,15 +140,16 @@ pub(super) fn is_of_other_message(prefix: &[u8]) -> bool {
         || contains_path(text)
 }
 
-/// Whether a line without header and timestamp is that of a web server: it begins with an address or has a
-/// request.
-pub(super) fn is_of_access_log(prefix: &[u8]) -> bool {
+/// Whether a line without header and timestamp is not the kernel's: it has a time after all, as behind the name
+/// of a file that grep prints, or it is that of a web server, which begins with an address or has a request.
+pub(super) fn is_of_other_line(prefix: &[u8]) -> bool {
     let first = prefix
         .split(|byte| *byte == b' ')
         .next()
         .unwrap_or_default();
     let is_in = |part: &[u8]| memchr::memmem::find(prefix, part).is_some();
-    crate::read::parse::scan::address(first).is_some()
+    address(first).is_some()
+        || prefix.windows(CLOCK_LEN).any(is_time_of_day)
         || [&b" HTTP/"[..], b"://", b" - - "]
             .iter()
             .any(|part| is_in(part))
@@ -216,7 +222,7 @@ mod tests {
                 !is_of_program(prefix) && !is_of_other_message(prefix),
                 "{prefix:?}"
             );
-            assert!(!is_of_access_log(prefix), "{prefix:?}");
+            assert!(!is_of_other_line(prefix), "{prefix:?}");
         }
     }
 
@@ -246,7 +252,7 @@ mod tests {
         }
         assert!(is_of_program(b"systemd[1]: Started "));
         assert!(is_of_program(&[b'x'; MAX_LEN + 1]) && !is_of_program(&[b'x'; MAX_LEN]));
-        assert!(is_of_access_log(
+        assert!(is_of_other_line(
             b"203.0.113.6 - - [22/Nov/2026:14:25:37 +0000] \"GET /"
         ));
     }
