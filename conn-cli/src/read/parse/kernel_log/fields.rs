@@ -37,7 +37,18 @@ const FLAGS: &[&[u8]] = &[
     b"AE", b"CWR", b"ECE", b"URG", b"ACK", b"PSH", b"RST", b"SYN", b"FIN",
 ];
 
-/// The fields of `text`, which begins with `IN=`, as the kernel writes them. None if there is anything else.
+/// Where the first field is, if there is one.
+pub(super) fn first(text: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    text.split(|byte| *byte == b' ').find_map(|word| {
+        let at = start;
+        start += word.len() + 1;
+        let mut names = VALUES.iter().chain(OTHERS);
+        names.any(|name| word.starts_with(name)).then_some(at)
+    })
+}
+
+/// The fields that `text` has, as the kernel writes them. None if there is anything else.
 /// `ends_with_flags`: nothing has to follow the flags, of which there is at least one.
 pub(super) fn in_order(text: &[u8], ends_with_flags: bool) -> Option<Vec<u8>> {
     let mut values: [Option<&[u8]>; VALUES.len()] = [None; VALUES.len()];
@@ -85,6 +96,10 @@ pub(super) fn in_order(text: &[u8], ends_with_flags: bool) -> Option<Vec<u8>> {
     }
     let mut text = Vec::new();
     for (name, value) in VALUES.iter().zip(values) {
+        if *name == b"ID=" {
+            // The kernel always has a field between the addresses and the protocol.
+            text.extend(b" LEN=0");
+        }
         match value {
             Some(value) => text.extend([b" ", *name, value].concat()),
             None if *name == b"WINDOW=" => text.extend(b" WINDOW=0"),

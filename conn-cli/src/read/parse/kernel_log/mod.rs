@@ -185,12 +185,15 @@ fn foreign<'a>(entry: &Entry<'a>) -> Result<Option<PacketRecord<'a>>, ParseError
 /// Whether the text before a record can be the prefix of a rule.
 #[cold]
 fn check_prefix(entry: &Entry<'_>, prefix: &[u8], wanted: &Wanted) -> Result<(), ParseError> {
-    if matches!(entry.writer, Writer::RouterOs | Writer::Filterlog) || wanted.any_program {
+    if !matches!(
+        entry.writer,
+        Writer::Kernel | Writer::Dmesg | Writer::Unnamed
+    ) {
         return Ok(());
     }
-    if prefix::is_of_program(prefix)
-        || entry.writer == Writer::Unnamed && prefix::is_of_other_line(prefix)
-    {
+    let is_foreign = prefix::is_of_program(prefix)
+        || entry.writer == Writer::Unnamed && prefix::is_of_other_line(prefix);
+    if is_foreign && !wanted.any_program {
         return Err(FOREIGN);
     }
     if prefix::is_of_other_message(prefix) {

@@ -19,6 +19,12 @@ use crate::{
 /// Every record has this field, though its value may be empty.
 const OUT: &[u8] = b" OUT=";
 
+/// The longest record whose fields are looked for in any order; real ones have a few hundred bytes.
+const MAX_LEN: usize = 4096;
+
+/// How often `IN=` may be the beginning of such a record.
+const MAX_TRIES: usize = 8;
+
 pub(super) const CUT: ParseError = "the packet record is cut or damaged";
 
 /// A SYN packet, or one with RST or FIN.
@@ -81,11 +87,10 @@ pub(crate) fn find(message: &[u8], ends_with_flags: bool) -> Option<PacketRecord
         let mut before = message[..out].iter();
         let name = before.rposition(|byte| b" =".contains(byte));
         if let Some(prefix) = name.and_then(|name| message[..=name].strip_suffix(b"IN=")) {
-            let syn = match syn(&message[start..]) {
-                Err(_) => unusual(&message[prefix.len()..], ends_with_flags),
-                syn => syn,
-            };
-            return Some(PacketRecord { prefix, syn });
+            return Some(match syn(&message[start..]) {
+                Err(_) => unusual(message, prefix.len(), ends_with_flags),
+                syn => PacketRecord { prefix, syn },
+            });
         }
     }
     without_out(message, ends_with_flags)
@@ -100,29 +105,35 @@ fn without_out(message: &[u8], ends_with_flags: bool) -> Option<PacketRecord<'_>
     if !is_record {
         return None;
     }
-    let mut found = PacketRecord {
+    // Not that of PHYSIN=.
+    let is_name = |at: &usize| !{ message[..*at].last() }.is_some_and(u8::is_ascii_alphabetic);
+    let found = memchr::memmem::find_iter(message, b"IN=")
+        .filter(is_name)
+        .take(MAX_TRIES)
+        .map(|start| unusual(message, start, ends_with_flags))
+        .find(|found| found.syn.is_ok());
+    Some(found.unwrap_or(PacketRecord {
         prefix: b"",
         syn: Err(CUT),
-    };
-    for start in memchr::memmem::find_iter(message, b"IN=") {
-        let prefix = &message[..start];
-        // As in PHYSIN=.
-        if prefix.last().is_some_and(u8::is_ascii_alphabetic) {
-            continue;
-        }
-        let syn = unusual(&message[start..], ends_with_flags);
-        if syn.is_ok() {
-            found = PacketRecord { prefix, syn };
-            break;
-        }
-    }
-    Some(found)
+    }))
 }
 
-/// The SYN of a record, which begins with `IN=`, whose fields are not as the kernel writes them.
+/// A record whose fields are not as the kernel writes them. It begins at `start`, or with a field before.
 #[cold]
-fn unusual(record: &[u8], ends_with_flags: bool) -> Result<Option<Syn>, ParseError> {
-    syn(&fields::in_order(record, ends_with_flags).ok_or(CUT)?)
+fn unusual(message: &[u8], start: usize, ends_with_flags: bool) -> PacketRecord<'_> {
+    let from = |start: usize| {
+        if message.len() > MAX_LEN {
+            return None;
+        }
+        let text = fields::in_order(&message[start..], ends_with_flags)?;
+        let (prefix, syn) = (&message[..start], syn(&text));
+        syn.is_ok().then_some(PacketRecord { prefix, syn })
+    };
+    let found = from(start).or_else(|| from(fields::first(&message[..start])?));
+    found.unwrap_or(PacketRecord {
+        prefix: &message[..start],
+        syn: Err(CUT),
+    })
 }
 
 /// Parses the fields of a packet. `text` begins after `OUT=`.

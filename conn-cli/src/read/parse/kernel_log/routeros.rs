@@ -62,7 +62,7 @@ pub(super) fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
     memchr::memmem::find(rest, b" out:")?;
     let chain = message[..at].iter().rposition(|byte| *byte == b' ');
     Some(PacketRecord {
-        prefix: &message[..chain.map_or(0, |space| space + 1)],
+        prefix: &message[..chain.unwrap_or(0)],
         // An interface can have any name, such as that of a PPPoE user.
         syn: match memchr::memmem::rfind(rest, b"proto ") {
             Some(at) => syn(&rest[..at], &rest[at + b"proto ".len()..]),
@@ -178,7 +178,7 @@ mod tests {
         }
         assert_eq!(
             find(b"drop all input: in:a out:b, x").unwrap().prefix,
-            b"drop all "
+            b"drop all"
         );
         assert_eq!(find(b"input: in:a out:b, x").unwrap().prefix, b"");
     }

@@ -74,6 +74,7 @@ fn records_of_every_writer_are_parsed() {
         format!("[1.5] TRACE: raw:PREROUTING:policy:2       IN=cbr0 OUT=    PHYSIN=v {PACKET}   SEQ=5 ACK=0 {LAST}").replace(" DST", "  DST"),
         format!("Nov 22 14:25:37 kernel: DROP IN=eth0 OUT= {MAC} {PACKET} {LAST}")
             .replace("SRC", "<1>SRC").replace("LEN", "<1>LEN").replace("SPT", "<1>SPT"),
+        "[1.5] NEW: SRC=192.0.2.1 DST=192.0.2.9 PROTO=TCP SPT=37822 DPT=80 SYN URGP=0 IN=eth0 OUT=".to_owned(),
         "[1.5] NEW: IN=eth0 OUT= PROTO=TCP SPT=37822 DPT=80 SYN URGP=0 SRC=192.0.2.1 DST=192.0.2.9 ID=1".to_owned(),
         format!("[1.5] NEW: IN=eth0 {PACKET} {LAST} UID=0 GID=0 MARK=0x1 "),
         format!("[1.5] NEW: IN=eth0\tOUT=\t{PACKET} {LAST} OPT (020405B40402080A) "),
