@@ -1,7 +1,11 @@
 //! The text that conn-cli prints is read back, and so are the lines of the SystemTap script.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, io::Read, path::Path, process::Command};
 
+use conn_cli::{
+    model::{filter::EndsFilter, format::Format, period::Period, ports::PortSet},
+    read::{merge::MergeOptions, summarise},
+};
 use serde_json::Value;
 
 use super::{TempDir, assert_output, read, read_from, said, text};
@@ -419,4 +423,89 @@ fn text_is_compared() {
         "{stderr}"
     );
     assert_eq!(code, Some(1));
+}
+
+/// A reader that returns at most so many bytes at a time, as a pipe does.
+struct Parts<'a>(&'a [u8], usize);
+
+impl Read for Parts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.1.min(buffer.len());
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+/// The parts in which damaged text arrives do not matter, whatever is lost of it and in whatever order it is.
+#[test]
+fn parts_of_damaged_text_count_as_the_whole() {
+    const MORE: &str = "Tracing TCP connections to every port\n\
+         Sun Nov 22 14:25:37 2026 SYN from 192.0.2.1 to port 80\n\
+         Sun Nov 22 14:25:37 2026 Established from 192.0.2.1 to port 80\n\
+         Sun Nov 22 14:25:37 2026 Accepted from 192.0.2.1 to port 80\n\
+         14:25:37.482000 192.0.2.1:37822 -> 192.0.2.9:80 httpd[99] waited 96 \u{b5}s\n\
+         14:25:30     123 connections     17 addresses      12.3/s   192.0.2.1 (45)\n\
+         === So far ===\n\
+         syn  established  accepted  port  address\n  4            2         1    80  192.0.2.1\n\
+         count  share  process\n    4   80 %  a[7]\n    4         total\n\
+         4 connections accepted by 1 process\n\
+         6 connections from 2 addresses to port 22\n\
+         at least 3 connections from 2 addresses\n\
+         34 other addresses: 104\nother: 5\nunknown: 18446744073709551615\nport 80: 3\n\
+         before  after  difference  address\nhello\n3 lines not shown\n";
+    let lines: Vec<&str> = { RUN.lines() }
+        .chain(LINES.lines())
+        .chain(MORE.lines())
+        .collect();
+    let mut state = 1_u64;
+    let mut random = |bound: usize| {
+        // Any generator does; this one is Knuth's.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % bound
+    };
+    for _ in 0..300 {
+        let mut text = String::new();
+        for _ in 0..random(30) {
+            text += lines[random(lines.len())];
+            text.push('\n');
+        }
+        let mut bytes = text.into_bytes();
+        bytes.truncate(bytes.len() - random(8).min(bytes.len()));
+        if random(3) == 0 && !bytes.is_empty() {
+            let at = random(bytes.len());
+            bytes[at] = random(256) as u8;
+        }
+        let is_set = [(); 5].map(|()| random(3) == 0);
+        let options = MergeOptions {
+            ports: if is_set[0] {
+                "22,80".parse().unwrap()
+            } else {
+                PortSet::all()
+            },
+            filter: EndsFilter {
+                local: is_set[4].then_some([192, 0, 2, 9].into()),
+                ..EndsFilter::default()
+            },
+            period: Period::default(),
+            strict: is_set[1],
+            every_packet: false,
+            lines_only: is_set[2],
+            all_addresses: is_set[3],
+        };
+        let counts = |length| {
+            let input = Parts(&bytes, length);
+            let (findings, _) = summarise(input, Some(Format::Text), options.clone());
+            match findings {
+                Ok((tally, discrepancies, stats)) => {
+                    format!("{:?} {discrepancies:?} {stats:?}", tally.ranked())
+                }
+                Err(error) => error.to_string(),
+            }
+        };
+        let whole = counts(usize::MAX);
+        for length in [1, 1 + random(100)] {
+            assert_eq!(counts(length), whole, "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
 }
