@@ -128,35 +128,54 @@ fn lines_of_connections_are_read_back() {
     for look in looks {
         for format in TimeFormat::ALL {
             let mut printer = Text::new(Clock::new(TimeZone::UTC, format), look);
-            for (_, hook) in stages() {
-                for remote in hosts() {
-                    for process in processes() {
-                        for wait in [None, Some(Duration::from_micros(96))] {
-                            let connection = Connection {
-                                time: When::At(TIME),
-                                remote: remote.clone(),
-                                remote_port: Some(40000),
-                                local: Host::at([192, 0, 2, 9]),
-                                local_port: Some(443),
-                                process,
-                                wait,
-                                ..Connection::unknown(Source::Hook(hook))
-                            };
-                            let mut out = Vec::new();
-                            printer.connection(&mut out, &connection);
-                            let line = String::from_utf8(out).unwrap();
-                            let port = (look.long || look.names_port).then_some(443);
-                            let mut expected = Tally::default();
-                            expected.add(&remote, port, 1);
-                            assert_eq!(tally(&line), expected, "{line}");
-                            let ended = format!("{line}\n=== Summary ===\n");
-                            assert_eq!(tally(&ended), expected, "{line}");
-                        }
-                    }
-                }
+            for connection in connections(look.long) {
+                let mut out = Vec::new();
+                printer.connection(&mut out, &connection);
+                let line = String::from_utf8(out).unwrap();
+                let port = (look.long || look.names_port).then_some(443);
+                let mut expected = Tally::default();
+                expected.add(&connection.remote, port, 1);
+                assert_eq!(tally(&line), expected, "{line}");
+                let ended = format!("{line}\n=== Summary ===\n");
+                assert_eq!(tally(&ended), expected, "{line}");
             }
         }
     }
+}
+
+/// Connections of every host at every stage; with all that `--long` shows, if that is wanted.
+fn connections(long: bool) -> Vec<Connection> {
+    let mut all = Vec::new();
+    for (_, hook) in stages() {
+        for remote in hosts() {
+            let plain = Connection {
+                time: When::At(TIME),
+                remote,
+                remote_port: Some(40000),
+                local: Host::at([192, 0, 2, 9]),
+                local_port: Some(443),
+                ..Connection::unknown(Source::Hook(hook))
+            };
+            for process in processes() {
+                let with_process = Connection {
+                    process,
+                    ..plain.clone()
+                };
+                let wait = Some(Duration::from_micros(96));
+                let with_wait = Connection {
+                    wait,
+                    ..with_process.clone()
+                };
+                all.extend(if long {
+                    vec![with_process, with_wait]
+                } else {
+                    Vec::new()
+                });
+            }
+            all.push(plain);
+        }
+    }
+    all
 }
 
 /// Records do not know all of a connection.
