@@ -5,7 +5,7 @@ use std::fmt;
 use memchr::memmem;
 
 use super::{
-    parse::{lines::lines, scan::digits},
+    parse::{lines::lines, scan::digits, suricata, vpc_flow, zeek},
     wrap::{Wrapper, Wrappers},
 };
 use crate::{model::format::Format, system::text::quoted};
@@ -57,7 +57,7 @@ const WIRESHARK: &str = "convert it: tshark -r FILE -w - | conn-cli read";
 
 const ACCEPTS: &str = "trace the calls: strace -f -yy -e trace=accept,accept4 -p PID";
 
-const ALL: [Foreign; 38] = [
+const ALL: [Foreign; 43] = [
     Foreign {
         what: "a table of tshark",
         remedy: "read the packets themselves: tshark -r FILE -w - | conn-cli read",
@@ -288,6 +288,31 @@ const ALL: [Foreign; 38] = [
                 || begins(line, b"\"__CURSOR\" : ")
                 || has(line, b" [s=") && has(line, b";i=")
         },
+    },
+    Foreign {
+        what: "a log of Zeek other than conn.log",
+        remedy: "read conn.log",
+        is: zeek::is_of_other_log,
+    },
+    Foreign {
+        what: "an eve.json of Suricata whose flows have no TCP flags, as it did not follow their sessions",
+        remedy: "read the capture itself, or run suricata with -k none",
+        is: suricata::has_no_flags,
+    },
+    Foreign {
+        what: "a VPC flow log of AWS without TCP flags",
+        remedy: "add ${tcp-flags} to its format, or use conn-cli --port",
+        is: vpc_flow::has_no_flags,
+    },
+    Foreign {
+        what: "a VPC flow log of AWS of which nothing names the columns",
+        remedy: "put its format into the first line, such as 'version srcaddr ..'",
+        is: vpc_flow::needs_heading,
+    },
+    Foreign {
+        what: "a VPC flow log of Google Cloud, which has no TCP flags",
+        remedy: "use conn-cli --port",
+        is: vpc_flow::is_of_google,
     },
     Foreign {
         what: "a file of the systemd journal",

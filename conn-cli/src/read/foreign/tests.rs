@@ -93,6 +93,34 @@ fn what_is_not_read_is_named() {
             "pfctl",
         ),
         ("    _TRANSPORT=kernel", "journalctl"),
+        (
+            "#separator \\x09\n#path\tdns\n#fields\tts\tuid\tquery",
+            "Zeek other than conn.log",
+        ),
+        (
+            r#"{"ts":1700000000.5,"uid":"C1","id.orig_h":"192.0.2.1","query":"a.example"}"#,
+            "Zeek other than conn.log",
+        ),
+        (
+            r#"{"timestamp":"2026-11-22T14:25:37.1+0000","flow_id":1,"event_type":"flow","src_ip":"192.0.2.1","src_port":1,"dest_ip":"192.0.2.9","dest_port":80,"proto":"TCP","flow":{},"tcp":{"tcp_flags":"00","tcp_flags_ts":"00","tcp_flags_tc":"00"}}"#,
+            "Suricata whose flows have no TCP flags",
+        ),
+        (
+            "2 123456789012 eni-1 192.0.2.1 192.0.2.9 1 80 6 5 400 1700000000 1700000060 ACCEPT OK",
+            "AWS without TCP flags",
+        ),
+        (
+            "version srcaddr dstaddr srcport dstport protocol\n2 192.0.2.1 192.0.2.9 1 80 6",
+            "AWS without TCP flags",
+        ),
+        (
+            "3 eni-1 192.0.2.1 192.0.2.9 37822 80 6 1700000000 ACCEPT 2 OK",
+            "nothing names the columns",
+        ),
+        (
+            r#"{"jsonPayload":{"connection":{"src_ip":"192.0.2.1"},"reporter":"DEST"}}"#,
+            "Google Cloud",
+        ),
     ] {
         let foreign = find(text.as_bytes(), false).unwrap_or_else(|| panic!("{text}"));
         assert!(foreign.what.contains(name), "{text}: {}", foreign.what);

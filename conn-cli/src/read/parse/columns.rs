@@ -54,7 +54,7 @@ impl<const N: usize> Columns<N> {
 pub(crate) fn last_heading<'a>(
     lines: &'a [u8],
     word: &[u8],
-    is_heading: fn(&[u8]) -> bool,
+    is_heading: impl Fn(&[u8]) -> bool,
 ) -> Option<&'a [u8]> {
     let word = memchr::memmem::FinderRev::new(word);
     let mut rest = lines;

@@ -19,7 +19,10 @@ pub(crate) mod ulogd;
 pub(crate) mod vpc_flow;
 pub(crate) mod zeek;
 
-use self::lines::{Line, Wanted, lines};
+use self::{
+    columns::may_be_heading,
+    lines::{Line, Wanted, lines},
+};
 use super::{batch::Batch, event::ParseError, piece::Piece, recognise::Encoding};
 use crate::model::{connection::When, format::Format};
 
@@ -87,13 +90,16 @@ fn hold_back_wrapped(encoding: Encoding, bytes: &[u8]) -> usize {
 /// The last line that names the columns of the table in `lines`: pieces that follow need it.
 #[must_use]
 pub(crate) fn heading(encoding: Encoding, lines: &[u8]) -> Option<&[u8]> {
-    match encoding.format {
-        _ if !encoding.wrappers.is_empty() => None,
-        Format::Zeek => columns::last_heading(lines, zeek::HEADING, zeek::is_heading),
-        Format::Tcpaccept => tcpaccept::heading(lines),
-        Format::VpcFlow => columns::last_heading(lines, vpc_flow::HEADING, vpc_flow::is_heading),
-        _ => None,
-    }
+    let (word, is_heading): (_, fn(&[u8]) -> bool) = match encoding.format {
+        Format::Tcpaccept if encoding.wrappers.is_empty() => return tcpaccept::heading(lines),
+        Format::Zeek => (zeek::HEADING, zeek::is_heading),
+        Format::VpcFlow => (vpc_flow::HEADING, vpc_flow::is_heading),
+        _ => return None,
+    };
+    columns::last_heading(lines, word, |line| {
+        let peeled = encoding.wrappers.peel(line, false);
+        may_be_heading(line) && peeled.is_some_and(|peeled| is_heading(&peeled.line))
+    })
 }
 
 /// Parses one piece.

@@ -118,13 +118,15 @@ struct Flow<'a> {
     start: Option<Cow<'a, str>>,
 }
 
-/// The flags of all packets to the server and to the client, hexadecimal, and the state at the end.
+/// The flags of all packets, of those to the server and of those to the client, hexadecimal; and the state at the end.
 #[derive(Deserialize)]
 struct Tcp<'a> {
     #[serde(borrow)]
-    tcp_flags_ts: Cow<'a, str>,
+    tcp_flags: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    tcp_flags_tc: Cow<'a, str>,
+    tcp_flags_ts: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tcp_flags_tc: Option<Cow<'a, str>>,
     #[serde(borrow)]
     state: Option<Cow<'a, str>>,
 }
@@ -135,8 +137,9 @@ impl FlowEvent<'_> {
             return Err(NOT_SURICATA);
         };
         let tcp = self.tcp.ok_or(NO_FLAGS)?;
-        let to_server = flags(&tcp.tcp_flags_ts).ok_or(NOT_SURICATA)?;
-        let to_client = flags(&tcp.tcp_flags_tc).ok_or(NOT_SURICATA)?;
+        // Without those of a direction, a SYN is the client's: Suricata does not follow a session that has none.
+        let to_server = flags(tcp.tcp_flags_ts.or(tcp.tcp_flags))?;
+        let to_client = flags(tcp.tcp_flags_tc)?;
         if to_server | to_client == 0 {
             return Err(NO_FLAGS);
         }
@@ -159,15 +162,29 @@ impl FlowEvent<'_> {
         // Suricata gives up a SYN without an answer after a minute, under load earlier (`flow-timeouts`): when
         // it is sent again, that is another flow.
         let is_answered = tcp.state.as_deref() != Some("syn_sent");
-        let end = is_answered.then(|| Event::End(connection.clone()));
+        // Lines are not sorted by these times: whichever has the same ends is of another connection.
+        let end = is_answered.then(|| Connection {
+            time: When::Unknown,
+            ..connection.clone()
+        });
         events.push(Event::Syn(connection, PacketId::default()));
-        events.extend(end);
+        events.extend(end.map(Event::End));
         Ok(())
     }
 }
 
-/// Parses two hexadecimal digits.
-fn flags(text: &str) -> Option<u8> {
+/// Parses two hexadecimal digits, if there are any.
+fn flags(text: Option<Cow<'_, str>>) -> Result<u8, ParseError> {
+    let Some(text) = text else {
+        return Ok(0);
+    };
     let is_hex = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u8::from_str_radix(text, 16).ok().filter(|_| is_hex)
+    let flags = u8::from_str_radix(&text, 16).ok().filter(|_| is_hex);
+    flags.ok_or(NOT_SURICATA)
+}
+
+/// Whether a line is a flow without TCP flags.
+pub(crate) fn has_no_flags(line: &[u8]) -> bool {
+    let flow: Option<FlowEvent<'_>> = object(line);
+    flow.is_some_and(|flow| flow.proto == "TCP" && flow.add_to(&mut Vec::new()) == Err(NO_FLAGS))
 }

@@ -115,6 +115,22 @@ pub(crate) fn is_heading(line: &[u8]) -> bool {
         && has(b"dstaddr")
 }
 
+/// Whether a line is of a log that does not tell new connections, since it has no TCP flags.
+pub(crate) fn has_no_flags(line: &[u8]) -> bool {
+    let of_heading = || is_heading(line) && columns(line).is_err_and(|why| why == NO_FLAGS);
+    why_not(line) == NO_FLAGS || of_heading()
+}
+
+/// Whether it is a record of Google Cloud, which never has any.
+pub(crate) fn is_of_google(line: &[u8]) -> bool {
+    why_not(line) == GOOGLE
+}
+
+/// Whether it is a record with columns that only a heading could name.
+pub(crate) fn needs_heading(line: &[u8]) -> bool {
+    why_not(line) == NO_HEADING
+}
+
 fn columns(heading: &[u8]) -> Result<Columns<{ WANTED.len() }>, ParseError> {
     let columns = Columns::find(names(heading), &WANTED).ok_or(NO_ENDS)?;
     let has = |indices: &[usize]| indices.iter().all(|index| columns.has(*index));
@@ -195,9 +211,10 @@ fn connection(values: [Option<&[u8]>; WANTED.len()]) -> Result<Option<Connection
 /// Why a line is not understood without a heading before it.
 fn why_not(line: &[u8]) -> ParseError {
     let has = |text: &[u8]| memchr::memmem::find(line, text).is_some();
-    if line.starts_with(b"{") {
-        let is_google = has(b"vpc_flows") || has(b"\"reporter\"") && has(b"\"src_ip\"");
-        return if is_google { GOOGLE } else { NOT_VPC };
+    if has(b"%2Fvpc_flows\"")
+        || line.starts_with(b"{") && has(b"\"reporter\"") && has(b"\"src_ip\"")
+    {
+        return GOOGLE;
     }
     // `aws logs tail` and exports of CloudWatch write a time and a name before it.
     let Some(interface) = memchr::memmem::rfind(line, b" eni-") else {

@@ -176,12 +176,7 @@ impl Line for Lines {
                 Err(_) => Err(NOT_ZEEK),
             },
             [b'#', ..] if is_heading(line) => self.heading(line),
-            [b'#', ..] => {
-                let word = line.split(|byte| !is_in_word(*byte)).nth(1);
-                let is_directive =
-                    word.is_some_and(|word| DIRECTIVES.contains(&&line[..=word.len()]));
-                is_directive.then_some(Form::Shared).ok_or(NOT_ZEEK)
-            }
+            [b'#', ..] => is_directive(line).then_some(Form::Shared).ok_or(NOT_ZEEK),
             _ => self.row(line)?.add_to(events),
         }
     }
@@ -205,8 +200,32 @@ pub(crate) fn is_heading(line: &[u8]) -> bool {
     separator.is_some_and(|byte| !is_in_word(*byte)) && may_be_heading(line)
 }
 
+/// Whether a line is one of the others around the rows.
+fn is_directive(line: &[u8]) -> bool {
+    let word = line.split(|byte| !is_in_word(*byte)).nth(1);
+    word.is_some_and(|word| DIRECTIVES.contains(&&line[..=word.len()]))
+}
+
 fn is_in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn is_uid(text: &[u8]) -> bool {
+    text.len() > 1 && text[0] == b'C' && text.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// Whether a line is of one of Zeek's logs, if it is not of conn.log.
+pub(crate) fn is_of_other_log(line: &[u8]) -> bool {
+    if line.starts_with(b"{") {
+        let has = |text: &[u8]| memchr::memmem::find(line, text).is_some();
+        return has(b"\"ts\":") && (has(b"\"uid\":\"C") || has(b"\"_path\":"));
+    }
+    let mut fields = line.split(|byte| *byte == b'\t');
+    let is_row = matches!(fields.next().and_then(time), Some(When::At(_)))
+        && fields.next().is_some_and(is_uid);
+    is_row
+        || is_directive(line) && (line.contains(&b'\t') || line.starts_with(b"#separator \\x"))
+        || is_heading(line)
 }
 
 /// The values of the wanted columns in a row of a conn.log as Zeek writes it.
@@ -235,14 +254,14 @@ fn usual(line: &[u8]) -> Option<[Option<&[u8]>; WANTED.len()]> {
         b,
         c,
     ] = fields;
-    let is_uid = uid.len() > 10 && uid[0] == b'C' && uid.iter().all(u8::is_ascii_alphanumeric);
-    if found < 15 || !is_uid || seen(state).is_none() {
+    if found < 12 || !is_uid(uid) || seen(state).is_none() {
         return None;
     }
     // Before the history are the missed bytes, and since Zeek 2.4 `local_resp` before these.
     let history = match [a, b].map(number::<u64>) {
-        [Some(_), _] => b,
-        [None, Some(_)] if found == fields.len() => c,
+        [Some(_), _] if found > 14 => b,
+        [None, Some(_)] if found > 15 => c,
+        _ if found == 12 => b"-",
         _ => return None,
     };
     Some([ts, orig_h, orig_p, resp_h, resp_p, proto, state, history].map(Some))
@@ -294,9 +313,13 @@ impl<'a> Row<'a> {
         // Zeek gives up a SYN without an answer after 5 s (`tcp_attempt_delay`): when it is sent again, that is
         // another line.
         let is_answered = self.state != Some(b"S0");
-        let end = is_answered.then(|| Event::End(connection.clone()));
+        // Lines are not sorted by these times: whichever has the same ends is of another connection.
+        let end = is_answered.then(|| Connection {
+            time: When::Unknown,
+            ..connection.clone()
+        });
         events.push(Event::Syn(connection, PacketId::default()));
-        events.extend(end);
+        events.extend(end.map(Event::End));
         Ok(Form::Own)
     }
 }
