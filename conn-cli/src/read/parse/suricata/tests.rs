@@ -40,7 +40,10 @@ fn a_flow_with_a_syn_is_a_connection() {
         [Event::Syn(connection, _), Event::End(end)] => {
             assert_eq!(*connection, expected());
             assert_eq!(end.time, When::Unknown);
-            assert_eq!((&end.remote, end.remote_port), (&connection.remote, connection.remote_port));
+            assert_eq!(
+                (&end.remote, end.remote_port),
+                (&connection.remote, connection.remote_port)
+            );
         }
         events => panic!("{events:?}"),
     }
