@@ -33,6 +33,9 @@ impl Clock {
     /// The second, in microseconds.
     pub(crate) const SECOND: i64 = 1_000_000;
 
+    /// That of a record without one: it is no time before or after any other.
+    pub(crate) const UNKNOWN: Self = Self(NonZeroI64::MAX);
+
     /// So many microseconds on this dial. None for a time beyond thirty thousand years.
     #[must_use]
     pub fn new(dial: Dial, micros: i64) -> Option<Self> {

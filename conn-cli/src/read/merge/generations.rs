@@ -1,6 +1,9 @@
 //! A map of bounded size.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+};
 
 type RandomState = foldhash::fast::RandomState;
 
@@ -13,7 +16,7 @@ pub(super) struct Generations<K, V> {
     old: HashMap<K, V, RandomState>,
 }
 
-impl<K: Hash + Eq, V> Generations<K, V> {
+impl<K: Copy + Hash + Eq, V> Generations<K, V> {
     pub(super) fn new(size: usize) -> Self {
         Self {
             size,
@@ -40,15 +43,23 @@ impl<K: Hash + Eq, V> Generations<K, V> {
         self.young.len() >= self.size
     }
 
-    /// Remembers this as the youngest. Returns whether a generation was forgotten.
-    pub(super) fn insert(&mut self, key: K, value: V) -> bool {
-        let forgets = self.is_full() && !self.old.is_empty();
-        if self.is_full() {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
+    /// Makes room for an entry. Returns whether others were forgotten.
+    pub(super) fn make_room(&mut self) -> bool {
+        if !self.is_full() {
+            return false;
         }
-        self.young.insert(key, value);
+        let forgets = !self.old.is_empty();
+        std::mem::swap(&mut self.young, &mut self.old);
+        self.young.clear();
         forgets
+    }
+
+    /// What is remembered of this key, or the place for it, which then is the youngest entry.
+    pub(super) fn entry(&mut self, key: K) -> Entry<'_, K, V> {
+        if let Some(value) = self.old.remove(&key) {
+            self.young.insert(key, value);
+        }
+        self.young.entry(key)
     }
 }
 
@@ -60,13 +71,25 @@ mod tests {
     fn the_last_entries_are_remembered() {
         let mut map = Generations::new(3);
         for key in 0..1000 {
-            let forgets = map.insert(key, key);
+            let forgets = map.make_room();
             assert_eq!(forgets, key >= 6 && key % 3 == 0, "{key}");
+            map.entry(key).or_insert(key);
             for known in (key - 2).max(0)..=key {
                 assert_eq!(map.get(&known), Some(&known));
                 assert_eq!(map.get_mut(&known).copied(), Some(known));
             }
             assert_eq!(map.get(&(key - 6)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_used_again_stays() {
+        let mut map = Generations::new(3);
+        for key in 1..100 {
+            map.make_room();
+            map.entry(key).or_insert(key);
+            map.make_room();
+            assert_eq!(*map.entry(0).or_insert(7), 7, "{key}");
         }
     }
 }

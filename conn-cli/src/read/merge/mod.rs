@@ -5,7 +5,9 @@ use std::{collections::HashMap, mem};
 
 use anyhow::bail;
 
+mod copies;
 mod generations;
+mod keys;
 pub(crate) mod repeats;
 pub(crate) mod runs;
 #[cfg(test)]
@@ -218,7 +220,7 @@ impl Merge {
                 && packet.is_none_or(|(packet, id)| {
                     let shown = self.shown(packet, connection, id);
                     if is_within == Some(true) {
-                        self.add_shown(shown);
+                        shown.add_to(&mut self.stats);
                     }
                     shown == Shown::New
                 });
@@ -259,29 +261,16 @@ impl Merge {
     /// What a packet shows. An answer shows a new connection if its SYN was not captured, for example because a
     /// capture filter passed only answers.
     fn shown(&mut self, packet: Packet, connection: &Connection, id: PacketId) -> Shown {
-        let is_new = match (self.options.every_packet, packet) {
-            (false, Packet::Syn) => return self.repeats.syn(connection, id),
+        match (self.options.every_packet, packet) {
+            (false, Packet::Syn) => self.repeats.syn(connection, id),
+            (false, Packet::Answer) => self.repeats.answer(connection, id),
             (true, Packet::Syn) => {
                 self.repeats.syn(connection, id);
-                true
+                Shown::New
             }
-            (false, Packet::Answer) => self.repeats.answer(connection, id),
             // Every answer without a SYN counts, as `wc -l` would count it.
-            (true, Packet::Answer) => !self.repeats.knows(connection, id),
-        };
-        if is_new { Shown::New } else { Shown::Known }
-    }
-
-    /// Notes the SYNs that do not count.
-    fn add_shown(&mut self, shown: Shown) {
-        match shown {
-            Shown::New | Shown::Known => (),
-            Shown::Duplicate => self.stats.duplicates += 1,
-            Shown::Repeated => self.stats.repeated += 1,
-            Shown::RepeatedByPorts => {
-                self.stats.repeated += 1;
-                self.stats.repeated_by_ports += 1;
-            }
+            (true, Packet::Answer) if self.repeats.knows(connection, id) => Shown::Known,
+            (true, Packet::Answer) => Shown::New,
         }
     }
 

@@ -10,8 +10,9 @@ use crate::{
 /// What is wanted of the records.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// The time of the event also where the record has only a part of it, such as no date. A whole one
-    /// is always wanted.
+    /// The time of the event also where the record has only a part of it, such as no date: otherwise only its
+    /// clock is wanted ([`only_clock`](super::clock::only_clock)), which tells what a SYN repeats. A whole time is
+    /// always wanted.
     pub times: bool,
     /// Records count whatever program wrote them.
     pub any_program: bool,
