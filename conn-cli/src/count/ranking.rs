@@ -342,10 +342,7 @@ impl Counts {
         let mut counts = [0; Stage::ALL.len()];
         for index in self.of_client(first) {
             if let (What::Stage(stage), _, connections) = self.get(index) {
-                add(
-                    &mut counts[Stage::Accepted as usize - stage as usize],
-                    connections,
-                );
+                add(&mut counts[place_of(stage)], connections);
             }
         }
         counts
@@ -408,10 +405,19 @@ impl Ranking {
         self.order.iter().map(|first| self.counts.client(*first))
     }
 
+    /// The clients and their connections at the last stage, which is less than [`Self::clients`] make.
+    pub fn counts(&self) -> impl Iterator<Item = (GroupKey, u64)> {
+        let counted = self.counts.counted();
+        self.order.iter().map(move |first| {
+            let connections = self.counts.last_stage_first(*first)[place_of(counted)];
+            (self.counts.key(*first), connections)
+        })
+    }
+
     /// How many clients have a connection at the last stage.
     #[must_use]
     pub fn connected(&self) -> usize {
-        let counted = Stage::Accepted as usize - self.counts.counted() as usize;
+        let counted = place_of(self.counts.counted());
         let is_connected = |first: &&usize| self.counts.last_stage_first(**first)[counted] > 0;
         self.order.iter().filter(is_connected).count()
     }
@@ -484,6 +490,11 @@ fn what_of(entry: u64) -> What {
 fn pair_of(entry: u64) -> Pair {
     let (address, rest) = (entry >> 32, entry & u64::from(u32::MAX));
     unpacked(address << 32 | rest >> WHAT_BITS)
+}
+
+/// Where a stage is if the last one is first.
+fn place_of(stage: Stage) -> usize {
+    Stage::Accepted as usize - stage as usize
 }
 
 fn client(address: impl Into<IpAddr>) -> GroupKey {

@@ -3,7 +3,7 @@
 use anstyle::Style;
 
 /// The escape sequences before and after styled text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Escapes {
     pub(super) on: String,
     pub(super) off: String,

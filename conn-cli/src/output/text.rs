@@ -9,6 +9,7 @@ use super::{
     Clock, Rows,
     columns::{Columns, FOR_ALL, missing_columns},
     long::put_line,
+    put,
     quick::{put_host, put_number},
     style::{Escapes, shown},
     total::{Counted, last_line},
@@ -17,6 +18,7 @@ use crate::{
     count::interval::Interval,
     model::{
         connection::{Connection, When},
+        group::GroupKey,
         stage::Stage,
     },
     report::Report,
@@ -30,6 +32,9 @@ const TITLE: Style = Style::new().bold();
 /// The lines that the screen should show besides the clients, the total and the messages: the heading,
 /// those left off, and the shell's prompt.
 const BESIDES: usize = 3;
+
+/// The bytes of most lines of the list.
+const LINE_LEN: usize = 64;
 
 /// The fewest clients that are listed, however small the screen is.
 const FEWEST: usize = 5;
@@ -187,10 +192,20 @@ impl Text {
 
     /// `192.168.122.1: 2`
     fn list<'a>(&self, report: &'a Report) -> impl Iterator<Item = String> + use<'a> {
-        let address = self.style(ADDRESS);
-        let clients = report.rows.iter().map(move |row| {
-            let (key, connections) = (&row.key, row.connections);
-            format!("{address}{key}{address:#}: {connections}\n")
+        let Escapes { on, off } = self.address.clone();
+        let clients = report.rows.counts().map(move |(key, connections)| {
+            // There can be millions of them.
+            let mut line = Vec::with_capacity(LINE_LEN);
+            line.extend_from_slice(on.as_bytes());
+            match &key {
+                GroupKey::Client(host) => put_host(&mut line, host),
+                key => put(&mut line, format_args!("{key}")),
+            }
+            line.extend_from_slice(off.as_bytes());
+            line.extend_from_slice(b": ");
+            put_number(&mut line, connections);
+            line.push(b'\n');
+            String::from_utf8(line).expect("hosts and keys are text")
         });
         let mut lacks_room = report.lacks_room();
         let rest = report.without_row().into_iter().map(move |(key, counts)| {

@@ -20,14 +20,14 @@ pub struct NewClients {
 impl NewClients {
     /// Those of the clients that have a connection and are not known.
     pub(super) fn among(ranking: &Ranking, known: &Known) -> Self {
-        let connected = ranking.clients().take(ranking.connected());
+        let connected = ranking.counts().take(ranking.connected());
         let mut new = Self {
             clients: 0,
             first: Vec::new(),
         };
-        for client in connected.filter(|client| !known.lists(&client.key)) {
+        for (key, connections) in connected.filter(|(key, _)| !known.lists(key)) {
             if new.clients < MAX_NAMED {
-                new.first.push((client.key, client.connections));
+                new.first.push((key, connections));
             }
             new.clients += 1;
         }

@@ -63,6 +63,12 @@ impl Rows {
         self.profiles.iter().flat_map(|profiles| profiles.iter())
     }
 
+    /// Their keys and connections, without the rest.
+    pub fn counts(&self) -> impl Iterator<Item = (GroupKey, u64)> {
+        let counts = self.ranking.counts();
+        counts.map(|(key, connections)| (self.names.named(key), connections))
+    }
+
     /// Makes one after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row> {
         self.ranking.clients().map(|client| {

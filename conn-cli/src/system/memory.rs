@@ -30,7 +30,7 @@ pub(crate) fn release() {
 #[must_use]
 pub(crate) fn size() -> Option<u64> {
     let machine = sysinfo();
-    let machine = u64::from(machine.mem_unit).checked_mul(machine.totalram.into());
+    let machine = u64::from(machine.mem_unit).checked_mul(machine.totalram);
     let machine = machine.filter(|bytes| *bytes > 0);
     let allowed = cgroups::mount_point().and_then(|mount| {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;

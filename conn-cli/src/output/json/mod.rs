@@ -109,8 +109,10 @@ impl Json {
         start.truncate(start.len() - NO_CLIENTS.len());
         let knows_refused = report.knows_refused();
         let clients = report.rows.iter().enumerate().map(move |(number, row)| {
-            let comma = if number > 0 { "," } else { "" };
-            comma.to_owned() + &text(&client(&row, knows_refused, &self.clock))
+            let mut part = Vec::with_capacity(ROW_LEN);
+            part.extend((number > 0).then_some(b','));
+            put_value(&mut part, &client(&row, knows_refused, &self.clock));
+            String::from_utf8(part).expect("JSON is text")
         });
         let start = once(start + "[");
         start.chain(clients).chain(once("]}\n".to_owned()))
@@ -161,6 +163,9 @@ fn connection_line<'a>(
         },
     }
 }
+/// The bytes of most clients in a summary.
+const ROW_LEN: usize = 128;
+
 /// The end of a line without clients.
 const NO_CLIENTS: &str = "[]}";
 
