@@ -1,7 +1,10 @@
 //! Details of each client besides its count, from the connections that were reported individually.
 //! Connections without a line are missing here, and only here.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -27,30 +30,42 @@ pub struct Profile {
 }
 
 /// The most clients with a profile: a flood can come from any number of clients.
-const MAX_CLIENTS: usize = 1 << 18;
+pub(crate) const MAX_CLIENTS: usize = 1 << 18;
 
-/// The profiles of all clients.
+/// The profiles of clients.
 #[derive(Clone, Debug, Default)]
-pub struct Profiles(HashMap<GroupKey, Profile>);
+pub struct Profiles {
+    profiles: HashMap<GroupKey, Profile, foldhash::fast::RandomState>,
+    /// Whether there were more clients than have one.
+    lacks_clients: bool,
+}
 
 impl Profiles {
     /// Adds a connection. If connections are not in the order of their times, a peak may be missed.
     pub fn add(&mut self, by: Grouping, connection: &Connection) {
         let key = by.key(connection);
-        if self.0.len() < MAX_CLIENTS || self.0.contains_key(&key) {
-            self.0.entry(key).or_default().add(connection);
+        let is_full = self.profiles.len() >= MAX_CLIENTS;
+        match self.profiles.entry(key) {
+            Entry::Occupied(profile) => profile.into_mut().add(connection),
+            Entry::Vacant(_) if is_full => self.lacks_clients = true,
+            Entry::Vacant(none) => none.insert(Profile::default()).add(connection),
         }
     }
 
     /// All profiles, in any order.
     pub fn iter(&self) -> impl Iterator<Item = &Profile> {
-        self.0.values()
+        self.profiles.values()
+    }
+
+    /// Whether there were more clients than have a profile, [`MAX_CLIENTS`].
+    pub(crate) fn lack_clients(&self) -> bool {
+        self.lacks_clients
     }
 
     /// The profile of one client.
     #[must_use]
     pub fn get(&self, key: &GroupKey) -> Profile {
-        self.0.get(key).cloned().unwrap_or_default()
+        self.profiles.get(key).cloned().unwrap_or_default()
     }
 }
 
@@ -85,6 +100,7 @@ impl Profile {
 mod tests {
     use super::*;
     use crate::model::connection::{Host, Source, When};
+    use crate::model::group::GroupBy;
     use crate::model::hook::Hook;
 
     fn connection(at_ms: i64, wait_ms: Option<u64>) -> Connection {
@@ -116,5 +132,25 @@ mod tests {
         assert_eq!(profile.longest_wait, Duration::from_millis(50));
         let unknown = profiles.get(&GroupKey::Client(Host::Unknown));
         assert_eq!((unknown.seen, unknown.mean_wait()), (None, None));
+    }
+
+    #[test]
+    fn so_many_clients_have_a_profile() {
+        let mut profiles = Profiles::default();
+        let mut connection = connection(1000, None);
+        let by = GroupBy::Address.into();
+        for client in 0..MAX_CLIENTS as u32 {
+            connection.remote = Host::at(std::net::Ipv4Addr::from(client));
+            profiles.add(by, &connection);
+        }
+        assert!(!profiles.lack_clients());
+        profiles.add(by, &connection);
+        assert!(!profiles.lack_clients());
+        let last = profiles.get(&GroupKey::Client(connection.remote));
+        assert_eq!(last.peak, 2);
+        connection.remote = Host::at([203, 0, 113, 1]);
+        profiles.add(by, &connection);
+        assert!(profiles.lack_clients());
+        assert_eq!(profiles.iter().count(), MAX_CLIENTS);
     }
 }

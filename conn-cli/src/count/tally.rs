@@ -166,7 +166,7 @@ impl Tally {
 
     /// Adds everything that another tally has counted.
     pub fn add_all(&mut self, other: Self) {
-        if self.connections() == 0 && self.room == other.room {
+        if *self == Self::within(other.room) {
             *self = other;
             return;
         }

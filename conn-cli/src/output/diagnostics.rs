@@ -11,6 +11,7 @@ use super::{
     listeners::queues_at_end,
 };
 use crate::{
+    count::profile::MAX_CLIENTS,
     model::{
         connection::Lacks,
         exactness::Exactness,
@@ -51,6 +52,12 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
             let others = plural(others, "connection", "connections");
             counts.push(format!("{others} of clients {why} under \"other\""));
         }
+    }
+    if report.rows.lack_details() {
+        let (_, many) = report.by.nouns();
+        notes.push(format!(
+            "note: times, peaks and waits are only of the {MAX_CLIENTS} {many} that came first"
+        ));
     }
     let mut lines = Vec::new();
     if !counts.is_empty() {

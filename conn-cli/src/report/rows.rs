@@ -63,6 +63,12 @@ impl Rows {
         self.profiles.iter().flat_map(|profiles| profiles.iter())
     }
 
+    /// Whether details were requested, and there were too many clients to have those of each.
+    pub(crate) fn lack_details(&self) -> bool {
+        let profiles = self.profiles.as_ref();
+        profiles.is_some_and(|profiles| profiles.lack_clients())
+    }
+
     /// Their keys and connections, without the rest.
     pub fn counts(&self) -> impl Iterator<Item = (GroupKey, u64)> {
         let counts = self.ranking.counts();
