@@ -2,7 +2,13 @@
 
 use crate::read::{
     event::ParseError,
-    parse::scan::{digits, find, is_seconds, is_time_of_day, number, split_at_byte, word},
+    parse::{
+        lines::Form,
+        scan::{
+            digits, find, is_seconds, is_time_of_day, may_be_since_1970, number, split_at_byte,
+            word,
+        },
+    },
 };
 
 pub(super) const NOT_STRACE: ParseError = "not an strace line";
@@ -14,7 +20,7 @@ pub(super) enum Call<'a> {
     /// The rest of such a call that began on another line.
     Resumed(&'a [u8]),
     /// Something else that strace prints.
-    Other,
+    Other(Form),
 }
 
 /// Replaces the rest of a call that has not returned yet.
@@ -29,18 +35,28 @@ pub(super) fn is_interrupted(arguments: &[u8]) -> bool {
     }
 }
 
-/// Whether this begins with the second argument, which strace prints when the call returns.
+/// Whether this begins with the second argument, which strace prints when the call returns: the address,
+/// which old versions print in other ways, or a pointer, which may be NULL, in old versions `0`.
 pub(super) fn is_address(text: &[u8]) -> bool {
-    [&b"{sa_family="[..], b"NULL", b"0x", OLD_NULL, OLD_FAMILY]
-        .iter()
-        .any(|start| text.starts_with(start))
+    match text {
+        [b'{', ..] => family(text).is_some() || text.starts_with(b"{...}"),
+        _ => [&b"NULL"[..], b"0x", b"0, "]
+            .iter()
+            .any(|start| text.starts_with(start)),
+    }
 }
 
-/// How old versions of strace print an address that is NULL.
-const OLD_NULL: &[u8] = b"0, ";
-
-/// How old versions of strace begin an address.
-pub(super) const OLD_FAMILY: &[u8] = b"{sin_family=";
+/// What follows `{sa_family=` or, in old versions, `{sin_family=` and the like.
+#[inline]
+pub(super) fn family(text: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = text.strip_prefix(b"{sa_family=") {
+        return Some(rest);
+    }
+    let (name, rest) = split_at_byte(text.strip_prefix(b"{")?, b'=')?;
+    [&b"sin_family"[..], b"sin6_family", b"sun_family"]
+        .contains(&name)
+        .then_some(rest)
+}
 
 /// Splits a line into the thread, the time, and the text after them.
 pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
@@ -59,7 +75,10 @@ pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
 /// Whether this is a time of -t, -tt, -ttt or -r. Any other word is from a program that writes to the
 /// same terminal.
 fn is_time(word: &[u8]) -> bool {
-    is_time_of_day(word) || is_seconds(word) || number::<u64>(word).is_some()
+    match word.get(2) {
+        Some(b':') => is_time_of_day(word),
+        _ => is_seconds(word) || (may_be_since_1970(word) && number::<u64>(word).is_some()),
+    }
 }
 
 /// Skips `(+     0.000044)`, which -r with -t prints, `[ 288]` of -n or `[00007fd9b3b19b9f]` of -i.
@@ -103,6 +122,7 @@ fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
 }
 
 /// Parses a line without its prefix.
+#[inline]
 pub(super) fn call(text: &[u8]) -> Result<Call<'_>, ParseError> {
     if let Some(rest) = text.strip_prefix(b"accept") {
         let rest = rest.strip_prefix(b"4").unwrap_or(rest);
@@ -115,22 +135,72 @@ pub(super) fn call(text: &[u8]) -> Result<Call<'_>, ParseError> {
         let rest = rest.strip_prefix(b"resumed>").ok_or(NOT_STRACE)?;
         return Ok(match name {
             b"accept" | b"accept4" => Call::Resumed(rest),
-            _ => Call::Other,
+            _ => Call::Other(Form::Own),
         });
     }
-    let is_name = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-    let name = text.iter().take_while(|byte| is_name(byte)).count();
-    let is_other = (name > 0 && text.get(name) == Some(&b'('))
-        || text.is_empty()
-        || text == UNFINISHED
-        || ["--- ", "+++ ", "> ", "strace: ", "???("]
-            .iter()
-            .any(|start| text.starts_with(start.as_bytes()));
+    if text.is_empty() {
+        return Ok(Call::Other(Form::Shared));
+    }
+    let is_other =
+        is_other_call(text) || text == UNFINISHED || is_message(text) || is_stack_frame(text);
     if is_other {
-        Ok(Call::Other)
+        Ok(Call::Other(Form::Own))
     } else {
         Err(NOT_STRACE)
     }
+}
+
+/// `name(ARGUMENTS) = RESULT`, or a part of it. Unlike in a program, nothing else is on the line.
+fn is_other_call(text: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+    let name = text.iter().take_while(|byte| is_name(byte)).count();
+    let arguments = match &text[name..] {
+        [b'(', arguments @ ..] if name > 0 => arguments,
+        // A system call that strace does not know.
+        _ => match text.strip_prefix(b"???(") {
+            Some(arguments) => arguments,
+            None => return false,
+        },
+    };
+    arguments.ends_with(UNFINISHED)
+        || result(arguments).is_some_and(|(_, result)| is_result(result))
+}
+
+/// `0`, `-1 EBADF (Bad file descriptor)`, `0x7f2e`, `3</etc/hosts>`, or `?`.
+fn is_result(text: &[u8]) -> bool {
+    if text.first() == Some(&b'?') {
+        return true;
+    }
+    let (number, after) = digits(text.strip_prefix(b"-").unwrap_or(text));
+    !number.is_empty() && after.first().is_none_or(|byte| b" <x".contains(byte))
+}
+
+/// Messages of strace, of exits and of signals. Old versions have no `strace: ` before the first.
+fn is_message(text: &[u8]) -> bool {
+    const STARTS: [&[u8]; 6] = [
+        b"strace: ",
+        b"--- SIG",
+        b"--- stopped by SIG",
+        b"+++ exited with ",
+        b"+++ killed by SIG",
+        b"+++ superseded by execve in pid ",
+    ];
+    if STARTS.iter().any(|start| text.starts_with(start)) {
+        return true;
+    }
+    if let Some(rest) = text.strip_prefix(b"Process ") {
+        let (pid, after) = digits(rest);
+        let after = after.strip_prefix(b" ").unwrap_or_default();
+        let (what, _) = word(after).unwrap_or((after, b""));
+        return !pid.is_empty()
+            && [&b"attached"[..], b"detached", b"resumed", b"suspended"].contains(&what);
+    }
+    text.starts_with(b"[ Process PID=") && text.ends_with(b" mode. ]")
+}
+
+/// ` > /usr/lib/libc.so.6(accept+0x4d) [0x11e55d]` of -k
+fn is_stack_frame(text: &[u8]) -> bool {
+    text.starts_with(b"> ") && text.ends_with(b"]") && find(text, b"[0x").is_some()
 }
 
 /// Splits `ARGUMENTS)   = RESULT`.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::call::OLD_FAMILY;
+use super::call::{family, is_address};
 use crate::{
     model::connection::{Connection, Family, Host, Process, Record, Source, When},
     read::{
@@ -166,10 +166,13 @@ fn endpoint(text: &[u8]) -> Option<Endpoint> {
 /// socket; None if the family is not IPv4 or IPv6.
 #[inline]
 fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseError> {
-    let sockaddr = arguments.strip_prefix(b"{sa_family=");
-    let Some(sockaddr) = sockaddr.or_else(|| arguments.strip_prefix(OLD_FAMILY)) else {
-        // NULL, or an empty buffer.
-        return Ok(Some(((Host::Unknown, None), None)));
+    let Some(sockaddr) = family(arguments) else {
+        // NULL, or an empty buffer. What a call began with is not in the line of its end.
+        return if is_address(arguments) || arguments.is_empty() || arguments.starts_with(b", ") {
+            Ok(Some(((Host::Unknown, None), None)))
+        } else {
+            Err(NO_ADDRESS)
+        };
     };
     if let Some((address, port)) = ipv4_peer(sockaddr) {
         let client = (Host::Address(address.into()), Some(port));

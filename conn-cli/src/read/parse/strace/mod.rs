@@ -110,7 +110,7 @@ impl Lines {
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),
             Call::Resumed(arguments) => ((Descriptor::Plain, arguments), true),
-            Call::Other => return Ok(Form::Shared),
+            Call::Other(form) => return Ok(form),
         };
         if arguments.ends_with(UNFINISHED) {
             let (local, local_port) = match listener {
@@ -126,7 +126,7 @@ impl Lines {
         }
         if !resumed && is_interrupted(arguments) {
             self.interrupted = Some((tid, self.when(time)));
-            return Ok(Form::Own);
+            return Ok(Form::Shared);
         }
         let (arguments, result) = result(arguments).ok_or(NO_RESULT)?;
         let arguments = if resumed {

@@ -119,6 +119,8 @@ fn local_address_comes_from_file_descriptors() {
 fn missing_address_is_unknown() {
     for line in [
         "accept(3, NULL, NULL)             = 4",
+        "accept(3, 0x7ffc1, [16]) = 4",
+        "accept(3, {...}, [16]) = 4",
         "[pid  5510] 11:14:02 accept4(11, 0, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK) = 14 <0.000011>",
     ] {
         assert_eq!(parse_connection(line).remote, Host::Unknown, "{line}");
@@ -127,10 +129,19 @@ fn missing_address_is_unknown() {
 
 #[test]
 fn address_of_an_old_strace_is_parsed() {
-    let line = format!("accept(3, {}) = 4", V4.replace("sa_family", "sin_family"));
-    let connection = parse_connection(&line);
-    assert_eq!(connection.remote, Host::at([192, 0, 2, 1]));
-    assert_eq!(connection.remote_port, Some(37822));
+    for (old, expected) in [
+        (V4.replace("sa_family", "sin_family"), "192.0.2.1"),
+        (V4.replace("sa_family", "sin_family").replace("}", "}}"), "192.0.2.1"),
+        (V6.replace("sa_family", "sin6_family"), "2001:db8::1"),
+        (
+            r#"{sa_family=AF_INET6, sin6_port=htons(37822), inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_flowinfo=0, sin6_scope_id=0}, [28]"#.to_owned(),
+            "2001:db8::1",
+        ),
+    ] {
+        let connection = parse_connection(&format!("accept(3, {old}) = 4"));
+        assert_eq!(connection.remote.to_string(), expected);
+        assert_eq!(connection.remote_port, Some(37822));
+    }
 }
 
 #[test]
@@ -143,6 +154,7 @@ fn a_call_after_other_text_is_a_parse_error() {
         "(text) ",
         "1.2.3 ",
         "25:37 ",
+        "12 200 ",
         "1x ",
         "[] ",
         "x ",
@@ -187,6 +199,17 @@ fn other_lines_are_ignored() {
         "+++ exited with 0 +++",
         "strace: Process 12 attached",
         " > /usr/lib/libc.so.6(accept+0x4d) [0x11e55d]",
+        "Process 5510 attached with 3 threads - interrupt to quit",
+        "Process 5513 attached (waiting for parent)",
+        "Process 5513 suspended",
+        "[ Process PID=5513 runs in 32 bit mode. ]",
+        "[pid  5513] 11:14:02 futex(0x8a1d04, FUTEX_WAIT_PRIVATE, 1337, NULL <unfinished ...>",
+        "[pid  5510] 11:14:03 open(\"/\", O_RDONLY|O_CLOEXEC) = 7 <0.000006>",
+        "accept4(11, 0, NULL, SOCK_CLOEXEC) = -1 EMFILE (Too many open files) <0.000006>",
+        "exit_group(0)                           = ?",
+        "mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, -1, 0) = 0x7f2e",
+        "socket(AF_INET, SOCK_STREAM, IPPROTO_IP) = 3<TCP:[1]>",
+        "accept(3, {sun_family=AF_UNIX, path=\"/x\"}, [2]) = 4",
         "accept(3, ",
     ] {
         assert_ignored(line);
@@ -252,6 +275,18 @@ fn cut_line_gives_no_wrong_event() {
 fn lines_not_from_strace_are_parse_errors() {
     for line in [
         "hello",
+        "printf(\"%d\\n\", accept(fd, NULL, NULL));",
+        "accept(fd, (struct sockaddr *)&addr, &len) = 4",
+        "main(int argc, char **argv)",
+        "f(x) = y",
+        "--- a/file.c",
+        "+++ b/file.c",
+        "> quoted",
+        "Process 5510 is idle",
+        "% time     seconds  usecs/call     calls    errors syscall",
+        "------ ----------- ----------- --------- --------- ----------------",
+        " 65.43    0.001234          12       100         5 accept4",
+        "100.00    0.001886                   113         5 total",
         "GET / HTTP/1.1",
         "\0\0\0",
         "\u{fffd}",
@@ -270,7 +305,8 @@ fn lines_of_strace_are_recognised() {
         form(format!("12 accept(3, {V4}) = 4").as_bytes()),
         Some(Form::Own)
     );
-    assert_eq!(form(b"+++ exited with 0 +++"), Some(Form::Shared));
+    assert_eq!(form(b"+++ exited with 0 +++"), Some(Form::Own));
+    assert_eq!(form(b""), Some(Form::Shared));
     for line in [
         "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 1",
         "Nov 22 14:25:37 host kernel: [1.0] IN=lo OUT= SRC=192.0.2.1",
