@@ -10,6 +10,7 @@ pub mod filter;
 pub mod format;
 pub mod group;
 pub mod hook;
+pub(crate) mod link_type;
 pub mod listener;
 pub mod options;
 pub mod period;

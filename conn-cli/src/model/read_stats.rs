@@ -31,6 +31,10 @@ pub struct ReadStats {
     pub duplicates: u64,
     /// Whether there were so many SYNs that one that was sent again may have counted again.
     pub forgot_syns: bool,
+    /// SYNs inside of tunnels, which are not counted.
+    pub inner: u64,
+    /// How many packets have a link type that is not supported.
+    pub unknown_link_types: BTreeMap<u16, u64>,
     /// The inputs, in their order.
     pub inputs: Vec<InputStats>,
     /// Connections that are not counted because their port is unknown.

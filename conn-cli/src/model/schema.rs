@@ -240,6 +240,9 @@ pub(crate) struct SummaryLine<'a> {
     /// not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgot_syns: bool,
+    /// Records: SYNs inside of tunnels, which are not counted, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner: Option<u64>,
     /// Records: connections without a local port, which are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_port: Option<u64>,

@@ -15,6 +15,7 @@ use crate::{
     model::{
         connection::Lacks,
         exactness::Exactness,
+        link_type,
         read_stats::{Incomplete, ReadStats},
         self_test::SelfTestOutcome,
         stage::Stage,
@@ -198,6 +199,10 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
             "{duplicates} of a packet that another record shows, not counted"
         ));
     }
+    if stats.inner > 0 {
+        let inner = plural(stats.inner, "SYN", "SYNs");
+        counts.push(format!("{inner} in tunnels not counted (--inner)"));
+    }
     if stats.repeated_by_ports > 0 {
         let repeated = plural(stats.repeated_by_ports, "SYN is", "SYNs are");
         notes.push(format!(
@@ -212,7 +217,15 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
                 .to_owned(),
         );
     }
-    if stats.not_understood > 0 {
+    let unsupported: u64 = stats.unknown_link_types.values().sum();
+    for (link_type, packets) in &stats.unknown_link_types {
+        let packets = plural(*packets, "packet", "packets");
+        let name = link_type::name(*link_type).map_or(String::new(), |name| format!(" ({name})"));
+        notes.push(format!(
+            "warning: {packets} of link type {link_type}{name} could not be read: it is not supported"
+        ));
+    }
+    if stats.not_understood > unsupported {
         let first = stats.first_not_understood.as_ref();
         let first = first.map_or(String::new(), |first| format!(", first {first}"));
         // Those of runs whose summaries were read are not among the records that were read.

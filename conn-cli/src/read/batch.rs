@@ -1,5 +1,7 @@
 //! The events parsed from one piece.
 
+use std::collections::BTreeMap;
+
 use super::{
     event::{Event, FirstParseError, ParseError},
     parse::lines::Form,
@@ -29,6 +31,8 @@ pub struct Batch {
     pub not_understood: u64,
     /// The first of them.
     pub first_not_understood: Option<FirstParseError>,
+    /// How many packets have a link type that is not supported.
+    pub unknown_link_types: BTreeMap<u16, u64>,
     /// The times of the first and the last record, as far as they are wanted and known. The records
     /// between them that are no connections have no event.
     pub ends: [When; 2],
@@ -47,6 +51,7 @@ impl Batch {
             understood: 0,
             not_understood: 0,
             first_not_understood: None,
+            unknown_link_types: BTreeMap::new(),
             ends: [When::Unknown, When::Unknown],
         }
     }

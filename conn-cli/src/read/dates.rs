@@ -152,7 +152,11 @@ impl Dates {
                     self.begins_stretch = true;
                 }
                 Event::Printed(printed) => self.begins_stretch |= printed.is_summary(),
-                Event::Unfinished(_) | Event::Failed(_) | Event::End(_) | Event::UnknownType => (),
+                Event::Unfinished(_)
+                | Event::Failed(_)
+                | Event::End(_)
+                | Event::Inner
+                | Event::UnknownType => (),
             }
         }
         self.end(last);

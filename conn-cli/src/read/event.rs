@@ -40,6 +40,8 @@ pub enum Event {
     /// it acknowledges, or another sign of such an answer. Client and server are those of the SYN, so it
     /// is the same connection; it counts if that SYN was not captured.
     Answer(Connection, PacketId),
+    /// A SYN inside of a tunnel, which does not count unless that is wanted.
+    Inner,
     /// A RST or FIN between these ends, in either direction: a SYN that follows begins a new connection.
     End(Connection),
     /// The beginning of an accept call; its end is in another line of the same thread.
@@ -72,6 +74,7 @@ impl Event {
             | Self::Failed(_)
             | Self::Run(_)
             | Self::Printed(_)
+            | Self::Inner
             | Self::UnknownType => None,
         }
     }

@@ -21,8 +21,9 @@ pub enum Piece {
 
 /// The beginning of a packet that is parsed: 14 bytes of Ethernet, four VLAN tags, an IPv6
 /// header, 160 bytes of its extensions (a route over nine hops), and the first 14 bytes of TCP
-/// are 244.
-pub const PREFIX_LEN: usize = 256;
+/// are 244. In a tunnel: 14 bytes of Ethernet, a VLAN tag, IPv6, UDP, Geneve with at most 252 bytes of
+/// options, again Ethernet, a VLAN tag and IPv6, and the first 14 bytes of TCP are 402.
+pub const PREFIX_LEN: usize = 416;
 
 /// Some packets of one input.
 #[derive(Debug, Default)]

@@ -47,6 +47,8 @@ struct Recording {
     syns: Counts,
     /// How often each packet was captured.
     copies: Option<u64>,
+    #[serde(default)]
+    note: String,
     /// The only family whose packets the capture filter or the snap length left usable.
     only: Option<String>,
 }
@@ -192,6 +194,13 @@ fn every_packet_counts_every_syn() {
         let file = &recording.file;
         let (counts, stats) = counted(&truth, recording.open(), options("", true));
         assert_eq!(counts, recording.packets(), "{file}");
+        // Each packet in the tunnel is also out of it.
+        let inner = if recording.note.contains("in a tunnel") {
+            by_client(&recording.packets()).values().sum()
+        } else {
+            0
+        };
+        assert_eq!(stats.inner, inner, "{file}");
         // With `only`, the other packets are too short; with `copies`, some have a header that
         // tcpdump cannot read either.
         if recording.only.is_none() && recording.copies.is_none() {

@@ -181,13 +181,15 @@ fn records_that_are_not_counted_are_reported() {
         first_not_understood: Some("line 4 of log: it is cut".to_owned()),
         unknown_port: 5,
         unknown_type: 3,
+        inner: 7,
         ..ReadStats::default()
     };
     let origin = Origin::Records(stats);
     assert_eq!(
         diagnostics(&report(origin), None),
         [
-            "3 retransmitted SYNs not counted; 1 record of a packet that another record shows, not counted",
+            "3 retransmitted SYNs not counted; 1 record of a packet that another record shows, not counted; 7 SYNs \
+             in tunnels not counted (--inner)",
             "note: 2 SYNs are known as retransmitted only by addresses, ports and times, as the records have no \
              sequence numbers",
             "note: there were more SYNs within two minutes than conn-cli remembers: one that was retransmitted may \
@@ -197,6 +199,27 @@ fn records_that_are_not_counted_are_reported() {
             "warning: 5 connections not counted: the record has no local port",
         ]
     );
+}
+
+#[test]
+fn unsupported_link_types_are_named_once() {
+    let mut stats = ReadStats {
+        packets: 5,
+        not_understood: 4,
+        first_not_understood: Some("packet 1 of a: unsupported".to_owned()),
+        unknown_link_types: [(127, 1), (999, 3)].into(),
+        ..ReadStats::default()
+    };
+    let expected = [
+        "warning: 1 packet of link type 127 (IEEE802_11_RADIOTAP) could not be read: it is not supported",
+        "warning: 3 packets of link type 999 could not be read: it is not supported",
+        "warning: 5 records could not be parsed, first packet 1 of a: unsupported",
+    ];
+    let lines = diagnostics(&report(Origin::Records(stats.clone())), None);
+    assert_eq!(lines, expected[..2]);
+    stats.not_understood = 5;
+    let lines = diagnostics(&report(Origin::Records(stats)), None);
+    assert_eq!(lines, expected);
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn pcapng(is_big: bool) -> (Vec<u8>, Vec<(usize, usize)>) {
         ),
         (0, section(!is_big)),
         (0, interface(!is_big, 276, &[])),
-        (1, enhanced(!is_big, 0, micros, 300)),
+        (1, enhanced(!is_big, 0, micros, 500)),
     ];
     let mut file = Vec::new();
     let mut ends = vec![(0, 0)];

@@ -202,6 +202,10 @@ impl Merge {
                     self.begin_call(accept);
                     continue;
                 }
+                Event::Inner => {
+                    self.stats.inner += 1;
+                    continue;
+                }
                 Event::UnknownType => {
                     self.stats.unknown_type += 1;
                     continue;
@@ -315,6 +319,9 @@ impl Merge {
         self.input.format = Some(batch.format);
         self.stats.lines += batch.lines;
         self.stats.packets += batch.packets;
+        for (link_type, packets) in &batch.unknown_link_types {
+            *self.stats.unknown_link_types.entry(*link_type).or_default() += packets;
+        }
         self.input.lines += batch.lines;
         self.input.packets += batch.packets;
         self.input.understood += batch.understood;
@@ -448,6 +455,7 @@ impl Merge {
         );
         add(&mut self.stats.duplicates, run.stats.duplicates);
         self.stats.forgot_syns |= run.stats.forgot_syns;
+        add(&mut self.stats.inner, run.stats.inner);
         add(&mut self.stats.unknown_type, run.stats.unknown_type);
         add(&mut self.stats.unknown_port, run.stats.unknown_port);
         add(&mut self.stats.unknown_client, run.stats.unknown_client);

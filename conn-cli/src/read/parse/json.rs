@@ -157,6 +157,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
             repeated_by_ports: line.repeated_by_ports.unwrap_or(0),
             duplicates: line.duplicates.unwrap_or(0),
             forgot_syns: line.forgot_syns,
+            inner: line.inner.unwrap_or(0),
             unknown_port: line.unknown_port.unwrap_or(0),
             unknown_client: line.unknown_client.unwrap_or(0),
             unknown_time: line.unknown_time.unwrap_or(0),

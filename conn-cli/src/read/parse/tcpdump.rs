@@ -14,22 +14,27 @@
 
 mod flags;
 mod link;
+mod pair;
 mod shape;
+mod stamp;
 
 use memchr::{memchr, memrchr};
 
 pub(crate) use self::shape::hold_back;
 use self::{
     flags::Kind,
-    shape::{Pair, is_continuation, is_cut, is_header, is_message, is_start, is_unreadable},
+    link::ip_packet,
+    pair::Pair,
+    shape::{
+        is_continuation, is_cut, is_header, is_message, is_other_packet, is_unreadable,
+        may_lack_time,
+    },
+    stamp::prefix,
 };
 use super::{
     clock::only_clock,
     lines::{Form, Line, Wanted},
-    scan::{
-        address, digits, find, is_date, is_seconds, is_time_of_day, number, recorded, seconds,
-        socket_address,
-    },
+    scan::{address, digits, number, seconds, socket_address},
     second::Second,
 };
 use crate::{
@@ -56,6 +61,8 @@ pub(crate) struct Lines {
     time: When,
     /// Whether the packet is ICMP. A packet that it quotes was sent earlier.
     is_icmp: bool,
+    /// Whether the packet is inside of a tunnel.
+    is_inner: bool,
 }
 
 /// The kind of the previous line, which determines how to parse the current one.
@@ -65,6 +72,8 @@ enum Previous {
     Header,
     /// The same for a packet that an ICMP message quotes.
     Quoted,
+    /// A tunnel, whose inner packet is on this line.
+    Tunnel,
     /// Something else.
     Other,
 }
@@ -79,68 +88,56 @@ impl Lines {
             previous: Previous::Other,
             time: When::Unknown,
             is_icmp: false,
+            is_inner: false,
         }
     }
 }
 
 impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
-        if line.first() == Some(&b'\t') {
-            self.after_tab(line);
-            return Ok(Form::Own);
+        let previous = std::mem::replace(&mut self.previous, Previous::Other);
+        if is_continuation(line) {
+            return self.continuation(line, previous, events);
         }
-        let continues = is_continuation(line);
-        if !continues {
+        let (time, rest) = prefix(line);
+        let follows = previous == Previous::Tunnel && time.is_empty();
+        if follows {
+            self.is_inner = true;
+        } else {
             // That of an earlier packet, whose lines may be in another piece.
             self.time = When::Unknown;
+            self.is_icmp = false;
+            self.is_inner = false;
         }
-        let Some(pair) = Pair::of_line(line) else {
-            return self.without_pair(line);
+        let packet = ip_packet(rest);
+        let pair = match packet {
+            Some(packet) => Pair::parse(packet),
+            None => unlabelled(time, rest),
         };
-        let previous = std::mem::replace(&mut self.previous, Previous::Other);
-        self.is_icmp &= continues;
-        let Some(kind) = flags::parse(pair.after) else {
-            return self.without_flags(line, &pair);
-        };
-        if continues && previous == Previous::Quoted {
+        if let Some(pair) = pair {
+            return self.packet(line, &pair, follows.then_some(previous), events);
+        }
+        if packet.is_some() && is_header(line) {
+            self.previous = Previous::Header;
+            if !follows {
+                self.time = self.time(line);
+            }
             return Ok(Form::Own);
         }
-        let kind = kind?;
-        if kind == Kind::Other {
+        if is_unreadable(rest) {
+            return Err(UNREADABLE);
+        }
+        if is_cut(rest) {
+            return Err(CUT);
+        }
+        if is_other_packet(rest) && (follows || !time.is_empty() || may_lack_time(rest)) {
             return Ok(Form::Own);
         }
-        let ends = endpoint(pair.from, pair.ports.map(|ports| ports.0))
-            .zip(endpoint(pair.to, pair.ports.map(|ports| ports.1)));
-        let Some((from, to)) = ends else {
-            return if kind == Kind::End {
-                Ok(Form::Own)
-            } else {
-                Err(NO_ENDPOINT)
-            };
-        };
-        let is_answer = matches!(kind, Kind::Answer(_));
-        let ((remote, remote_port), (local, local_port)) =
-            if is_answer { (to, from) } else { (from, to) };
-        let connection = Connection {
-            time: match (continues, previous) {
-                (false, _) => self.time(line),
-                (true, Previous::Header) => self.time.clone(),
-                // The first line of the packet is missing, or was in another piece.
-                (true, Previous::Quoted | Previous::Other) => When::Unknown,
-            },
-            remote,
-            remote_port,
-            local,
-            local_port,
-            ..Connection::unknown(Source::Record(Record::Tcpdump))
-        };
-        events.extend(match kind {
-            Kind::Syn(sequence) => Some(Event::Syn(connection, PacketId::sequence(sequence))),
-            Kind::Answer(sequence) => Some(Event::Answer(connection, PacketId::sequence(sequence))),
-            Kind::End => Some(Event::End(connection)),
-            Kind::Other => None,
-        });
-        Ok(Form::Own)
+        match line {
+            [] => Ok(Form::Shared),
+            _ if is_message(line) => Ok(Form::Own),
+            _ => Err(NOT_TCPDUMP),
+        }
     }
 
     #[inline]
@@ -158,132 +155,159 @@ impl Line for Lines {
             [b'-', ..] if !self.wanted.times => return only_clock(line, Lacks::Zone),
             _ => (),
         }
-        self.incomplete_time(line)
+        stamp::incomplete(line, self.wanted.times)
     }
 }
 
 impl Lines {
-    fn incomplete_time(&self, line: &[u8]) -> When {
-        let (time, _) = prefix(line);
-        let lacks = match time {
-            [] => return When::Unknown,
-            [_, _, _, _, b'-', ..] => Lacks::Zone,
-            // -ttt and -ttttt print the time since another packet, with a sign or a blank before it.
-            _ if is_relative(line, time) => Lacks::Before,
-            _ if memchr(b':', time).is_some() => Lacks::Date,
-            _ => return seconds(time, Lacks::Before).unwrap_or(When::Unknown),
-        };
-        if self.wanted.times {
-            recorded(time, lacks)
+    /// A line that continues a packet.
+    fn continuation(
+        &mut self,
+        line: &[u8],
+        previous: Previous,
+        events: &mut Vec<Event>,
+    ) -> Result<Form, ParseError> {
+        let has_tab = line.first() == Some(&b'\t');
+        let is_tunnel = has_tab && previous == Previous::Tunnel;
+        if has_tab && !is_tunnel {
+            return Ok(self.after_tab(line));
+        }
+        self.is_inner |= is_tunnel;
+        let text = line.trim_ascii_start();
+        let pair = if is_tunnel {
+            Pair::parse_inner(text)
         } else {
-            only_clock(time, lacks)
+            Pair::parse(text)
+        };
+        match pair {
+            Some(pair) => self.packet(line, &pair, Some(previous), events),
+            None if is_tunnel && is_header(line) => {
+                self.previous = Previous::Header;
+                Ok(Form::Own)
+            }
+            None if is_tunnel => Ok(Form::Own),
+            None if previous == Previous::Header => Err(CUT),
+            None => Err(NOT_TCPDUMP),
         }
     }
 
-    /// A line that begins with a tab: a hex dump, details from -v, or an embedded packet.
-    fn after_tab(&mut self, line: &[u8]) {
+    /// A hex dump, details, or the header of a packet in this one.
+    fn after_tab(&mut self, line: &[u8]) -> Form {
         if is_header(line) {
             self.previous = if self.is_icmp {
                 Previous::Quoted
             } else {
                 Previous::Header
             };
+            return Form::Own;
+        }
+        match line {
+            [_, b'0', b'x', ..] => Form::Own,
+            _ => Form::Shared,
         }
     }
 
+    /// A line with a sender and a receiver. `previous`: the line that it continues.
+    fn packet(
+        &mut self,
+        line: &[u8],
+        pair: &Pair<'_>,
+        previous: Option<Previous>,
+        events: &mut Vec<Event>,
+    ) -> Result<Form, ParseError> {
+        let is_quoted = previous == Some(Previous::Quoted);
+        let Some(kind) = flags::parse(pair.after) else {
+            if !is_quoted {
+                self.without_flags(line, pair, previous)?;
+            }
+            return Ok(Form::Own);
+        };
+        if is_quoted {
+            return Ok(Form::Own);
+        }
+        let kind = kind?;
+        if kind == Kind::Other {
+            return Ok(Form::Own);
+        }
+        if (self.is_inner || pair.is_inner) && !self.wanted.inner {
+            events.extend(matches!(kind, Kind::Syn(_)).then_some(Event::Inner));
+            return Ok(Form::Own);
+        }
+        let ends = endpoint(pair.from, pair.ports.map(|ports| ports.0))
+            .zip(endpoint(pair.to, pair.ports.map(|ports| ports.1)));
+        let Some((from, to)) = ends else {
+            return if kind == Kind::End {
+                Ok(Form::Own)
+            } else {
+                Err(NO_ENDPOINT)
+            };
+        };
+        let is_answer = matches!(kind, Kind::Answer(_));
+        let ((remote, remote_port), (local, local_port)) =
+            if is_answer { (to, from) } else { (from, to) };
+        let connection = Connection {
+            time: match previous {
+                None => self.time(line),
+                Some(Previous::Header | Previous::Tunnel) => self.time.clone(),
+                // The first line of the packet is missing, or was in another piece.
+                Some(Previous::Quoted | Previous::Other) => When::Unknown,
+            },
+            remote,
+            remote_port,
+            local,
+            local_port,
+            ..Connection::unknown(Source::Record(Record::Tcpdump))
+        };
+        events.extend(match kind {
+            Kind::Syn(sequence) => Some(Event::Syn(connection, PacketId::sequence(sequence))),
+            Kind::Answer(sequence) => Some(Event::Answer(connection, PacketId::sequence(sequence))),
+            Kind::End => Some(Event::End(connection)),
+            Kind::Other => None,
+        });
+        Ok(Form::Own)
+    }
+
     /// A packet without TCP flags.
-    fn without_flags(&mut self, line: &[u8], pair: &Pair<'_>) -> Result<Form, ParseError> {
+    fn without_flags(
+        &mut self,
+        line: &[u8],
+        pair: &Pair<'_>,
+        previous: Option<Previous>,
+    ) -> Result<(), ParseError> {
         let after = pair.after;
-        if after.trim_ascii_start().starts_with(b"[|tcp]") || b"Flags [".starts_with(after) {
+        let is_wanted = !(self.is_inner || pair.is_inner) || self.wanted.inner;
+        let is_cut =
+            || after.trim_ascii_start().starts_with(b"[|tcp]") || b"Flags [".starts_with(after);
+        if is_wanted && is_cut() {
             return Err(CUT);
         }
         if after.starts_with(b"tcp ") && after.get(4).is_some_and(u8::is_ascii_digit) {
             return Err(NO_FLAGS);
         }
         self.is_icmp |= after.starts_with(b"ICMP");
-        // A tunnel: the inner packet continues on the next line.
-        if is_header(line) {
+        // Any packet that follows is inside of this one.
+        self.is_inner = true;
+        if pair.continues() {
+            self.previous = Previous::Tunnel;
+        } else if is_header(line) {
             self.previous = Previous::Header;
-            if !is_continuation(line) {
-                self.time = self.time(line);
-            }
-        }
-        Ok(Form::Own)
-    }
-
-    /// A line without a sender and a receiver.
-    fn without_pair(&mut self, line: &[u8]) -> Result<Form, ParseError> {
-        let previous = std::mem::replace(&mut self.previous, Previous::Other);
-        if line.is_empty() {
-            return Ok(Form::Shared);
-        }
-        if is_continuation(line) {
-            return match previous {
-                Previous::Header => Err(CUT),
-                _ => Ok(Form::Shared),
-            };
-        }
-        let (time, rest) = prefix(line);
-        if is_header(line) {
-            self.previous = Previous::Header;
-            self.is_icmp = false;
-            self.time = self.time(line);
-            return Ok(Form::Own);
-        }
-        if is_unreadable(rest) {
-            return Err(UNREADABLE);
-        }
-        if is_cut(rest) {
-            return Err(CUT);
-        }
-        if is_start(rest) {
-            return Ok(Form::Own);
-        }
-        // Other programs begin their lines with a time, too.
-        if !time.is_empty() {
-            return Ok(Form::Shared);
-        }
-        if is_message(line) {
-            Ok(Form::Own)
         } else {
-            Err(NOT_TCPDUMP)
+            return Ok(());
         }
+        if previous.is_none() {
+            self.time = self.time(line);
+        }
+        Ok(())
     }
 }
 
-/// Splits off the time, which may be empty, and skips a packet number before it.
-fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
-    let mut rest = line.trim_ascii_start();
-    let (count, after) = digits(rest);
-    if !count.is_empty() && after.starts_with(b"  ") {
-        rest = after.trim_ascii_start();
-    }
-    let word = |text: &[u8]| memchr(b' ', text).unwrap_or(text.len());
-    let mut end = word(rest);
-    if is_date(&rest[..end]) && end < rest.len() {
-        let clock = &rest[end + 1..];
-        let length = word(clock);
-        if is_time_of_day(&clock[..length]) {
-            end += 1 + length;
-            return (&rest[..end], rest[end..].trim_ascii_start());
-        }
-    }
-    let first = &rest[..end];
-    let clock = first.strip_prefix(b"-").unwrap_or(first);
-    if is_time_of_day(clock) || is_seconds(first) {
-        (first, rest[end..].trim_ascii_start())
-    } else {
-        (b"", rest)
-    }
-}
-
-/// Whether a blank stands for the sign of a line's time, or there is one. The packet number of `--number`
-/// ends with two blanks.
-fn is_relative(line: &[u8], time: &[u8]) -> bool {
-    let before = &line[..find(line, time).unwrap_or(0)];
-    let blanks = before.len() - before.trim_ascii_end().len();
-    let usual = if blanks < before.len() { 2 } else { 0 };
-    blanks > usual || time.starts_with(b"-")
+/// The ends in a line of OpenBSD or of tcpdump before version 3.8, which have no label for an IP packet.
+fn unlabelled<'a>(time: &[u8], rest: &'a [u8]) -> Option<Pair<'a>> {
+    let is_openbsd = time.first().is_some_and(u8::is_ascii_uppercase);
+    let pair = Pair::ends(rest).filter(|_| !time.is_empty())?;
+    let has_old_flags = || !pair.after.starts_with(b"Flags") && flags::parse(pair.after).is_some();
+    let is_end = |text| endpoint(text, None).is_some();
+    ((is_openbsd || has_old_flags()) && is_end(pair.from) && is_end(pair.to)).then_some(pair)
 }
 
 /// Parses `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, or only the host

@@ -115,4 +115,4 @@ recorded qinq 7 2 eth0 'on eth0 one tag of two is taken off, and the rest is not
 ip link add tun9 type sit mode any local 10.0.0.1 remote 10.0.0.2
 there ip link add tun9 type sit mode any local 10.0.0.2 remote 10.0.0.1
 joined tun9 9
-recorded tunnel 9 2 tun9 'on eth0 it is inside another IP packet'
+recorded tunnel 9 1 tun9 'on eth0 it is in a tunnel, where it does not count'

@@ -1,5 +1,8 @@
 //! Parses packets and finds SYNs, the answers to them, and the ends of connections.
 
+mod link;
+mod tunnel;
+
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -28,32 +31,15 @@ const MAGICS: [[u8; 4]; 6] = [
     [0x34, 0xcd, 0xb2, 0xa1],
 ];
 
-/// The link-layer header types: <https://www.tcpdump.org/linktypes.html>.
-mod link_type {
-    pub(super) const NULL: u16 = 0;
-    pub(super) const ETHERNET: u16 = 1;
-    pub(super) const RAW: u16 = 101;
-    /// The value of `DLT_RAW` on some systems, which programs wrote to files by mistake.
-    pub(super) const DLT_RAW: u16 = 12;
-    pub(super) const DLT_RAW_OPENBSD: u16 = 14;
-    pub(super) const LOOP: u16 = 108;
-    pub(super) const LINUX_SLL: u16 = 113;
-    pub(super) const IPV4: u16 = 228;
-    pub(super) const IPV6: u16 = 229;
-    pub(super) const LINUX_SLL2: u16 = 276;
-}
-
-/// The address families in [`link_type::NULL`] and [`link_type::LOOP`] headers. `AF_INET6`
-/// differs between systems.
-const AF_INET: u32 = 2;
-const AF_INET6: [u32; 4] = [10, 24, 28, 30];
-
 /// The EtherTypes: <https://www.iana.org/assignments/ieee-802-numbers>.
 mod ether_type {
     pub(super) const IPV4: u16 = 0x0800;
     pub(super) const IPV6: u16 = 0x86dd;
     /// VLAN tags, which another EtherType follows: 802.1Q, 802.1ad, and two older ones.
     pub(super) const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+    pub(super) const MPLS: [u16; 2] = [0x8847, 0x8848];
+    /// The stage of PPPoE in which there are packets.
+    pub(super) const PPPOE_SESSION: u16 = 0x8864;
 }
 
 /// The IP protocol numbers: <https://www.iana.org/assignments/protocol-numbers>.
@@ -61,9 +47,11 @@ mod protocol {
     pub(super) const HOP_BY_HOP: u8 = 0;
     pub(super) const IPV4: u8 = 4;
     pub(super) const TCP: u8 = 6;
+    pub(super) const UDP: u8 = 17;
     pub(super) const IPV6: u8 = 41;
     pub(super) const ROUTING: u8 = 43;
     pub(super) const FRAGMENT: u8 = 44;
+    pub(super) const GRE: u8 = 47;
     pub(super) const AUTHENTICATION: u8 = 51;
     pub(super) const DESTINATION_OPTIONS: u8 = 60;
 }
@@ -88,15 +76,29 @@ pub(crate) fn is_capture(head: &[u8]) -> bool {
 
 /// Parses the packets of a piece.
 #[must_use]
-pub(crate) fn parse(packets: &Packets, _wanted: &Wanted) -> Batch {
+pub(crate) fn parse(packets: &Packets, wanted: &Wanted) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
     let mut last = None;
     for (packet, bytes) in packets.iter() {
-        let parsed = handshake(packet.link_type, bytes).map(|segment| {
-            batch
-                .events
-                .extend(segment.map(|segment| segment.event(packet.time)));
-        });
+        let parsed = match handshake(packet.link_type, bytes) {
+            Ok(None) => Ok(()),
+            Ok(Some(segment)) => {
+                if !segment.is_inner || wanted.inner {
+                    batch.events.push(segment.event(packet.time));
+                } else if matches!(segment.kind, Kind::Syn(_)) {
+                    batch.events.push(Event::Inner);
+                }
+                Ok(())
+            }
+            Err(tunnel::INNER_CUT) if !wanted.inner => Ok(()),
+            Err(parse_error) => {
+                if parse_error == UNKNOWN_LINK_TYPE {
+                    let packets = batch.unknown_link_types.entry(packet.link_type);
+                    *packets.or_default() += 1;
+                }
+                Err(parse_error)
+            }
+        };
         batch.count_packet(parsed);
         last = packet.time;
     }
@@ -114,6 +116,8 @@ struct Segment {
     kind: Kind,
     /// The id field of the IPv4 header.
     ip_id: Option<u16>,
+    /// Whether it is in a tunnel.
+    is_inner: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -128,48 +132,20 @@ enum Kind {
 
 /// The segment that begins or ends a connection in a packet, if it has one.
 fn handshake(link_type: u16, packet: &[u8]) -> Result<Option<Segment>, ParseError> {
-    let (mut protocol, mut rest) = network(link_type, packet)?;
+    let (mut protocol, mut rest) = link::network(link_type, packet)?;
     while ether_type::VLAN.contains(&protocol) {
-        (protocol, rest) = split_header(rest, 2, 4)?;
+        (protocol, rest) = link::split_header(rest, 2, 4)?;
+    }
+    if ether_type::MPLS.contains(&protocol) {
+        (protocol, rest) = link::mpls(rest)?;
+    } else if protocol == ether_type::PPPOE_SESSION {
+        (protocol, rest) = link::pppoe(rest)?;
     }
     match protocol {
         ether_type::IPV4 => ipv4(rest),
         ether_type::IPV6 => ipv6(rest),
         _ => Ok(None),
     }
-}
-
-/// The EtherType of the network-layer packet, and that packet.
-fn network(link_type: u16, packet: &[u8]) -> Result<(u16, &[u8]), ParseError> {
-    use link_type::*;
-    match link_type {
-        ETHERNET => split_header(packet, 12, 14),
-        LINUX_SLL => split_header(packet, 14, 16),
-        LINUX_SLL2 => split_header(packet, 0, 20),
-        RAW | DLT_RAW | DLT_RAW_OPENBSD | IPV4 | IPV6 => match packet.first().ok_or(CUT)? >> 4 {
-            4 => Ok((ether_type::IPV4, packet)),
-            6 => Ok((ether_type::IPV6, packet)),
-            _ => Err(NOT_IP),
-        },
-        NULL | LOOP => {
-            let (&family, rest) = packet.split_first_chunk().ok_or(CUT)?;
-            // In the byte order of the capturing machine, which may differ from that of the file.
-            let family = u32::from_le_bytes(family).min(u32::from_be_bytes(family));
-            match family {
-                AF_INET => Ok((ether_type::IPV4, rest)),
-                _ if AF_INET6.contains(&family) => Ok((ether_type::IPV6, rest)),
-                _ => Ok((0, rest)),
-            }
-        }
-        _ => Err(UNKNOWN_LINK_TYPE),
-    }
-}
-
-/// The EtherType at `at` in a header of `length` bytes, and the bytes after the header.
-fn split_header(bytes: &[u8], at: usize, length: usize) -> Result<(u16, &[u8]), ParseError> {
-    let (header, rest) = bytes.split_at_checked(length).ok_or(CUT)?;
-    let protocol = u16::from_be_bytes([header[at], header[at + 1]]);
-    Ok((protocol, rest))
 }
 
 /// RFC 791, section 3.1.
@@ -243,8 +219,9 @@ fn transport(
 ) -> Result<Option<Segment>, ParseError> {
     match protocol {
         protocol::TCP => tcp(addresses, payload),
-        protocol::IPV4 => ipv4(payload),
-        protocol::IPV6 => ipv6(payload),
+        protocol::IPV4 | protocol::IPV6 => tunnel::ip(payload),
+        protocol::GRE => tunnel::gre(payload),
+        protocol::UDP => tunnel::udp(payload),
         _ => Ok(None),
     }
 }
@@ -273,6 +250,7 @@ fn tcp(
         destination_port: u16(2),
         kind,
         ip_id: None,
+        is_inner: false,
     }))
 }
 

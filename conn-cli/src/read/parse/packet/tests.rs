@@ -34,9 +34,20 @@ fn with_header(header: &[u8], packet: &[u8]) -> Vec<u8> {
 
 /// Parses a packet and describes its event in one line.
 fn parsed(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
+    parsed_wanted(link_type, packet, true)
+}
+
+/// Likewise; `inner` tells whether packets in tunnels count.
+fn parsed_wanted(link_type: u16, packet: &[u8], inner: bool) -> Result<Option<String>, ParseError> {
     let mut packets = Packets::default();
     packets.push(Some((1_700_000_000, 5)), link_type, packet);
-    let mut batch = parse(&packets, &Wanted::default());
+    let mut batch = parse(
+        &packets,
+        &Wanted {
+            inner,
+            ..Wanted::default()
+        },
+    );
     assert_eq!(batch.packets, 1);
     if let Some(parse_error) = batch.first_not_understood.map(|first| first.parse_error) {
         return Err(parse_error);
@@ -45,6 +56,7 @@ fn parsed(link_type: u16, packet: &[u8]) -> Result<Option<String>, ParseError> {
         Some(Event::Syn(connection, id)) => ("syn", connection, id),
         Some(Event::Answer(connection, id)) => ("answer", connection, id),
         Some(Event::End(connection)) => ("end", connection, PacketId::sequence(0)),
+        Some(Event::Inner) => return Ok(Some("inner".to_owned())),
         _ => return Ok(None),
     };
     let at = Timestamp::new(1_700_000_000, 5).unwrap();
@@ -79,6 +91,32 @@ fn headers(is_ipv6: bool) -> Vec<(u16, Vec<u8>)> {
         (14, vec![]),
         (if is_ipv6 { 229 } else { 228 }, vec![]),
     ];
+    headers.push((104, [&[0x0f, 0], &protocol[..]].concat()));
+    let ppp = if is_ipv6 { 0x57 } else { 0x21 };
+    let session = [0x11, 0, 0, 1, 0, 9, 0, ppp];
+    headers.push((9, vec![0xff, 3, 0, ppp]));
+    headers.push((9, vec![0, ppp]));
+    headers.push((9, vec![ppp]));
+    headers.push((50, vec![0xff, 3, 0, ppp]));
+    headers.push((51, session.to_vec()));
+    headers.push((1, [&[2; 12], &[0x88, 0x64][..], &session].concat()));
+    let labels = [0x88, 0x47, 0, 1, 0, 64, 0, 1, 1, 64];
+    headers.push((1, [&[2; 12], &labels[..]].concat()));
+    let family = if is_ipv6 { 24 } else { 2 };
+    headers.push((117, [&[61, family][..], &[0; 62]].concat()));
+    let family = if is_ipv6 { 10 } else { 2 };
+    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+        let attribute = |kind: u16, value: &[u8]| {
+            let padding = vec![0; value.len().next_multiple_of(4) - value.len()];
+            let length = order(4 + u16::try_from(value.len()).unwrap());
+            [&length[..], &order(kind), value, &padding].concat()
+        };
+        let mut header = vec![family, 0, 0, 5];
+        header.extend(attribute(10, b"web: \0"));
+        header.extend(attribute(4, &[0; 4]));
+        header.extend([order(44), order(9)].concat());
+        headers.push((239, header));
+    }
     let families: &[u8] = if is_ipv6 { &[10, 24, 28, 30] } else { &[2] };
     for &family in families {
         headers.push((0, vec![family, 0, 0, 0]));
@@ -230,4 +268,119 @@ fn the_id_of_a_syn_is_that_of_its_innermost_ipv4_header() {
             "{events:?}"
         );
     }
+}
+/// The headers of tunnels, with the number of the outer protocol.
+fn tunnels(is_ipv6: bool) -> Vec<(u8, Vec<u8>)> {
+    let [a, b]: [u8; 2] = if is_ipv6 { [0x86, 0xdd] } else { [8, 0] };
+    let frame = [&[2; 12], &[a, b][..]].concat();
+    let tagged = [&[2; 12], &[0x81, 0, 0, 5, a, b][..]].concat();
+    let udp = |port: u16, rest: &[&[u8]]| {
+        let [high, low] = port.to_be_bytes();
+        (
+            17,
+            [&[0x80, 0, high, low, 0, 0, 0, 0], &rest.concat()[..]].concat(),
+        )
+    };
+    let ppp = if is_ipv6 { 0x57 } else { 0x21 };
+    vec![
+        (if is_ipv6 { 41 } else { 4 }, vec![]),
+        (47, vec![0, 0, a, b]),
+        (47, [&[0xb0, 0, a, b][..], &[0; 12]].concat()),
+        (47, [&[0, 0, 0x65, 0x58][..], &frame].concat()),
+        (47, [&[0, 0, 0x65, 0x58][..], &tagged].concat()),
+        (
+            47,
+            vec![
+                0x30, 0x81, 0x88, 0x0b, 0, 9, 0, 7, 0, 0, 0, 3, 0, 0, 0, 4, 0, ppp,
+            ],
+        ),
+        udp(4789, &[&[8, 0, 0, 0, 0, 0, 1, 0], &frame]),
+        udp(8472, &[&[8, 0, 0, 0, 0, 0, 1, 0], &tagged]),
+        udp(6081, &[&[0, 0, 0x65, 0x58, 0, 0, 1, 0], &frame]),
+        udp(6081, &[&[63, 0, a, b, 0, 0, 1, 0], &[0; 252]]),
+        udp(
+            6081,
+            &[&[63, 0, 0x65, 0x58, 0, 0, 1, 0], &[0; 252], &tagged],
+        ),
+    ]
+}
+
+#[test]
+fn packets_in_tunnels_count_only_if_wanted() {
+    let ethernet = |packet: &[u8]| {
+        let protocol: &[u8] = if packet[0] >> 4 == 6 {
+            &[0x86, 0xdd]
+        } else {
+            &[8, 0]
+        };
+        [&[2; 12][..], &[0x81, 0, 0, 5], protocol, packet].concat()
+    };
+    for (is_ipv6, expected) in [(false, SYN_IPV4), (true, SYN_IPV6)] {
+        for (protocol, header) in tunnels(is_ipv6) {
+            let inner = |flags: u8| {
+                let segment = tcp_segment(flags);
+                let packet = if is_ipv6 {
+                    over_ipv6(6, &[], &segment)
+                } else {
+                    over_ipv4(6, 0, 0, &segment)
+                };
+                with_header(&header, &packet)
+            };
+            for outer in [
+                over_ipv4(protocol, 0, 0, &inner(SYN)),
+                over_ipv6(protocol, &[], &inner(SYN)),
+                over_ipv4(4, 0, 0, &over_ipv4(protocol, 0, 0, &inner(SYN))),
+            ] {
+                let packet = ethernet(&outer);
+                assert_eq!(
+                    parsed(1, &packet),
+                    Ok(Some(expected.to_owned())),
+                    "{packet:x?}"
+                );
+                let inner = Ok(Some("inner".to_owned()));
+                assert_eq!(parsed_wanted(1, &packet, false), inner, "{packet:x?}");
+                let end = packet.len() - 7;
+                assert_eq!(
+                    parsed(1, &packet[..end]),
+                    Err(tunnel::INNER_CUT),
+                    "{packet:x?}"
+                );
+                for end in 0..packet.len() - 6 {
+                    let cut = parsed_wanted(1, &packet[..end], false);
+                    assert!(
+                        matches!(cut, Ok(None) | Err(CUT)),
+                        "{packet:x?} {end}: {cut:?}"
+                    );
+                }
+            }
+            let other = ethernet(&over_ipv4(protocol, 0, 0, &inner(ACK)));
+            assert_eq!(parsed(1, &other), Ok(None));
+        }
+    }
+    for udp in [
+        // Another port, another version, no valid network, no IP packet.
+        &[0x80, 0, 0, 80, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 1, 0][..],
+        &[0x80, 0, 0x17, 0xc1, 0, 0, 0, 0, 0x40, 0, 8, 0, 0, 0, 1, 0],
+        &[0x80, 0, 0x12, 0xb5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+        &[
+            0x80, 0, 0x17, 0xc1, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0xff,
+        ],
+    ] {
+        assert_eq!(
+            parsed(1, &ethernet(&over_ipv4(17, 0, 0, udp))),
+            Ok(None),
+            "{udp:x?}"
+        );
+    }
+}
+
+#[test]
+fn packets_of_unsupported_link_types_are_counted() {
+    let mut packets = Packets::default();
+    for link_type in [147, 1, 147, 105] {
+        packets.push(None, link_type, &[0; 64]);
+    }
+    let batch = parse(&packets, &Wanted::default());
+    assert_eq!(batch.unknown_link_types, [(105, 1), (147, 2)].into());
+    assert_eq!(batch.not_understood, 3);
 }

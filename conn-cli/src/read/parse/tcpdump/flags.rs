@@ -61,14 +61,17 @@ fn without_labels(text: &[u8]) -> Option<Result<Kind, ParseError>> {
     }
     // `17:17(0)`; a packet without data has none, unless it is a SYN.
     let (first, after) = digits(rest);
-    let sequence = || {
-        let (_, after) = digits(after.strip_prefix(b":")?);
-        after.starts_with(b"(").then(|| number(first))?
-    };
     let acknowledged = || {
         let (_, after) = split_at_byte(rest, b')')?;
         let (number_text, after) = digits(after.strip_prefix(b" ack ")?);
         after.starts_with(b" ").then(|| number(number_text))?
+    };
+    let sequence = || {
+        let (_, after) = digits(after.strip_prefix(b":")?);
+        let (_, after) = split_at_byte(after.strip_prefix(b"(")?, b')')?;
+        // Without what follows, the acknowledgment may be cut off.
+        let is_whole = after.starts_with(b" win ") || acknowledged().is_some();
+        is_whole.then(|| number(first))?
     };
     Some(kind(flags, sequence, acknowledged))
 }

@@ -3,40 +3,54 @@
 //! Other protocols carry text that a neighbour chose, such as the system name of LLDP, and that text
 //! can look like a packet. So each part is recognised from the start of the line.
 
+use memchr::memmem;
+
 use crate::read::parse::scan::{digits, split_at_byte};
 
 /// How tcpdump names the direction of a packet with `-i any`.
-pub(super) const DIRECTIONS: [&[u8]; 5] = [b"In", b"Out", b"B", b"M", b"P"];
+const DIRECTIONS: [&[u8]; 5] = [b"In", b"Out", b"B", b"M", b"P"];
 
 /// The text of the IP packet in a line without its time: `FROM > TO: ..`. None if the line is not about
 /// an IP packet.
+#[inline]
 pub(super) fn ip_packet(rest: &[u8]) -> Option<&[u8]> {
+    // The usual forms first.
+    if let Some(packet) = labelled(rest) {
+        return Some(packet);
+    }
     let rest = after_direction(rest);
-    let packet = match labelled(rest) {
-        Some(packet) => packet,
-        None => after_link(rest)?,
-    };
-    Some(after_details(packet))
+    let packet = labelled(rest).or_else(|| after_link(rest))?;
+    Some(without_details(packet))
 }
 
 /// Skips `eth0  In  ` or, with -e, only `  In `.
-fn after_direction(text: &[u8]) -> &[u8] {
+pub(super) fn after_direction(text: &[u8]) -> &[u8] {
     let (first, after) = split(text);
     if DIRECTIONS.contains(&first) {
         return after;
     }
     let (second, after) = split(after);
-    if DIRECTIONS.contains(&second) {
+    if DIRECTIONS.contains(&second) && !first.ends_with(b",") && !first.ends_with(b":") {
         after
     } else {
         text
     }
 }
 
-/// What follows `IP ` or `IP6 `; `ip: ` is that of raw IP with -e.
+/// What follows `IP ` or `IP6 `; `ip: ` is that of raw IP with -e, and `IP (0x0021), length 44: ` that of
+/// PPP.
+#[inline]
 fn labelled(text: &[u8]) -> Option<&[u8]> {
     let labels = [&b"IP "[..], b"IP6 ", b"ip: ", b"ip6: "];
-    labels.iter().find_map(|label| text.strip_prefix(*label))
+    let packet = labels.iter().find_map(|label| text.strip_prefix(*label))?;
+    match packet {
+        [b'(', b'0', b'x', number @ ..] => {
+            let (_, after) = split_at_byte(number, b')')?;
+            Some(without_details(after_length(after.strip_prefix(b", ")?)?))
+        }
+        [b'(' | b't', ..] => Some(without_details(packet)),
+        _ => Some(packet),
+    }
 }
 
 /// What follows the link-level header of an IP packet.
@@ -51,52 +65,85 @@ fn after_link(text: &[u8]) -> Option<&[u8]> {
         // The loopback of BSD, `AF IPv4 (2), length 64: `.
         return after_length(split_at_byte(text, b',')?.1.trim_ascii_start());
     }
+    if let Some(text) = text.strip_prefix(b"MPLS ") {
+        return after_labels(text);
+    }
+    if let Some(text) = text.strip_prefix(b"version ") {
+        return after_nflog(text);
+    }
+    // Cisco HDLC.
+    let text = text.strip_prefix(b"unicast, ").unwrap_or(text);
     after_ethertypes(after_addresses(text))
 }
 
-/// `39/(match) pass in on em1: ` of pf.
+/// `39/(match) pass in on em1: ` of pf, where `39` may be `def` or `2.anchor.1`.
 fn after_rule(text: &[u8]) -> Option<&[u8]> {
-    let (number, _) = digits(text);
-    let on = memchr::memmem::find(text, b" on ")?;
-    let mut words = text[..on].rsplit(|byte| *byte == b' ');
+    const ACTIONS: [&[u8]; 13] = [
+        b"pass",
+        b"block",
+        b"scrub",
+        b"noscrub",
+        b"nat",
+        b"nonat",
+        b"binat",
+        b"nobinat",
+        b"rdr",
+        b"nordr",
+        b"synproxy_drop",
+        b"match",
+        b"defer",
+    ];
+    let (rule, _) = split_at_byte(text, b'/')?;
+    let (on, after) = text.split_at(memmem::find(text, b" on ")?);
+    let mut words = on.rsplit(|byte| *byte == b' ');
     let (direction, action) = (words.next()?, words.next()?);
-    let is_rule = !number.is_empty()
+    let is_rule = (rule.first().is_some_and(u8::is_ascii_digit) || rule.starts_with(b"def"))
         && [&b"in"[..], b"out"].contains(&direction)
-        && [
-            &b"pass"[..],
-            b"block",
-            b"match",
-            b"scrub",
-            b"nat",
-            b"rdr",
-            b"binat",
-        ]
-        .contains(&action);
-    let (_interface, packet) = split(&text[on + b" on ".len()..]);
-    is_rule.then_some(packet)
+        && ACTIONS.contains(&action);
+    let (interface, mut packet) = split(&after[b" on ".len()..]);
+    if !is_rule || !interface.ends_with(b":") {
+        return None;
+    }
+    // OpenBSD with -v: `[rewritten: src 192.0.2.1:5, dst 192.0.2.9:80] `
+    while let Some(inside) = packet.strip_prefix(b"[") {
+        packet = split_at_byte(inside, b']')?.1.trim_ascii_start();
+    }
+    // Others have no label of their own.
+    let is_other = [&b"arp "[..], b"ARP, "]
+        .iter()
+        .any(|start| packet.starts_with(start));
+    (!is_other).then(|| labelled(packet).unwrap_or(packet))
 }
 
-/// ` [ses 0x1] IP ` or, with -e, ` [ses 0x1] PPP-IP (0x0021), length 46: `.
+/// ` [ses 0x1] IP ` or, in old versions with -e, ` [ses 0x1] PPP-IP (0x0021), length 46: `.
 fn after_session(text: &[u8]) -> Option<&[u8]> {
     let mut text = text.trim_ascii_start();
     if let Some(session) = text.strip_prefix(b"[ses ") {
         text = split_at_byte(session, b']')?.1.trim_ascii_start();
     }
-    if let Some(packet) = labelled(text) {
-        return Some(packet);
+    labelled(text.strip_prefix(b"PPP-").unwrap_or(text))
+}
+
+/// `(label 16, tc 0, ttl 64) (label 17, tc 0, [S], ttl 64) ` of MPLS.
+fn after_labels(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text;
+    while let Some(label) = rest.strip_prefix(b"(label ") {
+        rest = split_at_byte(label, b')')?.1.trim_ascii_start();
     }
-    let (label, after) = split(text);
-    let is_ip = [&b"PPP-IP"[..], b"PPP-IP6"].contains(&label);
-    after_length(
-        split_at_byte(after, b',')
-            .filter(|_| is_ip)?
-            .1
-            .trim_ascii_start(),
-    )
+    // With -e, the addresses follow directly.
+    (!rest.is_empty()).then(|| labelled(rest).unwrap_or(rest))
+}
+
+/// `0, resource ID 5, family IPv4 (2), length 72: ` of NFLOG.
+fn after_nflog(text: &[u8]) -> Option<&[u8]> {
+    let (_, after) = digits(text);
+    let (_, after) = digits(after.strip_prefix(b", resource ID ")?);
+    let (_, after) = split_at_byte(after.strip_prefix(b", family IPv")?, b',')?;
+    after_length(after.trim_ascii_start())
 }
 
 /// Skips `ifindex 1 `, and addresses with their owners: `02:00:00:00:00:01 (oui Ethernet) > .., `.
-fn after_addresses(text: &[u8]) -> &[u8] {
+pub(super) fn after_addresses(text: &[u8]) -> &[u8] {
     let mut rest = text;
     if let Some(index) = text.strip_prefix(b"ifindex ") {
         rest = split(index).1;
@@ -127,8 +174,9 @@ fn after_ethertypes(text: &[u8]) -> Option<&[u8]> {
         let after = after_length(after).unwrap_or(after);
         rest = match number {
             b"0x0800" | b"0x86dd" => return Some(after),
+            b"0x8847" | b"0x8848" => return after_labels(after.strip_prefix(b"MPLS ")?),
             b"0x8864" => return after_session(after.strip_prefix(b"PPPoE ")?),
-            _ => &after[memchr::memmem::find(after, b"ethertype ")?..],
+            _ => &after[memmem::find(after, b"ethertype ")?..],
         };
         let tag = &after[..after.len() - rest.len()];
         // `vlan 5, p 0, DEI, `
@@ -145,9 +193,9 @@ fn after_length(text: &[u8]) -> Option<&[u8]> {
     after.strip_prefix(b": ")
 }
 
-/// Skips what precedes the addresses: `truncated-ip - 9 bytes missing! ` and, in one line in old
-/// versions, what -v shows of the IP header.
-fn after_details(text: &[u8]) -> &[u8] {
+/// Skips what precedes the addresses: `truncated-ip - 9 bytes missing! ` and what -v shows of the IP
+/// header, for IPv6 and in old versions.
+pub(super) fn without_details(text: &[u8]) -> &[u8] {
     let mut rest = text;
     if rest.starts_with(b"truncated-ip")
         && let Some((_, after)) = split_at_byte(rest, b'!')

@@ -7,7 +7,11 @@ const HEADER: &str = "IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto T
 /// Describes each event as `client -> server number` or `answer: ..`, with its time, and each
 /// parse error.
 fn describe_all(text: impl AsRef<[u8]>) -> Vec<String> {
-    let mut parser = Lines::new(&Wanted::with_times());
+    describe_wanted(text, &Wanted::with_times())
+}
+
+fn describe_wanted(text: impl AsRef<[u8]>, wanted: &Wanted) -> Vec<String> {
+    let mut parser = Lines::new(wanted);
     let mut descriptions = Vec::new();
     for line in lines(text.as_ref()) {
         let mut events = Vec::new();
@@ -28,6 +32,7 @@ fn event_text(event: &Event) -> String {
         Event::Answer(connection, id) => ("answer: ", connection, id.sequence.unwrap().to_string()),
         Event::End(connection) => ("end: ", connection, "?".to_owned()),
         Event::Connection(connection) => ("", connection, "?".to_owned()),
+        Event::Inner => return "inner".to_owned(),
         _ => panic!("{event:?}"),
     };
     let Connection {
@@ -101,23 +106,110 @@ fn syn_is_found_after_any_link_header_and_tunnel() {
         "lo    In  ifindex 1 00:00:00:00:00:00 (oui Ethernet) ethertype IPv4 (0x0800), length 80: ",
         "  In 00:00:00:00:00:00 ethertype IPv4 (0x0800), length 76: ",
         "PPPoE  IP ",
-        "IP 10.0.0.1 > 10.0.0.2: GREv0, length 48: IP ",
-        "IP 10.0.0.1 > 10.0.0.2: IP ",
-        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype IPv4 (0x0800), length 78: 10.0.0.1 > \
-         10.0.0.2: ",
-        "    10.0.0.1 > 10.0.0.2: (hlim 64, next-header TCP (6) payload length: 24) ",
+        "PPPoE  [ses 0x1] IP (0x0021), length 42: ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype PPPoE S (0x8864), length 62: PPPoE  \
+         [ses 0x1] IP (0x0021), length 42: ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype PPPoE S (0x8864), length 62: PPPoE  \
+         [ses 0x1] PPP-IP (0x0021), length 42: ",
+        "IP (0x0021), length 44: ",
+        "MPLS (label 16, tc 0, ttl 64) (label 17, tc 0, [S], ttl 64) IP ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype MPLS unicast (0x8847), length 62: MPLS \
+         (label 17, tc 0, [S], ttl 64) ",
+        "version 0, resource ID 5, family IPv4 (2), length 72: ",
+        "unicast, ethertype IPv4 (0x0800), length 44: ",
+        "AF IPv4 (2), length 64: ",
         "IP6 (hlim 64, next-header TCP (6) payload length: 24) ",
     ] {
         let line = format!("{start}{SYN}");
         assert_eq!(describe(&line), SYN_TEXT, "{line}");
         assert_eq!(form(line.as_bytes()), Some(Form::Own), "{line}");
     }
-    let tunnel = format!(
-        "16:59:36.1 {HEADER}\n    10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 48\n\t{HEADER}\n    \
-         {SYN}\n16:59:36.2 {HEADER}\n    10.0.0.1 > 10.0.0.2: {HEADER}\n    {SYN}\n"
-    );
+}
+
+/// What a tunnel precedes counts only if it is wanted.
+#[track_caller]
+fn assert_inner(text: &str) {
+    let wanted = Wanted {
+        inner: true,
+        ..Wanted::with_times()
+    };
     let at = |time: &str| format!("{SYN_TEXT} at {time} (Date)");
-    assert_eq!(describe_all(tunnel), [at("16:59:36.1"), at("16:59:36.2")]);
+    assert_eq!(
+        describe_wanted(text, &wanted),
+        [at("16:59:36.1"), at("16:59:36.2")],
+        "{text}"
+    );
+    let plain = at("16:59:36.2");
+    assert_eq!(describe_all(text), ["inner", &plain], "{text}");
+    // A cut packet in a tunnel that is not wanted does not matter.
+    let cut = text.replacen("Flags [S], seq 4294967290", " [|tcp]", 1);
+    assert_eq!(describe_all(&cut), [&*plain], "{cut}");
+    assert_eq!(describe_wanted(&cut, &wanted), [CUT, &plain], "{cut}");
+}
+
+#[test]
+fn packets_in_tunnels_count_only_if_wanted() {
+    let mac = "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype IPv4 (0x0800), length 78: ";
+    for start in [
+        "IP 10.0.0.1 > 10.0.0.2: IP ",
+        "IP 10.0.0.1 > 10.0.0.2: IP 10.1.0.1 > 10.1.0.2: IP ",
+        "IP6 2001:db8::a > 2001:db8::b: DSTOPT IP ",
+        "IP6 2001:db8::a > 2001:db8::b: DSTOPT ",
+        "IP 10.0.0.1 > 10.0.0.2: GREv0, length 48: IP ",
+        "IP 10.0.0.1 > 10.0.0.2: GREv0, key=0x7, seq 9, length 52: IP ",
+        "IP 10.0.0.1 > 10.0.0.2: GREv1, call 7, seq 3, ack 4, length 58: IP ",
+        "IP 10.0.0.1.5555 > 10.0.0.2.6081: Geneve, Flags [none], vni 0x1, options [8 bytes]: IP ",
+        "IP 10.0.0.1.5555 > 10.0.0.2.4789: VXLAN, flags [I] (0x08), vni 1\nIP ",
+        "IP 10.0.0.1.5555 > 10.0.0.2.8472: OTV, flags [I] (0x08), overlay 0, instance 1\nIP ",
+    ] {
+        assert_inner(&format!("16:59:36.1 {start}{SYN}\n16:59:36.2 IP {SYN}\n"));
+    }
+    for start in [
+        "10.0.0.1 > 10.0.0.2: ",
+        "10.0.0.1 > 10.0.0.2: GREv0, proto IPv4 (0x0800), length 44: ",
+        "10.0.0.1 > 10.0.0.2: GREv1, call 7, seq 3, proto PPP (0x880b), length 56: IP (0x0021), \
+         length 44: ",
+    ] {
+        assert_inner(&format!(
+            "16:59:36.1 {mac}{start}{SYN}\n16:59:36.2 {mac}{SYN}\n"
+        ));
+    }
+    for start in [
+        "10.0.0.1 > 10.0.0.2: GREv0, proto TEB (0x6558), length 58: ",
+        "10.0.0.1.5555 > 10.0.0.2.4789: VXLAN, flags [I] (0x08), vni 1\n",
+        "10.0.0.1.5555 > 10.0.0.2.6081: Geneve, Flags [none], vni 0x1, proto TEB (0x6558): ",
+    ] {
+        assert_inner(&format!(
+            "16:59:36.1 {mac}{start}{mac}{SYN}\n16:59:36.2 {mac}{SYN}\n"
+        ));
+    }
+    let next = format!("16:59:36.2 {HEADER}\n    {SYN}\n");
+    for between in [
+        format!("10.0.0.1 > 10.0.0.2: {HEADER}\n    "),
+        "10.0.0.1 > 10.0.0.2: IP6 (hlim 64, next-header TCP (6) payload length: 20) ".to_owned(),
+        "10.0.0.1 > 10.0.0.2: (hlim 64, next-header TCP (6) payload length: 20) ".to_owned(),
+        format!("10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 44\n\t{HEADER}\n    "),
+        "10.0.0.1 > 10.0.0.2: GREv0, Flags [none], length 64\n\tIP6 (hlim 64, next-header TCP (6) \
+         payload length: 20) "
+            .to_owned(),
+        format!(
+            "10.0.0.1.5555 > 10.0.0.2.4789: [no cksum] VXLAN, flags [I] (0x08), vni 1\n{HEADER}\n    "
+        ),
+        format!(
+            "10.0.0.1.5555 > 10.0.0.2.6081: [udp sum ok] Geneve, Flags [none], vni 0x1, proto TEB \
+             (0x6558)\n\t{mac}(tos 0x0, ttl 64, id 1, offset 0, flags [none], proto TCP (6), \
+             length 40)\n    "
+        ),
+    ] {
+        let text = format!("16:59:36.1 {HEADER}\n    {between}{SYN}\n{next}");
+        assert_inner(&text);
+        for end in line_ends(&text) {
+            let at = hold_back(&text.as_bytes()[..end]);
+            let mut parts = describe_all(&text[..at]);
+            parts.extend(describe_all(&text[at..]));
+            assert_eq!(parts, describe_all(&text), "{text} cut at {at}");
+        }
+    }
 }
 
 #[test]
@@ -156,12 +248,50 @@ fn text_that_somebody_sent_is_no_packet() {
 #[test]
 fn lines_of_pf_and_of_old_versions_are_parsed() {
     for line in [
+        "rule def/(match) pass in on em1: 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "rule 5/0(match): pass in on em0: IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
+        "rule 0..16777216/0(match): block in on em0: (tos 0x0, ttl 64, id 1) 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840",
+        "192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
         "rule 5/0(match): pass in on em0: 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
         "rule 2.anchor.1/0(match): block out on vlan0.5: 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
         "rule 39/(match) [uid 0, pid 9] pass in on em1: 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840",
         "IP (tos 0x0, ttl  42, id 43689, offset 0, flags [DF], proto: TCP (6), length: 60) 192.0.2.1.37822 > 192.0.2.9.80: S, cksum 0x6c45 (correct), 4294967290:4294967290(0) win 5840",
     ] {
-        assert_eq!(describe(line), SYN_TEXT, "{line}");
+        assert_eq!(
+            describe(format!("05:50:22.683986 {line}")),
+            format!("{SYN_TEXT} at 05:50:22.683986 (Date)"),
+            "{line}"
+        );
+        let stamp = "Sep  8 05:50:22.683986";
+        assert_eq!(
+            describe(format!("{stamp} {line}")),
+            format!("{SYN_TEXT} at {stamp} (Year)"),
+            "{line}"
+        );
+        assert_eq!(
+            describe(format!(" 02:00:00.000000 {line}")),
+            format!("{SYN_TEXT} at 02:00:00.000000 (Before)"),
+            "{line}"
+        );
+        assert_eq!(
+            describe(format!("000013 {line}")),
+            format!("{SYN_TEXT} at 000013 (Before)"),
+            "{line}"
+        );
+        assert_eq!(describe(format!("1. 013365 {line}")), SYN_TEXT, "{line}");
+    }
+    // Only OpenBSD has no label before addresses and new flags; without a time, nobody.
+    assert_eq!(describe(format!("05:50:22.683986 {SYN}")), NOT_TCPDUMP);
+    assert_eq!(describe(SYN), NOT_TCPDUMP);
+    assert_eq!(
+        describe("192.0.2.1.3 > 192.0.2.9.80: S 1:1(0) win 5840"),
+        NOT_TCPDUMP
+    );
+    for line in [
+        "Sep 28 05:50:26.605638 rule 11/(match) block in on em1: 192.0.2.12.59331 > 239.255.255.250.1900: udp 132 (DF) [ttl 1]",
+        "Sep 28 05:50:26.605638 rule 11/(match) block in on em1: arp who-has 192.0.2.1 tell 192.0.2.9",
+    ] {
+        assert_eq!(describe(line), "", "{line}");
     }
 }
 
@@ -321,6 +451,7 @@ fn hold_back_keeps_packets_together() {
     );
     let whole = describe_all(&text);
     assert_eq!(whole.len(), 3, "{whole:?}");
+    assert_eq!(whole[2], "inner");
     for end in line_ends(&text) {
         let at = hold_back(&text.as_bytes()[..end]);
         let is_header = text[..end].ends_with(")\n");
@@ -366,13 +497,19 @@ fn lines_of_other_programs_are_not_recognised() {
         "Nov 22 14:25:37 host kernel: IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.9 PROTO=TCP SYN",
         "{\"type\":\"summary\",\"clients\":[]}",
         "a > b: c",
-        "\tIP (tos 0x0)",
-        "",
+        "14:25:37.123456 INFO started",
+        "     289 192.0.2.1",
+        "    1 0.000000 192.0.2.1 -> 192.0.2.9 TCP 74 37822 > 80 [SYN] Seq=0",
+        "192.0.2.1 -> 192.0.2.9 TCP D=80 S=37822 Syn Seq=17 Len=0 Win=5840",
+        "Sep 28 05:50:22 host rule 5/0(match): pass in on em0",
+        "Warning: something",
     ] {
         assert_eq!(form(line.as_bytes()), None, "{line}");
     }
     let possible = b"14:25:37.1 IP 192.0.2.1.5 > 192.0.2.9.53: UDP, length 4";
-    assert_eq!(form(possible), Some(Form::Shared));
+    assert_eq!(form(possible), Some(Form::Own));
+    assert_eq!(form(b""), Some(Form::Shared));
+    assert_eq!(form(b"\tat Main.main"), Some(Form::Shared));
     let banner = b"tcpdump: listening on lo, link-type EN10MB (Ethernet), snapshot length 9 bytes";
     assert_eq!(form(banner), Some(Form::Own));
 }
