@@ -77,8 +77,14 @@ pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
 fn is_time(word: &[u8]) -> bool {
     match word.get(2) {
         Some(b':') => is_time_of_day(word),
-        _ => is_seconds(word) || (may_be_since_1970(word) && number::<u64>(word).is_some()),
+        _ if may_be_since_1970(word) => is_seconds(word) || number::<u64>(word).is_some(),
+        _ => is_seconds(word) && matches!(fraction(word), 3 | 6 | 9),
     }
+}
+
+/// The number of digits after the decimal point: strace prints milliseconds, microseconds or nanoseconds.
+fn fraction(seconds: &[u8]) -> usize {
+    digits(seconds).1.len() - 1
 }
 
 /// Skips `(+     0.000044)`, which -r with -t prints, `[ 288]` of -n or `[00007fd9b3b19b9f]` of -i.
@@ -90,8 +96,10 @@ fn bracketed(text: &[u8]) -> Option<&[u8]> {
     let (number, after) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
     // -i prints question marks where it cannot read the instruction pointer.
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'?';
+    let is_pointer = matches!(number.len(), 8 | 16) && number.iter().all(is_digit);
     let number = number.trim_ascii_start();
-    (!number.is_empty() && number.iter().all(is_digit)).then_some(after)
+    let is_number = !number.is_empty() && digits(number).1.is_empty();
+    (is_pointer || is_number).then_some(after)
 }
 
 /// Splits off `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning, but not the

@@ -128,6 +128,24 @@ fn missing_address_is_unknown() {
 }
 
 #[test]
+fn calls_of_a_server_without_descriptors_are_counted() {
+    let text = "Process 5510 attached with 3 threads - interrupt to quit
+[pid  5513] 11:14:02 futex(0x8a1d04, FUTEX_WAIT_PRIVATE, 1337, NULL <unfinished ...>
+[pid  5510] 11:14:02 accept4(11, 0, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK) = 14 <0.000011>
+[pid  5510] 11:14:02 accept4(11, 0, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK) = -1 EAGAIN (Resource temporarily unavailable) <0.000008>
+[pid  5510] 11:14:03 accept4(11, 0, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK) = -1 EMFILE (Too many open files) <0.000006>
+[pid  5510] 11:14:03 close(7)           = 0 <0.000007>
+[pid  5510] 11:14:03 accept4(11, 0, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK) = 7 <0.000009>
+";
+    let (events, parse_errors) = parse(text);
+    assert_eq!((events.len(), parse_errors.len()), (2, 0));
+    assert!(
+        text.lines()
+            .all(|line| form(line.as_bytes()) == Some(Form::Own))
+    );
+}
+
+#[test]
 fn address_of_an_old_strace_is_parsed() {
     for (old, expected) in [
         (V4.replace("sa_family", "sin_family"), "192.0.2.1"),
@@ -155,6 +173,8 @@ fn a_call_after_other_text_is_a_parse_error() {
         "1.2.3 ",
         "25:37 ",
         "12 200 ",
+        "10.5 ",
+        "[abc] ",
         "1x ",
         "[] ",
         "x ",

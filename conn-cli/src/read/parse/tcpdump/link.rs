@@ -173,7 +173,7 @@ fn after_ethertypes(text: &[u8]) -> Option<&[u8]> {
         let after = after.strip_prefix(b", ")?;
         let after = after_length(after).unwrap_or(after);
         rest = match number {
-            b"0x0800" | b"0x86dd" => return Some(after),
+            b"0x0800" | b"0x86dd" => return Some(labelled(after).unwrap_or(after)),
             b"0x8847" | b"0x8848" => return after_labels(after.strip_prefix(b"MPLS ")?),
             b"0x8864" => return after_session(after.strip_prefix(b"PPPoE ")?),
             _ => &after[memmem::find(after, b"ethertype ")?..],

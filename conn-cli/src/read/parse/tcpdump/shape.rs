@@ -102,6 +102,7 @@ pub(super) fn may_lack_time(rest: &[u8]) -> bool {
             b"STP 802",
             b"CDPv",
             b"PPPoE  ",
+            b"MPLS (label ",
         ]
         .iter()
         .any(|start| rest.starts_with(start))

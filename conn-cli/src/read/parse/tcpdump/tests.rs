@@ -296,6 +296,24 @@ fn lines_of_pf_and_of_old_versions_are_parsed() {
 }
 
 #[test]
+fn an_old_line_with_details_is_parsed() {
+    let text = "\
+05:44:57.401053 IP (tos 0x0, ttl  42, id 43689, offset 0, flags [DF], proto: TCP (6), length: 60) client.example.net.51097 > www.example.org.www: S, cksum 0x6c45 (correct), 2044068990:2044068990(0) win 5840 <mss 1460,sackOK,timestamp 16931451 0,nop,wscale 2>
+05:44:57.418354 IP (tos 0x0, ttl  64, id 0, offset 0, flags [DF], proto: TCP (6), length: 60) www.example.org.www > client.example.net.51097: S, cksum 0x53d7 (incorrect (-> 0x1234), 2683782954:2683782954(0) ack 2044068991 win 5792 <mss 1460,sackOK,timestamp 215877 16931451,nop,wscale 2>
+05:44:57.686975 IP (tos 0x0, ttl  42, id 43690, offset 0, flags [DF], proto: TCP (6), length: 52) client.example.net.51097 > www.example.org.www: ., cksum 0x9343 (correct), 1:1(0) ack 1 win 1460 <nop,nop,timestamp 16931522 215877>
+05:44:57.686975 00:00:5e:00:53:01 > 00:00:5e:00:53:02, ethertype IPv4 (0x0800), length 66: IP (tos 0x0, ttl  42, id 43690, offset 0, flags [DF], proto: TCP (6), length: 52) client.example.net.51097 > www.example.org.www: F 1:1(0) ack 1 win 1460
+";
+    let ends = "client.example.net 51097 -> www.example.org 80 2044068990 at 05:44:57";
+    assert_eq!(
+        describe_all(text),
+        [
+            format!("{ends}.401053 (Date)"),
+            format!("answer: {ends}.418354 (Date)")
+        ]
+    );
+}
+
+#[test]
 fn flags_determine_kind_of_packet() {
     let with = |flags: &str| describe(format!("IP {}", SYN.replace("[S]", flags)));
     for flags in ["[S]", "[SEW]", "[SE]", "[SW]", "[SPU]", "[SWe]"] {
