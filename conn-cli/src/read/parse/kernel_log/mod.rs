@@ -21,6 +21,7 @@ mod untagged;
 use self::{journal::Journal, netfilter::PacketRecord, stamp::Stamp, syslog::Entry, tag::Writer};
 use super::{
     lines::{Form, Line, Wanted},
+    scan,
     second::Second,
 };
 use crate::{
@@ -55,17 +56,31 @@ impl Lines {
     }
 
     fn entry(&mut self, entry: &Entry<'_>, events: &mut Vec<Event>) -> Result<Form, ParseError> {
-        let Some(found) = record(entry, &self.wanted)? else {
-            return Ok(match entry.writer {
-                Writer::Kernel | Writer::Ulogd | Writer::Dmesg => Form::Own,
-                _ => Form::Shared,
-            });
-        };
+        if entry.writer == Writer::Foreign && !self.wanted.any_program {
+            return foreign(entry);
+        }
         let is_kernel = matches!(entry.writer, Writer::Kernel | Writer::Dmesg);
-        if !(is_kernel && found.prefix == self.prefix) && self.wanted.prefix.is_none() {
-            check_prefix(entry, found.prefix, &self.wanted)?;
-            if is_kernel {
-                found.prefix.clone_into(&mut self.prefix);
+        let Some(found) = record(entry) else {
+            return match entry.writer {
+                _ if !entry.is_known => Err(NOT_A_LOG),
+                _ if is_kernel || entry.writer == Writer::Ulogd => Ok(Form::Own),
+                _ => Ok(Form::Shared),
+            };
+        };
+        // ulogd writes a space after the prefix of the rule.
+        let prefix = match entry.writer {
+            Writer::Ulogd => found.prefix.strip_suffix(b" ").unwrap_or(found.prefix),
+            _ => found.prefix,
+        };
+        match &self.wanted.prefix {
+            Some(wanted) if wanted.as_bytes() != prefix => return Ok(Form::Own),
+            Some(_) => (),
+            None if is_kernel && prefix == self.prefix => (),
+            None => {
+                check_prefix(entry, prefix, &self.wanted)?;
+                if is_kernel {
+                    prefix.clone_into(&mut self.prefix);
+                }
             }
         }
         let Some(syn) = found.syn? else {
@@ -117,37 +132,21 @@ pub(crate) fn has_writer(text: &[u8]) -> bool {
     }
 }
 
-/// The packet record in a log entry that is believed; None if the entry is about something else.
+/// The packet record in a log entry; None if the entry is about something else.
 ///
 /// Inlined like the functions it calls, because returning their large results is slow.
 #[inline]
-fn record<'a>(entry: &Entry<'a>, wanted: &Wanted) -> Result<Option<PacketRecord<'a>>, ParseError> {
+fn record<'a>(entry: &Entry<'a>) -> Option<PacketRecord<'a>> {
     let message = entry.message;
-    let found = match entry.writer {
+    match entry.writer {
         Writer::Kernel | Writer::Ulogd | Writer::Dmesg => of_kernel(message),
         Writer::Filterlog => filterlog::find(message),
         Writer::RouterOs => routeros::find(message),
         Writer::Unnamed => of_kernel(message).or_else(|| filterlog::find(message)),
-        Writer::Foreign if wanted.any_program => of_any(message),
-        Writer::Foreign => return foreign(entry),
-    };
-    let Some(mut found) = found else {
-        return if entry.is_known {
-            Ok(None)
-        } else {
-            Err(NOT_A_LOG)
-        };
-    };
-    if entry.writer == Writer::Ulogd {
-        // It writes a space after the prefix of the rule.
-        found.prefix = found.prefix.strip_suffix(b" ").unwrap_or(found.prefix);
+        Writer::Foreign => { of_kernel(message) }
+            .or_else(|| routeros::find(message))
+            .or_else(|| filterlog::find(message)),
     }
-    if let Some(prefix) = &wanted.prefix
-        && found.prefix != prefix.as_bytes()
-    {
-        found.syn = Ok(None);
-    }
-    Ok(Some(found))
 }
 
 #[inline]
@@ -160,23 +159,17 @@ fn of_kernel(message: &[u8]) -> Option<PacketRecord<'_>> {
     netfilter::find(message, false)
 }
 
-fn of_any(message: &[u8]) -> Option<PacketRecord<'_>> {
-    of_kernel(message)
-        .or_else(|| routeros::find(message))
-        .or_else(|| filterlog::find(message))
-}
-
 /// An entry of another program. An error rather than silence if it looks like a record, because it may be one.
 #[cold]
-fn foreign<'a>(entry: &Entry<'a>) -> Result<Option<PacketRecord<'a>>, ParseError> {
+fn foreign(entry: &Entry<'_>) -> Result<Form, ParseError> {
     let message = entry.message;
-    let has = |part: &[u8]| memchr::memmem::find(message, part).is_some();
+    let has = |part: &[u8]| scan::find(message, part).is_some();
     let is_netfilter = has(b"SRC=") && has(b"DST=") && has(b"PROTO=");
     let other = || routeros::find(message).or_else(|| filterlog::find(message));
     if is_netfilter || other().is_some_and(|found| found.syn != Ok(None)) {
         Err(FOREIGN)
     } else if entry.is_known {
-        Ok(None)
+        Ok(Form::Shared)
     } else {
         Err(NOT_A_LOG)
     }

@@ -15,7 +15,7 @@ use crate::{
     model::connection::{Host, Lacks},
     read::{
         event::ParseError,
-        parse::scan::{address, is_time_of_day, number, word},
+        parse::scan::{self, address, is_time_of_day, number, word},
     },
 };
 
@@ -56,7 +56,7 @@ pub(super) fn find(message: &[u8]) -> Option<PacketRecord<'_>> {
     let at = if message.starts_with(b"in:") {
         0
     } else {
-        memchr::memmem::find(message, b": in:")?
+        scan::find(message, b": in:")?
     };
     let rest = &message[at..];
     memchr::memmem::find(rest, b" out:")?;

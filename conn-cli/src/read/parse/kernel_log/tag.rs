@@ -38,7 +38,7 @@ impl Writer {
             (b"kernel" | b"klogd", false) => Self::Kernel,
             (b"ulogd", _) => Self::Ulogd,
             (b"filterlog", _) => Self::Filterlog,
-            _ if routeros::is_topics(name) => Self::RouterOs,
+            _ if name.contains(&b',') && routeros::is_topics(name) => Self::RouterOs,
             _ => Self::Foreign,
         }
     }
@@ -51,6 +51,9 @@ type Written<'a> = (Writer, &'a [u8]);
 pub(crate) fn named(text: &[u8]) -> Written<'_> {
     if let Some(message) = after_host_and_kernel(text) {
         return (Writer::Kernel, message);
+    }
+    if let Some(message) = after_usual_host_and_program(text) {
+        return (Writer::Foreign, message);
     }
     let after_host = || {
         let rest = after_host(text)?;
@@ -139,6 +142,14 @@ fn after_host_and_kernel(text: &[u8]) -> Option<&[u8]> {
     (host > 0).then_some(message)
 }
 
+/// The message after `HOST sshd[1234]: `, with which nearly all other lines begin: a fast path, too.
+fn after_usual_host_and_program(text: &[u8]) -> Option<&[u8]> {
+    let host = text.iter().take_while(|byte| is_host_byte(byte)).count();
+    let (name, has_process, message) = tag(text[host..].strip_prefix(b" ")?)?;
+    let is_foreign = Writer::with_name(name, has_process) == Writer::Foreign;
+    (host > 0 && is_foreign && !untagged::pvefw_tag(name, message)).then_some(message)
+}
+
 /// The text after the first word, which can be any host but no tag.
 pub(super) fn after_host(text: &[u8]) -> Option<&[u8]> {
     let (host, rest) = word(text)?;
@@ -179,7 +190,13 @@ mod tests {
                 .or_else(|| believed(after_host(text.as_bytes()).unwrap()));
             assert_eq!(general, Some((Writer::Kernel, message)), "{text}");
         }
-        // The fast path does not handle these.
+        for text in ["web1 sshd[12]: x", "web1 app: x", "kern.warn app: x"] {
+            let message = after_usual_host_and_program(text.as_bytes());
+            let written = believed(text.as_bytes())
+                .or_else(|| believed(after_host(text.as_bytes()).unwrap()));
+            assert_eq!((message, written), (Some(&b"x"[..]), None), "{text}");
+        }
+        // The fast paths do not handle these.
         for text in [
             "",
             "kernel: IN=",
@@ -192,6 +209,21 @@ mod tests {
             "web1=x kernel: x",
         ] {
             assert_eq!(after_host_and_kernel(text.as_bytes()), None, "{text}");
+        }
+        for text in [
+            "web1 kernel: x",
+            "web1 ulogd[12]: x",
+            "web1 firewall,info: x",
+            "firewall,info input: x",
+            "kernel: app: x",
+            "web1 x",
+            "",
+        ] {
+            assert_eq!(
+                after_usual_host_and_program(text.as_bytes()),
+                None,
+                "{text}"
+            );
         }
     }
 
