@@ -49,6 +49,8 @@ pub(crate) struct Guess {
     own: usize,
     /// How many others it understands.
     shared: usize,
+    /// How many connections, packets and the like it finds in them.
+    events: usize,
     /// How many lines that are not empty were looked at.
     lines: usize,
 }
@@ -166,6 +168,7 @@ fn judge(
             tie: None,
             own: 0,
             shared: 0,
+            events: 0,
             lines: lines.len(),
         };
         let mut events = Vec::new();
@@ -175,6 +178,7 @@ fn judge(
                 Ok(Form::Shared) => guess.shared += 1,
                 Err(_) => (),
             }
+            guess.events += events.len();
             events.clear();
         }
         // In a log of several programs any of them can write such lines.
@@ -188,7 +192,10 @@ fn judge(
         match &mut best {
             _ if score == (0, 0) || is_empty => (),
             Some(best) if score < (best.own, best.shared) => (),
-            Some(best) if score == (best.own, best.shared) => {
+            // A kernel log can have any text, and a format that finds nothing loses nothing.
+            Some(best)
+                if score == (best.own, best.shared) && (best.events > 0 || guess.events == 0) =>
+            {
                 best.tie = best.tie.or(Some(format));
             }
             best => *best = Some(guess),

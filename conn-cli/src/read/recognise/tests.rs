@@ -4,6 +4,7 @@ const SYN: &str = "IN=eth0 OUT= MAC=02:00:00:00:00:01:02:00:00:00:00:02:08:00 SR
 const ACCEPT: &str = r#"accept(3, {sa_family=AF_INET, sin_port=htons(1), sin_addr=inet_addr("192.0.2.1")}, [16]) = 4"#;
 const PACKET: &str =
     "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 17, win 64240, length 0";
+const EVENT: &str = "    [NEW] tcp      6 120 SYN_SENT src=192.0.2.1 dst=192.0.2.9 sport=37822 dport=80 [UNREPLIED] src=192.0.2.9 dst=192.0.2.1 sport=80 dport=37822";
 
 /// What these lines are: the layers and the format.
 fn guessed(lines: &[String]) -> String {
@@ -64,6 +65,17 @@ fn the_parsers_decide_whatever_is_around_the_lines() {
     ] {
         assert_eq!(guessed_line(line.clone()), expected, "{line}");
     }
+}
+
+/// A kernel log can have such times, too, and then any text.
+#[test]
+fn events_of_conntrack_are_no_kernel_log() {
+    for blanks in ["\t", " ", "     "] {
+        let line = format!("[1732285537.123456]{blanks}{EVENT}");
+        assert_eq!(guessed_line(line), "conntrack");
+    }
+    let log = format!("[1732285537.123456] {SYN}");
+    assert_eq!(guessed_line(log), "kernel-log");
 }
 
 #[test]

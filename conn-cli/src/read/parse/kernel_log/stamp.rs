@@ -199,6 +199,10 @@ pub(crate) fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
     if rest.starts_with(b" [") && is_of_apache(inside, &rest[2..]) {
         return None;
     }
+    // `conntrack -E -o timestamp`
+    if rest.starts_with(b"\t") {
+        return None;
+    }
     let inside = inside.trim_ascii_start();
     let stamp = if is_seconds(inside) {
         Stamp::Seconds(inside)
