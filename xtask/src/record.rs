@@ -42,21 +42,24 @@ const ROOT: Recipe = Recipe {
         "systemd",
         "ulogd2",
         "ulogd2-json",
+        "conntrack",
     ],
     prepare: None,
 };
 
 /// The guest's scripts.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 8] = [
     ("main.sh", include_str!("record/guest/main.sh")),
     ("session.sh", include_str!("record/guest/session.sh")),
     ("strace.sh", include_str!("record/guest/strace.sh")),
     ("packets.sh", include_str!("record/guest/packets.sh")),
     ("links.sh", include_str!("record/guest/links.sh")),
     ("kernel-log.sh", include_str!("record/guest/kernel-log.sh")),
+    ("tools.sh", include_str!("record/guest/tools.sh")),
+    ("conntrack.sh", include_str!("record/guest/conntrack.sh")),
 ];
 
-/// Record connections with strace, tcpdump, the kernel's log and Suricata, in a guest
+/// Record connections with strace, tcpdump, the kernel's log, Suricata and other tools, in a guest
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 

@@ -62,7 +62,7 @@ impl Recording {
 
     /// Whether it has packets, rather than what another program made of them.
     fn is_of_packets(&self) -> bool {
-        !["strace", "suricata"].contains(&&*self.format)
+        !["strace", "suricata", "tcpaccept", "conntrack"].contains(&&*self.format)
     }
 
     /// With -q, tcpdump prints no flags.
@@ -267,6 +267,33 @@ fn flows_of_suricata_are_the_connections_and_what_failed() {
             *count = 1;
         }
         assert_eq!(counts, attempts, "{file}");
+    }
+}
+
+/// The recordings of a format, of which there are some.
+fn recordings<'a>(truth: &'a Truth, format: &str) -> impl Iterator<Item = &'a Recording> {
+    let all = truth.recordings.iter();
+    let mut some = all.filter(move |one| one.format == format).peekable();
+    assert!(some.peek().is_some());
+    some
+}
+
+/// No SYN was lost, so each is new.
+#[test]
+fn events_of_conntrack_are_the_connections_and_what_failed() {
+    let truth = truth();
+    for recording in recordings(&truth, "conntrack") {
+        let file = &recording.file;
+        let (counts, stats) = counted(&truth, recording.open(), options("", false));
+        assert_eq!(stats.first_not_understood, None, "{file}");
+        let has_new = !recording.command.contains("-e UPDATES");
+        let expected = if has_new {
+            &recording.syns
+        } else {
+            &recording.connections
+        };
+        assert_eq!(&counts, expected, "{file}");
+        assert_eq!(stats.repeated, 0, "{file}");
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `names` has the address of each name in it. A recording has:
 //!
-//! - `file`, `format` (`strace`, `tcpdump`, `pcap`, `pcapng`, `kernel-log`, `ulogd`, `suricata`), `command`;
+//! - `file`, `format` (`strace`, `tcpdump`, `pcap`, `pcapng`, `kernel-log`, `ulogd`, `suricata`,
+//!   `conntrack`, `tcpaccept`), `command`;
 //! - `connections`: what the server accepted, by port and client; the client is `unknown` if
 //!   the server does not ask for its address;
 //! - `syns`: the same for SYNs, as the kernel counted them on arrival: includes SYNs that were

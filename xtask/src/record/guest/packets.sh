@@ -4,30 +4,6 @@
 SYN='tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn'
 SYN_OF_BOTH="$SYN or (ip6[6] == 6 and ip6[53] & 0x12 == 2)"
 
-# count_syns: has the kernel count the SYNs of each client, apart from any recording.
-count_syns() {
-    nft delete table inet count 2>/dev/null || true
-    nft -f - <<END
-table inet count {
-    set syns4 { type ipv4_addr . inet_service; flags dynamic; counter; size 999; }
-    set syns6 { type ipv6_addr . inet_service; flags dynamic; counter; size 999; }
-    chain arriving {
-        type filter hook prerouting priority raw;
-        meta nfproto ipv4 tcp flags & (syn | ack) == syn add @syns4 { ip saddr . tcp dport }
-        meta nfproto ipv6 tcp flags & (syn | ack) == syn add @syns6 { ip6 saddr . tcp dport }
-    }
-}
-END
-}
-
-# counted SESSION: appends to its counts what the kernel counted: `syns PORT CLIENT COUNT`.
-counted() {
-    for family in 4 6; do
-        nft -n list set inet count syns$family
-    done | tr ',{}' '\n\n\n' |
-        awk '/ counter packets /{ print "syns", $3, $1, $6 }' >> "/truth/$1"
-}
-
 # capture OPTIONS...: starts a tcpdump, and waits until it captures.
 captures=
 capture() {
