@@ -9,6 +9,7 @@ mod pipes;
 mod recorded;
 mod repeats;
 mod runs;
+mod sensors;
 mod terminal;
 mod views;
 
