@@ -22,6 +22,8 @@ pub(crate) struct Peeled {
     wrappers: Wrappers,
     wanted: Wanted,
     parser: Box<dyn Line>,
+    /// The number of lines so far, also of those that the parser does not see.
+    lines: u64,
 }
 
 impl Peeled {
@@ -32,12 +34,18 @@ impl Peeled {
             wrappers,
             wanted: wanted.clone(),
             parser: parse::parser(format, wanted)?,
+            lines: 0,
         })
     }
-}
 
-impl Line for Peeled {
-    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
+    fn peel(
+        &mut self,
+        line: &[u8],
+        is_cut: bool,
+        events: &mut Vec<Event>,
+    ) -> Result<Form, ParseError> {
+        let number = self.lines;
+        self.lines += 1;
         if line.trim_ascii().is_empty() {
             return Ok(Form::Shared);
         }
@@ -56,8 +64,15 @@ impl Line for Peeled {
                 Ok(Form::Shared)
             };
         }
-        let form = self.parser.line(&line, events)?;
+        let form = if is_cut {
+            self.parser.cut_line(&line, events)?
+        } else {
+            self.parser.line(&line, events)?
+        };
         for event in &mut events[before..] {
+            if let Event::Printed(printed) = event {
+                printed.number = number;
+            }
             if let Some(connection) = event.connection_mut()
                 && connection.time == When::Unknown
             {
@@ -65,6 +80,16 @@ impl Line for Peeled {
             }
         }
         Ok(form)
+    }
+}
+
+impl Line for Peeled {
+    fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
+        self.peel(line, false, events)
+    }
+
+    fn cut_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
+        self.peel(line, true, events)
     }
 
     fn time(&mut self, line: &[u8]) -> When {
