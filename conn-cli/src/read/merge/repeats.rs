@@ -142,7 +142,9 @@ impl Repeats {
         }
         let mut is_copy = false;
         if let Some(sequence) = new.sequence {
-            if is_earlier(&self.earlier, key, sequence, new.clock) {
+            if matches!(entry, Entry::Occupied(_))
+                && is_earlier(&self.earlier, key, sequence, new.clock)
+            {
                 return if new.has_syn {
                     Shown::Repeated
                 } else {
@@ -187,20 +189,23 @@ impl Repeats {
 
     /// A RST or FIN was recorded: it ends what a repeated SYN between these ends repeats.
     pub(crate) fn end(&mut self, connection: &Connection) {
-        let from_client = self.keys.ends(connection);
-        let from_server = self.keys.swapped_ends(connection);
-        for (key, is_from_server) in [(from_client, false), (from_server, true)] {
-            let Some(last) = self.connections.get_mut(&key) else {
-                continue;
-            };
-            // TCP of Windows sends a refused SYN again, half a second after the RST; any TCP does after its own
-            // RST, if that was for an older connection that the server still had (RFC 9293, section 3.5.1).
-            let is_sent_again = !last.has_answer && (is_from_server || self.has_answers);
-            let again = if is_sent_again { MIN_RETRY_TIME } else { 0 };
-            let clock = clock_of(&connection.time);
-            // Any record is later than an end whose time is not known.
-            last.end(clock.map_or(Clock::UNKNOWN, |clock| clock.plus(again)));
-        }
+        let key = self.keys.ends(connection);
+        let is_from_server = self.connections.get(&key).is_none();
+        let key = if is_from_server {
+            self.keys.swapped_ends(connection)
+        } else {
+            key
+        };
+        let Some(last) = self.connections.get_mut(&key) else {
+            return;
+        };
+        // TCP of Windows sends a refused SYN again, half a second after the RST; any TCP does after its own
+        // RST, if that was for an older connection that the server still had (RFC 9293, section 3.5.1).
+        let is_sent_again = !last.has_answer && (is_from_server || self.has_answers);
+        let again = if is_sent_again { MIN_RETRY_TIME } else { 0 };
+        let clock = clock_of(&connection.time);
+        // Any record is later than an end whose time is not known.
+        last.end(clock.map_or(Clock::UNKNOWN, |clock| clock.plus(again)));
     }
 
     /// Whether a SYN was forgotten while it could still be sent again.

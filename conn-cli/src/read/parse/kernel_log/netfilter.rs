@@ -12,7 +12,7 @@ use crate::{
     model::connection::{Connection, Host, Record, Source, When},
     read::{
         event::{Event, PacketId, ParseError},
-        parse::scan::{self, address, digits, ipv4, number, word},
+        parse::scan::{self, address, ipv4, number, word},
     },
 };
 
@@ -273,7 +273,16 @@ fn ip_id(fields: &[u8]) -> Option<u16> {
     let name = &fields[..at];
     // Nothing is before it if the fields were in another order.
     (name == b"ID" || name.ends_with(b" ID")).then_some(())?;
-    number(digits(&fields[at + 1..]).0)
+    let mut id = 0_u32;
+    for byte in &fields[at + 1..] {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        // Too large a number, of any length, stays too large.
+        id = (id * 10 + u32::from(digit)).min(1 << 16);
+    }
+    u16::try_from(id).ok()
 }
 
 /// The value of the field `name` if `text` begins with it, and the text after the next space.

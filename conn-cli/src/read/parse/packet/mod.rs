@@ -163,12 +163,12 @@ fn ipv4(packet: &[u8]) -> Result<Option<Segment>, ParseError> {
     let addresses = ([a, b, c, d].into(), [e, f, g, h].into());
     // The total length is ignored: it is 0 if the network card does the segmentation (TSO).
     let payload = packet.get(length..).ok_or(CUT)?;
-    let mut segment = transport(header[9], addresses, payload)?;
-    if let Some(segment) = &mut segment {
+    let mut segment = transport(header[9], addresses, payload);
+    if let Ok(Some(segment)) = &mut segment {
         let id = u16::from_be_bytes([header[4], header[5]]);
         segment.ip_id.get_or_insert(id);
     }
-    Ok(segment)
+    segment
 }
 
 /// RFC 8200, section 3.

@@ -262,13 +262,18 @@ fn the_id_of_a_syn_is_that_of_its_innermost_ipv4_header() {
     ] {
         let mut packets = Packets::default();
         packets.push(None, 101, &packet);
-        let events = parse(&packets, &Wanted::default()).events;
+        let wanted = Wanted {
+            inner: true,
+            ..Wanted::default()
+        };
+        let events = parse(&packets, &wanted).events;
         assert!(
             matches!(&events[..], [Event::Syn(_, id)] if id.ip_id == expected),
             "{events:?}"
         );
     }
 }
+
 /// The headers of tunnels, with the number of the outer protocol.
 fn tunnels(is_ipv6: bool) -> Vec<(u8, Vec<u8>)> {
     let [a, b]: [u8; 2] = if is_ipv6 { [0x86, 0xdd] } else { [8, 0] };

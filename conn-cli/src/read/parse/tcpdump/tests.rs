@@ -308,7 +308,11 @@ fn an_old_line_with_details_is_parsed() {
         describe_all(text),
         [
             format!("{ends}.401053 (Date)"),
-            format!("answer: {ends}.418354 (Date)")
+            format!("answer: {ends}.418354 (Date)"),
+            format!(
+                "end: {}",
+                ends.replace("2044068990", "?") + ".686975 (Date)"
+            ),
         ]
     );
 }
