@@ -320,3 +320,18 @@ fn form(line: &[u8]) -> Option<Form> {
         .line(line, &mut Vec::new())
         .ok()
 }
+
+#[test]
+fn every_month_is_known() {
+    for month in [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ] {
+        for line in [
+            format!("{month} 22 14:25:37 host kernel: x"),
+            format!("0 5 - 22/{month}/2026:14:25:37 +0000 starting pvefw logger"),
+        ] {
+            let time = Lines::new(&Wanted::with_times()).time(line.as_bytes());
+            assert_ne!(time, When::Unknown, "{line}");
+        }
+    }
+}
