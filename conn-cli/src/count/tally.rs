@@ -179,11 +179,21 @@ impl Tally {
 
     /// The same connections; those to a port that is not known are to this one.
     #[must_use]
-    pub(crate) fn with_port(&self, port: u16) -> Self {
+    pub(crate) fn with_port(self, port: u16) -> Self {
         let mut tally = Self::within(self.room);
-        tally.add_other(self.other);
-        for ((key, known), connections) in self.each() {
+        (tally.other, tally.turned_away) = (self.other, self.turned_away);
+        for (key, known, connections) in self.into_pairs() {
             tally.add_key(key, known.or(Some(port)), connections);
+        }
+        tally
+    }
+
+    /// The connections of the same clients, to any port.
+    #[must_use]
+    pub(crate) fn without_ports(&self) -> Self {
+        let mut tally = Self::default();
+        for ((key, _), connections) in self.each() {
+            tally.add_key(key, None, connections);
         }
         tally
     }
@@ -201,7 +211,8 @@ impl Tally {
 
     /// Removes the connections whose individual clients are not known, and returns how many these were.
     pub(crate) fn take_other(&mut self) -> u64 {
-        std::mem::take(&mut self.other)
+        self.turned_away = 0;
+        mem::take(&mut self.other)
     }
 
     /// Connections whose individual clients are not known.

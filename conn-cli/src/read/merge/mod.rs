@@ -143,6 +143,7 @@ impl Merge {
         Self {
             tally: Tally::within(room),
             runs: Runs::within(room),
+            text: OwnText::within(room),
             ..self
         }
     }
@@ -410,7 +411,7 @@ impl Merge {
         Ok(())
     }
 
-    fn take_run(&mut self, run: &Run) -> anyhow::Result<()> {
+    fn take_run(&mut self, run: &mut Run) -> anyhow::Result<()> {
         let needs_lines = self.options.lines_only || self.options.needs_lines();
         if needs_lines && run.tally.connections() > self.runs.lines() {
             let option = match self.options.period {

@@ -4,11 +4,9 @@
 //! killed run leaves lines without a summary, and the lines of another run may follow. With
 //! rotated files, lines and summary can be in different files.
 
-use std::collections::HashMap;
-
 use crate::{
     count::tally::{Room, Tally},
-    model::{connection::Connection, group::GroupKey},
+    model::connection::Connection,
     read::event::Run,
 };
 
@@ -44,13 +42,13 @@ impl Runs {
     }
 
     /// Ends a run. Returns its connections and those of earlier runs without a summary.
-    pub(crate) fn finish_run(&mut self, run: &Run) -> Tally {
-        let mut tally = run.tally.clone();
+    pub(crate) fn finish_run(&mut self, run: &mut Run) -> Tally {
+        let tells_less = run.partial.is_some() && run.has_all_lines(self.lines());
+        let mut tally = std::mem::take(&mut run.tally);
         if run.lines_shown.is_none() && run.partial != Some("--by") {
             return united(tally, self.open.take());
         }
-        if run.partial.is_some() && run.has_all_lines(self.lines()) {
-            // They tell more than the summary.
+        if tells_less {
             return self.finish();
         }
         let lines_shown = run.lines_shown.unwrap_or(tally.connections());
@@ -79,57 +77,29 @@ impl Runs {
 
 /// The connections of a summary and of the lines before it, if it is not known which lines are of its run.
 /// Of each client there are as many as the summary counts, or as there are lines, if that is more: then some are
-/// of a run without a summary, or of a client that this one has no row for. Both may name the ports.
-fn united(mut rows: Tally, lines: Tally) -> Tally {
+/// of a run without a summary, or of a client that this one has no row for. Rows can have the ports, or lines.
+fn united(mut rows: Tally, mut lines: Tally) -> Tally {
     if lines.connections() == 0 {
         return rows;
     }
-    let (of_rows, of_lines) = (by_client(&rows), by_client(&lines));
-    let beyond = |one: &HashMap<GroupKey, u64>, other: &HashMap<GroupKey, u64>| {
-        let mut beyond = one.clone();
-        for (client, connections) in &mut beyond {
-            *connections = connections.saturating_sub(other.get(client).copied().unwrap_or(0));
-        }
-        beyond
-    };
-    let mut surplus = beyond(&of_lines, &of_rows);
-    let mut rest = beyond(&of_rows, &of_lines);
-    let without_row = surplus
-        .values()
-        .fold(0_u64, |sum, count| sum.saturating_add(*count));
-    let other = rows.take_other().saturating_sub(without_row);
-    let add = |tally: &mut Tally, left: &mut HashMap<GroupKey, u64>, more: &Tally| {
-        for ((client, port), connections) in more.each() {
-            let left = left.entry(client.clone()).or_default();
-            let added = connections.min(*left);
-            *left -= added;
-            if added > 0 {
-                tally.add_key(client, port, added);
-            }
-        }
-    };
-    let rows_have_ports = rows.each().all(|((_, port), _)| port.is_some());
-    let mut tally = if rows_have_ports {
-        let beyond = lines.beyond(&rows);
-        let mut tally = rows;
-        add(&mut tally, &mut surplus, &beyond);
-        tally
+    let other = rows.take_other();
+    let of_rows = rows.without_ports();
+    let (mut tally, without_row) = if rows.each().any(|((_, port), _)| port.is_some()) {
+        let surplus = lines.without_ports().beyond(&of_rows);
+        let without_row = surplus.connections();
+        rows.add_all(surplus);
+        (rows, without_row)
     } else {
-        let mut tally = lines;
-        add(&mut tally, &mut rest, &rows);
-        tally
+        drop(rows);
+        let (of_lines, in_rows) = (lines.without_ports(), of_rows.connections());
+        let rest = of_rows.beyond(&of_lines);
+        let in_both = in_rows.saturating_sub(rest.connections());
+        let without_row = of_lines.connections().saturating_sub(in_both);
+        lines.add_all(rest);
+        (lines, without_row)
     };
-    tally.add_other(other);
+    tally.add_other(other.saturating_sub(without_row));
     tally
-}
-
-fn by_client(tally: &Tally) -> HashMap<GroupKey, u64> {
-    let mut counts = HashMap::new();
-    for ((client, _), connections) in tally.each() {
-        let count: &mut u64 = counts.entry(client).or_default();
-        *count = count.saturating_add(connections);
-    }
-    counts
 }
 
 #[cfg(test)]
@@ -167,7 +137,7 @@ mod tests {
         for client in lines {
             runs.add_line(&connection(*client));
         }
-        let tally = runs.finish_run(&Run {
+        let tally = runs.finish_run(&mut Run {
             period: None,
             tally: tally(clients),
             partial: None,
@@ -199,6 +169,44 @@ mod tests {
         // Two lines are from a killed run, one is from the run with nine connections.
         expected.add_other(2);
         assert_eq!(counted(&[1, 1, 1], &[(1, 9)], 1), expected);
+    }
+
+    #[test]
+    fn a_summary_of_text_and_its_lines_are_united() {
+        let of = |pairs: &[(u8, Option<u16>, u64)], other| {
+            let mut tally = Tally::default();
+            for &(client, port, connections) in pairs {
+                tally.add(&Host::at([192, 0, 2, client]), port, connections);
+            }
+            tally.add_other(other);
+            tally
+        };
+        // Lines tell the port of some connections.
+        let lines = || of(&[(1, Some(443), 1), (2, Some(22), 1)], 0);
+        assert_eq!(
+            united(of(&[(1, None, 5), (2, None, 1)], 0), lines()),
+            of(&[(1, Some(443), 1), (1, None, 4), (2, Some(22), 1)], 0)
+        );
+        assert_eq!(united(Tally::default(), lines()), lines());
+        assert_eq!(united(lines(), Tally::default()), lines());
+        // Rows do.
+        let rows = || of(&[(1, Some(80), 3), (1, Some(443), 2)], 0);
+        assert_eq!(united(rows(), of(&[(1, Some(80), 1)], 0)), rows());
+        // More lines than the summary counts are of earlier runs, or of clients without a row.
+        let more = of(
+            &[
+                (1, Some(80), 3),
+                (1, Some(443), 2),
+                (1, None, 1),
+                (3, None, 7),
+            ],
+            0,
+        );
+        assert_eq!(united(rows(), of(&[(1, None, 6), (3, None, 7)], 0)), more);
+        assert_eq!(
+            united(of(&[(1, None, 5)], 9), of(&[(1, None, 5), (3, None, 7)], 0)),
+            of(&[(1, None, 5), (3, None, 7)], 2)
+        );
     }
 
     #[test]

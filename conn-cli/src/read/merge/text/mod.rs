@@ -8,7 +8,7 @@ use std::mem;
 
 use self::{stages::Stages, summary::Summary};
 use crate::{
-    count::tally::Tally,
+    count::tally::{Room, Tally},
     model::printed::{
         is_comparison,
         message::{interval, is_start},
@@ -31,9 +31,18 @@ pub(super) struct OwnText {
     stages: Stages,
     /// The connections in the rows of intervals, of a run whose summary has not come.
     in_intervals: u64,
+    room: Option<Room>,
 }
 
 impl OwnText {
+    /// None so far, with this room for the clients of a summary.
+    pub(super) fn within(room: Option<Room>) -> Self {
+        Self {
+            room,
+            ..Self::default()
+        }
+    }
+
     /// Replaces events of single lines by those that they are together. Returns why the input is refused from
     /// there on, if it is.
     pub(super) fn arrange(&mut self, batch: &mut Batch) -> Option<&'static str> {
@@ -124,7 +133,7 @@ impl OwnText {
         match heading(line) {
             Some(Heading::Summary) => {
                 self.end_run(events);
-                self.summary = Summary::begin();
+                self.summary = Summary::begin(self.room);
                 Ok(())
             }
             Some(Heading::SoFar) => {

@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::{
-    count::tally::Tally,
+    count::tally::{Room, Tally},
     model::{
         connection::Host,
         discrepancies::Discrepancies,
@@ -40,9 +40,12 @@ pub(super) struct Open {
 }
 
 impl Summary {
-    /// After the heading.
-    pub(super) fn begin() -> Self {
-        Self::Open(Box::default())
+    /// After the heading, with this room for clients.
+    pub(super) fn begin(room: Option<Room>) -> Self {
+        Self::Open(Box::new(Open {
+            tally: Tally::within(room),
+            ..Open::default()
+        }))
     }
 
     /// Takes the line after those before.
