@@ -78,6 +78,23 @@ pub(crate) fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
+/// The number at the beginning, in one pass, and the text after it.
+#[inline]
+pub(crate) fn leading_number<T: TryFrom<u64>>(text: &[u8]) -> Option<(T, &[u8])> {
+    let (mut number, mut length) = (0_u64, 0);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        length += 1;
+    }
+    // 19 digits cannot overflow a u64.
+    let is_number = (1..=19).contains(&length);
+    is_number.then(|| Some((T::try_from(number).ok()?, &text[length..])))?
+}
+
 /// The position of the first `needle`. For needles near the beginning of a line, where setting
 /// up a faster search takes longer than this one. The last byte of `needle` should be rare.
 pub(crate) fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
@@ -306,6 +323,26 @@ mod tests {
             ("+1", None),
         ] {
             assert_eq!(number(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn leading_numbers_match_their_parts() {
+        for text in [
+            "",
+            "x",
+            "0",
+            "007,",
+            "80 x",
+            "4294967295:",
+            "4294967296:",
+            "9999999999999999999 ",
+            "99999999999999999999 ",
+            "-1",
+        ] {
+            let (number_text, after) = digits(text.as_bytes());
+            let expected = number::<u32>(number_text).map(|number| (number, after));
+            assert_eq!(leading_number(text.as_bytes()), expected, "{text}");
         }
     }
 

@@ -64,6 +64,49 @@ impl<const N: usize, const LAST: u8> Second<N, LAST> {
     }
 }
 
+/// Recognises a time that differs from an earlier one only in `37.123456` at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps {
+    /// What the earlier one begins with.
+    same: Vec<u8>,
+}
+
+impl Stamps {
+    /// The length of the time with which a text begins, if it is like the earlier one; a space follows.
+    #[inline]
+    pub(crate) fn length(&self, text: &[u8]) -> Option<usize> {
+        let length = self.same.len();
+        match text.get(length..)?.first_chunk()? {
+            [tens, units, b'.', a, b, c, d, e, f, b' ']
+                if are_digits([*tens, *units, *a, *b, *c, *d, *e, *f])
+                    && text.starts_with(&self.same) =>
+            {
+                Some(length + "37.123456".len())
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps a time, if others can be like it.
+    #[cold]
+    pub(crate) fn keep(&mut self, time: &[u8]) {
+        if let Some((same, [tens, units, b'.', a, b, c, d, e, f])) = time.split_last_chunk()
+            && are_digits([*tens, *units, *a, *b, *c, *d, *e, *f])
+        {
+            same.clone_into(&mut self.same);
+        }
+    }
+}
+
+/// All at once.
+#[inline]
+fn are_digits(bytes: [u8; 8]) -> bool {
+    let bytes = u64::from_ne_bytes(bytes);
+    let (high, six) = (0xf0f0_f0f0_f0f0_f0f0, 0x0606_0606_0606_0606);
+    // No byte up to `9` carries into the next one.
+    bytes & high == 0x3030_3030_3030_3030 && (bytes + six) & high == 0x3030_3030_3030_3030
+}
+
 /// The nanoseconds in the last of so many digits.
 const UNITS: [i32; 10] = [
     1_000_000_000,
@@ -107,6 +150,32 @@ mod tests {
     fn parse(text: &[u8]) -> When {
         let time = str::from_utf8(text).unwrap().parse();
         time.map_or(When::Unknown, When::At)
+    }
+
+    #[test]
+    fn times_like_the_one_before_are_recognised() {
+        let mut stamps = Stamps::default();
+        stamps.keep(b"14:25:37.123456");
+        for (text, length) in [
+            (&b"14:25:38.000009 x"[..], Some(15)),
+            (b"14:25:99.999999 ", Some(15)),
+            (b"14:25:38.00000", None),
+            (b"14:25:38.000009", None),
+            (b"14:25:38.0000091", None),
+            (b"14:26:38.000009 x", None),
+            (b"14:25:3:.000009 x", None),
+            (b"14:25:38,000009 x", None),
+            (b"14:25:38.00/009 x", None),
+            (b"", None),
+        ] {
+            assert_eq!(stamps.length(text), length, "{text:?}");
+        }
+        stamps.keep(b"14:25:37");
+        assert!(stamps.length(b"14:25:38.000009 x").is_some());
+        for byte in 0..=u8::MAX {
+            let bytes = [b'0', b'9', b'0', byte, b'9', b'0', b'9', b'0'];
+            assert_eq!(are_digits(bytes), byte.is_ascii_digit());
+        }
     }
 
     /// After each of these times, each of them is parsed as by itself.

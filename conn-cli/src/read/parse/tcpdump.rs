@@ -35,7 +35,7 @@ use super::{
     clock::only_clock,
     lines::{Form, Line, Wanted},
     scan::{address, digits, number, seconds, socket_address},
-    second::Second,
+    second::{Second, Stamps},
 };
 use crate::{
     model::connection::{Connection, Host, Lacks, Record, Source, When},
@@ -55,6 +55,7 @@ const NO_ENDPOINT: ParseError = "an endpoint of the connection has no valid addr
 pub(crate) struct Lines {
     wanted: Wanted,
     second: Second<8, 99>,
+    stamps: Stamps,
     /// What the previous line was.
     previous: Previous,
     /// The time of the packet that continues on the next line.
@@ -85,6 +86,7 @@ impl Lines {
         Self {
             wanted: wanted.clone(),
             second: Second::new(),
+            stamps: Stamps::default(),
             previous: Previous::Other,
             time: When::Unknown,
             is_icmp: false,
@@ -99,7 +101,10 @@ impl Line for Lines {
         if is_continuation(line) {
             return self.continuation(line, previous, events);
         }
-        let (time, rest) = prefix(line);
+        let (time, rest) = match self.stamps.length(line) {
+            Some(length) => (&line[..length], line[length..].trim_ascii_start()),
+            None => self.prefix(line),
+        };
         let follows = previous == Previous::Tunnel && time.is_empty();
         if follows {
             self.is_inner = true;
@@ -160,6 +165,16 @@ impl Line for Lines {
 }
 
 impl Lines {
+    /// The time and the text after it.
+    #[cold]
+    fn prefix<'a>(&mut self, line: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let (time, rest) = prefix(line);
+        if line.starts_with(time) {
+            self.stamps.keep(time);
+        }
+        (time, rest)
+    }
+
     /// A line that continues a packet.
     fn continuation(
         &mut self,
@@ -208,6 +223,7 @@ impl Lines {
     }
 
     /// A line with a sender and a receiver. `previous`: the line that it continues.
+    #[inline]
     fn packet(
         &mut self,
         line: &[u8],

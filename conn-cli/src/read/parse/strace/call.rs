@@ -61,15 +61,28 @@ pub(super) fn family(text: &[u8]) -> Option<&[u8]> {
 /// Splits a line into the thread, the time, and the text after them.
 pub(super) fn prefix(line: &[u8]) -> (Option<u32>, &[u8], &[u8]) {
     let (tid, rest) = thread(line);
-    let rest = rest.trim_ascii_start();
-    let (time, mut rest) = match word(rest) {
-        Some((time, after)) if is_time(time) => (time, after.trim_ascii_start()),
-        _ => (&b""[..], rest),
-    };
-    while let Some(after) = bracketed(rest) {
+    let (time, rest) = time(rest.trim_ascii_start());
+    (tid, time, after_brackets(rest))
+}
+
+/// Splits off the time, which may be empty.
+pub(super) fn time(text: &[u8]) -> (&[u8], &[u8]) {
+    match word(text) {
+        Some((time, after)) if is_time(time) => (time, after),
+        _ => (b"", text),
+    }
+}
+
+/// Skips what is in brackets between the time and the call.
+#[inline]
+pub(super) fn after_brackets(text: &[u8]) -> &[u8] {
+    let mut rest = text.trim_ascii_start();
+    while let [b'(' | b'[', ..] = rest
+        && let Some(after) = bracketed(rest)
+    {
         rest = after.trim_ascii_start();
     }
-    (tid, time, rest)
+    rest
 }
 
 /// Whether this is a time of -t, -tt, -ttt or -r. Any other word is from a program that writes to the
@@ -104,7 +117,8 @@ fn bracketed(text: &[u8]) -> Option<&[u8]> {
 
 /// Splits off `[pid  1234] `, `[pid  1234<comm>] ` or `1234  ` at the beginning, but not the
 /// seconds of -ttt, which have a decimal point.
-fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
+#[inline]
+pub(super) fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
     if let Some(rest) = line.strip_prefix(b"[pid ") {
         let (tid, after) = digits(rest.trim_ascii_start());
         let after = match after {

@@ -13,13 +13,16 @@ mod ends;
 mod tests;
 
 use self::{
-    call::{Call, UNFINISHED, call, is_address, is_interrupted, prefix, result},
+    call::{
+        Call, UNFINISHED, after_brackets, call, is_address, is_interrupted, prefix, result, thread,
+        time,
+    },
     ends::{Descriptor, accepted, descriptor},
 };
 use super::{
     lines::{Form, Line, Wanted},
     scan::{is_time_of_day, may_be_since_1970, recorded, seconds},
-    second::Second,
+    second::{Second, Stamps},
 };
 use crate::{
     model::connection::{Host, Lacks, When},
@@ -41,6 +44,7 @@ const NO_RESULT: ParseError = "the call has no result";
 pub(crate) struct Lines {
     wanted: Wanted,
     second: Second<8, 99>,
+    stamps: Stamps,
     /// The thread and the time of a call that began on the previous line and was interrupted.
     interrupted: Option<(Option<u32>, When)>,
 }
@@ -52,6 +56,7 @@ impl Lines {
         Self {
             wanted: wanted.clone(),
             second: Second::new(),
+            stamps: Stamps::default(),
             interrupted: None,
         }
     }
@@ -105,8 +110,22 @@ impl Line for Lines {
 }
 
 impl Lines {
+    /// Splits a line into the thread, the time, and the text after them.
+    #[inline]
+    fn prefix<'a>(&mut self, line: &'a [u8]) -> (Option<u32>, &'a [u8], &'a [u8]) {
+        let (tid, rest) = thread(line);
+        let rest = rest.trim_ascii_start();
+        if let Some(length) = self.stamps.length(rest) {
+            let (time, after) = rest.split_at(length);
+            return (tid, time, after_brackets(after));
+        }
+        let (time, after) = time(rest);
+        self.stamps.keep(time);
+        (tid, time, after_brackets(after))
+    }
+
     fn complete_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
-        let (tid, time, rest) = prefix(line);
+        let (tid, time, rest) = self.prefix(line);
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),
             Call::Resumed(arguments) => ((Descriptor::Plain, arguments), true),
@@ -135,13 +154,16 @@ impl Lines {
         } else {
             arguments.strip_prefix(b", ").ok_or(NO_RESULT)?
         };
-        let connection = accepted(&listener, arguments, result)?
-            .map(|ends| ends.connection(tid, self.when(time)));
-        events.extend(match (resumed, connection) {
-            (true, Some(connection)) => Some(Event::Resumed(connection)),
-            (true, None) => Some(Event::Failed(tid.unwrap_or(0))),
-            (false, connection) => connection.map(Event::Connection),
-        });
+        if let Some(ends) = accepted(&listener, arguments, result)? {
+            let connection = ends.connection(tid, self.when(time));
+            events.push(if resumed {
+                Event::Resumed(connection)
+            } else {
+                Event::Connection(connection)
+            });
+        } else if resumed {
+            events.push(Event::Failed(tid.unwrap_or(0)));
+        }
         Ok(Form::Own)
     }
 }

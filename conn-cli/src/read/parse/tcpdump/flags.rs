@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::CUT;
 use crate::read::{
     event::ParseError,
-    parse::scan::{digits, number, split_at_byte},
+    parse::scan::{digits, leading_number, number, split_at_byte},
 };
 
 /// What a TCP packet does.
@@ -33,12 +33,19 @@ pub(super) fn parse(text: &[u8]) -> Option<Result<Kind, ParseError>> {
 
 /// `S], cksum 0xfe31 (correct), seq 17, ack 5, win 64240`, after `Flags [`.
 fn with_labels(text: &[u8]) -> Result<Kind, ParseError> {
-    let (flags, rest) = split_at_byte(text, b']').ok_or(CUT)?;
-    kind(
-        flags,
-        || labelled(rest, b", seq "),
-        || labelled(rest, b", ack "),
-    )
+    let (flags, rest) = match text {
+        // The usual ones first.
+        [flags @ b'S', b']', rest @ ..] => (std::slice::from_ref(flags), rest),
+        _ => split_at_byte(text, b']').ok_or(CUT)?,
+    };
+    if !is_handshake(flags) {
+        return Ok(other(flags));
+    }
+    if flags.contains(&b'.') {
+        let acknowledged = labelled(rest, b", ack ").ok_or(CUT)?;
+        return Ok(Kind::Answer(acknowledged.wrapping_sub(1)));
+    }
+    Ok(Kind::Syn(labelled(rest, b", seq ").ok_or(CUT)?))
 }
 
 /// `S, cksum 0x6c45 (correct), 17:17(0) ack 5 win 5840` of tcpdump before version 4, and of OpenBSD.
@@ -64,7 +71,9 @@ fn without_labels(text: &[u8]) -> Option<Result<Kind, ParseError>> {
     let acknowledged = || {
         let (_, after) = split_at_byte(rest, b')')?;
         let (number_text, after) = digits(after.strip_prefix(b" ack ")?);
-        after.starts_with(b" ").then(|| number(number_text))?
+        after
+            .starts_with(b" ")
+            .then(|| number::<u32>(number_text))?
     };
     let sequence = || {
         let (_, after) = digits(after.strip_prefix(b":")?);
@@ -73,32 +82,33 @@ fn without_labels(text: &[u8]) -> Option<Result<Kind, ParseError>> {
         let is_whole = after.starts_with(b" win ") || acknowledged().is_some();
         is_whole.then(|| number(first))?
     };
-    Some(kind(flags, sequence, acknowledged))
+    if !is_handshake(flags) {
+        return Some(Ok(other(flags)));
+    }
+    let kind = sequence().map(|sequence| match acknowledged() {
+        None => Kind::Syn(sequence),
+        Some(acknowledged) => Kind::Answer(acknowledged.wrapping_sub(1)),
+    });
+    Some(kind.ok_or(CUT))
 }
 
-/// The kind of a packet with these flags. Linux drops a SYN that also has RST or FIN. `E`, `W`
-/// and `e` are ECN flags; old versions have no dot with SYN.
-fn kind(
-    flags: &[u8],
-    sequence: impl Fn() -> Option<u32>,
-    acknowledged: impl Fn() -> Option<u32>,
-) -> Result<Kind, ParseError> {
-    if matches!(flags, b"." | b"P.") {
-        return Ok(Kind::Other);
+/// Whether a packet with these flags is a SYN or the answer to one. Linux drops a SYN that also has RST
+/// or FIN. `E`, `W` and `e` are ECN flags.
+fn is_handshake(flags: &[u8]) -> bool {
+    match flags {
+        b"S" | b"S." => true,
+        b"." | b"P." => false,
+        _ => flags.contains(&b'S') && flags.iter().all(|flag| b"S.PUEWe".contains(flag)),
     }
-    if !flags.contains(&b'S') {
-        let is_end = flags.iter().any(|flag| b"FR".contains(flag));
-        return Ok(if is_end { Kind::End } else { Kind::Other });
+}
+
+/// What a packet with these other flags does.
+fn other(flags: &[u8]) -> Kind {
+    if !flags.contains(&b'S') && flags.iter().any(|flag| b"FR".contains(flag)) {
+        Kind::End
+    } else {
+        Kind::Other
     }
-    if !flags.iter().all(|flag| b"S.PUEWe".contains(flag)) {
-        return Ok(Kind::Other);
-    }
-    let answered = acknowledged().map(|number| number.wrapping_sub(1));
-    if flags.contains(&b'.') {
-        return answered.map(Kind::Answer).ok_or(CUT);
-    }
-    let sequence = sequence().ok_or(CUT)?;
-    Ok(answered.map_or(Kind::Syn(sequence), Kind::Answer))
 }
 
 /// The number after `label`, unless it may be cut. Each part of the text begins with a comma, and
@@ -108,10 +118,8 @@ fn labelled(mut text: &[u8], label: &[u8]) -> Option<u32> {
         let next = memchr(b',', text.get(1..)?)?;
         text = &text[1 + next..];
     }
-    let (value, after) = digits(&text[label.len()..]);
-    match after.first() {
-        // A sequence number has at most 10 digits.
-        Some(b',' | b':') if value.len() <= 10 => number(value),
+    match leading_number(&text[label.len()..])? {
+        (value, [b',' | b':', ..]) => Some(value),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Parses who sent a packet to whom, also inside of a tunnel.
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memmem, memrchr};
 
 use super::link::{ip_packet, without_details};
 use crate::read::parse::scan::{digits, split_at_byte};
@@ -33,11 +33,9 @@ impl<'a> Pair<'a> {
     /// Anything before these ends is what somebody sent.
     #[inline]
     pub(super) fn ends(text: &'a [u8]) -> Option<Self> {
-        let (from, to) = split_at_byte(text, b'>')?;
-        let from = from.strip_suffix(b" ")?;
-        let (to, after) = split_at_byte(to.strip_prefix(b" ")?, b' ')?;
-        let is_word = !from.is_empty() && memchr(b' ', from).is_none();
-        is_word.then_some(Self {
+        let (from, to) = split_at_byte(text, b' ')?;
+        let (to, after) = split_at_byte(to.strip_prefix(b"> ")?, b' ')?;
+        (!from.is_empty()).then_some(Self {
             from,
             to: to.strip_suffix(b":")?,
             ports: None,
