@@ -505,7 +505,7 @@ fn cut_or_damaged_line_gives_no_wrong_event() {
         describe_all(&bytes);
         for bytes in [&bytes[..], &line.as_bytes()[..end]] {
             assert!(hold_back(bytes) <= bytes.len());
-            assert!(!lines(bytes).any(|line| form(line) != None && line.len() < 50));
+            assert!(!lines(bytes).any(|line| form(line).is_some() && line.len() < 50));
         }
     }
     assert_eq!(describe(format!("IP {SYN}\r\n")), SYN_TEXT);
