@@ -289,11 +289,11 @@ impl<'a> Row<'a> {
         // The history has an upper-case letter for what the client sent: `S` for a SYN, and `h` for a SYN-ACK.
         // Connections that Zeek saw only later can be established or ended, too.
         let counts = match self.history {
-            Some(history) => {
+            Some(history) if !matches!(history, b"" | b"(empty)") => {
                 let has = |letter| memchr::memchr(letter, history).is_some();
                 has(b'S') || (seen == Seen::Established && (has(b'h') || has(b'H')))
             }
-            None => seen != Seen::Neither,
+            _ => seen != Seen::Neither,
         };
         if !self.is_tcp || !counts {
             return Ok(Form::Own);

@@ -123,7 +123,9 @@ fn a_connection_is_one_whose_syn_or_handshake_was_seen() {
         ("SHR", false, false),
         ("OTH", false, false),
     ] {
-        assert_eq!(counts("tcp", state, "-"), alone, "{state}");
+        for history in ["-", "", "(empty)"] {
+            assert_eq!(counts("tcp", state, history), alone, "{state} {history}");
+        }
         assert!(counts("tcp", state, "S"), "{state}");
         assert!(counts("tcp", state, "^SR"), "{state}");
         assert_eq!(counts("tcp", state, "^hADafF"), established, "{state}");
