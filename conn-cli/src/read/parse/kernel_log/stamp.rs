@@ -110,27 +110,6 @@ fn begins_with(text: &[u8], names: &[&[u8; 3]]) -> bool {
         .is_some_and(|start| names.contains(&start))
 }
 
-/// The same for [`MONTHS`], without a loop.
-fn begins_with_month(text: &[u8]) -> bool {
-    matches!(
-        text.first_chunk(),
-        Some(
-            b"Jan"
-                | b"Feb"
-                | b"Mar"
-                | b"Apr"
-                | b"May"
-                | b"Jun"
-                | b"Jul"
-                | b"Aug"
-                | b"Sep"
-                | b"Oct"
-                | b"Nov"
-                | b"Dec"
-        )
-    )
-}
-
 /// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `. Some write the year after it:
 /// `Nov 22 14:25:37 2026 `.
 #[inline]
@@ -157,7 +136,7 @@ fn month_to_second(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let [_, _, _, b' ', tens, units, b' ', ..] = text else {
         return None;
     };
-    if !begins_with_month(text)
+    if !begins_with(text, MONTHS)
         || !(*tens == b' ' || tens.is_ascii_digit())
         || !units.is_ascii_digit()
     {
@@ -272,7 +251,7 @@ fn other_bracketed(inside: &[u8]) -> Option<Stamp<'_>> {
     }
     let is_clock = |time: &[u8]| time.len() == 5 && is_time_of_day(&[time, b":00"].concat());
     let is_minute = inside.len() == 11
-        && begins_with_month(inside)
+        && begins_with(inside, MONTHS)
         && number::<u8>(inside[3..5].trim_ascii_start()).is_some()
         && inside[5] == b' '
         && is_clock(&inside[6..]);
