@@ -66,6 +66,10 @@ enum ReaderMessage {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few at a time, and boxing each batch takes longer"
+)]
 enum Parsing {
     Done(FeedItem),
     Running(JoinHandle<Batch>),
