@@ -1,4 +1,7 @@
-use crate::count::ranking::*;
+use crate::{
+    count::ranking::{counts::UNKNOWN, *},
+    model::{connection::Host, group::Grouping},
+};
 
 fn client(number: u8) -> GroupKey {
     GroupKey::Client(Host::at([192, 0, 2, number]))
