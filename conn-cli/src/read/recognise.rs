@@ -186,8 +186,8 @@ fn judge(
         if needs_all && !(is_whole && guess.own == lines.len()) {
             continue;
         }
-        // In a header, the lines of any program are understood as those of another one.
-        let is_empty = guess.own == 0 && !wrappers.is_empty() && format != Format::KernelLog;
+        // Only in a log, lines of other programs are to be expected.
+        let is_empty = guess.own == 0 && formats.len() > 1 && format != Format::KernelLog;
         let score = (guess.own, guess.shared);
         match &mut best {
             _ if score == (0, 0) || is_empty => (),
