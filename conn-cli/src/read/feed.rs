@@ -46,6 +46,8 @@ pub(crate) struct Feed {
     messages: mpsc::Receiver<ReaderMessage>,
     /// What was received from the reader, in order.
     queue: VecDeque<Parsing>,
+    /// The most of it.
+    queue_len: usize,
     jobs: usize,
     wanted: Wanted,
     /// Returns the buffers of parsed pieces to the reader.
@@ -54,6 +56,10 @@ pub(crate) struct Feed {
 
 /// The most pieces that wait to be parsed.
 const READ_AHEAD: usize = 2;
+
+/// How many more pieces than threads are parsed or wait to be counted, so that every thread has one while others
+/// are counted.
+const PARSE_AHEAD: usize = 4;
 
 /// The largest buffer that is recycled.
 const MAX_RECYCLED_LEN: usize = 1024 * 1024;
@@ -91,8 +97,9 @@ impl Feed {
         let (sender, messages) = mpsc::channel(READ_AHEAD);
         let (recycle, recycled) = std::sync::mpsc::channel();
         let wanted = how.wanted.clone();
+        let hands_over = jobs > 1;
         let reader = Reader {
-            how,
+            how: How { hands_over, ..how },
             dates,
             progress,
             recycled,
@@ -105,6 +112,7 @@ impl Feed {
             recycle,
             messages,
             queue: VecDeque::new(),
+            queue_len: if hands_over { jobs + PARSE_AHEAD } else { 1 },
             jobs,
             wanted,
         })
@@ -115,12 +123,13 @@ impl Feed {
         loop {
             tokio::select! {
                 biased;
-                item = pop(&mut self.queue), if !self.queue.is_empty() => return Some(item),
-                message = self.messages.recv(), if self.queue.len() < self.jobs => match message {
+                // First, so that the other threads parse while the caller counts.
+                message = self.messages.recv(), if self.queue.len() < self.queue_len => match message {
                     Some(message) => self.parse(message),
                     None if self.queue.is_empty() => return None,
                     None => return Some(pop(&mut self.queue).await),
                 },
+                item = pop(&mut self.queue), if !self.queue.is_empty() => return Some(item),
             }
         }
     }

@@ -15,7 +15,6 @@ use super::{
     io::{read_once, read_some},
     parse::lines::Wanted,
     piece::Piece,
-    recognise::Encoding,
     unpack,
 };
 use crate::model::{format::Format, options::RecordOptions};
@@ -32,6 +31,8 @@ pub struct How {
     /// Whether the input is a file, which does not make us wait. The first lines of a pipe are recognised
     /// as soon as they are clear.
     pub is_file: bool,
+    /// Whether other threads parse the pieces.
+    pub hands_over: bool,
 }
 
 impl How {
@@ -43,6 +44,7 @@ impl How {
             wanted: Wanted::new(options, times),
             max_expansion: options.max_expansion,
             is_file: false,
+            hands_over: false,
         }
     }
 }
@@ -88,7 +90,8 @@ pub fn read(
     };
     emit(Piece::Recognised(head.recognised(encoding)))?;
     let input = io::Cursor::new(head.rest()).chain(Failing { error, input });
-    cut_lines(encoding, input, recycled, emit)
+    let cutter = Cutter::new(encoding, how.hands_over, recycled);
+    cut_lines(cutter, input, emit)
 }
 
 /// The first bytes of an input, which show how it is compressed.
@@ -115,12 +118,10 @@ impl<R: Read> Read for Failing<R> {
 
 /// Emits lines as soon as they are complete.
 fn cut_lines(
-    encoding: Encoding,
+    mut cutter: Cutter<'_>,
     mut input: impl Read,
-    recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
-    let mut cutter = Cutter::new(encoding, recycled);
     let end = loop {
         match read_once(&mut input, cutter.room()) {
             Ok(0) => break Ok(()),
