@@ -61,7 +61,8 @@ impl Tally {
 
     /// Adds connections of one client to one local port.
     pub fn add(&mut self, client: &Host, local_port: Option<u16>, connections: u64) {
-        let has_room = self.has_room();
+        let (pairs, room) = (self.pairs(), self.room);
+        let has_room = || has_room(room, pairs);
         let turned_away = match client {
             Host::Address(IpAddr::V4(address)) => {
                 let pair = packed(*address, local_port);
@@ -84,24 +85,10 @@ impl Tally {
         if let GroupKey::Client(client @ Host::Address(_)) = &key {
             return self.add(client, local_port, connections);
         }
-        let has_room = self.has_room();
+        let (pairs, room) = (self.pairs(), self.room);
+        let has_room = || has_room(room, pairs);
         let turned_away = count(&mut self.counts, (key, local_port), connections, has_room);
         self.turn_away(turned_away);
-    }
-
-    fn has_room(&self) -> bool {
-        let pairs = self.pairs();
-        match self.room {
-            None => true,
-            Some(Room::Clients(most)) => pairs.iter().sum::<usize>() < most,
-            Some(Room::Memory(most)) => {
-                let bytes = pairs
-                    .iter()
-                    .zip(BYTES)
-                    .map(|(pairs, bytes)| *pairs as u64 * bytes);
-                bytes.sum::<u64>() < most
-            }
-        }
     }
 
     /// How many pairs of client and port there are, with an IPv4 address, an IPv6 address or anything else.
@@ -245,12 +232,29 @@ impl Tally {
     }
 }
 
+/// Whether there is room for one more than so many [`Tally::pairs`].
+fn has_room(room: Option<Room>, pairs: [usize; 3]) -> bool {
+    match room {
+        None => true,
+        Some(Room::Clients(most)) => pairs.iter().sum::<usize>() < most,
+        Some(Room::Memory(most)) => {
+            let bytes = { pairs.iter().zip(BYTES) }.map(|(pairs, bytes)| *pairs as u64 * bytes);
+            bytes.sum::<u64>() < most
+        }
+    }
+}
+
 /// Adds connections of this key, if it is there already or there is room for it. Returns those that it
 /// did not add.
-fn count<K: Eq + Hash>(map: &mut Map<K>, key: K, connections: u64, has_room: bool) -> u64 {
+fn count<K: Eq + Hash>(
+    map: &mut Map<K>,
+    key: K,
+    connections: u64,
+    has_room: impl FnOnce() -> bool,
+) -> u64 {
     match map.entry(key) {
         Entry::Occupied(entry) => add(entry.into_mut(), connections),
-        Entry::Vacant(entry) if has_room => {
+        Entry::Vacant(entry) if has_room() => {
             entry.insert(connections);
         }
         Entry::Vacant(_) => return connections,

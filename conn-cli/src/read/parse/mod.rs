@@ -29,6 +29,9 @@ use crate::model::{connection::When, format::Format};
 /// How many lines at each end may be without a time, like the first ones of `journalctl`.
 const LINES_WITHOUT_TIME: usize = 8;
 
+/// About the length of a short record.
+const RECORD_LEN: usize = 128;
+
 /// The most lines that are held back where they have something around them. A packet or a call has fewer.
 const MAX_HELD_BACK: usize = 32;
 
@@ -170,15 +173,24 @@ pub(crate) fn parser(format: Format, wanted: &Wanted) -> Option<Box<dyn Line>> {
 fn parse_lines(format: Format, bytes: &[u8], parser: &mut (impl Line + ?Sized)) -> Batch {
     let mut batch = Batch::new(format);
     batch.ends = ends(bytes, parser);
-    let has_end = bytes.ends_with(b"\n");
-    let mut rest = lines(bytes).peekable();
-    while let Some(line) = rest.next() {
-        let parsed = if line.len() > longest_line(format) {
+    // Growing would move the events.
+    batch.events.reserve(bytes.len() / RECORD_LEN);
+    let longest = longest_line(format);
+    let end = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
+    let (whole, cut) = bytes.split_at(end);
+    for line in lines(whole) {
+        let parsed = if line.len() > longest {
             Err(TOO_LONG)
-        } else if has_end || rest.peek().is_some() {
-            parser.line(line, &mut batch.events)
         } else {
-            // Only at the end of an input.
+            parser.line(line, &mut batch.events)
+        };
+        batch.count_line(line, parsed);
+    }
+    // Only at the end of an input.
+    for line in lines(cut) {
+        let parsed = if line.len() > longest {
+            Err(TOO_LONG)
+        } else {
             parser.cut_line(line, &mut batch.events)
         };
         batch.count_line(line, parsed);

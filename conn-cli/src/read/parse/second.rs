@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::scan::are_digits;
 use crate::model::connection::When;
 
 /// The minute of the record before: most records are of the same one, so that only the seconds of
@@ -129,6 +130,14 @@ fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
         [b'.', ..] => return None,
         _ => return Some((0, text)),
     };
+    // Nearly all have microseconds.
+    if let Some((digits, after)) = rest.split_first_chunk::<6>()
+        && are_digits(digits)
+        && !after.first().is_some_and(u8::is_ascii_digit)
+    {
+        let add = |number, digit: &u8| number * 10 + i32::from(digit - b'0');
+        return Some((digits.iter().fold(0, add) * 1000, after));
+    }
     let mut number = 0;
     for (index, byte) in rest.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');

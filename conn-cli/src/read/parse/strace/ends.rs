@@ -7,7 +7,9 @@ use crate::{
     model::connection::{Connection, Family, Host, Process, Record, Source, When},
     read::{
         event::ParseError,
-        parse::scan::{address, between, digits, ipv4, leading_number, number, split_at_byte},
+        parse::scan::{
+            address, between, digits, leading_ipv4, leading_number, number, split_at_byte,
+        },
     },
 };
 
@@ -198,12 +200,13 @@ fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseErr
 }
 
 /// A fast path for the usual form of an IPv4 address, without any searching.
+#[inline]
 fn ipv4_peer(sockaddr: &[u8]) -> Option<(Ipv4Addr, u16)> {
     let rest = sockaddr.strip_prefix(b"AF_INET, sin_port=htons(")?;
     let (port, rest) = leading_number(rest)?;
     let rest = rest.strip_prefix(b"), sin_addr=inet_addr(\"")?;
-    let (host, _) = split_at_byte(rest, b'"')?;
-    Some((ipv4(host)?, port))
+    let (host, rest) = leading_ipv4(rest)?;
+    (rest.first() == Some(&b'"')).then_some((host, port))
 }
 
 /// The quoted text after `open`, which ends with the opening quotation mark. With -X verbose

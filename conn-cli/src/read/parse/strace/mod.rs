@@ -94,8 +94,9 @@ impl Line for Lines {
             }
             if is_address(line) {
                 let (arguments, result) = result(line).ok_or(NO_RESULT)?;
-                let accepted = accepted(&Descriptor::Plain, arguments, result)?;
-                events.extend(accepted.map(|ends| Event::Connection(ends.connection(tid, time))));
+                if let Some(ends) = accepted(&Descriptor::Plain, arguments, result)? {
+                    events.push(Event::Connection(ends.connection(tid, time)));
+                }
                 return Ok(Form::Own);
             }
             // The rest of the call, if any, follows other output on its line, which is a parse
@@ -154,15 +155,14 @@ impl Lines {
         } else {
             arguments.strip_prefix(b", ").ok_or(NO_RESULT)?
         };
-        if let Some(ends) = accepted(&listener, arguments, result)? {
-            let connection = ends.connection(tid, self.when(time));
-            events.push(if resumed {
-                Event::Resumed(connection)
-            } else {
-                Event::Connection(connection)
-            });
-        } else if resumed {
-            events.push(Event::Failed(tid.unwrap_or(0)));
+        // Each pushed by itself: moving a connection takes as long as parsing an address.
+        match accepted(&listener, arguments, result)? {
+            Some(ends) if resumed => {
+                events.push(Event::Resumed(ends.connection(tid, self.when(time))));
+            }
+            Some(ends) => events.push(Event::Connection(ends.connection(tid, self.when(time)))),
+            None if resumed => events.push(Event::Failed(tid.unwrap_or(0))),
+            None => (),
         }
         Ok(Form::Own)
     }
