@@ -5,14 +5,16 @@
 //! IN=eth0 OUT= MAC=.. SRC=192.0.2.1 DST=192.0.2.9 LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=0 DF PROTO=TCP SPT=37822 DPT=80 SEQ=1 ACK=0 WINDOW=64240 RES=0x00 SYN URGP=0 OPT (020405B4) UID=0 GID=0 MARK=0x1
 //! ```
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::fields;
 use crate::{
     model::connection::{Connection, Host, Record, Source, When},
     read::{
         event::{Event, PacketId, ParseError},
-        parse::scan::{self, address, ipv4, number, word},
+        parse::scan::{
+            self, address, digits, leading_ipv4, leading_number, number, split_at_byte, word,
+        },
     },
 };
 
@@ -78,6 +80,27 @@ pub(crate) struct PacketRecord<'a> {
 /// flags.
 #[inline]
 pub(crate) fn find(message: &[u8], ends_with_flags: bool) -> Option<PacketRecord<'_>> {
+    if let Some((prefix, text)) = usual_start(message)
+        && let Ok(syn) = syn(text)
+    {
+        let syn = Ok(syn);
+        return Some(PacketRecord { prefix, syn });
+    }
+    any_find(message, ends_with_flags)
+}
+
+/// The prefix of the rule, and the text after ` OUT=`, if the first two equals signs are those of `IN=` and ` OUT=`:
+/// a fast path.
+#[inline]
+fn usual_start(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = split_at_byte(message, b'=')?;
+    let prefix = before.strip_suffix(b"IN")?;
+    let name = rest.iter().position(|byte| b" =".contains(byte))?;
+    Some((prefix, rest[name..].strip_prefix(OUT)?))
+}
+
+/// The same for any record.
+fn any_find(message: &[u8], ends_with_flags: bool) -> Option<PacketRecord<'_>> {
     let mut start = 0;
     while let Some(at) = scan::find(&message[start..], OUT) {
         let out = start + at;
@@ -142,8 +165,8 @@ fn syn(text: &[u8]) -> Result<Option<Syn>, ParseError> {
     let Some(source) = scan::find(text, b" SRC=") else {
         return if is_not_ip(text) { Ok(None) } else { Err(CUT) };
     };
-    let (client, rest) = field(&text[source + 1..], b"SRC=").ok_or(CUT)?;
-    let (server, rest) = field(rest, b"DST=").ok_or(CUT)?;
+    let (client, rest) = end(&text[source + 1..], b"SRC=").ok_or(CUT)?;
+    let (server, rest) = end(rest, b"DST=").ok_or(CUT)?;
     // The rest is long, so one search by a rare byte finds both a second SRC= and PROTO=.
     let mut has_second_source = false;
     let protocol = memchr::memchr_iter(b'R', rest).find(|&at| {
@@ -229,8 +252,8 @@ struct Tcp {
 
 /// See `nf_log_dump_tcp_header`. The flags come last, so a cut record does not have them all.
 fn tcp(text: &[u8]) -> Option<Tcp> {
-    let (from, rest) = field(text, b"SPT=")?;
-    let (to, rest) = field(rest, b"DPT=")?;
+    let (from, rest) = port(text, b"SPT=")?;
+    let (to, rest) = port(rest, b"DPT=")?;
     let (sequence, rest) = match field(rest, b"SEQ=") {
         Some((sequence, rest)) => (Some(number(sequence)?), field(rest, b"ACK=")?.1),
         None => (None, rest),
@@ -259,8 +282,8 @@ fn tcp(text: &[u8]) -> Option<Tcp> {
     };
     fields::is_end(urgent).then_some(())?;
     Some(Tcp {
-        from: number(from)?,
-        to: number(to)?,
+        from,
+        to,
         sequence,
         is_syn: is_syn && !is_answer && !is_close,
         is_end: is_close && !is_syn,
@@ -290,11 +313,38 @@ fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     word(text.strip_prefix(name)?)
 }
 
-fn host(text: &[u8]) -> Option<Host> {
-    match (ipv4(text), full_ipv6(text)) {
-        (Some(address), _) => Some(Host::Address(address.into())),
-        (_, Some(address)) => Some(Host::at(address)),
-        _ => address(text),
+/// The same for a port.
+#[inline]
+fn port<'a>(text: &'a [u8], name: &[u8]) -> Option<(u16, &'a [u8])> {
+    let (port, rest) = leading_number(text.strip_prefix(name)?)?;
+    Some((port, rest.strip_prefix(b" ")?))
+}
+
+/// An address, not parsed yet if it is not IPv4.
+#[derive(Clone, Copy)]
+enum End<'a> {
+    Ipv4(Ipv4Addr),
+    Other(&'a [u8]),
+}
+
+/// The same as [`field`] for an address.
+#[inline]
+fn end<'a>(text: &'a [u8], name: &[u8]) -> Option<(End<'a>, &'a [u8])> {
+    let text = text.strip_prefix(name)?;
+    match leading_ipv4(text) {
+        Some((address, [b' ', rest @ ..])) => Some((End::Ipv4(address), rest)),
+        _ => word(text).map(|(text, rest)| (End::Other(text), rest)),
+    }
+}
+
+#[inline]
+fn host(end: End<'_>) -> Option<Host> {
+    match end {
+        End::Ipv4(address) => Some(Host::Address(address.into())),
+        End::Other(text) => match full_ipv6(text) {
+            Some(address) => Some(Host::at(address)),
+            None => address(text),
+        },
     }
 }
 

@@ -5,8 +5,8 @@ use crate::{
     read::parse::{
         clock::only_clock,
         scan::{
-            digits, is_date, is_seconds, is_time_of_day, may_be_since_1970, number, recorded,
-            seconds, split_at_byte, word,
+            are_digits, digits, is_date, is_seconds, is_time_of_day, leading_number,
+            may_be_since_1970, number, recorded, seconds, split_at_byte, word,
         },
     },
 };
@@ -194,8 +194,30 @@ pub(crate) fn unix(text: &[u8]) -> Option<Stamped<'_>> {
 /// dmesg, in any of its formats: `[12345.678901] `, `[Sun Nov 22 14:25:37 2026] `,
 /// `[Nov22 14:25] `, `[  +0.000123] `, `[<    0.000123>] `, `[12345.678901 <    0.000123>] `;
 /// optionally followed by the thread that printed: `[   T12] `.
+#[inline]
 pub(crate) fn bracketed(text: &[u8]) -> Option<Stamped<'_>> {
-    let (inside, rest) = split_at_byte(text.strip_prefix(b"[")?, b']')?;
+    let text = text.strip_prefix(b"[")?;
+    usual_bracketed(text).or_else(|| any_bracketed(text))
+}
+
+/// `12345.678901] `, before anything but another bracket: a fast path.
+#[inline]
+fn usual_bracketed(text: &[u8]) -> Option<Stamped<'_>> {
+    let text = text.trim_ascii_start();
+    let (_, rest) = leading_number::<u64>(text)?;
+    let (fraction, after) = rest.strip_prefix(b".")?.split_first_chunk::<6>()?;
+    match after {
+        [b']', b' ', after @ ..] if are_digits(fraction) && after.first() != Some(&b'[') => {
+            let seconds = &text[..text.len() - after.len() - b"] ".len()];
+            Some((Stamp::Seconds(seconds), after))
+        }
+        _ => None,
+    }
+}
+
+/// Any of them, after the first bracket.
+fn any_bracketed(text: &[u8]) -> Option<Stamped<'_>> {
+    let (inside, rest) = split_at_byte(text, b']')?;
     if rest.starts_with(b" [") && is_of_apache(inside, &rest[2..]) {
         return None;
     }
@@ -274,4 +296,37 @@ pub(crate) fn kmsg(text: &[u8]) -> Option<(bool, Stamp<'_>, &[u8])> {
     }
     let (_, message) = split_at_byte(rest, b';')?;
     Some((priority < 8, Stamp::Microseconds(time), message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With any byte in each place.
+    #[test]
+    fn fast_path_for_brackets_matches_the_general_one() {
+        let mut usual = 0;
+        for text in [
+            "12345.678901] NEW: IN=",
+            "    5.678901] [   T12] a",
+            "Sun Nov 22 14:25:37 2026] [error] a",
+            "12345.678901 <    0.000123>] a",
+            "12345678901234567890.678901] a",
+        ] {
+            for place in 0..text.len() {
+                for byte in *b"0.] [\tT" {
+                    let mut text = text.as_bytes().to_vec();
+                    text[place] = byte;
+                    let found = usual_bracketed(&text);
+                    usual += usize::from(found.is_some());
+                    let shown = text.escape_ascii();
+                    assert!(
+                        found.is_none_or(|found| Some(found) == any_bracketed(&text)),
+                        "{shown}"
+                    );
+                }
+            }
+        }
+        assert!(usual > 50);
+    }
 }

@@ -44,6 +44,10 @@ impl<'a> Entry<'a> {
         if let Some((stamp, rest)) = without_year(line) {
             return Self::with_host(stamp, rest);
         }
+        // None of the others begins like that.
+        if let Some(entry) = Self::after_iso(line) {
+            return entry;
+        }
         if line.first().is_none_or(u8::is_ascii_whitespace) {
             // The message of the previous line continues, and any program may have written it.
             return Self {
@@ -93,17 +97,24 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// `2026-11-22T14:25:37.123456+00:00 host kernel: `
+    #[inline]
+    fn after_iso(text: &'a [u8]) -> Option<Self> {
+        let (stamp, rest) = iso(text, b'T')?;
+        // Only dmesg has a comma there, and it prints no host.
+        Some(match text.get(19) {
+            Some(b',') => Self::from_kernel(stamp, rest),
+            _ => Self::with_host(stamp, rest),
+        })
+    }
+
     /// Parses a line that begins with a timestamp other than [`without_year`].
     fn stamped(text: &'a [u8]) -> Self {
         if let Some((stamp, rest)) = bracketed(text) {
             return Self::from_kernel(stamp, rest);
         }
-        if let Some((stamp, rest)) = iso(text, b'T') {
-            // Only dmesg has a comma there, and it prints no host.
-            return match text.get(19) {
-                Some(b',') => Self::from_kernel(stamp, rest),
-                _ => Self::with_host(stamp, rest),
-            };
+        if let Some(entry) = Self::after_iso(text) {
+            return entry;
         }
         if let Some((stamp, rest)) = full(text).or_else(|| ctime(text)) {
             return Self::with_host(stamp, rest);

@@ -121,6 +121,32 @@ fn other_packets_are_ignored() {
     }
 }
 
+/// With any byte in each place.
+#[test]
+fn fast_path_for_the_kernels_order_matches_the_general_one() {
+    let header = "TCP SPT=37822 DPT=80 SEQ=1 ACK=0 WINDOW=64240 RES=0x00 SYN URGP=0 ";
+    let mut usual = 0;
+    for start in ["NEW: IN=eth0 OUT=", "IN= OUT=eth0", "A OUT=B IN=a OUT="] {
+        let record = format!("{start} {ETHER} {IP}{header}");
+        for place in 0..record.len() {
+            for byte in *b"0= INX" {
+                let mut record = record.clone().into_bytes();
+                record[place] = byte;
+                let Some((prefix, text)) = usual_start(&record) else {
+                    continue;
+                };
+                let syn = syn(text);
+                if syn.is_ok() {
+                    usual += 1;
+                    let found = any_find(&record, false);
+                    assert_eq!(found, Some(PacketRecord { prefix, syn }));
+                }
+            }
+        }
+    }
+    assert!(usual > 1000);
+}
+
 #[test]
 fn damaged_records_are_parse_errors() {
     let header = "TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ";
