@@ -13,6 +13,9 @@ use crate::model::format::Format;
 /// The most lines from which it is recognised what is around them: trying that takes longer.
 const MAX_WRAPPED_LINES: usize = 200;
 
+/// How many lines are enough if they make it clear: all parsers take as long for them as one for a megabyte.
+const ENOUGH_LINES: usize = 128;
+
 /// How many combinations of layers are looked into.
 const MAX_KEPT: usize = 3;
 
@@ -104,6 +107,15 @@ pub(crate) fn guess(
         None => &Format::ALL[..],
     };
     let judge = |wrappers, lines: &[&[u8]]| judge(wrappers, lines, formats, wanted, is_whole);
+    let first = lines.get(..ENOUGH_LINES);
+    let first = first.and_then(|first| judge(Wrappers::default(), first));
+    // For that of ulogd, all lines matter.
+    let is_enough = |first: &Guess| {
+        first.is_clear() && first.tie.is_none() && first.encoding.format != Format::Ulogd
+    };
+    if let Some(first) = first.filter(is_enough) {
+        return Some(first);
+    }
     let plain = judge(Wrappers::default(), &lines);
     if plain.is_some_and(Guess::is_clear) {
         return plain;
