@@ -71,7 +71,10 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
     while let Some(item) = feed.next().await {
         match item {
             FeedItem::Begin(input, _) => merge.begin(input),
-            FeedItem::Batch(batch) => merge.take(batch, &mut |_| true)?,
+            FeedItem::Batch(mut batch) => {
+                merge.take(&mut batch, &mut |_| true)?;
+                feed.recycle(batch);
+            }
             FeedItem::Failed(why) => return Err(anyhow!(why)),
         }
     }

@@ -200,10 +200,11 @@ impl Reading {
                     dates.complete(&mut batch);
                     view.add_recorded(dates.stretches());
                 }
-                self.merge.take(batch, &mut |connection| {
+                self.merge.take(&mut batch, &mut |connection| {
                     view.show(connection);
                     !view.is_full()
                 })?;
+                self.feed.recycle(batch);
             }
             FeedItem::Failed(why) => {
                 let message = || say(format_args!("conn-cli: {why}"));

@@ -68,6 +68,7 @@ pub struct Namespace(PathBuf);
 
 impl EndsFilter {
     /// Whether a connection passes. It does not if a value that is filtered on is unknown.
+    #[inline]
     #[must_use]
     pub fn wants(&self, connection: &Connection) -> bool {
         self.wants_client(&connection.remote)
@@ -79,6 +80,7 @@ impl EndsFilter {
     }
 
     /// Whether connections of this client pass, apart from the server's address.
+    #[inline]
     #[must_use]
     pub fn wants_client(&self, client: &Host) -> bool {
         if self.family.is_none() && self.networks.is_empty() {

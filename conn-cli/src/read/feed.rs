@@ -20,8 +20,9 @@ use super::{
     cut::RecycledBuffers,
     dates::{InputDates, WantedDates, scan},
     error::{ReadError, Stopped},
+    event::Event,
     input,
-    parse::{lines::Wanted, parse},
+    parse::{lines::Wanted, parse_into},
     piece::Piece,
     reader::{self, How},
     unpack,
@@ -52,6 +53,8 @@ pub(crate) struct Feed {
     wanted: Wanted,
     /// Returns the buffers of parsed pieces to the reader.
     recycle: Sender<Vec<u8>>,
+    /// Those of counted batches.
+    rooms: Vec<Vec<Event>>,
 }
 
 /// The most pieces that wait to be parsed.
@@ -63,6 +66,9 @@ const PARSE_AHEAD: usize = 4;
 
 /// The largest buffer that is recycled.
 const MAX_RECYCLED_LEN: usize = 1024 * 1024;
+
+/// The same for events.
+const MAX_RECYCLED_EVENTS: usize = 8 * 1024;
 
 #[derive(Debug)]
 enum ReaderMessage {
@@ -110,6 +116,7 @@ impl Feed {
             .spawn(move || reader.read_all(&inputs))?;
         Ok(Self {
             recycle,
+            rooms: Vec::new(),
             messages,
             queue: VecDeque::new(),
             queue_len: if hands_over { jobs + PARSE_AHEAD } else { 1 },
@@ -134,10 +141,21 @@ impl Feed {
         }
     }
 
+    /// Takes a counted batch back for the next one. The memory of one thread that another one releases would be
+    /// returned to the kernel each time.
+    pub(crate) fn recycle(&mut self, batch: Batch) {
+        let mut room = batch.events;
+        room.clear();
+        if room.capacity() <= MAX_RECYCLED_EVENTS && self.rooms.len() < self.queue_len {
+            self.rooms.push(room);
+        }
+    }
+
     fn parse(&mut self, message: ReaderMessage) {
         let (wanted, recycle) = (self.wanted.clone(), self.recycle.clone());
+        let room = self.rooms.pop().unwrap_or_default();
         let parse = move |piece| {
-            let batch = parse(&piece, &wanted);
+            let batch = parse_into(&piece, &wanted, room);
             if let Piece::Lines(_, buffer) | Piece::Headed(_, _, buffer) = piece
                 && buffer.capacity() <= MAX_RECYCLED_LEN
             {

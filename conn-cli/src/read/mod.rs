@@ -73,7 +73,7 @@ pub fn summarise(
     let end = reader::read(input, &how, &recycled, &mut |piece| {
         let mut batch = parse::parse(&piece, &how.wanted);
         dates.complete(&mut batch);
-        result = merge.take(batch, &mut |_| true);
+        result = merge.take(&mut batch, &mut |_| true);
         result.as_ref().map_err(|_| Stopped).copied()
     });
     let result = result.and_then(|()| merge.end(&mut |_| true));

@@ -14,7 +14,7 @@ use crate::model::format::Format;
 const MAX_WRAPPED_LINES: usize = 200;
 
 /// How many lines are enough if they make it clear: all parsers take as long for them as one for a megabyte.
-const ENOUGH_LINES: usize = 128;
+const ENOUGH_LINES: usize = 64;
 
 /// How many combinations of layers are looked into.
 const MAX_KEPT: usize = 3;

@@ -448,8 +448,8 @@ fn two_parts_count_as_much_as_the_whole() {
         for part in [&bytes[..=end], &bytes[end + 1..]] {
             merge.begin(InputStats::default());
             conn_cli::read::reader::read(part, &How::default(), &mpsc::channel().1, &mut |piece| {
-                let batch = conn_cli::read::parse::parse(&piece, &Wanted::default());
-                merge.take(batch, &mut |_| true).unwrap();
+                let mut batch = conn_cli::read::parse::parse(&piece, &Wanted::default());
+                merge.take(&mut batch, &mut |_| true).unwrap();
                 Ok(())
             })
             .unwrap();

@@ -104,12 +104,10 @@ fn is_about_input(line: &str) -> bool {
         let (number, what) = first_word(size);
         is_number(number) && ["line", "lines", "packet", "packets"].contains(&what)
     };
-    let is_of_format = Format::ALL.iter().any(|format| {
-        let read_as = format!(": {}, ", format.name());
-        let last = line.rsplit(", ").next();
-        line.contains(&read_as) && last.is_some_and(is_size)
-    });
-    is_of_format || (line.starts_with("and ") && line.ends_with(" more inputs"))
+    let read_as = |format: &Format| line.contains(&format!(": {}, ", format.name()));
+    let last = line.rsplit(", ").next();
+    (last.is_some_and(is_size) && Format::ALL.iter().any(read_as))
+        || (line.starts_with("and ") && line.ends_with(" more inputs"))
 }
 
 /// How many connections the row of an interval, or of several, has:

@@ -161,18 +161,19 @@ impl Merge {
         self.input.failed = true;
     }
 
-    /// Counts a batch, and shows its connections as long as `show` returns true.
+    /// Counts a batch, and shows its connections as long as `show` returns true. What it has of events is of no
+    /// use afterwards.
     ///
     /// # Errors
     /// If the records cannot answer the options, or with `strict` are not understood.
     pub fn take(
         &mut self,
-        mut batch: Batch,
+        batch: &mut Batch,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> anyhow::Result<()> {
         let format = batch.format;
         let refusal = match format {
-            Format::Text => self.text.arrange(&mut batch),
+            Format::Text => self.text.arrange(batch),
             _ => None,
         };
         if let (true, Some(first)) = (self.options.strict, &batch.first_not_understood) {
@@ -238,7 +239,7 @@ impl Merge {
                 break;
             }
         }
-        self.add_stats(&batch)?;
+        self.add_stats(batch)?;
         match refusal {
             Some(why) => bail!("{}: {why}", self.input.name),
             None => Ok(()),
@@ -254,7 +255,7 @@ impl Merge {
         batch.events = self.text.end();
         if !batch.events.is_empty() {
             let format = self.input.format;
-            self.take(batch, show)?;
+            self.take(&mut batch, show)?;
             self.input.format = format;
         }
         if self.stats.formats.contains(&Format::Text) {

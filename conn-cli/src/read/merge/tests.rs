@@ -44,7 +44,7 @@ fn merged<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64,
     for events in batches {
         let mut batch = Batch::new(Format::Pcap);
         batch.events = events;
-        merge.take(batch, &mut |_| true).unwrap();
+        merge.take(&mut batch, &mut |_| true).unwrap();
     }
     let (tally, _, stats) = merge.finish();
     (tally.connections(), stats)
@@ -100,7 +100,7 @@ fn strace_ports(lines: &str) -> Vec<Option<u16>> {
     let piece = Piece::Lines(Encoding::plain(Format::Strace), lines.as_bytes().to_vec());
     let mut ports = Vec::new();
     merge
-        .take(parse(&piece, &Wanted::default()), &mut |connection| {
+        .take(&mut parse(&piece, &Wanted::default()), &mut |connection| {
             ports.push(connection.local_port);
             true
         })

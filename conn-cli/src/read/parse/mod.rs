@@ -23,7 +23,12 @@ use self::{
     columns::may_be_heading,
     lines::{Line, Wanted, lines},
 };
-use super::{batch::Batch, event::ParseError, piece::Piece, recognise::Encoding};
+use super::{
+    batch::Batch,
+    event::{Event, ParseError},
+    piece::Piece,
+    recognise::Encoding,
+};
 use crate::model::{connection::When, format::Format};
 
 /// How many lines at each end may be without a time, like the first ones of `journalctl`.
@@ -108,19 +113,27 @@ pub(crate) fn heading(encoding: Encoding, lines: &[u8]) -> Option<&[u8]> {
 /// Parses one piece.
 #[must_use]
 pub fn parse(piece: &Piece, wanted: &Wanted) -> Batch {
+    parse_into(piece, wanted, Vec::new())
+}
+
+/// The same with this empty room for the events.
+#[must_use]
+pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Vec<Event>) -> Batch {
     match piece {
         &Piece::Lines(encoding, ref bytes) => {
             let format = encoding.format;
             match format {
-                _ if !encoding.wrappers.is_empty() => any_lines(encoding, bytes, wanted),
+                _ if !encoding.wrappers.is_empty() => any_lines(encoding, bytes, wanted, room),
                 // Each with code of its own, which is faster than a call through a table for each line.
                 Format::KernelLog => {
-                    parse_lines(format, bytes, &mut kernel_log::Lines::new(wanted))
+                    parse_lines(format, bytes, &mut kernel_log::Lines::new(wanted), room)
                 }
-                Format::Tcpdump => parse_lines(format, bytes, &mut tcpdump::Lines::new(wanted)),
-                Format::Strace => parse_lines(format, bytes, &mut strace::Lines::new(wanted)),
-                Format::Json => parse_lines(format, bytes, &mut json::Lines::new(wanted)),
-                _ => any_lines(encoding, bytes, wanted),
+                Format::Tcpdump => {
+                    parse_lines(format, bytes, &mut tcpdump::Lines::new(wanted), room)
+                }
+                Format::Strace => parse_lines(format, bytes, &mut strace::Lines::new(wanted), room),
+                Format::Json => parse_lines(format, bytes, &mut json::Lines::new(wanted), room),
+                _ => any_lines(encoding, bytes, wanted, room),
             }
         }
         &Piece::LongLine(encoding) => {
@@ -140,15 +153,15 @@ pub fn parse(piece: &Piece, wanted: &Wanted) -> Batch {
             let mut parser = encoding.parser(wanted).expect("a capture has no lines");
             // It counts in the piece that it is from.
             let _ = parser.line(heading, &mut Vec::new());
-            parse_lines(encoding.format, bytes, &mut *parser)
+            parse_lines(encoding.format, bytes, &mut *parser, room)
         }
-        Piece::Packets(packets) => packet::parse(packets, wanted),
+        Piece::Packets(packets) => packet::parse(packets, wanted, room),
     }
 }
 
-fn any_lines(encoding: Encoding, bytes: &[u8], wanted: &Wanted) -> Batch {
+fn any_lines(encoding: Encoding, bytes: &[u8], wanted: &Wanted, room: Vec<Event>) -> Batch {
     let mut parser = encoding.parser(wanted).expect("a capture has no lines");
-    parse_lines(encoding.format, bytes, &mut *parser)
+    parse_lines(encoding.format, bytes, &mut *parser, room)
 }
 
 /// The parser for the lines of a format; None for one that has no lines.
@@ -170,8 +183,14 @@ pub(crate) fn parser(format: Format, wanted: &Wanted) -> Option<Box<dyn Line>> {
     })
 }
 
-fn parse_lines(format: Format, bytes: &[u8], parser: &mut (impl Line + ?Sized)) -> Batch {
+fn parse_lines(
+    format: Format,
+    bytes: &[u8],
+    parser: &mut (impl Line + ?Sized),
+    room: Vec<Event>,
+) -> Batch {
     let mut batch = Batch::new(format);
+    batch.events = room;
     batch.ends = ends(bytes, parser);
     // Growing would move the events.
     batch.events.reserve(bytes.len() / RECORD_LEN);

@@ -56,21 +56,22 @@ pub(crate) fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
 /// A number up to 255 without a leading zero, and the text after it.
 #[inline]
 fn octet(text: &[u8]) -> Option<(u32, &[u8])> {
-    let digit = |index: usize| {
-        let digit = text.get(index)?.wrapping_sub(b'0');
-        (digit <= 9).then_some(u32::from(digit))
-    };
-    let mut number = digit(0)?;
-    for index in 1..3 {
-        let Some(next) = digit(index) else {
-            return Some((number, &text[index..]));
-        };
-        if number == 0 {
-            return None;
+    let digit = |byte: u8| u32::from(byte - b'0');
+    match *text {
+        [
+            a @ b'1'..=b'9',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+            ref rest @ ..,
+        ] => {
+            let number = digit(a) * 100 + digit(b) * 10 + digit(c);
+            (number <= 255 && !matches!(rest, [b'0'..=b'9', ..])).then_some((number, rest))
         }
-        number = number * 10 + next;
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', ref rest @ ..] => Some((digit(a) * 10 + digit(b), rest)),
+        [b'0', b'0'..=b'9', ..] => None,
+        [a @ b'0'..=b'9', ref rest @ ..] => Some((digit(a), rest)),
+        _ => None,
     }
-    (number <= 255 && digit(3).is_none()).then(|| (number, &text[3..]))
 }
 
 /// The digits at the beginning, and the text after them.

@@ -208,9 +208,10 @@ fn message(line: &[u8]) -> Option<Result<Form, ParseError>> {
     let begins = |text: &[u8]| line.starts_with(text);
     if line.trim_ascii().is_empty() || line == b"^C" {
         Some(Ok(Form::Shared))
-    } else if has(b"Tracing TCP accepts. Hit Ctrl-C to end.")
-        || has(b"Tracing tcp accepts. Hit Ctrl-C to end.")
-        || has(b"Tracing TCP established connections. Ctrl-C to end.")
+    } else if has(b"Tracing ")
+        && (has(b"Tracing TCP accepts. Hit Ctrl-C to end.")
+            || has(b"Tracing tcp accepts. Hit Ctrl-C to end.")
+            || has(b"Tracing TCP established connections. Ctrl-C to end."))
     {
         Some(Ok(Form::Own))
     } else if begins(b"Attaching ") && has(b" probe") || begins(b"Attached ") && has(b" probe") {

@@ -12,9 +12,7 @@ use crate::{
     model::connection::{Connection, Host, Record, Source, When},
     read::{
         event::{Event, PacketId, ParseError},
-        parse::scan::{
-            self, address, digits, leading_ipv4, leading_number, number, split_at_byte, word,
-        },
+        parse::scan::{self, address, leading_ipv4, leading_number, number, split_at_byte, word},
     },
 };
 
@@ -296,16 +294,7 @@ fn ip_id(fields: &[u8]) -> Option<u16> {
     let name = &fields[..at];
     // Nothing is before it if the fields were in another order.
     (name == b"ID" || name.ends_with(b" ID")).then_some(())?;
-    let mut id = 0_u32;
-    for byte in &fields[at + 1..] {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        // Too large a number, of any length, stays too large.
-        id = (id * 10 + u32::from(digit)).min(1 << 16);
-    }
-    u16::try_from(id).ok()
+    leading_number(&fields[at + 1..]).map(|(id, _)| id)
 }
 
 /// The value of the field `name` if `text` begins with it, and the text after the next space.

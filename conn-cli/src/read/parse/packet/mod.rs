@@ -76,8 +76,9 @@ pub(crate) fn is_capture(head: &[u8]) -> bool {
 
 /// Parses the packets of a piece.
 #[must_use]
-pub(crate) fn parse(packets: &Packets, wanted: &Wanted) -> Batch {
+pub(crate) fn parse(packets: &Packets, wanted: &Wanted, room: Vec<Event>) -> Batch {
     let mut batch = Batch::new(Format::Pcap);
+    batch.events = room;
     let mut last = None;
     for (packet, bytes) in packets.iter() {
         let parsed = match handshake(packet.link_type, bytes) {

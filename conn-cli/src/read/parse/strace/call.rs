@@ -103,8 +103,10 @@ fn usual_time(text: &[u8]) -> usize {
             let has_time = are_digits(&[text[0], text[1], *m, *mm, *s, *ss]);
             if has_time && has_digits(9) { 15 } else { 0 }
         }
-        [_, _, _, _, _, _, _, _, _, _, b'.', ..] if has_digits(0) && has_digits(4) => {
-            if has_digits(11) { 17 } else { 0 }
+        [_, _, _, _, _, _, _, _, _, _, b'.', ..]
+            if has_digits(0) && has_digits(4) && has_digits(11) =>
+        {
+            17
         }
         _ => 0,
     }
@@ -204,6 +206,11 @@ pub(super) fn call(text: &[u8]) -> Result<Call<'_>, ParseError> {
             return Ok(Call::Accept(arguments));
         }
     }
+    other_call(text)
+}
+
+/// The same for anything but the beginning of accept.
+fn other_call(text: &[u8]) -> Result<Call<'_>, ParseError> {
     if let Some(rest) = text.strip_prefix(b"<... ") {
         let (name, rest) = word(rest).ok_or(NOT_STRACE)?;
         let rest = rest.strip_prefix(b"resumed>").ok_or(NOT_STRACE)?;

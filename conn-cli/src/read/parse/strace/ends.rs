@@ -105,11 +105,21 @@ pub(super) enum Descriptor {
 
 /// `3`, `3<socket:[1234]>`, `3<TCP:[192.0.2.9:80->192.0.2.1:37822]>`,
 /// `3<TCPv6:[[2001:db8::9]:80]>` or `3<UNIX-STREAM:[1234]>`, and the text after it.
+#[inline]
 pub(super) fn descriptor(text: &[u8]) -> (Descriptor, &[u8]) {
-    let (_, after) = digits(text);
-    let Some(shown) = after.strip_prefix(b"<") else {
-        return (Descriptor::Plain, after);
+    // Most have one digit.
+    let after = match text {
+        [b'0'..=b'9', after @ ..] if !after.first().is_some_and(u8::is_ascii_digit) => after,
+        _ => digits(text).1,
     };
+    match after {
+        [b'<', shown @ ..] => shown_descriptor(shown),
+        _ => (Descriptor::Plain, after),
+    }
+}
+
+/// The same after `3<`.
+fn shown_descriptor(shown: &[u8]) -> (Descriptor, &[u8]) {
     let mut end = 0;
     loop {
         end += match memchr::memchr(b'>', &shown[end..]) {
@@ -166,8 +176,17 @@ fn endpoint(text: &[u8]) -> Option<Endpoint> {
 
 /// The client in the second argument, with which `arguments` begins, and the family of the
 /// socket; None if the family is not IPv4 or IPv6.
-#[inline]
+#[inline(always)]
 fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseError> {
+    if let Some((address, port)) = ipv4_peer(arguments) {
+        let client = (Host::Address(address.into()), Some(port));
+        return Ok(Some((client, Some(Family::Ipv4))));
+    }
+    any_peer(arguments)
+}
+
+/// The same for any client.
+fn any_peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseError> {
     let Some(sockaddr) = family(arguments) else {
         // NULL, or an empty buffer. What a call began with is not in the line of its end.
         return if is_address(arguments) || arguments.is_empty() || arguments.starts_with(b", ") {
@@ -176,10 +195,6 @@ fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseErr
             Err(NO_ADDRESS)
         };
     };
-    if let Some((address, port)) = ipv4_peer(sockaddr) {
-        let client = (Host::Address(address.into()), Some(port));
-        return Ok(Some((client, Some(Family::Ipv4))));
-    }
     let (family, rest) = split_at_byte(sockaddr, b',').unwrap_or((sockaddr, b""));
     let (family, host) = match family {
         // -X verbose prints names as comments.
@@ -201,8 +216,8 @@ fn peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, ParseErr
 
 /// A fast path for the usual form of an IPv4 address, without any searching.
 #[inline]
-fn ipv4_peer(sockaddr: &[u8]) -> Option<(Ipv4Addr, u16)> {
-    let rest = sockaddr.strip_prefix(b"AF_INET, sin_port=htons(")?;
+fn ipv4_peer(arguments: &[u8]) -> Option<(Ipv4Addr, u16)> {
+    let rest = arguments.strip_prefix(b"{sa_family=AF_INET, sin_port=htons(")?;
     let (port, rest) = leading_number(rest)?;
     let rest = rest.strip_prefix(b"), sin_addr=inet_addr(\"")?;
     let (host, rest) = leading_ipv4(rest)?;
