@@ -9,7 +9,7 @@ use crate::{
     model::connection::When,
     read::parse::{
         kernel_log::stamp::{Stamp, Stamped, bracketed, ctime, full, iso, unix, without_year},
-        scan::digits,
+        scan::{digits, split_at_byte},
     },
 };
 
@@ -19,14 +19,22 @@ const MICROSECOND_DIGITS: usize = 6;
 /// `Nov 22 14:25:37 host tag[12]: LINE`: what journalctl prints by default and with -o short-..., and
 /// what a syslog daemon writes.
 pub(super) fn syslog(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
-    let line = after_priority(line);
-    let (stamp, rest) = stamp(line)?;
+    let (stamp, rest) = stamp(after_priority(line))?;
+    let (stamp, rest) = relayed(rest).unwrap_or((stamp, rest));
     let (tag, message) = tagged(rest)?;
     Some(Inner {
         line: Cow::Borrowed(message),
         time: when(stamp, wants_time),
-        tag: Some(Cow::Borrowed(tag)),
+        tags: [Some(Cow::Borrowed(tag)), None, None],
     })
+}
+
+/// The header that a relay passes on behind its own, which has a host and no tag: `relay Nov 22 14:25:37 ..`.
+fn relayed(rest: &[u8]) -> Option<Stamped<'_>> {
+    let (host, rest) = split_at_byte(rest, b' ')?;
+    let has_colon = host.is_empty() || host.ends_with(b":");
+    let header = without_year(after_priority(rest)).or_else(|| with_t(after_priority(rest)));
+    header.filter(|_| !has_colon)
 }
 
 /// The text after `<14>`, and after the version of RFC 5424.
@@ -84,7 +92,7 @@ pub(super) fn cri(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     Some(Inner {
         line: Cow::Borrowed(line),
         time: when(stamp, wants_time),
-        tag: None,
+        tags: Default::default(),
     })
 }
 
@@ -94,7 +102,7 @@ pub(super) fn time(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     Some(Inner {
         line: Cow::Borrowed(rest),
         time: when(stamp, wants_time),
-        tag: None,
+        tags: Default::default(),
     })
 }
 

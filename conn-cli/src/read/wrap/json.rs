@@ -1,7 +1,11 @@
 //! Lines in the `message` field of a JSON object, as log shippers, docker and journalctl write them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use super::Inner;
@@ -13,23 +17,56 @@ const MESSAGE: [&str; 4] = ["message", "MESSAGE", "msg", "log"];
 /// Those that may have the time, as RFC 3339.
 const TIME: [&str; 4] = ["@timestamp", "timestamp", "time", "ts"];
 
-/// Those that may have the name of the program that wrote it.
-const WRITER: [&str; 7] = [
-    "SYSLOG_IDENTIFIER",
-    "program",
-    "programname",
-    "appname",
-    "app_name",
-    "ident",
-    "tag",
+/// Those that may have the name of the program that wrote it, with slashes between those of objects in objects.
+const WRITER: [&str; 11] = [
+    "/SYSLOG_IDENTIFIER",
+    "/program",
+    "/programname",
+    "/appname",
+    "/app_name",
+    "/ident",
+    "/tag",
+    "/_COMM",
+    // Elastic Common Schema.
+    "/process/name",
+    "/process.name",
+    "/log/syslog/appname",
 ];
+
+/// An object that has each field once: which of two is meant, no reader agrees on with another.
+struct Fields(Value);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+
+        impl<'de> Visitor<'de> for Once {
+            type Value = Fields;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Fields, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, value)) = access.next_entry()? {
+                    if object.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a field occurs twice"));
+                    }
+                }
+                Ok(Fields(Value::Object(object)))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
+}
 
 /// The line, if this is an object with one.
 pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     if line.first() != Some(&b'{') {
         return None;
     }
-    let object: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let Fields(object) = serde_json::from_slice(line).ok()?;
     let text = |name: &&str| object.get(*name).and_then(Value::as_str);
     let message = MESSAGE.iter().find_map(text)?;
     let message = message.strip_suffix('\n').unwrap_or(message);
@@ -37,7 +74,9 @@ pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     if message.contains(['\n', '\r']) {
         return None;
     }
-    let tag = WRITER.iter().find_map(text);
+    let mut tags = WRITER.iter().filter_map(|name| object.pointer(name));
+    // The journal has a list of names if a program sent several. That is nobody's.
+    let tag = tags.find(|tag| !tag.is_null()).map(|tag| tag.as_str());
     Some(Inner {
         line: Cow::Owned(message.as_bytes().to_vec()),
         time: if wants_time {
@@ -45,11 +84,15 @@ pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
         } else {
             When::Unknown
         },
-        tag: tag.map(|tag| Cow::Owned(tag.as_bytes().to_vec())),
+        tags: [
+            tag.map(|tag| Cow::Owned(tag.unwrap_or_default().as_bytes().to_vec())),
+            None,
+            None,
+        ],
     })
 }
 
-fn time(object: &Map<String, Value>) -> When {
+fn time(object: &Value) -> When {
     let text = |name: &str| object.get(name).and_then(Value::as_str);
     if let Some(text) = text("__REALTIME_TIMESTAMP") {
         return Stamp::Microseconds(text.as_bytes()).when();

@@ -46,8 +46,8 @@ pub(crate) struct Inner<'a> {
     pub line: Cow<'a, [u8]>,
     /// When the layers say that it was written.
     pub time: When,
-    /// Who wrote it, if the layers say so.
-    pub tag: Option<Cow<'a, [u8]>>,
+    /// Who wrote it, as far as the layers say so, the outer one first.
+    pub tags: [Option<Cow<'a, [u8]>>; MAX_LAYERS],
 }
 
 impl Wrapper {
@@ -90,7 +90,7 @@ impl Wrapper {
         let plain = |line: &'a [u8]| Inner {
             line: Cow::Borrowed(line),
             time: When::Unknown,
-            tag: None,
+            tags: Default::default(),
         };
         match self {
             Self::Syslog => header::syslog(line, wants_time),
@@ -144,10 +144,10 @@ impl Wrappers {
         let mut inner = Inner {
             line: Cow::Borrowed(line),
             time: When::Unknown,
-            tag: None,
+            tags: Default::default(),
         };
-        for layer in self.layers() {
-            inner = inner.peel(layer, wants_time)?;
+        for (depth, layer) in self.layers().enumerate() {
+            inner = inner.peel(layer, depth, wants_time)?;
         }
         Some(inner)
     }
@@ -155,20 +155,24 @@ impl Wrappers {
 
 impl Inner<'_> {
     /// Takes one more layer off.
-    fn peel(self, layer: Wrapper, wants_time: bool) -> Option<Self> {
-        let Self { line, time, tag } = self;
-        let inner = match line {
+    fn peel(self, layer: Wrapper, depth: usize, wants_time: bool) -> Option<Self> {
+        let Self {
+            line,
+            time,
+            mut tags,
+        } = self;
+        let mut inner = match line {
             Cow::Borrowed(line) => layer.peel(line, wants_time)?,
             Cow::Owned(line) => layer.peel(&line, wants_time)?.into_owned(),
         };
+        tags[depth] = inner.tags[0].take();
         Some(Self {
             line: inner.line,
             time: match inner.time {
                 When::Unknown => time,
                 inner => inner,
             },
-            // The inner one decides: the outer one may be that of a relay.
-            tag: inner.tag.or(tag),
+            tags,
         })
     }
 
@@ -176,17 +180,15 @@ impl Inner<'_> {
         Inner {
             line: Cow::Owned(self.line.into_owned()),
             time: self.time,
-            tag: self.tag.map(|tag| Cow::Owned(tag.into_owned())),
+            tags: self.tags.map(|tag| Some(Cow::Owned(tag?.into_owned()))),
         }
     }
 }
 
-/// Whether a line with this tag is believed to be from the program that writes this format.
-fn is_believed(format: Format, tag: Option<&[u8]>, wanted: &Wanted) -> bool {
-    let Some(tag) = tag else {
-        return true;
-    };
-    let tags: &[&[u8]] = match format {
+/// Whether a line with these tags is believed to be from the program that writes this format. Each must be its
+/// own: the text in the line of another program may look like a layer, too.
+fn is_believed(format: Format, tags: &[Option<Cow<'_, [u8]>>], wanted: &Wanted) -> bool {
+    let believed: &[&[u8]] = match format {
         Format::KernelLog => &[b"kernel", b"klogd", b"ulogd"],
         Format::Tcpdump => &[b"tcpdump"],
         Format::Strace => &[b"strace"],
@@ -205,5 +207,5 @@ fn is_believed(format: Format, tag: Option<&[u8]>, wanted: &Wanted) -> bool {
         Format::Suricata => &[b"suricata"],
         Format::VpcFlow | Format::Pcap => &[],
     };
-    wanted.any_program || tags.contains(&tag)
+    wanted.any_program || { tags.iter().flatten() }.all(|tag| believed.contains(&&**tag))
 }

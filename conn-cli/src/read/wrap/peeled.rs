@@ -50,9 +50,9 @@ impl Peeled {
             return Ok(Form::Shared);
         }
         let inner = self.wrappers.peel(line, self.wanted.times);
-        let Inner { line, time, tag } = inner.ok_or(NOT_WRAPPED)?;
+        let Inner { line, time, tags } = inner.ok_or(NOT_WRAPPED)?;
         let before = events.len();
-        if !is_believed(self.format, tag.as_deref(), &self.wanted) {
+        if !is_believed(self.format, &tags, &self.wanted) {
             // A parser of its own: this line must not complete what another one began.
             let mut parser = parse::parser(self.format, &self.wanted).ok_or(NOT_WRAPPED)?;
             let _ = parser.line(&line, events);

@@ -4,7 +4,8 @@ fn peel(wrapper: Wrapper, line: &str) -> Option<(String, String)> {
     let wrappers = Wrappers::default().with(wrapper).unwrap();
     let inner = wrappers.peel(line.as_bytes(), true)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let tag = inner.tag.map_or(String::new(), |tag| text(&tag));
+    let [tag, ..] = inner.tags;
+    let tag = tag.map_or(String::new(), |tag| text(&tag));
     Some((text(&inner.line), tag))
 }
 
@@ -20,6 +21,8 @@ fn headers_of_syslog_daemons_and_journalctl_are_taken_off() {
         "Tue 2026-02-03 21:23:30 UTC web1 strace[993]: [pid 7] x",
         "1770153810.123456 web1 strace[993]: [pid 7] x",
         "[   12.345678] web1 strace[993]: [pid 7] x",
+        "Feb 03 21:23:31 relay Feb 03 21:23:30 web1 strace[993]: [pid 7] x",
+        "2026-02-03T21:23:31Z relay <14>2026-02-03T21:23:30Z web1 strace: [pid 7] x",
     ] {
         let inner = Some(("[pid 7] x".to_owned(), "strace".to_owned()));
         assert_eq!(peel(Wrapper::Syslog, line), inner, "{line}");
@@ -97,6 +100,16 @@ fn the_line_in_a_json_object_is_taken_out() {
             "strace",
         ),
         (
+            r#"{"message":"a","process":{"name":"nginx"}}"#,
+            "a",
+            "nginx",
+        ),
+        (
+            r#"{"message":"a","tag":null,"log":{"syslog":{"appname":"nginx"}}}"#,
+            "a",
+            "nginx",
+        ),
+        (
             r#"{"@timestamp":"2026-11-22T14:25:37.000Z","message":"a","msg":"b"}"#,
             "a",
             "",
@@ -111,34 +124,64 @@ fn the_line_in_a_json_object_is_taken_out() {
         r#"{"text":"a"}"#,
         r#"{"message":"a""#,
         r#"["message"]"#,
+        r#"{"message":"x","message":"a"}"#,
+        r#"{"program":"nginx","message":"a","program":"strace"}"#,
     ] {
         assert_eq!(peel(Wrapper::Json, line), None, "{line}");
     }
 }
 
 #[test]
-fn the_inner_tag_decides() {
-    let both = Wrappers::default().with(Wrapper::Json).unwrap();
-    let both = both.with(Wrapper::Syslog).unwrap();
-    let line = br#"{"message":"Feb 03 21:23:30 web1 nginx: a","program":"strace"}"#;
-    let inner = both.peel(line, false).unwrap();
-    assert_eq!(inner.tag.as_deref(), Some(&b"nginx"[..]));
-    assert!(!is_believed(
-        Format::Strace,
-        inner.tag.as_deref(),
-        &Wanted::default()
-    ));
-    let any = Wanted {
-        any_program: true,
-        ..Wanted::default()
-    };
-    assert!(is_believed(Format::Strace, inner.tag.as_deref(), &any));
-    assert!(is_believed(
-        Format::Strace,
-        Some(b"strace"),
-        &Wanted::default()
-    ));
-    assert!(is_believed(Format::Strace, None, &Wanted::default()));
+fn each_tag_must_be_believed() {
+    for (line, outer, is_strace) in [
+        (
+            r#"{"message":"Feb 03 21:23:30 web1 strace[9]: a","program":"strace"}"#,
+            Wrapper::Json,
+            true,
+        ),
+        (
+            r#"{"message":"Feb 03 21:23:30 web1 strace[9]: a"}"#,
+            Wrapper::Json,
+            true,
+        ),
+        (
+            r#"{"message":"Feb 03 21:23:30 web1 nginx: a","program":"strace"}"#,
+            Wrapper::Json,
+            false,
+        ),
+        (
+            r#"{"message":"Feb 03 21:23:30 web1 strace: a","program":"nginx"}"#,
+            Wrapper::Json,
+            false,
+        ),
+        (
+            r#"{"message":"Feb 03 21:23:30 web1 strace: a","SYSLOG_IDENTIFIER":["strace","strace"]}"#,
+            Wrapper::Json,
+            false,
+        ),
+        (
+            "Feb 03 21:23:30 web1 nginx: Feb 03 21:23:30 web1 strace: a",
+            Wrapper::Syslog,
+            false,
+        ),
+    ] {
+        let both = Wrappers::default().with(outer).unwrap();
+        let both = both.with(Wrapper::Syslog).unwrap();
+        let tags = both.peel(line.as_bytes(), false).unwrap().tags;
+        let is_believed = |any_program| {
+            let wanted = Wanted {
+                any_program,
+                ..Wanted::default()
+            };
+            is_believed(Format::Strace, &tags, &wanted)
+        };
+        assert_eq!(
+            (is_believed(false), is_believed(true)),
+            (is_strace, true),
+            "{line}"
+        );
+    }
+    assert!(is_believed(Format::Strace, &[], &Wanted::default()));
 }
 
 #[test]

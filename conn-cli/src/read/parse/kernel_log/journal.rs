@@ -44,9 +44,11 @@ impl Journal {
     /// Converts it to a log entry.
     pub(crate) fn entry(&self) -> Entry<'_> {
         let is_root = self.uid.as_ref().map(Text::bytes) == Some(b"0");
+        let has_user = self.uid.is_some();
         let named = |name| match Writer::with_name(name, false) {
             // Any user can choose a name.
-            writer if name == b"kernel" || is_root => writer,
+            Writer::Kernel if name == b"kernel" && !has_user => Writer::Kernel,
+            writer if name != b"kernel" && is_root => writer,
             _ => Writer::Foreign,
         };
         let writer = match (
@@ -58,6 +60,7 @@ impl Journal {
             (Some(b"kernel"), Some(_)) | (Some(_), Some(b"kernel") | None) => Writer::Foreign,
             // `journalctl --output-fields` can leave out the transport.
             (_, Some(name)) => named(name),
+            (None, None) if has_user => Writer::Foreign,
             (None, None) => Writer::Unnamed,
         };
         Entry {

@@ -191,6 +191,9 @@ fn journal_json_is_parsed() {
     }
     for rest in [
         r#""_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"kernel""#,
+        r#""_UID":"33","SYSLOG_IDENTIFIER":"kernel""#,
+        r#""_UID":"0","SYSLOG_IDENTIFIER":"kernel""#,
+        r#""_UID":"33","_COMM":"nginx""#,
         r#""_TRANSPORT":"kernel","SYSLOG_IDENTIFIER":"systemd""#,
         r#""_TRANSPORT":"kernel","_UID":"0","SYSLOG_IDENTIFIER":"ulogd""#,
         r#""_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"ulogd""#,
