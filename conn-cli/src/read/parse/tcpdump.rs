@@ -23,7 +23,7 @@ use memchr::{memchr, memrchr};
 pub(crate) use self::shape::hold_back;
 use self::{
     flags::Kind,
-    link::ip_packet,
+    link::{after_arrow, ip_packet},
     pair::Pair,
     shape::{
         is_continuation, is_cut, is_header, is_message, is_other_packet, is_unreadable,
@@ -320,7 +320,7 @@ impl Lines {
 /// The ends in a line of OpenBSD or of tcpdump before version 3.8, which have no label for an IP packet.
 fn unlabelled<'a>(time: &[u8], rest: &'a [u8]) -> Option<Pair<'a>> {
     let is_openbsd = time.first().is_some_and(u8::is_ascii_uppercase);
-    let pair = Pair::ends(rest).filter(|_| !time.is_empty())?;
+    let pair = Pair::ends(after_arrow(rest)).filter(|_| !time.is_empty())?;
     let has_old_flags = || !pair.after.starts_with(b"Flags") && flags::parse(pair.after).is_some();
     let is_end = |text| endpoint(text, None).is_some();
     ((is_openbsd || has_old_flags()) && is_end(pair.from) && is_end(pair.to)).then_some(pair)

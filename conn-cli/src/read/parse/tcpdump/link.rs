@@ -37,6 +37,18 @@ pub(super) fn after_direction(text: &[u8]) -> &[u8] {
     }
 }
 
+/// Skips the interface and the direction of versions before 3.7 with `-i any`: `eth0 < `, `eth0 > `.
+pub(super) fn after_arrow(text: &[u8]) -> &[u8] {
+    let (_, after) = split(text);
+    let (arrow, after) = split(after);
+    let (_, next) = split(after);
+    if [&b"<"[..], b">"].contains(&arrow) && next.starts_with(b"> ") {
+        after
+    } else {
+        text
+    }
+}
+
 /// What follows `IP ` or `IP6 `; `ip: ` is that of raw IP with -e, and `IP (0x0021), length 44: ` that of
 /// PPP.
 #[inline]
@@ -168,7 +180,15 @@ pub(super) fn after_addresses(text: &[u8]) -> &[u8] {
 fn after_ethertypes(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     loop {
-        let (_, after) = split_at_byte(rest.strip_prefix(b"ethertype ")?, b'(')?;
+        let text = rest.strip_prefix(b"ethertype ")?;
+        // Old versions do not write the number after a tag: `vlan 5, p 0, ethertype IPv4, `.
+        let by_name = [b"IPv4, ", b"IPv6, "]
+            .iter()
+            .find_map(|name| text.strip_prefix(*name));
+        if let Some(after) = by_name {
+            return Some(labelled(after).unwrap_or(after));
+        }
+        let (_, after) = split_at_byte(text, b'(')?;
         let (number, after) = split_at_byte(after, b')')?;
         let after = after.strip_prefix(b", ")?;
         let after = after_length(after).unwrap_or(after);

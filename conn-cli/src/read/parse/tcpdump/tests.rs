@@ -103,6 +103,8 @@ fn syn_is_found_after_any_link_header_and_tunnel() {
         "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype IPv4 (0x0800), length 58: ",
         "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype 802.1Q (0x8100), length 62: vlan 100, \
          p 0, ethertype IPv4 (0x0800), ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype 802.1Q (0x8100), length 62: vlan 100, \
+         p 0, ethertype IPv4, ",
         "00:00:00:00:00:00 (oui Ethernet) > 00:00:00:00:00:00 (oui Ethernet), ethertype IPv4 \
          (0x0800), length 74: ",
         "lo    In  ifindex 1 00:00:00:00:00:00 (oui Ethernet) ethertype IPv4 (0x0800), length 80: ",
@@ -168,6 +170,8 @@ fn lines_of_pf_and_of_old_versions_are_parsed() {
         "rule 5/0(match): pass in on em0: IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
         "rule 0..16777216/0(match): block in on em0: (tos 0x0, ttl 64, id 1) 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840",
         "192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "eth0 < 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "eth0 > 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
         "rule 5/0(match): pass in on em0: 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
         "rule 2.anchor.1/0(match): block out on vlan0.5: 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
         "rule 39/(match) [uid 0, pid 9] pass in on em1: 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840",
