@@ -49,6 +49,10 @@ impl<'a> Entry<'a> {
             return entry;
         }
         if line.first().is_none_or(u8::is_ascii_whitespace) {
+            // RouterOS prints one blank first, and others print more where a message continues.
+            if let Some((stamp, rest)) = line.strip_prefix(b" ").and_then(routeros::stamp) {
+                return Self::known(Writer::RouterOs, stamp, rest);
+            }
             // The message of the previous line continues, and any program may have written it.
             return Self {
                 is_known: is_continuation(line),

@@ -119,6 +119,7 @@ fn times_of_router_os_are_kept() {
             recorded(b"2026-11-22 14:25:37", Lacks::Zone),
         ),
         ("nov/22/2026 14:25:37 firewall,info ", When::Unknown),
+        (" 2026-11-22 14:25:37 firewall,info ", When::Unknown),
     ] {
         let found = parsed(format!("{before}{PACKET}").as_bytes()).unwrap();
         assert_eq!(found.unwrap().time, expected, "{before}");
