@@ -147,12 +147,20 @@ impl<'a> Head<'a> {
             self.first_lines = self.bytes[..sample].to_vec();
         }
         let guess = self.guess(end, true);
-        if let Some(guess) = guess.filter(|guess| guess.is_certain()) {
+        let is_log = guess.is_some_and(|guess| guess.encoding.format == Format::KernelLog);
+        let is_foreign = || {
+            self.heads == 0
+                && self.how.format.is_none()
+                && foreign::find(&self.first_lines, is_log).is_some()
+        };
+        // What strace says when it attaches also precedes the table of strace -c.
+        let may_be_table = |guess: &Guess| {
+            guess.encoding.format == Format::Strace && guess.finds_nothing() && is_foreign()
+        };
+        if let Some(guess) = guess.filter(|guess| guess.is_certain() && !may_be_table(guess)) {
             return self.take(guess);
         }
-        let is_foreign = self.heads == 0
-            && self.how.format.is_none()
-            && foreign::find(&self.first_lines, guess.is_some()).is_some();
+        let is_foreign = is_foreign();
         self.heads += 1;
         if let Some(guess) = guess.filter(|_| !is_foreign) {
             self.provisional = self.provisional.or(Some(guess.encoding));

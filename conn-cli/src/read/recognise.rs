@@ -83,6 +83,11 @@ impl Guess {
         self.own > 0
     }
 
+    /// Whether no line shows a connection or the like.
+    pub(crate) fn finds_nothing(self) -> bool {
+        self.events == 0
+    }
+
     /// Whether this is so for most of the lines.
     pub(crate) fn is_clear(self) -> bool {
         self.own > 0 && self.own * 2 >= self.lines

@@ -49,6 +49,27 @@ fn each_input_is_named_with_what_it_was_read_as() {
 }
 
 #[test]
+fn sums_and_records_of_ipchains_are_refused_by_name() {
+    let dir = TempDir::new("foreign");
+    let sums = "strace: Process 5 attached\nstrace: Process 6 attached\n^Cstrace: Process 5 detached\n\
+                % time     seconds  usecs/call     calls    errors syscall\n\
+                ------ ----------- ----------- --------- --------- ----------------\n \
+                61.85    0.000904          17        52           accept4\n";
+    let ipchains = "Nov 22 14:25:37 fw kernel: Packet log: input DENY eth0 PROTO=6 192.0.2.1:1633 \
+                    192.0.2.9:23 L=44 S=0x00 I=54054 F=0x4000 T=254 SYN (#5)\n";
+    for (content, name) in [(sums, "strace -c"), (ipchains, "ipchains")] {
+        let output = read(&["-q"], &[&dir.file("input", content)]);
+        let message = text(&output.stderr);
+        assert!(message.contains(name), "{message}");
+        assert_eq!(output.status.code(), Some(1), "{message}");
+    }
+    // There may have been no connection.
+    let attached = &sums[..sums.find('^').unwrap()];
+    let output = read(&["-q"], &[&dir.file("input", attached)]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_comes_from_a_pipe_is_named_too() {
     let text = fs::read(Path::new(RECORDED).join("packets/syn-n.txt")).unwrap();
     let lines = text.iter().filter(|byte| **byte == b'\n').count();

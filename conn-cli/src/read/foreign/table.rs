@@ -86,6 +86,7 @@ pub(super) const ALL: [Foreign; 43] = [
         is: |line| {
             has(line, b"Microsoft Windows Firewall")
                 || begins(line, b"#Fields: date time action protocol")
+                || is_windows_record(line)
         },
     },
     Foreign {
@@ -171,7 +172,9 @@ pub(super) const ALL: [Foreign; 43] = [
     Foreign {
         what: "a log of ipchains",
         remedy: "its records are not read: log with iptables or nftables, or use conn-cli --port",
-        is: |line| has(line, b"Packet log: ") && has(line, b" PROTO="),
+        is: |line| {
+            has(line, b"Packet log: ") && has(line, b" PROTO=") || has(line, b"kernel: IP fw-")
+        },
     },
     Foreign {
         what: "the output of tcpdump -q, which has no TCP flags",
@@ -311,6 +314,16 @@ fn is_access_log(line: &[u8]) -> bool {
     let date = before.iter().rposition(|byte| *byte == b'[');
     let is_date = |date: &[u8]| matches!(date, [_, _, b'/', _, _, _, b'/', _, _, _, _, b':', ..]);
     date.is_some_and(|date| is_date(&before[date + 1..]))
+}
+
+/// `2026-11-22 14:25:37 DROP TCP 192.0.2.1 192.0.2.9 37822 80 ..`, also without the heading.
+fn is_windows_record(line: &[u8]) -> bool {
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let action = words.next().unwrap_or_default();
+    let protocol = words.next().unwrap_or_default();
+    line.first().is_some_and(u8::is_ascii_digit)
+        && [&b"ALLOW"[..], b"DROP"].contains(&action)
+        && [&b"TCP"[..], b"UDP", b"ICMP"].contains(&protocol)
 }
 
 /// `2026/11/22 14:25:37 [`

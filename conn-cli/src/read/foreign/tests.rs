@@ -69,6 +69,14 @@ fn what_is_not_read_is_named() {
             "ipchains",
         ),
         (
+            "Nov 22 14:25:37 fw kernel: IP fw-in rej eth0 TCP 192.0.2.1:1633 192.0.2.9:23 L=44",
+            "ipchains",
+        ),
+        (
+            "2026-11-22 14:25:37 DROP TCP 192.0.2.1 192.0.2.9 37822 80 60 S 1 0 64240 - - - RECEIVE",
+            "Windows firewall",
+        ),
+        (
             "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0",
             "tcpdump -q",
         ),

@@ -60,6 +60,8 @@ fn the_parsers_decide_whatever_is_around_the_lines() {
             "Nov 22 14:25:37 web1 cron[7]: started".to_owned(),
             "kernel-log",
         ),
+        // Details of tcpdump are indented, too.
+        ("\ta".to_owned(), "nothing"),
         ("a b c".to_owned(), "nothing"),
         (String::new(), "nothing"),
     ] {

@@ -32,6 +32,7 @@ use crate::{
 const NOT_A_LOG: ParseError = "not a kernel log line";
 const FOREIGN: ParseError =
     "this looks like a packet record, but another program wrote it (--any-program believes it)";
+const IPCHAINS: ParseError = "records of ipchains are not read";
 const OTHER_MESSAGE: ParseError =
     "this packet record is in another message of the kernel (--prefix takes that of a rule)";
 
@@ -63,6 +64,7 @@ impl Lines {
         let Some(found) = record(entry) else {
             return match entry.writer {
                 _ if !entry.is_known => Err(NOT_A_LOG),
+                _ if is_kernel && is_ipchains(entry.message) => Err(IPCHAINS),
                 _ if is_kernel || entry.writer == Writer::Ulogd => Ok(Form::Own),
                 _ => Ok(Form::Shared),
             };
@@ -173,6 +175,13 @@ fn foreign(entry: &Entry<'_>) -> Result<Form, ParseError> {
     } else {
         Err(NOT_A_LOG)
     }
+}
+
+/// Whether this is a record of ipchains or of ipfwadm, which came before it.
+fn is_ipchains(message: &[u8]) -> bool {
+    [&b"Packet log: "[..], b"IP fw-"]
+        .iter()
+        .any(|start| message.starts_with(start))
 }
 
 /// Whether the text before a record can be the prefix of a rule.
