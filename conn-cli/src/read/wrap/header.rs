@@ -156,10 +156,11 @@ fn is_file(path: &[u8], rest: &[u8]) -> bool {
     !path.is_empty() && (path.iter().any(|byte| b"./".contains(byte)) || stamp(rest).is_some())
 }
 
-/// The text after `17:` or `17-`.
+/// The text after `17:` or `17-`, or that of `cat -n`, `    17\t`.
 fn after_number(line: &[u8]) -> Option<&[u8]> {
-    match digits(line) {
-        ([_, ..], [b':' | b'-', rest @ ..]) => Some(rest),
+    match digits(line.trim_ascii_start()) {
+        ([_, ..], [b'\t', rest @ ..]) => Some(rest),
+        ([_, ..], [b':' | b'-', rest @ ..]) if !line.starts_with(b" ") => Some(rest),
         _ => None,
     }
 }

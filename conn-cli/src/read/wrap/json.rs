@@ -12,20 +12,28 @@ use super::Inner;
 use crate::{model::connection::When, read::parse::kernel_log::stamp::Stamp};
 
 /// The fields that may have the line; the first that is there does.
-const MESSAGE: [&str; 4] = ["message", "MESSAGE", "msg", "log"];
+const MESSAGE: [&str; 6] = ["message", "MESSAGE", "msg", "log", "short_message", "line"];
 
 /// Those that may have the time, as RFC 3339.
 const TIME: [&str; 4] = ["@timestamp", "timestamp", "time", "ts"];
 
 /// Those that may have the name of the program that wrote it, with slashes between those of objects in objects.
-const WRITER: [&str; 11] = [
+const WRITER: [&str; 19] = [
     "/SYSLOG_IDENTIFIER",
+    "/_SYSLOG_IDENTIFIER",
+    "/syslog/identifier",
+    "/labels/syslog_identifier",
     "/program",
+    "/_program",
+    "/_application_name",
     "/programname",
     "/appname",
     "/app_name",
     "/ident",
     "/tag",
+    "/syslogtag",
+    "/syslog-tag",
+    "/syslog_tag",
     "/_COMM",
     // Elastic Common Schema.
     "/process/name",
@@ -70,13 +78,20 @@ pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     let text = |name: &&str| object.get(*name).and_then(Value::as_str);
     let message = MESSAGE.iter().find_map(text)?;
     let message = message.strip_suffix('\n').unwrap_or(message);
+    let message = message.strip_suffix('\r').unwrap_or(message);
+    // The text after a tag begins with a blank in rsyslog's `msg`; more of them are the line's own.
+    let message = match message.strip_prefix(' ') {
+        Some(rest) if !rest.starts_with(' ') => rest,
+        _ => message,
+    };
     // A line is one line: what follows may be anything that somebody sent.
     if message.contains(['\n', '\r']) {
         return None;
     }
     let mut tags = WRITER.iter().filter_map(|name| object.pointer(name));
     // The journal has a list of names if a program sent several. That is nobody's.
-    let tag = tags.find(|tag| !tag.is_null()).map(|tag| tag.as_str());
+    let tag = tags.find(|tag| !tag.is_null());
+    let tag = tag.map(|tag| name(tag.as_str().unwrap_or_default()));
     Some(Inner {
         line: Cow::Owned(message.as_bytes().to_vec()),
         time: if wants_time {
@@ -85,11 +100,21 @@ pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
             When::Unknown
         },
         tags: [
-            tag.map(|tag| Cow::Owned(tag.unwrap_or_default().as_bytes().to_vec())),
+            tag.map(|tag| Cow::Owned(tag.as_bytes().to_vec())),
             None,
             None,
         ],
     })
+}
+
+/// The name in a tag such as `sshd[12]:`.
+fn name(tag: &str) -> &str {
+    let tag = tag.trim_ascii();
+    let tag = tag.strip_suffix(':').unwrap_or(tag);
+    match tag.split_once('[') {
+        Some((name, number)) if number.ends_with(']') => name,
+        _ => tag,
+    }
 }
 
 fn time(object: &Value) -> When {

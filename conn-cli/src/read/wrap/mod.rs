@@ -27,7 +27,7 @@ pub enum Wrapper {
     Json,
     /// `web-1  | LINE` of docker compose, `[pod/web/nginx] LINE` of kubectl.
     Container,
-    /// `17:LINE`, `17-LINE`, `kern.log:17:LINE`, `kern.log:LINE`.
+    /// `17:LINE`, `17-LINE`, `kern.log:17:LINE`, `kern.log:LINE`, and that of cat -n.
     Grep,
     /// `> LINE`
     Quote,

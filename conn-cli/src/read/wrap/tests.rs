@@ -57,6 +57,7 @@ fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
         (Wrapper::Container, "[pod/web-5d4f/nginx] a b", "a b"),
         (Wrapper::Grep, "17:a b", "a b"),
         (Wrapper::Grep, "17-a b", "a b"),
+        (Wrapper::Grep, "    17\ta b", "a b"),
         (Wrapper::Grep, "/var/log/kern.log:17:a b", "a b"),
         (Wrapper::Grep, "trace:17:a b", "a b"),
         (Wrapper::Grep, "my-trace.log-17-a b", "a b"),
@@ -80,6 +81,7 @@ fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
         (Wrapper::Container, "| c"),
         (Wrapper::Grep, "kernel: a b"),
         (Wrapper::Grep, "a b"),
+        (Wrapper::Grep, "  17:a b"),
         (Wrapper::Quote, "a > b"),
     ] {
         assert_eq!(peel(wrapper, line), None, "{line}");
@@ -113,6 +115,28 @@ fn the_line_in_a_json_object_is_taken_out() {
             r#"{"@timestamp":"2026-11-22T14:25:37.000Z","message":"a","msg":"b"}"#,
             "a",
             "",
+        ),
+        (r#"{"log":"a\r\n","stream":"stdout"}"#, "a", ""),
+        (r#"{"syslogtag":"sshd[12]:","message":" a"}"#, "a", "sshd"),
+        (
+            r#"{"short_message":"  a","tag":"kernel:"}"#,
+            "  a",
+            "kernel",
+        ),
+        (
+            r#"{"short_message":"a","_application_name":"sshd"}"#,
+            "a",
+            "sshd",
+        ),
+        (
+            r#"{"message":"a","syslog":{"identifier":"sshd"}}"#,
+            "a",
+            "sshd",
+        ),
+        (
+            r#"{"line":"a","log":{"syslog":{"appname":"sshd"}}}"#,
+            "a",
+            "sshd",
         ),
     ] {
         let inner = Some((inner.to_owned(), tag.to_owned()));
