@@ -8,12 +8,16 @@ use anyhow::bail;
 mod copies;
 mod generations;
 mod keys;
+mod options;
 pub(crate) mod repeats;
 pub(crate) mod runs;
+mod stats;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use self::options::MergeOptions;
 use self::{
     repeats::{Repeats, Shown},
     runs::Runs,
@@ -21,8 +25,7 @@ use self::{
 };
 use super::{
     batch::Batch,
-    event::{Accept, Event, FirstParseError, PacketId, Run},
-    wrap::Wrapper,
+    event::{Accept, Event, FirstParseError, PacketId},
 };
 use crate::{
     count::{
@@ -32,11 +35,8 @@ use crate::{
     model::{
         connection::{Connection, Host},
         discrepancies::Discrepancies,
-        filter::EndsFilter,
         format::Format,
-        group::{GroupKey, Grouping},
-        period::Period,
-        ports::PortSet,
+        group::Grouping,
         read_stats::{InputStats, ReadStats},
         stage::Stage,
     },
@@ -44,56 +44,6 @@ use crate::{
 
 /// The most unfinished accept calls that are remembered.
 const MAX_UNFINISHED: usize = 1 << 18;
-
-/// What to count.
-#[derive(Clone, Debug)]
-pub struct MergeOptions {
-    /// The server's ports.
-    pub ports: PortSet,
-    /// The connections to these ports.
-    pub filter: EndsFilter,
-    /// When the connections were made.
-    pub period: Period,
-    /// Whether a record that is not understood is an error.
-    pub strict: bool,
-    /// Whether a repeated SYN counts.
-    pub every_packet: bool,
-    /// Whether connections without a line of their own are an error.
-    pub lines_only: bool,
-    /// Whether connections whose client neither a line nor the summary names are an error.
-    pub all_addresses: bool,
-}
-
-impl MergeOptions {
-    /// Whether the options need lines: the summary of a run has no local addresses, and no times.
-    fn needs_lines(&self) -> bool {
-        self.filter.local.is_some() || !self.period.is_unbounded()
-    }
-
-    /// Whether connections in this format are counted one by one: otherwise the summary of a run does it.
-    fn counts_each(&self, format: Format) -> bool {
-        !is_own(format) || self.needs_lines()
-    }
-
-    /// The connections of a run that are wanted; `stats` gets those of which that is not known.
-    fn wanted(&self, run: Tally, stats: &mut ReadStats) -> Tally {
-        if self.needs_lines() {
-            return Tally::default();
-        }
-        let (mut tally, unknown_port) = run.to_ports(&self.ports);
-        if self.filter != EndsFilter::default() {
-            let unknown = tally.retain(|key| match key {
-                GroupKey::Client(Host::Address(address)) => {
-                    Some(self.filter.wants_client(&Host::Address(*address)))
-                }
-                _ => None,
-            });
-            add(&mut stats.unknown_client, unknown);
-        }
-        add(&mut stats.unknown_port, unknown_port);
-        tally
-    }
-}
 
 /// Counts batches.
 #[derive(Debug)]
@@ -280,57 +230,6 @@ impl Merge {
         }
     }
 
-    /// Adds the lines, packets and parse errors of a batch.
-    fn add_stats(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        if let Some(recognised) = &batch.recognised {
-            let layers = recognised.encoding.wrappers.layers();
-            self.input.inside = layers.map(Wrapper::name).collect();
-            self.input.tie = recognised.tie;
-            self.input.needs_all = batch.format == Format::Ulogd && !recognised.is_given;
-        }
-        if let Some(first) = &batch.first_not_understood {
-            let (what, before) = match batch.packets {
-                0 => ("line", self.input.lines),
-                _ => ("packet", self.input.packets),
-            };
-            let mut text = format!(
-                "{what} {} of {}: {}",
-                before + first.index + 1,
-                self.input.name,
-                first.parse_error
-            );
-            if !first.line.is_empty() {
-                text += &format!(": '{}'", first.line);
-            }
-            if self.input.needs_all {
-                bail!(
-                    "{text}: it is not ulogd's, so another program may have written the other lines, too; \
-                     --format ulogd believes them"
-                );
-            }
-            if self.options.strict {
-                bail!("{text}");
-            }
-            self.input
-                .first_not_understood
-                .get_or_insert_with(|| text.clone());
-            self.add_parse_errors(batch.not_understood, Some(text));
-        }
-        self.stats.forgot_syns |= !self.options.every_packet && self.repeats.is_crowded();
-        self.stats.formats.insert(batch.format);
-        self.input.format = Some(batch.format);
-        self.stats.lines += batch.lines;
-        self.stats.packets += batch.packets;
-        for (link_type, packets) in &batch.unknown_link_types {
-            *self.stats.unknown_link_types.entry(*link_type).or_default() += packets;
-        }
-        self.input.lines += batch.lines;
-        self.input.packets += batch.packets;
-        self.input.understood += batch.understood;
-        self.input.records += batch.events.len() as u64;
-        Ok(())
-    }
-
     /// Remembers the beginning of an accept call if it shows the port.
     fn begin_call(&mut self, accept: &Accept) {
         self.unfinished.remove(&accept.tid);
@@ -398,94 +297,6 @@ impl Merge {
             self.tally.add(&connection.remote, connection.local_port, 1);
         }
         show(connection)
-    }
-
-    /// Checks that the port of some of a run's connections is known, if only some ports are wanted.
-    fn check_ports(&self, run: &Tally) -> anyhow::Result<()> {
-        let is_known = run.each().any(|((_, port), _)| port.is_some());
-        if !self.options.ports.is_all() && run.connections() > 0 && !is_known {
-            bail!(
-                "{}: --port needs the port of each connection, which neither a line nor the summary names",
-                self.input.name
-            );
-        }
-        Ok(())
-    }
-
-    fn take_run(&mut self, run: &mut Run) -> anyhow::Result<()> {
-        let needs_lines = self.options.lines_only || self.options.needs_lines();
-        if needs_lines && run.tally.connections() > self.runs.lines() {
-            let option = match self.options.period {
-                _ if self.options.lines_only => "--count",
-                _ if self.options.filter.local.is_some() => "--to",
-                Period { since: Some(_), .. } => "--since",
-                _ => "--until",
-            };
-            bail!(
-                "{}: {option} needs a line for each connection, but some of {} are only in the \
-                 summary",
-                self.input.name,
-                run.tally.connections()
-            );
-        }
-        if let Some(option) = run.partial
-            && self.options.all_addresses
-            && !run.has_all_lines(self.runs.lines())
-        {
-            bail!(
-                "{}: the summary does not name all addresses ({option})",
-                self.input.name
-            );
-        }
-        let lines = self.runs.lines();
-        let tally = self.runs.finish_run(run);
-        if run.lines_shown.is_none() {
-            self.check_ports(&tally)?;
-        }
-        let (connections, unknown_port) = (tally.connections(), self.stats.unknown_port);
-        self.add_run(tally);
-        if run.lines_shown.is_none() {
-            let unknown = self.stats.unknown_port - unknown_port;
-            let without_line = connections.saturating_sub(lines).min(unknown);
-            add(&mut self.stats.without_line, without_line);
-        }
-        self.discrepancies.add(&run.discrepancies);
-        add(&mut self.stats.repeated, run.stats.repeated);
-        add(
-            &mut self.stats.repeated_by_ports,
-            run.stats.repeated_by_ports,
-        );
-        add(&mut self.stats.duplicates, run.stats.duplicates);
-        self.stats.forgot_syns |= run.stats.forgot_syns;
-        add(&mut self.stats.inner, run.stats.inner);
-        add(&mut self.stats.unknown_type, run.stats.unknown_type);
-        add(&mut self.stats.unknown_port, run.stats.unknown_port);
-        add(&mut self.stats.unknown_client, run.stats.unknown_client);
-        add(&mut self.stats.unknown_time, run.stats.unknown_time);
-        let (parse_errors, first) = (run.stats.not_understood, &run.stats.first_not_understood);
-        if self.options.strict && parse_errors > 0 {
-            let first = first.as_deref().unwrap_or("a record");
-            bail!(
-                "{}: this run of conn-cli did not understand {first}",
-                self.input.name
-            );
-        }
-        self.add_parse_errors(parse_errors, first.clone());
-        Ok(())
-    }
-
-    /// Adds the connections of a run, filtered.
-    fn add_run(&mut self, tally: Tally) {
-        let tally = self.options.wanted(tally, &mut self.stats);
-        self.tally.add_all(tally);
-    }
-
-    /// Adds `count` parse errors; `first` describes the first.
-    fn add_parse_errors(&mut self, count: u64, first: Option<String>) {
-        add(&mut self.stats.not_understood, count);
-        if self.stats.first_not_understood.is_none() {
-            self.stats.first_not_understood = first;
-        }
     }
 
     /// Whether there was no record yet.

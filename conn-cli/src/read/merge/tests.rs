@@ -1,3 +1,4 @@
+use crate::model::ports::PortSet;
 use crate::{
     model::{
         clock::{Clock, Dial},
