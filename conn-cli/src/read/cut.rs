@@ -5,11 +5,8 @@ use std::sync::{Arc, mpsc};
 use super::{error::Stopped, parse, piece::Piece, recognise::Encoding};
 
 /// The most bytes that are read at once: few enough to stay in the CPU cache until they are
-/// counted.
-const READ_LEN: usize = 128 * 1024;
-
-/// The same if another thread parses them: waking it takes as long as parsing a few kilobytes.
-const HANDED_OVER_LEN: usize = 2 * READ_LEN;
+/// counted, but enough to be worth waking the thread that parses them.
+const READ_LEN: usize = 256 * 1024;
 
 /// Buffers of parsed pieces, for reuse: mapping and clearing new memory takes longer than reading
 /// into it.
@@ -19,7 +16,6 @@ pub(crate) type RecycledBuffers = mpsc::Receiver<Vec<u8>>;
 #[derive(Debug)]
 pub(crate) struct Cutter<'a> {
     encoding: Encoding,
-    read_len: usize,
     recycled: &'a RecycledBuffers,
     /// Bytes that cannot be emitted yet, then room for more.
     buffer: Vec<u8>,
@@ -35,16 +31,11 @@ pub(crate) struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    /// A cutter for lines of this format. `hands_over`: whether another thread parses the pieces.
+    /// A cutter for lines of this format.
     #[must_use]
-    pub(crate) fn new(encoding: Encoding, hands_over: bool, recycled: &'a RecycledBuffers) -> Self {
+    pub(crate) fn new(encoding: Encoding, recycled: &'a RecycledBuffers) -> Self {
         Self {
             encoding,
-            read_len: if hands_over {
-                HANDED_OVER_LEN
-            } else {
-                READ_LEN
-            },
             recycled,
             buffer: Vec::new(),
             filled: 0,
@@ -56,7 +47,7 @@ impl<'a> Cutter<'a> {
 
     /// The buffer for the next read.
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        let end = self.filled + self.read_len;
+        let end = self.filled + READ_LEN;
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
         }
@@ -183,7 +174,7 @@ mod tests {
             Ok(())
         };
         let (_, recycled) = mpsc::channel();
-        let mut cutter = Cutter::new(Encoding::plain(format), false, &recycled);
+        let mut cutter = Cutter::new(Encoding::plain(format), &recycled);
         for part in parts {
             push(&mut cutter, part, &mut emit);
         }
@@ -233,7 +224,7 @@ mod tests {
     fn a_line_that_is_too_long_is_discarded() {
         let part = vec![b'x'; READ_LEN];
         let (_, recycled) = mpsc::channel();
-        let mut cutter = Cutter::new(Encoding::plain(Format::Strace), false, &recycled);
+        let mut cutter = Cutter::new(Encoding::plain(Format::Strace), &recycled);
         let mut long = 0;
         let mut emit = |piece| {
             assert!(matches!(piece, Piece::LongLine(_)), "{piece:?}");

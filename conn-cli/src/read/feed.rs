@@ -103,9 +103,8 @@ impl Feed {
         let (sender, messages) = mpsc::channel(READ_AHEAD);
         let (recycle, recycled) = std::sync::mpsc::channel();
         let wanted = how.wanted.clone();
-        let hands_over = jobs > 1;
         let reader = Reader {
-            how: How { hands_over, ..how },
+            how,
             dates,
             progress,
             recycled,
@@ -119,7 +118,7 @@ impl Feed {
             rooms: Vec::new(),
             messages,
             queue: VecDeque::new(),
-            queue_len: if hands_over { jobs + PARSE_AHEAD } else { 1 },
+            queue_len: if jobs > 1 { jobs + PARSE_AHEAD } else { 1 },
             jobs,
             wanted,
         })

@@ -68,7 +68,6 @@ pub fn summarise(
         wanted: Wanted::with_times(),
         max_expansion: Some(MAX_EXPANSION),
         is_file: false,
-        hands_over: false,
     };
     let end = reader::read(input, &how, &recycled, &mut |piece| {
         let mut batch = parse::parse(&piece, &how.wanted);

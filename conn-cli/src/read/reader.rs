@@ -15,6 +15,7 @@ use super::{
     io::{read_once, read_some},
     parse::lines::Wanted,
     piece::Piece,
+    recognise::Encoding,
     unpack,
 };
 use crate::model::{format::Format, options::RecordOptions};
@@ -31,8 +32,6 @@ pub struct How {
     /// Whether the input is a file, which does not make us wait. The first lines of a pipe are recognised
     /// as soon as they are clear.
     pub is_file: bool,
-    /// Whether other threads parse the pieces.
-    pub hands_over: bool,
 }
 
 impl How {
@@ -44,7 +43,6 @@ impl How {
             wanted: Wanted::new(options, times),
             max_expansion: options.max_expansion,
             is_file: false,
-            hands_over: false,
         }
     }
 }
@@ -90,8 +88,7 @@ pub fn read(
     };
     emit(Piece::Recognised(head.recognised(encoding)))?;
     let input = io::Cursor::new(head.rest()).chain(Failing { error, input });
-    let cutter = Cutter::new(encoding, how.hands_over, recycled);
-    cut_lines(cutter, input, emit)
+    cut_lines(encoding, input, recycled, emit)
 }
 
 /// The first bytes of an input, which show how it is compressed.
@@ -118,10 +115,12 @@ impl<R: Read> Read for Failing<R> {
 
 /// Emits lines as soon as they are complete.
 fn cut_lines(
-    mut cutter: Cutter<'_>,
+    encoding: Encoding,
     mut input: impl Read,
+    recycled: &RecycledBuffers,
     emit: &mut dyn FnMut(Piece) -> Result<(), Stopped>,
 ) -> Result<(), ReadError> {
+    let mut cutter = Cutter::new(encoding, recycled);
     let end = loop {
         match read_once(&mut input, cutter.room()) {
             Ok(0) => break Ok(()),
