@@ -203,8 +203,9 @@ fn judge(
         if needs_all && !(is_whole && guess.own == lines.len()) {
             continue;
         }
-        // Only in a log, lines of other programs are to be expected.
-        let is_empty = guess.own == 0 && formats.len() > 1 && format != Format::KernelLog;
+        // Lines that other formats have, too, are of none of them; in a log, any program can write them.
+        let is_taken = wrappers.is_empty() && (guess.events > 0 || formats.len() == 1);
+        let is_empty = guess.own == 0 && !is_taken && format != Format::KernelLog;
         let score = (guess.own, guess.shared);
         match &mut best {
             _ if score == (0, 0) || is_empty => (),
