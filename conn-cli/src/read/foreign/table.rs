@@ -13,7 +13,7 @@ const WIRESHARK: &str = "convert it: tshark -r FILE -w - | conn-cli read";
 
 const ACCEPTS: &str = "trace the calls: strace -f -yy -e trace=accept,accept4 -p PID";
 
-pub(super) const ALL: [Foreign; 43] = [
+pub(super) const ALL: [Foreign; 46] = [
     Foreign {
         what: "a table of tshark",
         remedy: "read the packets themselves: tshark -r FILE -w - | conn-cli read",
@@ -175,6 +175,21 @@ pub(super) const ALL: [Foreign; 43] = [
         is: |line| {
             has(line, b"Packet log: ") && has(line, b" PROTO=") || has(line, b"kernel: IP fw-")
         },
+    },
+    Foreign {
+        what: "a log of ipfw",
+        remedy: "its records are not read: read what tcpdump captures, or the log of pf",
+        is: |line| has(line, b"kernel: ipfw: ") && has(line, b" via "),
+    },
+    Foreign {
+        what: "a log of NetScreen's firewall",
+        remedy: FIREWALL,
+        is: |line| has(line, b"NetScreen device_id="),
+    },
+    Foreign {
+        what: "a log of SonicWall",
+        remedy: FIREWALL,
+        is: |line| has(line, b" sn=") && has(line, b" fw=") && has(line, b" pri="),
     },
     Foreign {
         what: "the output of tcpdump -q, which has no TCP flags",

@@ -77,6 +77,18 @@ fn what_is_not_read_is_named() {
             "Windows firewall",
         ),
         (
+            "Nov 22 14:25:37 fw kernel: ipfw: 65500 Deny TCP 192.0.2.1:37822 192.0.2.9:80 in via em0",
+            "ipfw",
+        ),
+        (
+            "Nov 22 14:25:37 fw ns5gt: NetScreen device_id=ns5gt  [Root]system-notification-00257(traffic): src=192.0.2.1",
+            "NetScreen",
+        ),
+        (
+            "<134> id=firewall sn=0017C5 time=\"2026-11-22 14:25:37\" fw=192.0.2.9 pri=6 c=1 m=98 src=192.0.2.1:1:X1",
+            "SonicWall",
+        ),
+        (
             "14:25:37.123456 IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0",
             "tcpdump -q",
         ),

@@ -32,7 +32,7 @@ use crate::{
 const NOT_A_LOG: ParseError = "not a kernel log line";
 const FOREIGN: ParseError =
     "this looks like a packet record, but another program wrote it (--any-program believes it)";
-const IPCHAINS: ParseError = "records of ipchains are not read";
+const OTHER_FIREWALL: ParseError = "records of ipchains, ipfwadm and ipfw are not read";
 const OTHER_MESSAGE: ParseError =
     "this packet record is in another message of the kernel (--prefix takes that of a rule)";
 
@@ -64,7 +64,7 @@ impl Lines {
         let Some(found) = record(entry) else {
             return match entry.writer {
                 _ if !entry.is_known => Err(NOT_A_LOG),
-                _ if is_kernel && is_ipchains(entry.message) => Err(IPCHAINS),
+                _ if is_kernel && is_of_other_firewall(entry.message) => Err(OTHER_FIREWALL),
                 _ if is_kernel || entry.writer == Writer::Ulogd => Ok(Form::Own),
                 _ => Ok(Form::Shared),
             };
@@ -177,9 +177,9 @@ fn foreign(entry: &Entry<'_>) -> Result<Form, ParseError> {
     }
 }
 
-/// Whether this is a record of ipchains or of ipfwadm, which came before it.
-fn is_ipchains(message: &[u8]) -> bool {
-    [&b"Packet log: "[..], b"IP fw-"]
+/// Whether this is a record of ipchains, of ipfwadm, which came before it, or of ipfw of FreeBSD.
+fn is_of_other_firewall(message: &[u8]) -> bool {
+    [&b"Packet log: "[..], b"IP fw-", b"ipfw: "]
         .iter()
         .any(|start| message.starts_with(start))
 }
