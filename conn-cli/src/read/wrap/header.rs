@@ -9,12 +9,18 @@ use crate::{
     model::connection::When,
     read::parse::{
         kernel_log::stamp::{Stamp, Stamped, bracketed, ctime, full, iso, unix, without_year},
-        scan::{digits, split_at_byte},
+        scan::{digits, is_date, is_time_of_day, split_at_byte},
     },
 };
 
 /// Six digits are microseconds.
 const MICROSECOND_DIGITS: usize = 6;
+
+/// The length of `14:25:37`.
+const CLOCK_LEN: usize = 8;
+
+/// The length of `2026-11-22`.
+const DATE_LEN: usize = 10;
 
 /// `Nov 22 14:25:37 host tag[12]: LINE`: what journalctl prints by default and with -o short-..., and
 /// what a syslog daemon writes.
@@ -135,25 +141,43 @@ pub(super) fn grep(line: &[u8]) -> Option<&[u8]> {
     if line == b"--" {
         return Some(b"");
     }
+    // The line of a log has numbers, too, and its header must not be taken for those of grep.
+    if begins_with_time(line) {
+        return None;
+    }
     if let Some(rest) = after_number(line) {
         return Some(rest);
     }
-    let is_path = |byte: &u8| !byte.is_ascii_whitespace() && *byte != b':';
+    let is_path = |byte: &u8| !byte.is_ascii_whitespace() && !b":[]\"'=".contains(byte);
     let colon = line.iter().take_while(|byte| is_path(byte)).count();
+    // A line around a match.
+    let mut around = memchr::memchr_iter(b'-', &line[..colon])
+        .map(|at| &line[at + 1..])
+        .take_while(|rest| !begins_with_time(rest))
+        .filter_map(after_number);
+    if let Some(rest) = around.clone().find(|rest| begins_with_time(rest)) {
+        return Some(rest);
+    }
     if line.get(colon) == Some(&b':') {
         let (path, rest) = (&line[..colon], &line[colon + 1..]);
         return match after_number(rest) {
-            Some(line) if !path.is_empty() => Some(line),
+            Some(line) if !path.is_empty() && !begins_with_time(rest) => Some(line),
             _ => is_file(path, rest).then_some(rest),
         };
     }
-    // A line around a match.
-    memchr::memchr_iter(b'-', &line[..colon]).find_map(|at| after_number(&line[at + 1..]))
+    around.next()
 }
 
 /// Whether this can be the name of a file, or a line of a log follows it.
 fn is_file(path: &[u8], rest: &[u8]) -> bool {
-    !path.is_empty() && (path.iter().any(|byte| b"./".contains(byte)) || stamp(rest).is_some())
+    let is_log = || begins_with_time(rest) || stamp(rest).is_some();
+    !path.is_empty() && (path.iter().any(|byte| b"./".contains(byte)) || is_log())
+}
+
+/// Whether the text begins with `2026-11-22` or with `14:25:37`, which is no number of a line and another time.
+fn begins_with_time(text: &[u8]) -> bool {
+    let has_clock = text.get(..CLOCK_LEN).is_some_and(is_time_of_day);
+    has_clock && text.get(CLOCK_LEN) != Some(&b':') || text.get(..DATE_LEN).is_some_and(is_date)
 }
 
 /// The text after `17:` or `17-`, or that of `cat -n`, `    17\t`.

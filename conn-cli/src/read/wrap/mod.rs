@@ -117,8 +117,11 @@ impl Wrapper {
 }
 
 impl Wrappers {
-    /// Adds an inner layer. None if there are too many.
+    /// Adds an inner layer. None if there are too many, or it is grep's twice: any numbers look like that.
     pub(crate) fn with(mut self, wrapper: Wrapper) -> Option<Self> {
+        if wrapper == Wrapper::Grep && self.layers().any(|layer| layer == wrapper) {
+            return None;
+        }
         let free = self.0.iter_mut().find(|layer| layer.is_none())?;
         *free = Some(wrapper);
         Some(self)

@@ -67,6 +67,19 @@ fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
             "syslog:Nov 22 14:25:37 a b",
             "Nov 22 14:25:37 a b",
         ),
+        (Wrapper::Grep, "trace.txt:14:25:37.5 a b", "14:25:37.5 a b"),
+        (Wrapper::Grep, "17:14:25:37.5 a b", "14:25:37.5 a b"),
+        (Wrapper::Grep, "trace-17-14:25:37 a b", "14:25:37 a b"),
+        (
+            Wrapper::Grep,
+            "kern.log:2026-11-22T14:25:37Z a b",
+            "2026-11-22T14:25:37Z a b",
+        ),
+        (
+            Wrapper::Grep,
+            "kern.log-17-2026-11-22T14:25:37Z a b",
+            "2026-11-22T14:25:37Z a b",
+        ),
         (Wrapper::Grep, "--", ""),
         (Wrapper::Quote, "> a b", "a b"),
         (Wrapper::Quote, ">a b", "a b"),
@@ -82,6 +95,12 @@ fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
         (Wrapper::Grep, "kernel: a b"),
         (Wrapper::Grep, "a b"),
         (Wrapper::Grep, "  17:a b"),
+        (Wrapper::Grep, "2026-11-22T14:25:37Z web1 nginx: a"),
+        (Wrapper::Grep, "2026-11-22 14:25:37 web1 nginx: a"),
+        (Wrapper::Grep, "[2026-11-22T14:25:37Z] a"),
+        (Wrapper::Grep, "[22/Nov/2026:14:25:37 +0000] a"),
+        (Wrapper::Grep, "14:25:37 a"),
+        (Wrapper::Grep, "time=2026-11-22T14:25:37Z msg=a"),
         (Wrapper::Quote, "a > b"),
     ] {
         assert_eq!(peel(wrapper, line), None, "{line}");
@@ -215,6 +234,8 @@ fn there_are_not_more_layers_than_fit() {
         wrappers = wrappers.with(Wrapper::Quote).unwrap();
     }
     assert_eq!(wrappers.with(Wrapper::Quote), None);
+    let grep = Wrappers::default().with(Wrapper::Grep).unwrap();
+    assert_eq!(grep.with(Wrapper::Grep), None);
     assert_eq!(&*wrappers.peel(b"> > > a", false).unwrap().line, b"a");
     assert!(wrappers.peel(b"> > a", false).is_none());
 }
