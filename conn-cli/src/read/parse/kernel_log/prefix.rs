@@ -140,7 +140,7 @@ pub(super) fn is_of_other_message(prefix: &[u8]) -> bool {
 
 /// Whether a line without header and timestamp is not the kernel's: it has a time after all, as behind the name
 /// of a file that grep prints, or it is that of a web server, which begins with an address or has a request, or
-/// the message of any program in the output of `journalctl -o export`.
+/// the record is in a field, as journalctl -o export and many programs print a message.
 pub(super) fn is_of_other_line(prefix: &[u8]) -> bool {
     let first = prefix
         .split(|byte| *byte == b' ')
@@ -148,9 +148,8 @@ pub(super) fn is_of_other_line(prefix: &[u8]) -> bool {
         .unwrap_or_default();
     let is_in = |part: &[u8]| memchr::memmem::find(prefix, part).is_some();
     address(first).is_some()
-        || prefix.starts_with(b"MESSAGE=")
         || prefix.windows(CLOCK_LEN).any(is_time_of_day)
-        || [&b" HTTP/"[..], b"://", b" - - "]
+        || [&b" HTTP/"[..], b"://", b" - - ", b"MESSAGE=", b"msg="]
             .iter()
             .any(|part| is_in(part))
 }
@@ -253,6 +252,7 @@ mod tests {
         assert!(is_of_program(b"systemd[1]: Started "));
         assert!(is_of_program(&[b'x'; MAX_LEN + 1]) && !is_of_program(&[b'x'; MAX_LEN]));
         assert!(is_of_other_line(b"MESSAGE=NEW: "));
+        assert!(is_of_other_line(b"MESSAGE=") && is_of_other_line(b"level=info msg=\""));
         assert!(is_of_other_line(
             b"203.0.113.6 - - [22/Nov/2026:14:25:37 +0000] \"GET /"
         ));
