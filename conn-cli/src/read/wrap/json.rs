@@ -92,6 +92,14 @@ pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     // The journal has a list of names if a program sent several. That is nobody's.
     let tag = tags.find(|tag| !tag.is_null());
     let tag = tag.map(|tag| name(tag.as_str().unwrap_or_default()));
+    // In the journal any user can choose a name: the kernel log's parser judges its entries.
+    let has_user = ["_TRANSPORT", "_UID"]
+        .iter()
+        .any(|name| object.get(*name).is_some());
+    let tag = match tag {
+        None | Some("kernel" | "klogd" | "ulogd") if has_user => Some(""),
+        tag => tag,
+    };
     Some(Inner {
         line: Cow::Owned(message.as_bytes().to_vec()),
         time: if wants_time {

@@ -225,6 +225,16 @@ fn each_tag_must_be_believed() {
         );
     }
     assert!(is_believed(Format::Strace, &[], &Wanted::default()));
+    for line in [
+        r#"{"_TRANSPORT":"syslog","_UID":"1000","SYSLOG_IDENTIFIER":"kernel","MESSAGE":"a"}"#,
+        r#"{"_TRANSPORT":"syslog","_UID":"1000","SYSLOG_IDENTIFIER":"ulogd","MESSAGE":"a"}"#,
+        r#"{"_TRANSPORT":"stdout","MESSAGE":"a"}"#,
+    ] {
+        let json = Wrappers::default().with(Wrapper::Json).unwrap();
+        let tags = json.peel(line.as_bytes(), false).unwrap().tags;
+        let wanted = Wanted::default();
+        assert!(!is_believed(Format::KernelLog, &tags, &wanted), "{line}");
+    }
 }
 
 #[test]
