@@ -1,8 +1,8 @@
-//! Reads records of other programs (iptables, nftables, tcpdump and strace) and of conn-cli
-//! itself.
+//! Reads records of other programs and of conn-cli itself.
 //!
-//! A thread opens the [`input`]s, [`unpack`]s them, [`recognise`]s their formats and splits them
-//! into [`piece`]s ([`reader`], [`cut`], [`capture`]). Other threads [`parse`] the pieces.
+//! A thread opens the [`input`]s, [`unpack`]s them, [`recognise`]s their formats from their [`head`] and what is
+//! around each line ([`wrap`]), and splits them into [`piece`]s ([`reader`], [`cut`], [`capture`]); what is of no
+//! format is named ([`foreign`]). Other threads [`parse`] the pieces.
 //! [`dates`] completes the times of the [`batch`]es in their order, and [`merge`] counts them. [`feed`]
 //! connects these stages.
 
