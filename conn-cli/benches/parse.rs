@@ -9,11 +9,11 @@ use conn_cli::{
     model::format::Format,
     read::{
         batch::Batch,
+        encoding::Encoding,
+        how::How,
         parse::{lines::Wanted, parse},
         piece::Piece,
         reader,
-        reader::How,
-        recognise::Encoding,
     },
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

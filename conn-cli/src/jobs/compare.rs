@@ -20,10 +20,10 @@ use crate::{
     output::{self, diagnostics, plural},
     read::{
         feed::{Feed, FeedItem},
+        how::How,
         input,
         merge::{Merge, MergeOptions},
         progress::Progress,
-        reader::How,
     },
     report::{Origin, Report, Verdict},
     system::stderr::say,

@@ -30,10 +30,10 @@ use crate::{
     read::{
         dates::{Dates, WantedDates},
         feed::{Feed, FeedItem},
+        how::How,
         input,
         merge::{Merge, MergeOptions},
         progress::Progress,
-        reader::How,
     },
     report::{Origin, Verdict},
     system::{

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    encoding::Recognised,
     event::{Event, FirstParseError, ParseError},
     parse::lines::Form,
-    recognise::Recognised,
 };
 use crate::{
     model::{connection::When, format::Format},

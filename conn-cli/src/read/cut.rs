@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use super::{error::Stopped, parse, piece::Piece, recognise::Encoding};
+use super::{encoding::Encoding, error::Stopped, parse, piece::Piece};
 
 /// The most bytes that are read at once: few enough to stay in the CPU cache until they are
 /// counted, but enough to be worth waking the thread that parses them.

@@ -15,15 +15,16 @@ use memchr::memmem;
 
 use super::{
     batch::Batch,
+    encoding::Encoding,
     error::{ReadError, Stopped},
     event::Event,
+    how::How,
     parse::{
         lines::{Wanted, lines},
         parse,
     },
     piece::Piece,
-    reader::{self, How},
-    recognise::Encoding,
+    reader,
 };
 use crate::model::{
     connection::{Lacks, Moment, Recorded, When},

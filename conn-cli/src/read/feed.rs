@@ -21,11 +21,11 @@ use super::{
     dates::{InputDates, WantedDates, scan},
     error::{ReadError, Stopped},
     event::Event,
+    how::How,
     input,
     parse::{lines::Wanted, parse_into},
     piece::Piece,
-    reader::{self, How},
-    unpack,
+    reader, unpack,
 };
 use crate::model::read_stats::InputStats;
 

@@ -3,10 +3,11 @@
 use std::mem;
 
 use super::{
+    encoding::{Encoding, Recognised},
     foreign,
+    how::How,
     parse::{lines::lines, packet},
-    reader::How,
-    recognise::{Encoding, Guess, Recognised, guess},
+    recognise::{Guess, guess},
 };
 use crate::model::format::Format;
 

@@ -10,19 +10,22 @@ pub mod batch;
 pub(crate) mod capture;
 pub(crate) mod cut;
 pub(crate) mod dates;
+pub mod encoding;
 pub mod error;
 pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod foreign;
 pub(crate) mod head;
+pub mod how;
 pub(crate) mod input;
 pub(crate) mod io;
 pub mod merge;
 pub mod parse;
+pub(crate) mod peeled;
 pub mod piece;
 pub(crate) mod progress;
 pub mod reader;
-pub mod recognise;
+pub(crate) mod recognise;
 pub(crate) mod unpack;
 pub mod wrap;
 
@@ -33,9 +36,9 @@ use jiff::{Timestamp, tz::TimeZone};
 use self::{
     dates::{Dates, InputDates},
     error::{ReadError, Stopped},
+    how::How,
     merge::{Merge, MergeOptions},
     parse::lines::Wanted,
-    reader::How,
 };
 use crate::{
     count::tally::Tally,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::recognise::{Encoding, Recognised};
+use super::encoding::{Encoding, Recognised};
 
 /// A piece of an input that can be parsed without the rest of it.
 #[derive(Debug)]

@@ -2,11 +2,10 @@
 //! understand, of the lines as they are and without what other programs may have put around them.
 
 use super::{
-    parse::{
-        self,
-        lines::{Form, Line, Wanted},
-    },
-    wrap::{Peeled, Wrapper, Wrappers},
+    encoding::Encoding,
+    parse::lines::{Form, Wanted},
+    peeled::parser,
+    wrap::{Wrapper, Wrappers},
 };
 use crate::model::format::Format;
 
@@ -18,28 +17,6 @@ const ENOUGH_LINES: usize = 64;
 
 /// How many combinations of layers are looked into.
 const MAX_KEPT: usize = 3;
-
-/// How the lines of an input are to be parsed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoding {
-    /// Their format.
-    pub format: Format,
-    /// What is around each of them.
-    pub wrappers: Wrappers,
-}
-
-/// What an input was recognised as.
-#[derive(Clone, Copy, Debug)]
-pub struct Recognised {
-    /// How its lines are parsed.
-    pub encoding: Encoding,
-    /// Another format that understands as many lines.
-    pub tie: Option<Format>,
-    /// How many lines before them no parser understands.
-    pub skipped: u64,
-    /// Whether the user named the format.
-    pub is_given: bool,
-}
 
 /// What some lines are, as far as they tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,25 +33,6 @@ pub(crate) struct Guess {
     events: usize,
     /// How many lines that are not empty were looked at.
     lines: usize,
-}
-
-impl Encoding {
-    /// Lines of this format, with nothing around them.
-    #[must_use]
-    pub fn plain(format: Format) -> Self {
-        Self {
-            format,
-            wrappers: Wrappers::default(),
-        }
-    }
-
-    /// The parser for these lines; None for a format without lines.
-    pub(crate) fn parser(self, wanted: &Wanted) -> Option<Box<dyn Line>> {
-        if self.wrappers.is_empty() {
-            return parse::parser(self.format, wanted);
-        }
-        Some(Box::new(Peeled::new(self.format, self.wrappers, wanted)?))
-    }
 }
 
 impl Guess {
@@ -177,7 +135,7 @@ fn judge(
     let mut best: Option<Guess> = None;
     for &format in formats.iter().filter(|format| wrappers.may_wrap(**format)) {
         let encoding = Encoding { format, wrappers };
-        let Some(mut parser) = encoding.parser(wanted) else {
+        let Some(mut parser) = parser(encoding, wanted) else {
             continue;
         };
         let mut guess = Guess {

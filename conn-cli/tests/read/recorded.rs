@@ -20,9 +20,9 @@ use conn_cli::{
     },
     read::{
         error::ReadError,
+        how::How,
         merge::{Merge, MergeOptions},
         parse::lines::Wanted,
-        reader::How,
         summarise,
     },
 };

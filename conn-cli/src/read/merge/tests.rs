@@ -5,10 +5,10 @@ use crate::{
         connection::{Host, Record, Source, When},
     },
     read::{
+        encoding::Encoding,
         merge::*,
         parse::{lines::Wanted, parse},
         piece::Piece,
-        recognise::Encoding,
     },
 };
 

@@ -4,6 +4,7 @@
 pub(crate) mod clock;
 mod columns;
 pub(crate) mod conntrack;
+pub(crate) mod formats;
 pub(crate) mod json;
 pub(crate) mod kernel_log;
 pub mod lines;
@@ -25,9 +26,10 @@ use self::{
 };
 use super::{
     batch::Batch,
+    encoding::Encoding,
     event::{Event, ParseError},
+    peeled::parser,
     piece::Piece,
-    recognise::Encoding,
 };
 use crate::model::{connection::When, format::Format};
 
@@ -150,7 +152,7 @@ pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Vec<Event>) -> Ba
             batch
         }
         &Piece::Headed(encoding, ref heading, ref bytes) => {
-            let mut parser = encoding.parser(wanted).expect("a capture has no lines");
+            let mut parser = parser(encoding, wanted).expect("a capture has no lines");
             // It counts in the piece that it is from.
             let _ = parser.line(heading, &mut Vec::new());
             parse_lines(encoding.format, bytes, &mut *parser, room)
@@ -160,27 +162,8 @@ pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Vec<Event>) -> Ba
 }
 
 fn any_lines(encoding: Encoding, bytes: &[u8], wanted: &Wanted, room: Vec<Event>) -> Batch {
-    let mut parser = encoding.parser(wanted).expect("a capture has no lines");
+    let mut parser = parser(encoding, wanted).expect("a capture has no lines");
     parse_lines(encoding.format, bytes, &mut *parser, room)
-}
-
-/// The parser for the lines of a format; None for one that has no lines.
-#[must_use]
-pub(crate) fn parser(format: Format, wanted: &Wanted) -> Option<Box<dyn Line>> {
-    Some(match format {
-        Format::KernelLog => Box::new(kernel_log::Lines::new(wanted)),
-        Format::Tcpdump => Box::new(tcpdump::Lines::new(wanted)),
-        Format::Strace => Box::new(strace::Lines::new(wanted)),
-        Format::Json => Box::new(json::Lines::new(wanted)),
-        Format::Text => Box::new(text::Lines::new(wanted)),
-        Format::Ulogd => Box::new(ulogd::Lines::new(wanted)),
-        Format::Tcpaccept => Box::new(tcpaccept::Lines::new(wanted)),
-        Format::Conntrack => Box::new(conntrack::Lines::new(wanted)),
-        Format::Zeek => Box::new(zeek::Lines::new(wanted)),
-        Format::Suricata => Box::new(suricata::Lines::new(wanted)),
-        Format::VpcFlow => Box::new(vpc_flow::Lines::new(wanted)),
-        Format::Pcap => return None,
-    })
 }
 
 fn parse_lines(

@@ -4,13 +4,11 @@
 
 mod header;
 mod json;
-mod peeled;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
-pub(crate) use self::peeled::Peeled;
 use super::parse::lines::Wanted;
 use crate::model::{connection::When, format::Format};
 
@@ -190,7 +188,7 @@ impl Inner<'_> {
 
 /// Whether a line with these tags is believed to be from the program that writes this format. Each must be its
 /// own: the text in the line of another program may look like a layer, too.
-fn is_believed(format: Format, tags: &[Option<Cow<'_, [u8]>>], wanted: &Wanted) -> bool {
+pub(super) fn is_believed(format: Format, tags: &[Option<Cow<'_, [u8]>>], wanted: &Wanted) -> bool {
     let believed: &[&[u8]] = match format {
         Format::KernelLog => &[b"kernel", b"klogd", b"ulogd"],
         Format::Tcpdump => &[b"tcpdump"],

@@ -1,8 +1,8 @@
 use crate::{
     model::{connection::Family, format::Format},
     read::{
+        how::How,
         parse::{lines::lines, parse, tcpaccept::*},
-        reader::How,
     },
 };
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     model::format::Format,
-    read::{piece::Piece, recognise::Encoding},
+    read::{encoding::Encoding, piece::Piece},
 };
 
 const HEADING: &str = "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\thistory\torig_pkts";

@@ -1,12 +1,15 @@
 //! A parser of lines that have something around them.
 
-use super::{Inner, Wrappers, is_believed};
+use super::{
+    encoding::Encoding,
+    wrap::{Inner, Wrappers, is_believed},
+};
 use crate::{
     model::{connection::When, format::Format},
     read::{
         event::{Event, ParseError},
         parse::{
-            self,
+            formats,
             lines::{Form, Line, Wanted},
         },
     },
@@ -16,8 +19,17 @@ const NOT_WRAPPED: ParseError = "the line is not in what the other lines are in"
 const OTHER_PROGRAM: ParseError =
     "this looks like a record, but another program wrote it (--any-program believes it)";
 
+/// The parser for these lines; None for a format without lines.
+pub(crate) fn parser(encoding: Encoding, wanted: &Wanted) -> Option<Box<dyn Line>> {
+    let Encoding { format, wrappers } = encoding;
+    if wrappers.is_empty() {
+        return formats::parser(format, wanted);
+    }
+    Some(Box::new(Peeled::new(format, wrappers, wanted)?))
+}
+
 /// Takes the layers off, and parses what is inside.
-pub(crate) struct Peeled {
+struct Peeled {
     format: Format,
     wrappers: Wrappers,
     wanted: Wanted,
@@ -28,12 +40,12 @@ pub(crate) struct Peeled {
 
 impl Peeled {
     /// A parser for lines of this format in these layers.
-    pub(crate) fn new(format: Format, wrappers: Wrappers, wanted: &Wanted) -> Option<Self> {
+    fn new(format: Format, wrappers: Wrappers, wanted: &Wanted) -> Option<Self> {
         Some(Self {
             format,
             wrappers,
             wanted: wanted.clone(),
-            parser: parse::parser(format, wanted)?,
+            parser: formats::parser(format, wanted)?,
             lines: 0,
         })
     }
@@ -54,7 +66,7 @@ impl Peeled {
         let before = events.len();
         if !is_believed(self.format, &tags, &self.wanted) {
             // A parser of its own: this line must not complete what another one began.
-            let mut parser = parse::parser(self.format, &self.wanted).ok_or(NOT_WRAPPED)?;
+            let mut parser = formats::parser(self.format, &self.wanted).ok_or(NOT_WRAPPED)?;
             let _ = parser.line(&line, events);
             let is_record = events.len() > before;
             events.truncate(before);
