@@ -187,7 +187,8 @@ impl Lines {
         if has_tab && !is_tunnel {
             return Ok(self.after_tab(line));
         }
-        self.is_inner |= is_tunnel;
+        // What a line continues that is no header may be in another piece.
+        self.is_inner = is_tunnel || self.is_inner && previous != Previous::Other;
         let text = line.trim_ascii_start();
         let pair = if is_tunnel {
             Pair::parse_inner(text)

@@ -462,3 +462,12 @@ fn form(line: &[u8]) -> Option<Form> {
         .line(line, &mut Vec::new())
         .ok()
 }
+
+#[test]
+fn a_line_that_continues_no_header_is_in_no_tunnel() {
+    let packet = "    192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 17, win 64240, length 0\n";
+    let alone = describe_all(packet);
+    assert_eq!(alone.len(), 1);
+    let after = format!("14:25:37.1 IP 192.0.2.1.5 > 192.0.2.9.6: UDP, length 9\n{packet}");
+    assert_eq!(describe_all(&after), alone);
+}
