@@ -1,6 +1,7 @@
 //! The output and exit codes of `conn-cli read` for all kinds of input.
 
 mod compare;
+mod forms;
 mod inputs;
 mod limits;
 mod own_text;
