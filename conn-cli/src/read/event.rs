@@ -52,7 +52,7 @@ pub enum Event {
     Failed(u32),
     /// The summary at the end of one run of conn-cli.
     Run(Box<Run>),
-    /// A line of conn-cli's text of a connection at a stage that may be only an earlier one of the run.
+    /// A line of conn-cli's text of a connection at a stage; the run can have counted a later one.
     Stage(Stage, Connection),
     /// Another line of that text, which has a meaning only together with others.
     Printed(Printed),

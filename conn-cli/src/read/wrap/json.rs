@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 use super::Inner;
 use crate::{model::connection::When, read::parse::kernel_log::stamp::Stamp};
 
-/// The fields that may have the line; the first that is there does.
+/// The fields where the line is; the first that is there does.
 const MESSAGE: [&str; 6] = ["message", "MESSAGE", "msg", "log", "short_message", "line"];
 
-/// Those that may have the time, as RFC 3339.
+/// Those where the time is, as RFC 3339.
 const TIME: [&str; 4] = ["@timestamp", "timestamp", "time", "ts"];
 
-/// Those that may have the name of the program that wrote it, with slashes between those of objects in objects.
+/// Those where the name of the program is that wrote it, with slashes between those of objects in objects.
 const WRITER: [&str; 19] = [
     "/SYSLOG_IDENTIFIER",
     "/_SYSLOG_IDENTIFIER",

@@ -66,7 +66,7 @@ pub(crate) fn named(text: &[u8]) -> Written<'_> {
         .unwrap_or_else(|| (Writer::Foreign, host_and_tag(text).unwrap_or(text)))
 }
 
-/// The same for a line that may have no header at all, such as one of dmesg.
+/// The same for a line that can lack a header, such as one of dmesg.
 pub(crate) fn unnamed(text: &[u8]) -> Written<'_> {
     if let Some(message) = after_host_and_kernel(text) {
         return (Writer::Kernel, message);
