@@ -219,3 +219,23 @@ fn an_end_allows_a_client_to_use_a_port_and_a_number_again() {
         assert_eq!(numbers((text + &again).as_bytes(), &[]), [2, 0, 0, 0]);
     }
 }
+
+/// The clock of a record is known whatever writes its time, shown or not.
+#[test]
+fn a_syn_is_known_again_by_ports_in_any_kind_of_log() {
+    let json = |second: u8, id: u16| {
+        let record = record("gw kernel:", id, 60361, "SYN");
+        let time = format!("2026-11-22T14:03:{second}.000Z");
+        serde_json::json!({ "@timestamp": time, "message": record.trim_end() }).to_string() + "\n"
+    };
+    let ulogd =
+        |second: u8, id: u16| record(&format!("Nov 22 14:03:{second} gw NEW:"), id, 60361, "SYN");
+    let quoted = |second: u8, id: u16| {
+        let time = format!("> Nov 22 14:03:{second}");
+        logged(&time, "NEW:", id, 60361, "SYN")
+    };
+    for line in [json, ulogd, quoted] as [fn(u8, u16) -> String; 3] {
+        let log = line(24, 7) + &line(27, 8);
+        assert_eq!(numbers(log.as_bytes(), &[]), [1, 1, 1, 0], "{log}");
+    }
+}

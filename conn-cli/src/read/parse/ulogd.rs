@@ -70,7 +70,7 @@ impl Lines {
         }
         let syn = found.syn?;
         Ok(Packet {
-            time: when(stamp, &self.wanted),
+            time: stamp.wanted(self.wanted.times),
             syn: syn.filter(|_| is_wanted(prefix, &self.wanted)),
         })
     }
@@ -94,15 +94,7 @@ impl Line for Lines {
             let json = serde_json::from_slice::<Json<'_>>(line);
             return json.map_or(When::Unknown, |json| json.time(&self.wanted));
         }
-        without_year(line).map_or(When::Unknown, |(stamp, _)| when(stamp, &self.wanted))
-    }
-}
-
-fn when(stamp: Stamp<'_>, wanted: &Wanted) -> When {
-    if wanted.times || stamp.may_be_whole() {
-        stamp.when()
-    } else {
-        When::Unknown
+        without_year(line).map_or(When::Unknown, |(stamp, _)| stamp.wanted(self.wanted.times))
     }
 }
 
@@ -197,7 +189,7 @@ impl Json<'_> {
             .and_then(|(second, nanosecond)| Timestamp::new(second, nanosecond).ok());
         match (seen, &self.timestamp) {
             (Some(seen), _) => When::At(seen),
-            (None, Some(text)) if is_time(text) => when(Stamp::Iso(text.as_bytes()), wanted),
+            (None, Some(text)) if is_time(text) => Stamp::Iso(text.as_bytes()).wanted(wanted.times),
             (None, _) => When::Unknown,
         }
     }

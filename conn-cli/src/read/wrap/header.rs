@@ -5,12 +5,9 @@ use std::borrow::Cow;
 use memchr::{memchr, memmem};
 
 use super::Inner;
-use crate::{
-    model::connection::When,
-    read::parse::{
-        kernel_log::stamp::{Stamp, Stamped, bracketed, ctime, full, iso, unix, without_year},
-        scan::{digits, is_date, is_time_of_day, split_at_byte},
-    },
+use crate::read::parse::{
+    kernel_log::stamp::{Stamped, bracketed, ctime, full, iso, unix, without_year},
+    scan::{digits, is_date, is_time_of_day, split_at_byte},
 };
 
 /// Six digits are microseconds.
@@ -30,7 +27,7 @@ pub(super) fn syslog(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     let (tag, message) = tagged(rest)?;
     Some(Inner {
         line: Cow::Borrowed(message),
-        time: when(stamp, wants_time),
+        time: stamp.wanted(wants_time),
         tags: [Some(Cow::Borrowed(tag)), None, None],
     })
 }
@@ -97,7 +94,7 @@ pub(super) fn cri(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
         .find_map(|part| rest.strip_prefix(*part))?;
     Some(Inner {
         line: Cow::Borrowed(line),
-        time: when(stamp, wants_time),
+        time: stamp.wanted(wants_time),
         tags: Default::default(),
     })
 }
@@ -107,7 +104,7 @@ pub(super) fn time(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     let (stamp, rest) = with_t(line)?;
     Some(Inner {
         line: Cow::Borrowed(rest),
-        time: when(stamp, wants_time),
+        time: stamp.wanted(wants_time),
         tags: Default::default(),
     })
 }
@@ -193,12 +190,4 @@ fn after_number(line: &[u8]) -> Option<&[u8]> {
 pub(super) fn quote(line: &[u8]) -> Option<&[u8]> {
     let rest = line.strip_prefix(b">")?;
     Some(rest.strip_prefix(b" ").unwrap_or(rest))
-}
-
-fn when(stamp: Stamp<'_>, is_wanted: bool) -> When {
-    if is_wanted || stamp.may_be_whole() {
-        stamp.when()
-    } else {
-        When::Unknown
-    }
 }

@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Fields {
 }
 
 /// The line, if this is an object with one.
-pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
+pub(super) fn peel(line: &[u8]) -> Option<Inner<'_>> {
     if line.first() != Some(&b'{') {
         return None;
     }
@@ -102,11 +102,8 @@ pub(super) fn peel(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     };
     Some(Inner {
         line: Cow::Owned(message.as_bytes().to_vec()),
-        time: if wants_time {
-            time(&object)
-        } else {
-            When::Unknown
-        },
+        // It lacks nothing.
+        time: time(&object),
         tags: [
             tag.map(|tag| Cow::Owned(tag.as_bytes().to_vec())),
             None,

@@ -94,7 +94,7 @@ impl Wrapper {
             Self::Syslog => header::syslog(line, wants_time),
             Self::Cri => header::cri(line, wants_time),
             Self::Time => header::time(line, wants_time),
-            Self::Json => json::peel(line, wants_time),
+            Self::Json => json::peel(line),
             Self::Container => header::container(line).map(plain),
             Self::Grep => header::grep(line).map(plain),
             Self::Quote => header::quote(line).map(plain),

@@ -96,12 +96,8 @@ impl Lines {
     fn when(&mut self, stamp: Stamp<'_>) -> When {
         let is_wanted = self.wanted.times;
         match stamp {
-            Stamp::Iso(text) => self.second.when(text, |_| match stamp {
-                _ if is_wanted || stamp.may_be_whole() => stamp.when(),
-                _ => stamp.only_clock(),
-            }),
-            _ if is_wanted || stamp.may_be_whole() => stamp.when(),
-            _ => stamp.only_clock(),
+            Stamp::Iso(text) => self.second.when(text, |_| stamp.wanted(is_wanted)),
+            _ => stamp.wanted(is_wanted),
         }
     }
 }

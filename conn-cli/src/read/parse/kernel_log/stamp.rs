@@ -77,8 +77,18 @@ impl Stamp<'_> {
         }
     }
 
+    /// The time, or only its clock if no more is wanted of a time that lacks something.
+    #[inline]
+    pub(crate) fn wanted(self, is_wanted: bool) -> When {
+        if is_wanted || self.may_be_whole() {
+            self.when()
+        } else {
+            self.only_clock()
+        }
+    }
+
     /// What is wanted of a timestamp that lacks something if it is not shown.
-    pub(crate) fn only_clock(self) -> When {
+    fn only_clock(self) -> When {
         match self {
             Self::Iso(text) => only_clock(text, Lacks::Zone),
             Self::Seconds(text) => only_clock(text, Lacks::Boot),
