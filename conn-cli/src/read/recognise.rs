@@ -93,7 +93,7 @@ pub(crate) fn guess(
                 let Some(wrappers) = outer.with(wrapper) else {
                     continue;
                 };
-                if !is_around(outer, wrapper, lines) {
+                if !is_around(outer, wrapper, wrappers, lines) {
                     continue;
                 }
                 let guess = judge(wrappers, lines);
@@ -109,14 +109,9 @@ pub(crate) fn guess(
     best
 }
 
-/// Whether most lines have this layer inside of the outer ones.
-fn is_around(outer: Wrappers, wrapper: Wrapper, lines: &[&[u8]]) -> bool {
-    let Some(wrappers) = outer.with(wrapper) else {
-        return false;
-    };
-    let peeled = lines
-        .iter()
-        .filter(|line| wrappers.peel(line, false).is_some());
+/// Whether most lines have this layer inside of the outer ones; `all` are these and it.
+fn is_around(outer: Wrappers, wrapper: Wrapper, all: Wrappers, lines: &[&[u8]]) -> bool {
+    let peeled = { lines.iter() }.filter(|line| all.peel(line, false).is_some());
     let likely = |line: &&&[u8]| {
         let inner = outer.peel(line, false);
         inner.is_some_and(|inner| wrapper.is_likely(&inner.line))

@@ -180,22 +180,18 @@ fn parse_lines(
     let longest = longest_line(format);
     let end = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
     let (whole, cut) = bytes.split_at(end);
-    for line in lines(whole) {
-        let parsed = if line.len() > longest {
-            Err(TOO_LONG)
-        } else {
-            parser.line(line, &mut batch.events)
-        };
-        batch.count_line(line, parsed);
-    }
-    // Only at the end of an input.
-    for line in lines(cut) {
-        let parsed = if line.len() > longest {
-            Err(TOO_LONG)
-        } else {
-            parser.cut_line(line, &mut batch.events)
-        };
-        batch.count_line(line, parsed);
+    // A line is cut only at the end of an input.
+    for (part, is_cut) in [(whole, false), (cut, true)] {
+        for line in lines(part) {
+            let parsed = if line.len() > longest {
+                Err(TOO_LONG)
+            } else if is_cut {
+                parser.cut_line(line, &mut batch.events)
+            } else {
+                parser.line(line, &mut batch.events)
+            };
+            batch.count_line(line, parsed);
+        }
     }
     batch
 }
