@@ -22,6 +22,7 @@ use super::{
     parse::{
         lines::{Wanted, lines},
         parse,
+        scan::month,
     },
     piece::Piece,
     reader,
@@ -42,10 +43,6 @@ const YEAR_SLACK: SignedDuration = SignedDuration::from_hours(31 * 24);
 /// How far a record that lacks the year may be in the future: the other machine may have another time
 /// zone.
 const YEAR_AHEAD: SignedDuration = SignedDuration::from_hours(24);
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 /// What is known of an input before it is read.
 #[derive(Clone, Debug, Default)]
@@ -395,7 +392,7 @@ fn without_complete_lines(piece: Piece) -> Piece {
 /// `Nov 22 14:25:37.123456`, `Nov22 14:25`
 fn without_year(text: &str) -> Option<(i8, i8, Time)> {
     let (name, rest) = text.split_at_checked(3)?;
-    let month = MONTHS.iter().position(|month| *month == name)?;
+    let month = month(name.as_bytes())?;
     let (day, time) = rest.trim_start().split_once(' ')?;
     Some((month as i8 + 1, day.parse().ok()?, time.parse().ok()?))
 }
@@ -405,7 +402,7 @@ fn without_year(text: &str) -> Option<(i8, i8, Time)> {
 fn without_zone(text: &str) -> Option<DateTime> {
     let text = match text.as_bytes() {
         [b'0'..=b'9', ..] => text,
-        _ if text.get(..3).is_some_and(|name| MONTHS.contains(&name)) => text,
+        _ if month(text.as_bytes()).is_some() => text,
         _ => text.split_once(' ')?.1,
     };
     if text.starts_with(|char: char| char.is_ascii_alphabetic()) {

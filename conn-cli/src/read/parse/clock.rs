@@ -1,25 +1,13 @@
 //! Tells how far apart records are from times that lack something, faster than completing these times.
 
+use super::scan::month;
 use crate::model::{
     clock::{Clock, Dial},
     connection::{Lacks, When},
 };
 
 /// How many days of a year without February 29 are before each month.
-const DAYS_BEFORE: [(&[u8; 3], i64); 12] = [
-    (b"Jan", 0),
-    (b"Feb", 31),
-    (b"Mar", 59),
-    (b"Apr", 90),
-    (b"May", 120),
-    (b"Jun", 151),
-    (b"Jul", 181),
-    (b"Aug", 212),
-    (b"Sep", 243),
-    (b"Oct", 273),
-    (b"Nov", 304),
-    (b"Dec", 334),
-];
+const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 const SECONDS_OF_A_DAY: i64 = 86_400;
 
@@ -84,9 +72,8 @@ fn time_of_day(text: &[u8]) -> Option<i64> {
 
 /// The day of the year, from 1, of `Nov 22 ` or `Nov  2 `, and the text after it.
 fn month_and_day(text: &[u8]) -> Option<(i64, &[u8])> {
-    let (name, rest) = text.split_first_chunk::<3>()?;
-    let (_, before) = DAYS_BEFORE.iter().find(|(month, _)| *month == name)?;
-    let [b' ', tens, units, b' ', rest @ ..] = rest else {
+    let before = DAYS_BEFORE[month(text)?];
+    let [_, _, _, b' ', tens, units, b' ', rest @ ..] = text else {
         return None;
     };
     let tens = if *tens == b' ' { b'0' } else { *tens };
@@ -106,9 +93,7 @@ fn date(text: &[u8]) -> Option<(i64, &[u8])> {
 fn date_around_time(text: &[u8]) -> Option<(i64, &[u8])> {
     let (_, time) = month_and_day(text)?;
     let (year, _) = number(text.get(16..)?)?;
-    let month = DAYS_BEFORE
-        .iter()
-        .position(|(name, _)| text.starts_with(*name))?;
+    let month = month(text)?;
     let tens = if text[4] == b' ' { b'0' } else { text[4] };
     let month = i64::try_from(month).ok()? + 1;
     (year <= 9999).then_some((days(year, month, two(tens, text[5])?), time))

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     model::{connection::When, options::RecordOptions},
     read::event::{Event, ParseError},
@@ -90,4 +92,13 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = after;
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     })
+}
+
+/// The JSON object in a line.
+pub(crate) fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
+    // Serde takes an array for an object.
+    if line.first() != Some(&b'{') {
+        return None;
+    }
+    serde_json::from_slice(line).ok()
 }

@@ -10,6 +10,17 @@ use crate::model::connection::{Host, Lacks, Recorded, When};
 /// end in 1973: uptimes and gaps between records are taken to be shorter than three years.
 const MIN_EPOCH_SECONDS: i64 = 100_000_000;
 
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
+
+/// The number of the month, from 0, with whose name `text` begins.
+#[inline]
+pub(crate) fn month(text: &[u8]) -> Option<usize> {
+    let name = text.first_chunk()?;
+    MONTHS.iter().position(|month| *month == name)
+}
+
 /// Parses the whole `text` as a number without a sign.
 pub(crate) fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     // 19 digits cannot overflow a u64.

@@ -15,7 +15,7 @@ use std::{borrow::Cow, net::IpAddr};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    lines::{Form, Line, Wanted},
+    lines::{Form, Line, Wanted, object},
     scan::date_time,
 };
 use crate::{
@@ -77,14 +77,6 @@ impl Line for Lines {
             .and_then(|event: AnyEvent<'_>| date_time(event.timestamp.as_bytes()))
             .unwrap_or(When::Unknown)
     }
-}
-
-fn object<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
-    // Serde takes an array for an object.
-    if line.first() != Some(&b'{') {
-        return None;
-    }
-    serde_json::from_slice(line).ok()
 }
 
 /// What all events have.

@@ -19,7 +19,7 @@ use super::{
         netfilter::{self, Syn},
         stamp::{Stamp, without_year},
     },
-    lines::{Form, Line, Wanted},
+    lines::{Form, Line, Wanted, object},
     scan::{address, word},
 };
 use crate::{
@@ -52,7 +52,7 @@ impl Lines {
 
     fn packet(&self, line: &[u8]) -> Result<Packet, ParseError> {
         if line.first() == Some(&b'{') {
-            let json: Json<'_> = serde_json::from_slice(line).map_err(|_| NOT_ULOGD)?;
+            let json: Json<'_> = object(line).ok_or(NOT_ULOGD)?;
             return json.packet(&self.wanted).ok_or(NOT_ULOGD);
         }
         let (stamp, rest) = without_year(line).ok_or(NOT_ULOGD)?;
@@ -91,7 +91,7 @@ impl Line for Lines {
 
     fn time(&mut self, line: &[u8]) -> When {
         if line.first() == Some(&b'{') {
-            let json = serde_json::from_slice::<Json<'_>>(line);
+            let json = object::<Json<'_>>(line);
             return json.map_or(When::Unknown, |json| json.time(&self.wanted));
         }
         without_year(line).map_or(When::Unknown, |(stamp, _)| stamp.wanted(self.wanted.times))

@@ -16,7 +16,7 @@ mod tests;
 use self::json::Json;
 use super::{
     columns::{Columns, may_be_heading},
-    lines::{Form, Line, Wanted},
+    lines::{Form, Line, Wanted, object},
     scan::{address, date_time, number, seconds},
 };
 use crate::{
@@ -167,10 +167,10 @@ impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         match line {
             [] => Ok(Form::Shared),
-            [b'{', ..] => match serde_json::from_slice::<Json<'_>>(line) {
-                Ok(json) if json.is_other_log() => Ok(Form::Shared),
-                Ok(json) => json.row().ok_or(NOT_ZEEK)?.add_to(events),
-                Err(_) => Err(NOT_ZEEK),
+            [b'{', ..] => match object::<Json<'_>>(line) {
+                Some(json) if json.is_other_log() => Ok(Form::Shared),
+                Some(json) => json.row().ok_or(NOT_ZEEK)?.add_to(events),
+                None => Err(NOT_ZEEK),
             },
             [b'#', ..] if is_heading(line) => self.heading(line),
             [b'#', ..] => is_directive(line).then_some(Form::Shared).ok_or(NOT_ZEEK),
@@ -181,9 +181,7 @@ impl Line for Lines {
     fn time(&mut self, line: &[u8]) -> When {
         let time = match line {
             _ if !self.times => None,
-            [b'{', ..] => serde_json::from_slice::<Json<'_>>(line)
-                .ok()
-                .and_then(|json| json.ts?.when()),
+            [b'{', ..] => object::<Json<'_>>(line).and_then(|json| json.ts?.when()),
             // The first column, unless Zeek was told otherwise.
             _ => line.split(|byte| *byte == b'\t').next().and_then(time),
         };

@@ -9,7 +9,10 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::Inner;
-use crate::{model::connection::When, read::parse::kernel_log::stamp::Stamp};
+use crate::{
+    model::connection::When,
+    read::parse::{kernel_log::stamp::Stamp, lines::object},
+};
 
 /// The fields where the line is; the first that is there does.
 const MESSAGE: [&str; 6] = ["message", "MESSAGE", "msg", "log", "short_message", "line"];
@@ -71,10 +74,7 @@ impl<'de> Deserialize<'de> for Fields {
 
 /// The line, if this is an object with one.
 pub(super) fn peel(line: &[u8]) -> Option<Inner<'_>> {
-    if line.first() != Some(&b'{') {
-        return None;
-    }
-    let Fields(object) = serde_json::from_slice(line).ok()?;
+    let Fields(object) = object(line)?;
     let text = |name: &&str| object.get(*name).and_then(Value::as_str);
     let message = MESSAGE.iter().find_map(text)?;
     let message = message.strip_suffix('\n').unwrap_or(message);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{stamp::Stamp, syslog::Entry, tag::Writer};
+use crate::read::parse::lines::object;
 
 /// The fields of a line of `journalctl -o json` that are used.
 #[derive(Deserialize)]
@@ -34,10 +35,7 @@ enum Text {
 impl Journal {
     /// Parses a line; None if it is not from the journal.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
-        if line.first() != Some(&b'{') {
-            return None;
-        }
-        let journal: Self = serde_json::from_slice(line).ok()?;
+        let journal: Self = object(line)?;
         (journal.microseconds.is_some() || journal.message.is_some()).then_some(journal)
     }
 

@@ -6,7 +6,7 @@ use crate::{
         clock::only_clock,
         scan::{
             are_digits, digits, is_date, is_seconds, is_time_of_day, leading_number,
-            may_be_since_1970, number, recorded, seconds, split_at_byte, word,
+            may_be_since_1970, month, number, recorded, seconds, split_at_byte, word,
         },
     },
 };
@@ -33,9 +33,6 @@ pub(crate) enum Stamp<'a> {
 /// A timestamp and the text after it.
 pub(crate) type Stamped<'a> = (Stamp<'a>, &'a [u8]);
 
-const MONTHS: &[&[u8; 3]] = &[
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
 const DAYS: &[&[u8; 3]] = &[b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 impl Stamp<'_> {
@@ -104,7 +101,7 @@ fn clf(text: &[u8]) -> Option<When> {
         return None;
     };
     let (date, clock) = date.split_at_checked(12)?;
-    let month = MONTHS.iter().position(|month| **month == date[3..6])? + 1;
+    let month = month(&date[3..])? + 1;
     let (day, year) = (str::from_utf8(&date[..2]), str::from_utf8(&date[7..11]));
     let time = format!("{}-{month:02}-{}T", year.ok()?, day.ok()?);
     timestamp(&[time.as_bytes(), clock, &text[text.len() - 5..]].concat())
@@ -114,10 +111,9 @@ fn timestamp(text: &[u8]) -> Option<When> {
     str::from_utf8(text).ok()?.parse().ok().map(When::At)
 }
 
-/// Whether the text begins with one of the names.
-fn begins_with(text: &[u8], names: &[&[u8; 3]]) -> bool {
+fn begins_with_day(text: &[u8]) -> bool {
     text.first_chunk()
-        .is_some_and(|start| names.contains(&start))
+        .is_some_and(|start| DAYS.contains(&start))
 }
 
 /// RFC 3164 and `journalctl`: `Nov 22 14:25:37 `, `Nov  2 14:25:37.123456 `. Some write the year after it:
@@ -146,9 +142,7 @@ fn month_to_second(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let [_, _, _, b' ', tens, units, b' ', ..] = text else {
         return None;
     };
-    if !begins_with(text, MONTHS)
-        || !(*tens == b' ' || tens.is_ascii_digit())
-        || !units.is_ascii_digit()
+    if month(text).is_none() || !(*tens == b' ' || tens.is_ascii_digit()) || !units.is_ascii_digit()
     {
         return None;
     }
@@ -160,7 +154,7 @@ fn month_to_second(text: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) fn ctime(text: &[u8]) -> Option<Stamped<'_>> {
     let (_, after) = month_to_second(text.get(4..)?)?;
     let (year, rest) = split_at_byte(after, b' ').unwrap_or((after, b""));
-    let is_time = begins_with(text, DAYS) && text[3] == b' ' && number::<u16>(year).is_some();
+    let is_time = begins_with_day(text) && text[3] == b' ' && number::<u16>(year).is_some();
     let stamp = &text[..text.len() - after.len() + year.len()];
     is_time.then_some((Stamp::Recorded(stamp, Lacks::Zone), rest))
 }
@@ -186,7 +180,7 @@ fn is_date_and_time(text: &[u8], separator: u8) -> bool {
 /// `journalctl -o short-full`: `Sun 2026-11-22 14:25:37 UTC `
 pub(crate) fn full(text: &[u8]) -> Option<Stamped<'_>> {
     let time = text.get(4..)?;
-    if !begins_with(text, DAYS) || text[3] != b' ' || !is_date_and_time(time, b' ') {
+    if !begins_with_day(text) || text[3] != b' ' || !is_date_and_time(time, b' ') {
         return None;
     }
     let (zone, rest) = split_at_byte(time[19..].strip_prefix(b" ")?, b' ')?;
@@ -263,7 +257,7 @@ fn is_of_apache(inside: &[u8], rest: &[u8]) -> bool {
         .rsplit(|byte| *byte == b':')
         .next()
         .unwrap_or_default();
-    begins_with(inside, DAYS) && LEVELS.contains(&level)
+    begins_with_day(inside) && LEVELS.contains(&level)
 }
 
 fn other_bracketed(inside: &[u8]) -> Option<Stamp<'_>> {
@@ -283,7 +277,7 @@ fn other_bracketed(inside: &[u8]) -> Option<Stamp<'_>> {
     }
     let is_clock = |time: &[u8]| time.len() == 5 && is_time_of_day(&[time, b":00"].concat());
     let is_minute = inside.len() == 11
-        && begins_with(inside, MONTHS)
+        && month(inside).is_some()
         && number::<u8>(inside[3..5].trim_ascii_start()).is_some()
         && inside[5] == b' '
         && is_clock(&inside[6..]);
