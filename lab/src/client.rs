@@ -128,6 +128,10 @@ impl Load {
         }
         // Closing leaves no socket in TIME_WAIT, so the ports do not run out.
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+        if self.from_port != 0 {
+            // A server of an earlier case may have left this port in TIME_WAIT.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+        }
         bind(&socket, &SocketAddr::new(from, self.from_port)).context("cannot bind")?;
         connect(&socket, &SocketAddr::new(to, self.port)).context("cannot connect")?;
         Ok(Connection(socket))
