@@ -25,11 +25,16 @@ pub(super) struct Peer {
 impl Peer {
     /// The peer for the connection with this number, from 0.
     pub(super) fn for_connection(connection: u64) -> Self {
-        let bits = scramble(connection);
+        let clients = u64::from(CLIENTS);
+        let (round, place) = (connection / clients, connection % clients);
+        // Each client connects once in a round, so it does not use a port again for long. A SYN with the
+        // same ports would be a retransmission. Multiplication by a factor that is coprime to the number of
+        // clients permutes them.
+        let client = (place * 7_919 + scramble(round) % clients) % clients;
         Self {
-            client: (bits >> 32) as u32 % CLIENTS,
+            client: client as u32,
             // Linux's ephemeral ports.
-            port: 32_768 + (bits as u16) % 28_232,
+            port: 32_768 + ((scramble(client) % 28_232 + round) % 28_232) as u16,
             // Multiplication by an odd factor permutes the numbers.
             sequence: (connection as u32).wrapping_mul(2_654_435_761),
         }
@@ -107,11 +112,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_are_many_and_sequence_numbers_differ() {
+    fn peers_are_many_and_no_ends_or_sequence_numbers_repeat() {
         let peers: Vec<_> = (0..400_000).map(Peer::for_connection).collect();
         let clients: HashSet<_> = peers.iter().map(|peer| peer.address()).collect();
+        let ends: HashSet<_> = { peers.iter() }
+            .map(|peer| (peer.address(), peer.port))
+            .collect();
         let sequences: HashSet<_> = peers.iter().map(|peer| peer.sequence).collect();
         assert_eq!(clients.len(), CLIENTS as usize);
+        assert_eq!(ends.len(), peers.len());
         assert_eq!(sequences.len(), peers.len());
         assert!(
             peers
