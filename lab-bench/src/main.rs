@@ -2,6 +2,7 @@
 //!
 //! The same program is PID 1 of the guests in which it measures, and what works there.
 
+mod growth;
 mod inputs;
 mod live;
 mod measure;
@@ -39,6 +40,7 @@ enum Command {
     Read(read::Args),
     Live(live::Args),
     Rate(rate::Args),
+    Scale(growth::Args),
     #[command(hide = true)]
     LiveGuest(live::guest::Args),
     #[command(hide = true)]
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, install),
         Command::Live(args) => live::run(&args, install),
         Command::Rate(args) => rate::run(&args, install),
+        Command::Scale(args) => growth::run(&args, install),
         Command::LiveGuest(args) => live::guest::run(&args),
         Command::LiveWork(args) => live::work::run(&args),
         Command::RateGuest(args) => rate::guest::run(&args),

@@ -28,7 +28,7 @@ impl Install {
 }
 
 /// The programs whose packages have other names.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("busybox", "busybox-static"),
     ("c++", "g++"),
     ("editcap", "wireshark-common"),
@@ -40,6 +40,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("sh", "dash"),
     ("ss", "iproute2"),
     ("unshare", "util-linux"),
+    ("xz", "xz-utils"),
 ];
 
 /// The Debian package with this program.
