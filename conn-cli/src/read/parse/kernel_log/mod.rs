@@ -18,7 +18,13 @@ pub(crate) mod syslog;
 mod tag;
 mod untagged;
 
-use self::{journal::Journal, netfilter::PacketRecord, stamp::Stamp, syslog::Entry, tag::Writer};
+use self::{
+    journal::Journal,
+    netfilter::{PacketRecord, Syn},
+    stamp::Stamp,
+    syslog::Entry,
+    tag::Writer,
+};
 use super::{
     lines::{Form, Line, Wanted},
     scan,
@@ -43,6 +49,8 @@ pub(crate) struct Lines {
     second: Second<17, 59>,
     /// The last one of the kernel's that can be that of a rule: most records have the same.
     prefix: Vec<u8>,
+    /// What the last record of the kernel that counts has up to ` OUT=`, likewise.
+    start: Vec<u8>,
 }
 
 impl Lines {
@@ -53,6 +61,7 @@ impl Lines {
             wanted: wanted.clone(),
             second: Second::new(),
             prefix: Vec::new(),
+            start: Vec::new(),
         }
     }
 
@@ -61,6 +70,10 @@ impl Lines {
             return foreign(entry);
         }
         let is_kernel = matches!(entry.writer, Writer::Kernel | Writer::Dmesg);
+        if is_kernel && let Some(syn) = self.usual(entry.message) {
+            events.extend(syn.map(|syn| syn.event(self.when(entry.stamp))));
+            return Ok(Form::Own);
+        }
         let Some(found) = record(entry) else {
             return match entry.writer {
                 _ if !entry.is_known => Err(NOT_A_LOG),
@@ -88,8 +101,30 @@ impl Lines {
         let Some(syn) = found.syn? else {
             return Ok(Form::Own);
         };
+        if is_kernel {
+            self.keep_start(entry.message);
+        }
         events.push(syn.event(self.when(entry.stamp)));
         Ok(Form::Own)
+    }
+
+    /// The packet of a record that begins like an earlier one, whose prefix is known to be that of a rule: a fast
+    /// path.
+    #[inline]
+    fn usual(&self, message: &[u8]) -> Option<Option<Syn>> {
+        if self.start.is_empty() {
+            return None;
+        }
+        netfilter::syn(message.strip_prefix(&self.start[..])?).ok()
+    }
+
+    fn keep_start(&mut self, message: &[u8]) {
+        // With a digit, it may be one of pvefw.
+        if !message.first().is_some_and(u8::is_ascii_digit)
+            && let Some(length) = netfilter::start(message)
+        {
+            message[..length].clone_into(&mut self.start);
+        }
     }
 
     #[inline]

@@ -269,3 +269,35 @@ fn only_records_with_the_wanted_prefix_count() {
     let foreign = format!("Nov 22 14:25:37 web1 app: usb 1-1: {RECORD}");
     assert_eq!(parsed_with(&foreign, wanted), Err(FOREIGN));
 }
+
+/// After each of these lines, each of them is parsed as by itself, with any of these bytes in each place.
+#[test]
+fn the_record_before_changes_nothing() {
+    let lines = [
+        format!("Nov 22 14:25:37 web1 kernel: [1.5] NEW: {RECORD}"),
+        format!("Nov 22 14:25:37 web1 kernel: {RECORD}"),
+        format!("[1.5] 1 6 a-IN {RECORD}"),
+        format!("Nov 22 14:25:37 web1 sshd: NEW: {RECORD}"),
+        format!("[1.5] usb 1-1: {RECORD}"),
+    ];
+    let parse = |parser: &mut Lines, line: &[u8]| {
+        let mut events = Vec::new();
+        let parsed = parser.line(line, &mut events);
+        format!("{parsed:?} {events:?}")
+    };
+    let new = || Lines::new(&Wanted::default());
+    for before in &lines {
+        for line in &lines {
+            for place in 0..line.len() {
+                for byte in *b"0= S:" {
+                    let mut line = line.clone().into_bytes();
+                    line[place] = byte;
+                    let mut parser = new();
+                    parse(&mut parser, before.as_bytes());
+                    let found = parse(&mut parser, &line);
+                    assert_eq!(found, parse(&mut new(), &line), "{}", line.escape_ascii());
+                }
+            }
+        }
+    }
+}

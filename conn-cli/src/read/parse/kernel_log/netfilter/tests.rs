@@ -184,3 +184,32 @@ fn damaged_records_are_parse_errors() {
     assert_eq!(find(b"a=IN=b OUT=y", false).unwrap().prefix, b"a=");
     assert!(find(b"DROP: IN=et", false).is_some());
 }
+
+/// With any of these bytes in each place.
+#[test]
+fn fast_path_for_headers_matches_the_general_one() {
+    let mut usual = 0;
+    for text in [
+        "LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=4711 DF PROTO=TCP SPT=37822 DPT=80 WINDOW=64240 RES=0x00 SYN URGP=0 ",
+        "LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=0 PROTO=TCP SPT=37822 DPT=80 SEQ=12 ACK=0 WINDOW=64240 RES=0x00 SYN URGP=0 OPT (0204) UID=0",
+        "LEN=60 TOS=0x00 PREC=0x00 TTL=64 ID=70000 CE DF FRAG:8 PROTO=TCP SPT=37822 DPT=80 WINDOW=0 RES=0x00 SYN FIN URGP=0",
+    ] {
+        for place in 0..text.len() {
+            for byte in *b"0f= RS(" {
+                let mut text = text.as_bytes().to_vec();
+                text[place] = byte;
+                let shown = |found: Option<(Option<u16>, Tcp)>| {
+                    let (id, tcp) = found?;
+                    Some((id, tcp.from, tcp.to, tcp.sequence, tcp.is_syn, tcp.is_end))
+                };
+                let Some(found) = shown(usual_header(&text)) else {
+                    continue;
+                };
+                usual += 1;
+                let general = any_header(&text).map(shown);
+                assert_eq!(general, Ok(Some(found)), "{}", text.escape_ascii());
+            }
+        }
+    }
+    assert!(usual > 100, "{usual}");
+}
