@@ -130,6 +130,10 @@ pub(super) fn time(text: &[u8]) -> (&[u8], &[u8]) {
 /// Skips what is in brackets between the time and the call.
 #[inline]
 pub(super) fn after_brackets(text: &[u8]) -> &[u8] {
+    // Mostly there is nothing.
+    if let [b' ', b'a'..=b'z', ..] = text {
+        return &text[1..];
+    }
     let mut rest = text.trim_ascii_start();
     while let [b'(' | b'[', ..] = rest
         && let Some(after) = bracketed(rest)
@@ -185,6 +189,10 @@ pub(super) fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
             _ => after,
         };
         return (number(tid), after);
+    }
+    // Most lines begin like that.
+    if let Some((tid, after @ [b' ', ..])) = leading_number(line) {
+        return (Some(tid), after);
     }
     let (tid, after) = digits(line);
     match after.first() {

@@ -16,6 +16,9 @@ use crate::{
 const CUT: ParseError = "the line is cut";
 const NO_ADDRESS: ParseError = "the address is cut or has an unknown format";
 
+/// What precedes the port of an IPv4 client.
+pub(super) const IPV4_PEER: &[u8] = b"{sa_family=AF_INET, sin_port=htons(";
+
 /// An endpoint of a connection, as far as it is known.
 type Endpoint = (Host, Option<u16>);
 
@@ -27,6 +30,16 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
+    /// Of these, only the client is known.
+    #[inline]
+    pub(super) fn ipv4_client((address, port): (Ipv4Addr, u16)) -> Self {
+        Self {
+            remote: (Host::Address(address.into()), Some(port)),
+            local: (Host::Unknown, None),
+            family: Some(Family::Ipv4),
+        }
+    }
+
     #[inline]
     pub(super) fn connection(self, tid: Option<u32>, time: When) -> Connection {
         Connection {
@@ -217,11 +230,17 @@ fn any_peer(arguments: &[u8]) -> Result<Option<(Endpoint, Option<Family>)>, Pars
 /// A fast path for the usual form of an IPv4 address, without any searching.
 #[inline]
 fn ipv4_peer(arguments: &[u8]) -> Option<(Ipv4Addr, u16)> {
-    let rest = arguments.strip_prefix(b"{sa_family=AF_INET, sin_port=htons(")?;
-    let (port, rest) = leading_number(rest)?;
+    let (client, rest) = port_and_host(arguments.strip_prefix(IPV4_PEER)?)?;
+    (rest.first() == Some(&b'"')).then_some(client)
+}
+
+/// The client in the text after [`IPV4_PEER`], and the text after its address.
+#[inline]
+pub(super) fn port_and_host(text: &[u8]) -> Option<((Ipv4Addr, u16), &[u8])> {
+    let (port, rest) = leading_number(text)?;
     let rest = rest.strip_prefix(b"), sin_addr=inet_addr(\"")?;
     let (host, rest) = leading_ipv4(rest)?;
-    (rest.first() == Some(&b'"')).then_some((host, port))
+    Some(((host, port), rest))
 }
 
 /// The quoted text after `open`, which ends with the opening quotation mark. With -X verbose

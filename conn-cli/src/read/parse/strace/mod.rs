@@ -11,13 +11,15 @@ mod call;
 mod ends;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use self::{
     call::{
         Call, UNFINISHED, after_brackets, call, is_address, is_interrupted, prefix, result, thread,
         time,
     },
-    ends::{Descriptor, accepted, descriptor},
+    ends::{Descriptor, Endpoints, accepted, descriptor},
+    usual::Usual,
 };
 use super::{
     lines::{Form, Line, Wanted},
@@ -45,6 +47,7 @@ pub(crate) struct Lines {
     wanted: Wanted,
     second: Second<8, 99>,
     stamps: Stamps,
+    usual: Usual,
     /// The thread and the time of a call that began on the previous line and was interrupted.
     interrupted: Option<(Option<u32>, When)>,
 }
@@ -57,6 +60,7 @@ impl Lines {
             wanted: wanted.clone(),
             second: Second::new(),
             stamps: Stamps::default(),
+            usual: Usual::default(),
             interrupted: None,
         }
     }
@@ -127,6 +131,11 @@ impl Lines {
 
     fn complete_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let (tid, time, rest) = self.prefix(line);
+        if let Some(client) = self.usual.client(rest) {
+            let ends = Endpoints::ipv4_client(client);
+            events.push(Event::Connection(ends.connection(tid, self.when(time))));
+            return Ok(Form::Own);
+        }
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),
             Call::Resumed(arguments) => ((Descriptor::Plain, arguments), true),
@@ -148,6 +157,7 @@ impl Lines {
             self.interrupted = Some((tid, self.when(time)));
             return Ok(Form::Shared);
         }
+        let tail = arguments;
         let (arguments, result) = result(arguments).ok_or(NO_RESULT)?;
         let arguments = if resumed {
             // Older versions of strace print a space here.
@@ -160,7 +170,12 @@ impl Lines {
             Some(ends) if resumed => {
                 events.push(Event::Resumed(ends.connection(tid, self.when(time))));
             }
-            Some(ends) => events.push(Event::Connection(ends.connection(tid, self.when(time)))),
+            Some(ends) => {
+                if let Descriptor::Plain = listener {
+                    self.usual.keep(rest, tail, result);
+                }
+                events.push(Event::Connection(ends.connection(tid, self.when(time))));
+            }
             None if resumed => events.push(Event::Failed(tid.unwrap_or(0))),
             None => (),
         }
