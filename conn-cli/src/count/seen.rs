@@ -27,6 +27,15 @@ impl Seen {
         }
     }
 
+    /// Adds connections that follow.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        let times = [self.times, other.times];
+        let first = times.iter().flatten().map(|(first, _)| *first).min();
+        let last = times.iter().flatten().map(|(_, last)| *last).max();
+        self.times = first.zip(last);
+        self.connections += other.connections;
+    }
+
     /// The first and the last time, if so many have one: those of only a part would be wrong.
     #[must_use]
     pub(crate) fn times_of(&self, connections: u64) -> Option<(Timestamp, Timestamp)> {

@@ -128,24 +128,27 @@ impl Reading {
         let bar_fits = show.lines == Lines::None || !io::stdout().is_terminal();
         let bytes = inputs.iter().map(|path| input::length(path)).sum();
         let progress = Progress::new(Some(bytes).filter(|_| bar_fits).flatten());
+        let view = View::new(show, scope, None, Known::for_options(show)?);
+        let merge = MergeOptions {
+            ports: show.ports.clone(),
+            filter: show.ends.clone(),
+            period: options.period,
+            strict: options.records.strict,
+            every_packet: options.records.every_packet,
+            lines_only: show.count.is_some(),
+            all_addresses: false,
+        };
+        let mut how = How::new(&options.records, times);
+        how.wanted.only_counts = view.only_counts() && merge.want_all();
         Ok(Self {
-            view: View::new(show, scope, None, Known::for_options(show)?),
+            view,
             by: show.listing.by,
-            merge: Merge::new(MergeOptions {
-                ports: show.ports.clone(),
-                filter: show.ends.clone(),
-                period: options.period,
-                strict: options.records.strict,
-                every_packet: options.records.every_packet,
-                lines_only: show.count.is_some(),
-                all_addresses: false,
-            })
-            .within(room(options.records.max_clients, 1)),
+            merge: Merge::new(merge).within(room(options.records.max_clients, 1)),
             inputs: inputs.len(),
             failed: 0,
             feed: Feed::start(
                 inputs,
-                How::new(&options.records, times),
+                how,
                 jobs,
                 assumes.then(|| WantedDates {
                     zone: zone.clone(),
@@ -200,6 +203,7 @@ impl Reading {
                     dates.complete(&mut batch);
                     view.add_recorded(dates.stretches());
                 }
+                view.add_counted(&batch.counted);
                 self.merge.take(&mut batch, &mut |connection| {
                     view.show(connection);
                     !view.is_full()

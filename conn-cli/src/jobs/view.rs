@@ -33,6 +33,7 @@ use crate::{
         stage::{Stage, WatchedStages},
     },
     output::{Printer, Stdout, diagnostics},
+    read::batch::Counted,
     report::{LineCounts, Origin, Report, Verdict},
     system::{stderr::say, stop::Stop, terminal},
 };
@@ -132,6 +133,21 @@ impl View {
             .is_some_and(|limit| self.first.connections() >= limit)
     }
 
+    /// Whether connections at the only stage have no part in it, but for their number and their times.
+    #[must_use]
+    pub(super) fn only_counts(&self) -> bool {
+        self.limit.is_none()
+            && self.profiles.is_none()
+            && self.periods.is_none()
+            && !self.wants_lines
+    }
+
+    /// Adds connections if it [only counts](Self::only_counts) them.
+    pub(super) fn add_counted(&mut self, counted: &Counted) {
+        self.arrived += counted.ends.len() as u64;
+        self.seen.add_all(&counted.seen);
+    }
+
     /// The connections up to the limit, if it is reached.
     #[must_use]
     pub(super) fn first_ones(&self) -> Option<&FirstConnections> {
@@ -146,14 +162,16 @@ impl View {
 
     /// Appends a connection's line, unless the limit is reached.
     pub fn show(&mut self, connection: &Connection) {
-        let was_full = self.is_full();
         self.arrived += 1;
-        if was_full {
+        if self.is_full() {
             return;
         }
         let counts = self.counts(connection);
         if self.counted.is_none() {
             self.seen.add(connection);
+        }
+        if self.only_counts() {
+            return;
         }
         if self.limit.is_some() {
             self.first.add(connection, counts);

@@ -34,6 +34,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether this is a format of conn-cli itself, which has the summaries of runs.
+    #[must_use]
+    pub(crate) fn is_own(self) -> bool {
+        matches!(self, Self::Json | Self::Text)
+    }
+
     /// All formats.
     pub const ALL: [Self; 12] = [
         Self::KernelLog,

@@ -1,6 +1,6 @@
 //! The events parsed from one piece.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use super::{
     encoding::Recognised,
@@ -8,7 +8,11 @@ use super::{
     parse::lines::Form,
 };
 use crate::{
-    model::{connection::When, format::Format},
+    count::seen::Seen,
+    model::{
+        connection::{Host, When},
+        format::Format,
+    },
     system::text::quoted,
 };
 
@@ -19,6 +23,8 @@ pub struct Batch {
     pub format: Format,
     /// What the lines from here on were recognised as, in the first batch of them.
     pub recognised: Option<Recognised>,
+    /// Connections before all events.
+    pub(crate) counted: Counted,
     /// What to count.
     pub events: Vec<Event>,
     /// Number of lines.
@@ -38,6 +44,22 @@ pub struct Batch {
     pub ends: [When; 2],
 }
 
+/// Connections of which no more is wanted: see [`Wanted::only_counts`](super::parse::lines::Wanted::only_counts).
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// The client and the server's port of each, in their order.
+    pub ends: Vec<(Host, Option<u16>)>,
+    /// Their times.
+    pub seen: Seen,
+}
+
+/// Memory for what is in a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    events: Vec<Event>,
+    ends: Vec<(Host, Option<u16>)>,
+}
+
 impl Batch {
     /// An empty batch.
     #[must_use]
@@ -45,6 +67,7 @@ impl Batch {
         Self {
             format,
             recognised: None,
+            counted: Counted::default(),
             events: Vec::new(),
             lines: 0,
             packets: 0,
@@ -53,6 +76,33 @@ impl Batch {
             first_not_understood: None,
             unknown_link_types: BTreeMap::new(),
             ends: [When::Unknown, When::Unknown],
+        }
+    }
+
+    /// The same in this memory.
+    pub(crate) fn within(format: Format, room: Room) -> Self {
+        let mut batch = Self::new(format);
+        (batch.events, batch.counted.ends) = (room.events, room.ends);
+        batch
+    }
+
+    /// The memory of this batch, for another one. None if it is for more than `most` connections.
+    pub(crate) fn into_room(self, most: usize) -> Option<Room> {
+        let (mut events, mut ends) = (self.events, self.counted.ends);
+        events.clear();
+        ends.clear();
+        (events.capacity().max(ends.capacity()) <= most).then_some(Room { events, ends })
+    }
+
+    /// Keeps of the only event, if it is a connection, what is counted. With another event before it, what it
+    /// means may depend on that.
+    #[inline]
+    pub(crate) fn count_only_event(&mut self) {
+        if let [Event::Connection(connection)] = &mut self.events[..] {
+            self.counted.seen.add(connection);
+            let client = mem::replace(&mut connection.remote, Host::Unknown);
+            self.counted.ends.push((client, connection.local_port));
+            self.events.clear();
         }
     }
 

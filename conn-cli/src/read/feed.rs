@@ -16,11 +16,10 @@ use tokio::{
 };
 
 use super::{
-    batch::Batch,
+    batch::{Batch, Room},
     cut::RecycledBuffers,
     dates::{InputDates, WantedDates, scan},
     error::{ReadError, Stopped},
-    event::Event,
     how::How,
     input,
     parse::{lines::Wanted, parse_into},
@@ -53,8 +52,8 @@ pub(crate) struct Feed {
     wanted: Wanted,
     /// Returns the buffers of parsed pieces to the reader.
     recycle: Sender<Vec<u8>>,
-    /// Those of counted batches.
-    rooms: Vec<Vec<Event>>,
+    /// The memory of counted batches.
+    rooms: Vec<Room>,
 }
 
 /// The most pieces that wait to be parsed.
@@ -67,8 +66,8 @@ const PARSE_AHEAD: usize = 4;
 /// The largest buffer that is recycled.
 const MAX_RECYCLED_LEN: usize = 1024 * 1024;
 
-/// The same for events.
-const MAX_RECYCLED_EVENTS: usize = 8 * 1024;
+/// The same for connections.
+const MAX_RECYCLED_CONNECTIONS: usize = 8 * 1024;
 
 #[derive(Debug)]
 enum ReaderMessage {
@@ -143,10 +142,8 @@ impl Feed {
     /// Takes a counted batch back for the next one. The memory of one thread that another one releases would be
     /// returned to the kernel each time.
     pub(crate) fn recycle(&mut self, batch: Batch) {
-        let mut room = batch.events;
-        room.clear();
-        if room.capacity() <= MAX_RECYCLED_EVENTS && self.rooms.len() < self.queue_len {
-            self.rooms.push(room);
+        if self.rooms.len() < self.queue_len {
+            self.rooms.extend(batch.into_room(MAX_RECYCLED_CONNECTIONS));
         }
     }
 

@@ -49,6 +49,8 @@ const MAX_UNFINISHED: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Merge {
     options: MergeOptions,
+    /// Whether they want all connections.
+    wants_all: bool,
     /// Final counts; the lines of the current run are in `runs`.
     tally: Tally,
     runs: Runs,
@@ -74,6 +76,7 @@ impl Merge {
     #[must_use]
     pub fn new(options: MergeOptions) -> Self {
         Self {
+            wants_all: options.want_all(),
             options,
             tally: Tally::default(),
             runs: Runs::default(),
@@ -130,6 +133,9 @@ impl Merge {
             // Counts and shows only what precedes the error.
             batch.events.truncate(first.events_before);
         }
+        for (client, local_port) in &batch.counted.ends {
+            self.tally.add(client, *local_port, 1);
+        }
         // By reference: copying connections takes longer than counting them.
         for (index, event) in batch.events.iter_mut().enumerate() {
             let (connection, packet) = match event {
@@ -167,7 +173,7 @@ impl Merge {
                     continue;
                 }
             };
-            if is_own(format) {
+            if format.is_own() {
                 self.runs.add_line(connection);
             }
             let is_within = self.options.period.contains(&connection.time);
@@ -253,6 +259,9 @@ impl Merge {
 
     /// Whether a connection is to one of the ports and passes the filter.
     fn wants(&mut self, format: Format, connection: &Connection) -> anyhow::Result<bool> {
+        if self.wants_all {
+            return Ok(true);
+        }
         self.knows_ports |= connection.local_port.is_some();
         if format == Format::Text
             && self.options.filter.local.is_some()
@@ -340,11 +349,6 @@ fn grouped(tally: Tally, by: Grouping) -> Counts {
     let mut counts = Counts::new([Stage::Accepted]).by(by);
     counts.add_tally(Stage::Accepted, tally);
     counts
-}
-
-/// Whether this is a format of conn-cli itself, which has the summaries of runs.
-fn is_own(format: Format) -> bool {
-    matches!(format, Format::Json | Format::Text)
 }
 
 /// Adds an input, unless it is that before the first.

@@ -1,6 +1,6 @@
 //! What to count of the records.
 
-use super::{add, is_own};
+use super::add;
 use crate::{
     count::tally::Tally,
     model::{
@@ -29,6 +29,11 @@ pub struct MergeOptions {
 }
 
 impl MergeOptions {
+    /// Whether they want the connections to any port, between any ends, at any time.
+    pub(crate) fn want_all(&self) -> bool {
+        self.ports.is_all() && self.filter == EndsFilter::default() && self.period.is_unbounded()
+    }
+
     /// Whether the options need lines: the summary of a run has no local addresses, and no times.
     pub(super) fn needs_lines(&self) -> bool {
         self.filter.local.is_some() || !self.period.is_unbounded()
@@ -36,7 +41,7 @@ impl MergeOptions {
 
     /// Whether connections in this format are counted one by one: otherwise the summary of a run does it.
     pub(super) fn counts_each(&self, format: Format) -> bool {
-        !is_own(format) || self.needs_lines()
+        !format.is_own() || self.needs_lines()
     }
 
     /// The connections of a run that are wanted; `stats` gets those of which that is not known.

@@ -56,7 +56,7 @@ impl Merge {
         self.input.lines += batch.lines;
         self.input.packets += batch.packets;
         self.input.understood += batch.understood;
-        self.input.records += batch.events.len() as u64;
+        self.input.records += (batch.counted.ends.len() + batch.events.len()) as u64;
         Ok(())
     }
 

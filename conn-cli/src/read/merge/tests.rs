@@ -1,5 +1,6 @@
 use crate::model::ports::PortSet;
 use crate::{
+    count::seen::Seen,
     model::{
         clock::{Clock, Dial},
         connection::{Host, Record, Source, When},
@@ -31,16 +32,23 @@ fn answer(port: u16) -> Event {
     Event::Answer(connection(port), PacketId::sequence(u32::from(port)))
 }
 
-/// The connections, and what is known of the SYNs that do not count.
-fn merged<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, ReadStats) {
-    let mut merge = Merge::new(MergeOptions {
+fn options(every_packet: bool) -> MergeOptions {
+    MergeOptions {
         ports: PortSet::all(),
         filter: crate::model::filter::EndsFilter::default(),
         period: crate::model::period::Period::default(),
-        strict: true,
+        strict: false,
         every_packet,
         lines_only: false,
         all_addresses: false,
+    }
+}
+
+/// The connections, and what is known of the SYNs that do not count.
+fn merged<const N: usize>(every_packet: bool, batches: [Vec<Event>; N]) -> (u64, ReadStats) {
+    let mut merge = Merge::new(MergeOptions {
+        strict: true,
+        ..options(every_packet)
     });
     for events in batches {
         let mut batch = Batch::new(Format::Pcap);
@@ -442,4 +450,50 @@ fn that_syns_were_forgotten_too_early_is_said() {
     };
     assert!(!flood(700));
     assert!(flood(100));
+}
+
+/// If only counts are wanted, they are those of the events, whatever is between the connections.
+#[test]
+fn connections_that_only_count_are_counted_alike() {
+    let call = |client: u8, result: &str| {
+        format!(
+            "12 1395029583.12345{client} accept(3, {{sa_family=AF_INET, sin_port=htons(37822), \
+             sin_addr=inet_addr(\"192.0.2.{client}\")}}, [16]) = {result}\n"
+        )
+    };
+    let unfinished = "13 accept(3<TCP:[0.0.0.0:80]>,  <unfinished ...>\n";
+    let resumed =
+        call(9, "4").replace("12 1395029583.123459 accept(3, ", "13 <... accept resumed>");
+    for lines in [
+        call(1, "4") + &call(2, "5") + &call(1, "4"),
+        call(1, "4") + &call(3, "-1 EAGAIN (x)") + "x\n" + &call(0, "5") + &call(1, "4 <0.1>"),
+        call(1, "4") + unfinished + &call(2, "5") + &resumed + &call(1, "4"),
+        resumed + &call(2, "5"),
+        String::new(),
+    ] {
+        let piece = Piece::Lines(Encoding::plain(Format::Strace), lines.clone().into_bytes());
+        let [whole, counts] = [false, true].map(|only_counts| {
+            let wanted = Wanted {
+                only_counts,
+                ..Wanted::default()
+            };
+            let mut batch = parse(&piece, &wanted);
+            let mut seen = Seen::default();
+            seen.add_all(&batch.counted.seen);
+            let mut merge = Merge::new(options(false)).within(Some(Room::Clients(1)));
+            merge.begin(InputStats {
+                name: "input".to_owned(),
+                ..InputStats::default()
+            });
+            let mut show = |connection: &Connection| {
+                seen.add(connection);
+                true
+            };
+            merge.take(&mut batch, &mut show).unwrap();
+            let (tally, _, stats) = merge.finish();
+            let times = seen.times_of(2).or(seen.times_of(3));
+            (tally, stats, times)
+        });
+        assert_eq!(whole, counts, "{lines}");
+    }
 }

@@ -23,6 +23,9 @@ pub struct Wanted {
     pub prefix: Option<Arc<str>>,
     /// Packets inside of tunnels count, too.
     pub inner: bool,
+    /// Of connections that count in any case, only how many each client made to each port, and when the first
+    /// and the last came.
+    pub only_counts: bool,
 }
 
 impl Wanted {
@@ -34,6 +37,7 @@ impl Wanted {
             any_program: options.any_program,
             prefix: options.prefix.as_deref().map(Arc::from),
             inner: options.inner,
+            only_counts: false,
         }
     }
 

@@ -25,9 +25,9 @@ use self::{
     lines::{Line, Wanted, lines},
 };
 use super::{
-    batch::Batch,
+    batch::{Batch, Room},
     encoding::Encoding,
-    event::{Event, ParseError},
+    event::ParseError,
     peeled::parser,
     piece::Piece,
 };
@@ -115,12 +115,12 @@ pub(crate) fn heading(encoding: Encoding, lines: &[u8]) -> Option<&[u8]> {
 /// Parses one piece.
 #[must_use]
 pub fn parse(piece: &Piece, wanted: &Wanted) -> Batch {
-    parse_into(piece, wanted, Vec::new())
+    parse_into(piece, wanted, Room::default())
 }
 
-/// The same with this empty room for the events.
+/// The same in this memory.
 #[must_use]
-pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Vec<Event>) -> Batch {
+pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Room) -> Batch {
     match piece {
         &Piece::Lines(encoding, ref bytes) => {
             let format = encoding.format;
@@ -128,13 +128,21 @@ pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Vec<Event>) -> Ba
                 _ if !encoding.wrappers.is_empty() => any_lines(encoding, bytes, wanted, room),
                 // Each with code of its own, which is faster than a call through a table for each line.
                 Format::KernelLog => {
-                    parse_lines(format, bytes, &mut kernel_log::Lines::new(wanted), room)
+                    let mut parser = kernel_log::Lines::new(wanted);
+                    parse_lines(format, bytes, &mut parser, wanted, room)
                 }
                 Format::Tcpdump => {
-                    parse_lines(format, bytes, &mut tcpdump::Lines::new(wanted), room)
+                    let mut parser = tcpdump::Lines::new(wanted);
+                    parse_lines(format, bytes, &mut parser, wanted, room)
                 }
-                Format::Strace => parse_lines(format, bytes, &mut strace::Lines::new(wanted), room),
-                Format::Json => parse_lines(format, bytes, &mut json::Lines::new(wanted), room),
+                Format::Strace => {
+                    let mut parser = strace::Lines::new(wanted);
+                    parse_lines(format, bytes, &mut parser, wanted, room)
+                }
+                Format::Json => {
+                    let mut parser = json::Lines::new(wanted);
+                    parse_lines(format, bytes, &mut parser, wanted, room)
+                }
                 _ => any_lines(encoding, bytes, wanted, room),
             }
         }
@@ -155,28 +163,35 @@ pub(crate) fn parse_into(piece: &Piece, wanted: &Wanted, room: Vec<Event>) -> Ba
             let mut parser = parser(encoding, wanted).expect("a capture has no lines");
             // It counts in the piece that it is from.
             let _ = parser.line(heading, &mut Vec::new());
-            parse_lines(encoding.format, bytes, &mut *parser, room)
+            parse_lines(encoding.format, bytes, &mut *parser, wanted, room)
         }
         Piece::Packets(packets) => packet::parse(packets, wanted, room),
     }
 }
 
-fn any_lines(encoding: Encoding, bytes: &[u8], wanted: &Wanted, room: Vec<Event>) -> Batch {
+fn any_lines(encoding: Encoding, bytes: &[u8], wanted: &Wanted, room: Room) -> Batch {
     let mut parser = parser(encoding, wanted).expect("a capture has no lines");
-    parse_lines(encoding.format, bytes, &mut *parser, room)
+    parse_lines(encoding.format, bytes, &mut *parser, wanted, room)
 }
 
 fn parse_lines(
     format: Format,
     bytes: &[u8],
     parser: &mut (impl Line + ?Sized),
-    room: Vec<Event>,
+    wanted: &Wanted,
+    room: Room,
 ) -> Batch {
-    let mut batch = Batch::new(format);
-    batch.events = room;
+    let mut batch = Batch::within(format, room);
     batch.ends = ends(bytes, parser);
-    // Growing would move the events.
-    batch.events.reserve(bytes.len() / RECORD_LEN);
+    // What a connection of a run means depends on the summary after it.
+    let only_counts = wanted.only_counts && !format.is_own();
+    // Growing would move what is in them.
+    let records = bytes.len() / RECORD_LEN;
+    if only_counts {
+        batch.counted.ends.reserve(records);
+    } else {
+        batch.events.reserve(records);
+    }
     let longest = longest_line(format);
     let end = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
     let (whole, cut) = bytes.split_at(end);
@@ -191,6 +206,9 @@ fn parse_lines(
                 parser.line(line, &mut batch.events)
             };
             batch.count_line(line, parsed);
+            if only_counts {
+                batch.count_only_event();
+            }
         }
     }
     batch

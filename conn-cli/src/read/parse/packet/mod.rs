@@ -13,7 +13,7 @@ use crate::{
         format::Format,
     },
     read::{
-        batch::Batch,
+        batch::{Batch, Room},
         event::{Event, PacketId, ParseError},
         parse::lines::Wanted,
         piece::Packets,
@@ -76,9 +76,8 @@ pub(crate) fn is_capture(head: &[u8]) -> bool {
 
 /// Parses the packets of a piece.
 #[must_use]
-pub(crate) fn parse(packets: &Packets, wanted: &Wanted, room: Vec<Event>) -> Batch {
-    let mut batch = Batch::new(Format::Pcap);
-    batch.events = room;
+pub(crate) fn parse(packets: &Packets, wanted: &Wanted, room: Room) -> Batch {
+    let mut batch = Batch::within(Format::Pcap, room);
     let mut last = None;
     for (packet, bytes) in packets.iter() {
         let parsed = match handshake(packet.link_type, bytes) {

@@ -47,7 +47,7 @@ fn parsed_wanted(link_type: u16, packet: &[u8], inner: bool) -> Result<Option<St
             inner,
             ..Wanted::default()
         },
-        Vec::new(),
+        Room::default(),
     );
     assert_eq!(batch.packets, 1);
     if let Some(parse_error) = batch.first_not_understood.map(|first| first.parse_error) {
@@ -267,7 +267,7 @@ fn the_id_of_a_syn_is_that_of_its_innermost_ipv4_header() {
             inner: true,
             ..Wanted::default()
         };
-        let events = parse(&packets, &wanted, Vec::new()).events;
+        let events = parse(&packets, &wanted, Room::default()).events;
         assert!(
             matches!(&events[..], [Event::Syn(_, id)] if id.ip_id == expected),
             "{events:?}"
@@ -386,7 +386,7 @@ fn packets_of_unsupported_link_types_are_counted() {
     for link_type in [147, 1, 147, 105] {
         packets.push(None, link_type, &[0; 64]);
     }
-    let batch = parse(&packets, &Wanted::default(), Vec::new());
+    let batch = parse(&packets, &Wanted::default(), Room::default());
     assert_eq!(batch.unknown_link_types, [(105, 1), (147, 2)].into());
     assert_eq!(batch.not_understood, 3);
 }
