@@ -105,6 +105,8 @@ impl DropCounts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn listener(cookie: u64, netns: u32) -> Listener {
@@ -117,7 +119,7 @@ mod tests {
             waiting: 0,
             limit: 2,
             drops: Some(7),
-            owners: Vec::new(),
+            owners: Arc::default(),
             began_too_late: false,
         }
     }

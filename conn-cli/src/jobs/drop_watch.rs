@@ -54,6 +54,8 @@ impl DropWatch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{listener::Listener, queues::NamespaceDrops};
 
@@ -68,7 +70,7 @@ mod tests {
             waiting: 3,
             limit: 2,
             drops: Some(dropped),
-            owners: Vec::new(),
+            owners: Arc::default(),
             began_too_late: false,
         };
         let namespace = NamespaceDrops {

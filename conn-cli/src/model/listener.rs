@@ -1,6 +1,6 @@
 //! A listening socket and the processes that have it open.
 
-use std::{hash::Hash, net::SocketAddr};
+use std::{hash::Hash, net::SocketAddr, sync::Arc};
 
 /// A listening TCP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub struct Listener {
     /// The processes that had it open when they were searched for: first those blocked in accept,
     /// then by process id, but process 1 last, which holds sockets for others. Empty if none is
     /// known.
-    pub owners: Vec<Owner>,
+    /// Shared by what is known of it at different times.
+    pub owners: Arc<[Owner]>,
     /// Whether it began to listen when conn-cli had given up the privileges with which it could have
     /// searched every process. It can be true only if no process is known.
     pub began_too_late: bool,
@@ -253,13 +254,14 @@ mod tests {
 
     #[test]
     fn process_1_is_listed_last() {
-        let mut owners = listener(&[
+        let owners = listener(&[
             (1, "systemd", Some(0)),
             (700, "manager", Some(0)),
             (812, "httpd", None),
             (813, "httpd", Some(1)),
         ])
         .owners;
+        let mut owners = owners.to_vec();
         owners.sort_by_key(Owner::order);
         let pids: Vec<_> = owners.iter().map(|owner| owner.pid).collect();
         assert_eq!(pids, [813, 700, 812, 1]);

@@ -186,6 +186,8 @@ fn packets(number: u64, is_at_most: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::queues::NamespaceDrops;
 
@@ -199,7 +201,7 @@ mod tests {
             waiting,
             limit: 128,
             drops: None,
-            owners: Vec::new(),
+            owners: Arc::default(),
             began_too_late: false,
         }
     }

@@ -275,11 +275,12 @@ fn the_readme_shows_what_is_printed() {
         waiting: 0,
         limit: 511,
         drops: Some(0),
-        owners: vec![Owner {
+        owners: [Owner {
             pid: 812,
             name: "httpd".to_owned(),
             in_accept: Some(8),
-        }],
+        }]
+        .into(),
         began_too_late: false,
     };
     let mut lines = listening(

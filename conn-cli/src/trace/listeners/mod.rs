@@ -11,7 +11,11 @@ mod owner;
 mod queues;
 mod search;
 
-use std::{collections::HashSet, io, sync::atomic::AtomicBool};
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
@@ -133,7 +137,7 @@ impl Survey {
                 let mut listener = listener(namespace, found);
                 let before = find_same(&self.at_start, &listener);
                 if let Some(before) = before.or_else(|| find_same(&self.later, &listener)) {
-                    listener.owners.clone_from(&before.owners);
+                    listener.owners = Arc::clone(&before.owners);
                     listener.began_too_late = before.began_too_late;
                 }
                 listeners.push(listener);
@@ -203,7 +207,7 @@ fn listener(namespace: &Namespace, found: Listening) -> Listener {
         waiting: found.waiting,
         limit: found.limit,
         drops: found.drops,
-        owners: Vec::new(),
+        owners: Arc::default(),
         began_too_late: false,
     }
 }

@@ -2,7 +2,7 @@
 //! (`Documentation/filesystems/proc.rst`).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     os::fd::{AsFd, OwnedFd},
     sync::atomic::{AtomicBool, Ordering},
@@ -24,7 +24,7 @@ use crate::{
 /// Longer than any `socket:[INODE]`. Longer links are truncated, and are not sockets.
 const MAX_LINK_LEN: usize = 32;
 
-/// Adds the processes that have these listeners open, until `stop` is set, and returns how many
+/// Finds the processes that have these listeners open, until `stop` is set, and returns how many
 /// processes could not be searched.
 pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
     // The sockets of all namespaces get their inode numbers from one counter.
@@ -40,6 +40,7 @@ pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
     let Ok(processes) = processes() else {
         return 0;
     };
+    let mut owners = vec![Vec::new(); listeners.len()];
     let mut denied = 0;
     for pid in processes {
         if stop.load(Ordering::Relaxed) {
@@ -47,23 +48,24 @@ pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
         }
         match held_listeners(pid, &wanted, stop) {
             Ok(held) if held.is_empty() => (),
-            Ok(held) => add_owner(listeners, pid, &held),
+            Ok(held) => add_owner(&mut owners, pid, &held, stop),
             // Any other error: it has just exited.
             Err(error) => denied += usize::from(is_denied(&error)),
         }
     }
-    for listener in listeners {
-        listener.owners.sort_by_key(Owner::order);
+    for (listener, mut owners) in listeners.iter_mut().zip(owners) {
+        owners.sort_by_key(Owner::order);
+        listener.owners = owners.into();
     }
     denied
 }
 
-/// The descriptors of a process that are listeners, each with the listener's index.
+/// The indices of the listeners that a process has open, by descriptor.
 fn held_listeners(
     pid: u32,
     wanted: &HashMap<u32, usize>,
     stop: &AtomicBool,
-) -> io::Result<Vec<(u32, usize)>> {
+) -> io::Result<HashMap<u32, usize>> {
     let process = format!("/proc/{pid}");
     let (held, has_any) = descriptors(&process, wanted, stop)?;
     if has_any {
@@ -76,7 +78,7 @@ fn held_listeners(
             return Ok(held);
         }
     }
-    Ok(Vec::new())
+    Ok(HashMap::new())
 }
 
 /// The same for one thread, and whether it has any descriptors at all.
@@ -84,10 +86,10 @@ fn descriptors(
     thread: &str,
     wanted: &HashMap<u32, usize>,
     stop: &AtomicBool,
-) -> io::Result<(Vec<(u32, usize)>, bool)> {
+) -> io::Result<(HashMap<u32, usize>, bool)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory: OwnedFd = open(format!("{thread}/fd"), flags, Mode::empty())?;
-    let mut held = Vec::new();
+    let mut held = HashMap::new();
     let mut has_any = false;
     for entry in Dir::read_from(&directory)? {
         // There may be a million.
@@ -101,7 +103,7 @@ fn descriptors(
         has_any = true;
         let inode = socket_inode(&directory, entry.file_name())?;
         if let Some(&index) = inode.and_then(|inode| wanted.get(&inode)) {
-            held.push((fd, index));
+            held.insert(fd, index);
         }
     }
     Ok((held, has_any))
@@ -127,43 +129,50 @@ fn parse_inode(link: &[u8]) -> Option<u32> {
     inode.parse().ok()
 }
 
-fn add_owner(listeners: &mut [Listener], pid: u32, held: &[(u32, usize)]) {
+/// Adds a process to the owners of the listeners that it has open.
+fn add_owner(owners: &mut [Vec<Owner>], pid: u32, held: &HashMap<u32, usize>, stop: &AtomicBool) {
     let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = escaped(comm.strip_suffix(b"\n").unwrap_or(&comm));
-    let accepting = accepting(pid);
-    let mut indices: Vec<_> = held.iter().map(|&(_, index)| index).collect();
-    indices.sort_unstable();
-    indices.dedup();
+    let in_accept = in_accept(pid, held, stop);
+    // Two descriptors may be one listener.
+    let indices: HashSet<_> = held.values().copied().collect();
     for index in indices {
-        let is_on_listener = |fd: &&u32| held.contains(&(**fd, index));
-        let in_accept = accepting
-            .as_ref()
-            .map(|fds| fds.iter().filter(is_on_listener).count() as u32);
-        listeners[index].owners.push(Owner {
+        owners[index].push(Owner {
             pid,
             name: name.clone(),
-            in_accept,
+            in_accept: in_accept
+                .as_ref()
+                .map(|threads| threads.get(&index).copied().unwrap_or_default()),
         });
     }
 }
 
-/// The descriptors on which the threads of a process are blocked in accept, one for each such
-/// thread. None if that cannot be read.
-fn accepting(pid: u32) -> Option<Vec<u32>> {
-    let mut fds = Vec::new();
+/// How many threads of a process are blocked in accept on each of these listeners. None if that cannot
+/// be read.
+fn in_accept(
+    pid: u32,
+    held: &HashMap<u32, usize>,
+    stop: &AtomicBool,
+) -> Option<HashMap<usize, u32>> {
+    let mut in_accept = HashMap::new();
     let mut is_readable = false;
     for tid in threads(pid).ok()? {
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
         match fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")) {
             Ok(call) => {
                 is_readable = true;
-                fds.extend(accept_fd(&call));
+                if let Some(&index) = accept_fd(&call).and_then(|fd| held.get(&fd)) {
+                    *in_accept.entry(index).or_default() += 1;
+                }
             }
             Err(error) if is_denied(&error) => return None,
             // The thread has just exited, or the kernel has no such files.
             Err(_) => (),
         }
     }
-    is_readable.then_some(fds)
+    is_readable.then_some(in_accept)
 }
 
 /// The descriptor on which a thread is blocked in accept. `call` is the system call's number on
