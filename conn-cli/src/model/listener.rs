@@ -50,6 +50,9 @@ pub struct Owner {
 pub struct Unseen {
     /// Network namespaces that exist, but whose listeners are not known.
     pub namespaces: usize,
+    /// Network namespaces whose listeners were found, but cannot be queried again: too many files
+    /// would be open.
+    pub later: usize,
     /// Processes, which may be owners of a listener or in a namespace that is not known.
     pub processes: usize,
 }

@@ -50,6 +50,16 @@ pub(crate) fn listening(
         );
         lines.push(format!("note: {namespaces} could not be inspected"));
     }
+    if unseen.later > 0 {
+        let namespaces = plural(
+            unseen.later as u64,
+            "network namespace",
+            "network namespaces",
+        );
+        lines.push(format!(
+            "note: queues and drops in {namespaces} are not watched: too few files may be open (ulimit -n)"
+        ));
+    }
     let is_unknown = |listener: &Listener| listener.owners.is_empty();
     if unseen.processes > 0 && listeners.iter().any(is_unknown) {
         let processes = plural(unseen.processes as u64, "process", "processes");
@@ -334,13 +344,16 @@ mod tests {
         let none_unseen = Unseen::default();
         let unseen = Unseen {
             namespaces: 2,
+            later: 4,
             processes: 3,
         };
         let note = "note: 2 network namespaces could not be inspected";
+        let later = "note: queues and drops in 4 network namespaces are not watched: too few files may be \
+                     open (ulimit -n)";
         let searched = "note: 3 processes could not be searched";
         assert_eq!(
             listening(&ports, &many, unseen, false),
-            [&*summed, note, searched]
+            [&*summed, note, later, searched]
         );
         assert_eq!(listening(&ports, &many, none_unseen, true).len(), 20);
         let none: [&str; 0] = [];

@@ -20,11 +20,8 @@ use std::{
 use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use self::namespace::{Namespace, Visited};
 pub use self::search::Search;
-use self::{
-    diag::Listening,
-    namespace::{Namespace, Visited},
-};
 pub use crate::model::{
     listener::{Listener, Owner, Unseen},
     queues::Queues,
@@ -35,9 +32,10 @@ const CANNOT_LIST: &str = "cannot list listening sockets";
 
 /// The listeners on some ports at the start, and the means to query them again.
 ///
-/// It keeps two descriptors open for conn-cli's own network namespace, and two for each other one
-/// that had a listener on the ports. Such a namespace lives as long as this, even if its last
-/// process exits.
+/// It keeps two descriptors open for conn-cli's own network namespace, and two for each other one that
+/// had a listener on the ports, as far as files may be open: a socket that queries its listeners, and
+/// the file of its counters, which tells connections that are lost from packets that need not be queued.
+/// Such a namespace lives as long as this, even if its last process exits.
 #[derive(Debug)]
 pub struct Survey {
     ports: PortSet,
@@ -102,11 +100,8 @@ impl Survey {
     }
 
     fn add(&mut self, visited: Visited) {
-        for (namespace, found) in visited.namespaces {
-            let found = found.into_iter().map(|found| listener(&namespace, found));
-            self.at_start.extend(found);
-            self.namespaces.push(namespace);
-        }
+        self.at_start.extend(visited.listeners);
+        self.namespaces.extend(visited.namespaces);
         self.at_start.sort_by_key(Listener::order);
         self.unseen = visited.unseen;
     }
@@ -134,7 +129,7 @@ impl Survey {
         let mut listeners = Vec::new();
         for namespace in &mut self.namespaces {
             for found in namespace.diag.listening(&self.ports)? {
-                let mut listener = listener(namespace, found);
+                let mut listener = namespace.listener(found);
                 let before = find_same(&self.at_start, &listener);
                 if let Some(before) = before.or_else(|| find_same(&self.later, &listener)) {
                     listener.owners = Arc::clone(&before.owners);
@@ -194,21 +189,6 @@ impl Survey {
             })
         };
         self.namespaces.iter().filter_map(drops).collect()
-    }
-}
-
-fn listener(namespace: &Namespace, found: Listening) -> Listener {
-    Listener {
-        address: found.address,
-        netns: namespace.inode,
-        is_own_netns: namespace.is_own,
-        inode: found.inode,
-        cookie: found.cookie,
-        waiting: found.waiting,
-        limit: found.limit,
-        drops: found.drops,
-        owners: Arc::default(),
-        began_too_late: false,
     }
 }
 

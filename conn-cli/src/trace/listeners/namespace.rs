@@ -5,20 +5,23 @@ use std::{
     fs::{self, File},
     io,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use rustix::{
-    io::Errno,
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
     counters::Counters,
     diag::{Diag, Listening},
 };
 use crate::{
-    model::{listener::Unseen, ports::PortSet},
+    model::{
+        listener::{Listener, Unseen},
+        ports::PortSet,
+    },
     system::{
         files,
         procfs::{is_denied, processes, threads},
@@ -36,11 +39,37 @@ pub(super) struct Namespace {
     pub(super) counters: Option<Counters>,
 }
 
-/// Namespaces that stay open, with their listeners.
+impl Namespace {
+    /// A listener in it, whose owners are not known yet.
+    pub(super) fn listener(&self, found: Listening) -> Listener {
+        Listener {
+            address: found.address,
+            netns: self.inode,
+            is_own_netns: self.is_own,
+            inode: found.inode,
+            cookie: found.cookie,
+            waiting: found.waiting,
+            limit: found.limit,
+            drops: found.drops,
+            owners: Arc::default(),
+            began_too_late: false,
+        }
+    }
+}
+
+/// The listeners that were found, and the namespaces that stay open.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
-    pub(super) namespaces: Vec<(Namespace, Vec<Listening>)>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) namespaces: Vec<Namespace>,
     pub(super) unseen: Unseen,
+}
+
+impl Visited {
+    fn add(&mut self, namespace: &Namespace, found: Vec<Listening>) {
+        let found = found.into_iter().map(|found| namespace.listener(found));
+        self.listeners.extend(found);
+    }
 }
 
 /// Lists the listeners in the namespace of this thread, unless another one is wanted.
@@ -48,7 +77,9 @@ pub(super) fn visit_own(ports: &PortSet, only: Option<u32>) -> io::Result<Visite
     let own = inode(&File::open(OWN_NETNS)?)?;
     let mut visited = Visited::default();
     if only.is_none_or(|only| only == own) {
-        visited.namespaces.push(query(own, true, ports)?);
+        let (namespace, listening) = query(own, true, ports)?;
+        visited.add(&namespace, listening);
+        visited.namespaces.push(namespace);
     }
     Ok(visited)
 }
@@ -91,10 +122,11 @@ pub(super) fn visit_others(
                 if !is_new || only.is_none() && listening.is_empty() {
                     continue;
                 }
+                visited.add(&namespace, listening);
                 if visited.namespaces.len() < max_kept() {
-                    visited.namespaces.push((namespace, listening));
+                    visited.namespaces.push(namespace);
                 } else {
-                    failed.insert(netns, Errno::MFILE.into());
+                    visited.unseen.later += 1;
                 }
             }
             Err(error) => {
@@ -111,9 +143,10 @@ pub(super) fn visit_others(
     }
 }
 
-/// How many namespaces can be kept, at two files each, so that enough files are left for the rest.
+/// How many namespaces can be kept, at two files each, so that enough files are left for the rest. To
+/// close them and enter the namespaces again would need the privileges that conn-cli gives up.
 fn max_kept() -> usize {
-    files::limit().saturating_sub(RESERVED_FILES) / 2
+    (files::limit().saturating_sub(RESERVED_FILES) / 2).max(1)
 }
 
 /// More files than conn-cli needs for all else.

@@ -1,6 +1,9 @@
 //! The accept queues, and what was dropped.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use super::{Survey, find_same};
 use crate::model::{listener::Listener, queues::Queues};
@@ -23,7 +26,10 @@ impl Survey {
                 namespace.drops_before = *drops;
             }
         }
-        let is_closed = |before: &&Listener| find_same(&now, before).is_none();
+        // The others cannot be queried again.
+        let kept: HashSet<_> = self.namespaces.iter().map(|kept| kept.inode).collect();
+        let is_closed =
+            |before: &&Listener| kept.contains(&before.netns) && find_same(&now, before).is_none();
         let closed = self.at_start().iter().filter(is_closed).cloned().collect();
         let with_dropped = |listener| {
             let dropped = self.dropped(&listener);
