@@ -1,7 +1,7 @@
 //! Counts a connection at a stage, and reports it as an [`Event`]. The totals are in the kernel's
 //! maps, so they are exact even if events are lost.
 
-use core::mem::offset_of;
+use core::{borrow::Borrow, mem::offset_of};
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
@@ -39,6 +39,11 @@ static SYN_CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
 #[map]
 static NAMES: HashMap<u32, [u64; 2]> = HashMap::with_max_entries(1, 0);
 
+/// Whether a map has had no room for an entry: an index for each [`Bounded`] map. No map loses entries, so
+/// what is full stays full. Written next to never, unlike any counter, so each processor keeps its copy.
+#[map]
+static FULL: Array<u64> = Array::with_max_entries(3, 0);
+
 /// One entry, which the user side maps into its memory: reading it by system call would make the
 /// kernel skip programs meanwhile.
 #[map]
@@ -57,8 +62,18 @@ static LONGEST_WAIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
+/// A map that may get full, as the index in [`FULL`].
+#[derive(Clone, Copy)]
+enum Bounded {
+    Clients,
+    SynClients,
+    Names,
+}
+
+/// The kernel's error if a map has no room; `include/uapi/asm-generic/errno-base.h`.
+const E2BIG: i32 = -7;
 /// The kernel's error if there is no memory for an entry, which only happens to a map without
-/// preallocation; `include/uapi/asm-generic/errno-base.h`.
+/// preallocation; the same file.
 const ENOMEM: i32 = -12;
 
 /// The value of a new entry.
@@ -280,7 +295,7 @@ fn acceptor_key(ends: &Ends) -> Key {
         BY_PROCESS => {
             let tgid = task::tgid();
             if NAMES.get_ptr(tgid).is_none() {
-                let _ = NAMES.insert(tgid, task::process_name(), u64::from(BPF_NOEXIST));
+                let _ = insert(&NAMES, Bounded::Names, &tgid, task::process_name());
             }
             u64::from(tgid)
         }
@@ -304,9 +319,9 @@ fn count(key: &Key, stage: Stage) {
     let total = match stage {
         Stage::Syn | Stage::Repeated | Stage::Refused => match CLIENTS.get_ptr_mut(key) {
             Some(total) => Ok(total),
-            None => entry(&SYN_CLIENTS, key),
+            None => entry(&SYN_CLIENTS, Bounded::SynClients, key),
         },
-        Stage::Established | Stage::Accepted => entry(&CLIENTS, key),
+        Stage::Established | Stage::Accepted => entry(&CLIENTS, Bounded::Clients, key),
     };
     match total {
         // SAFETY: `offset` is that of a u64 in Stages, which the pointer points to.
@@ -321,18 +336,46 @@ fn count(key: &Key, stage: Stage) {
 /// # Errors
 /// A negative `errno` of the kernel if there is no room or no memory.
 #[inline(always)]
-fn entry(map: &HashMap<Key, Stages>, key: &Key) -> Result<*mut Stages, i32> {
+fn entry(map: &HashMap<Key, Stages>, which: Bounded, key: &Key) -> Result<*mut Stages, i32> {
     if let Some(total) = map.get_ptr_mut(key) {
         return Ok(total);
     }
     let zero: &Stages = &ZERO;
-    let inserted = map.insert(key, zero, u64::from(BPF_NOEXIST));
+    let inserted = insert(map, which, key, zero);
     if inserted.is_ok() {
         add_one(offset_of!(Counters, entries));
     }
     // Looked up even after an error, since another CPU may have inserted it first.
     map.get_ptr_mut(key)
         .ok_or_else(|| inserted.err().unwrap_or(0))
+}
+
+/// Inserts an entry that was not there, unless the map is known to be full: the kernel takes a lock of the
+/// whole map to find that out (`kernel/bpf/hashtab.c`, `is_map_full`; with preallocation a lock for each
+/// processor), for each connection of each client without an entry.
+///
+/// # Errors
+/// A negative `errno` of the kernel.
+#[inline(always)]
+fn insert<K, V>(
+    map: &HashMap<K, V>,
+    which: Bounded,
+    key: &K,
+    value: impl Borrow<V>,
+) -> Result<(), i32> {
+    let full = FULL.get_ptr_mut(which as u32).ok_or(E2BIG)?;
+    // SAFETY: a pointer to a value of the map; a u64 is read and written as a whole. What is 0 is only ever
+    // set to 1.
+    unsafe {
+        if full.read_volatile() != 0 {
+            return Err(E2BIG);
+        }
+        let inserted = map.insert(key, value, u64::from(BPF_NOEXIST));
+        if inserted == Err(E2BIG) {
+            full.write_volatile(1);
+        }
+        inserted
+    }
 }
 
 impl Stage {
