@@ -185,8 +185,8 @@ pub struct Stages {
 }
 const _: () = assert!(size_of::<Stages>() == 40);
 
-/// What the programs count besides the connections of each client: the only value of the map
-/// `COUNTERS`.
+/// What the programs count besides the connections of each client: the values of the map `COUNTERS`,
+/// one for each processor, in whole cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
@@ -219,14 +219,19 @@ pub struct Counters {
     /// When the last of [`Self::self_tests`] was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
     /// namespace.
     pub self_test_ns: u64,
+    /// The longest wait of an accepted connection in nanoseconds.
+    pub longest_wait_ns: u64,
+    /// Nothing. A cache line has 64 bytes.
+    pub padding: [u64; 3],
 }
-const _: () = assert!(size_of::<Counters>() == 288);
+const _: () = assert!(size_of::<Counters>() == 5 * 64);
 
 /// The base-2 logarithm of the number of equal steps that the histogram of waits has for each power
 /// of two.
 pub const WAIT_STEP_BITS: u32 = 3;
 
-/// The number of entries of the histogram of waits, the map `WAITS`.
+/// The number of entries of a histogram of waits. The map `WAITS` has one for each value of the map
+/// `COUNTERS`.
 ///
 /// Entry `e << WAIT_STEP_BITS | s` counts the waits from `2^e` ns to below `2^(e + 1)` ns that fall
 /// into step `s` of this range. Waits below `2^WAIT_STEP_BITS` ns count in the range that starts
@@ -299,7 +304,10 @@ pub struct Config {
     /// `bpf_probe_read_kernel`.
     pub locked_down: u32,
     /// Not 0: count connections in [`Counters::sums`] too, for somebody who watches the run.
-    pub sums: u64,
+    pub sums: u32,
+    /// The number of the running processor, and this, is the index of its [`Counters`]: the number of these,
+    /// a power of two, less one.
+    pub slot_mask: u32,
 }
 const _: () = assert!(size_of::<Config>() == 144);
 
@@ -333,6 +341,7 @@ impl Config {
         self_test_port_only: 0,
         locked_down: 0,
         sums: 0,
+        slot_mask: 0,
     };
 }
 

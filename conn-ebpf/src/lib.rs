@@ -11,6 +11,7 @@
 #![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
 
 pub mod config;
+mod counters;
 pub mod filter;
 mod memory;
 pub mod namespace;

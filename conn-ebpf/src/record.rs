@@ -4,21 +4,21 @@
 use core::{borrow::Borrow, mem::offset_of};
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_ktime_get_ns,
     },
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, RingBuf},
 };
 use conn_common::{
     BY_ADDRESS, BY_CGROUP, BY_PROCESS, Counters, Event, KERNEL_THREAD, Key, STAGE_ACCEPTED,
     STAGE_ESTABLISHED, STAGE_SYN, Stages, TASK_KERNEL, TASK_PROCESS, TASK_UNKNOWN, UNKNOWN_WAIT,
-    WAIT_STEP_BITS, WAIT_STEPS,
 };
 
 use crate::{
     config,
+    counters::{self, add_one, atomic_add_one},
     socket::{Ends, Fields, Protocol},
     task,
 };
@@ -43,20 +43,6 @@ static NAMES: HashMap<u32, [u64; 2]> = HashMap::with_max_entries(1, 0);
 /// what is full stays full. Written next to never, unlike any counter, so each processor keeps its copy.
 #[map]
 static FULL: Array<u64> = Array::with_max_entries(3, 0);
-
-/// One entry, which the user side maps into its memory: reading it by system call would make the
-/// kernel skip programs meanwhile.
-#[map]
-static COUNTERS: Array<Counters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The histogram of waits, see [`WAIT_STEPS`].
-#[map]
-static WAITS: Array<u64> = Array::with_max_entries(WAIT_STEPS as u32, 0);
-
-/// The longest wait in nanoseconds. One value for each CPU, since the supported kernels have no
-/// atomic maximum.
-#[map]
-static LONGEST_WAIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The [`Event`]s for the user side, which sets the size in bytes.
 #[map]
@@ -142,7 +128,7 @@ pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, protocol: Protocol
     // SAFETY: the helper only reads the clock.
     let wait_ns = socket.waited(protocol, unsafe { bpf_ktime_get_ns() });
     if wait_ns != UNKNOWN_WAIT {
-        count_wait(wait_ns);
+        counters::wait(wait_ns);
     }
     if is_reported(STAGE_ACCEPTED) {
         report(ends, hook, Stage::Accepted, || socket.netns(), wait_ns);
@@ -165,8 +151,8 @@ pub fn second_hook_only() {
 #[inline(always)]
 pub fn self_test(stage: Stage) {
     add_one(offset_of!(Counters, self_tests) + stage.offset());
-    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
-        // SAFETY: a pointer to the map's only value; the helper only reads the clock.
+    if let Some(counters) = counters::own() {
+        // SAFETY: a pointer to a value of the map; the helper only reads the clock.
         unsafe { (*counters).self_test_ns = bpf_ktime_get_boot_ns() };
     }
 }
@@ -313,7 +299,7 @@ fn acceptor_key(ends: &Ends) -> Key {
 #[inline(always)]
 fn count(key: &Key, stage: Stage) {
     let offset = stage.offset();
-    if config::setting(|config| &config.sums) != 0 {
+    if config::is_on(|config| &config.sums) {
         add_one(offset_of!(Counters, sums) + offset);
     }
     let total = match stage {
@@ -390,55 +376,4 @@ impl Stage {
             Self::Accepted => offset_of!(Stages, accepted),
         }
     }
-}
-
-#[inline(always)]
-fn count_wait(wait_ns: u64) {
-    if let Some(count) = WAITS.get_ptr_mut(wait_entry(wait_ns)) {
-        atomic_add_one(count);
-    }
-    if let Some(longest) = LONGEST_WAIT.get_ptr_mut(0) {
-        // An LSM program that is preempted here can overwrite what another on this CPU wrote
-        // meanwhile. The user side never reports less than the histogram shows.
-        // SAFETY: a pointer to an aligned value of the map, written as a whole.
-        unsafe {
-            if *longest < wait_ns {
-                *longest = wait_ns;
-            }
-        }
-    }
-}
-
-/// The index of a wait's entry in [`WAITS`].
-#[inline(always)]
-fn wait_entry(wait_ns: u64) -> u32 {
-    // Shorter waits have no steps of their own, and are negligible.
-    let wait = wait_ns | 1 << WAIT_STEP_BITS;
-    // Without a branch: each would double the paths that the verifier follows.
-    let exponent = 63 - wait.leading_zeros();
-    let step = (wait >> (exponent - WAIT_STEP_BITS)) as u32 & ((1 << WAIT_STEP_BITS) - 1);
-    exponent << WAIT_STEP_BITS | step
-}
-
-/// Adds one to the counter at this offset in [`Counters`], in bytes.
-#[inline(always)]
-fn add_one(offset: usize) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
-        // SAFETY: `offset` is that of a u64 in Counters, which the pointer points to.
-        atomic_add_one(unsafe { counters.byte_add(offset) }.cast());
-    }
-}
-
-/// Adds one with the instruction `BPF_XADD`, which every supported kernel has. The compiler offers
-/// no atomic addition for this target, and one that fetches the old value needs Linux 5.12.
-#[inline(always)]
-fn atomic_add_one(value: *mut u64) {
-    // SAFETY: the callers pass pointers into map values, which are aligned to 8 bytes, are never
-    // freed while a program runs, and are only changed by additions.
-    #[cfg(target_arch = "bpf")]
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1_u64);
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    let _ = value;
 }

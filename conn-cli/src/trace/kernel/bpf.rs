@@ -64,29 +64,6 @@ pub(super) fn read_entry(array: &OwnedFd) -> io::Result<u64> {
     Ok(value)
 }
 
-/// Reads the first entry of an array with a word for each possible processor; the words of further
-/// ones are 0. aya wants to know how many there are, and looks in sysfs, which may be hidden.
-///
-/// # Errors
-/// An error of the kernel.
-pub(super) fn read_each_cpu(array: impl AsFd) -> io::Result<Vec<u64>> {
-    let key = 0_u32;
-    let mut values = vec![0_u64; MAX_CPUS];
-    let mut attributes = [
-        u64::from(raw(array)),
-        (&raw const key).expose_provenance() as u64,
-        values.as_mut_ptr().expose_provenance() as u64,
-        0,
-    ];
-    // SAFETY: the pointers are to a key, and to more words than a kernel has processors, which
-    // outlive the call.
-    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes) }?;
-    Ok(values)
-}
-
-/// The most processors that a kernel can be built for (`CONFIG_NR_CPUS` of x86 and arm64).
-const MAX_CPUS: usize = 8192;
-
 /// Attaches a program beside those that are there. It is detached when the link is closed, also if
 /// the process is killed. `attach_type` is one of `enum bpf_attach_type`.
 ///

@@ -12,6 +12,7 @@ mod facts;
 mod interface;
 mod kprobe;
 mod lockdown;
+mod mapping;
 mod names;
 mod object;
 mod preemption;

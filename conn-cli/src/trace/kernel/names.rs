@@ -10,12 +10,10 @@ pub(super) const SYNS: &str = "SYNS";
 pub(super) const EVENTS: &str = "EVENTS";
 /// The names of processes, counting by them.
 pub(super) const NAMES: &str = "NAMES";
-/// The counters that are mapped into memory.
+/// The counters, which are mapped into memory.
 pub(super) const COUNTERS: &str = "COUNTERS";
-/// The histogram of waits.
+/// The histograms of waits, which are mapped as well.
 pub(super) const WAITS: &str = "WAITS";
-/// The longest wait.
-pub(super) const LONGEST_WAIT: &str = "LONGEST_WAIT";
 /// The networks of wanted clients.
 pub(super) const NETWORKS: &str = "NETWORKS";
 /// The cgroup that must accept.

@@ -9,12 +9,12 @@ use aya::{
 };
 use conn_common::{
     AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
-    RequestOffsets, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN,
+    RequestOffsets, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, WAIT_STEPS,
 };
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Settings, allocation, lockdown::may_be_confidential, names};
+use super::{Settings, allocation, counters, lockdown::may_be_confidential, names};
 use crate::{
     model::{
         connection::Family,
@@ -83,6 +83,7 @@ pub(super) fn open(
     stages: &WatchedStages,
 ) -> anyhow::Result<Ebpf> {
     let config = config(settings, stages);
+    let slots = config.slot_mask + 1;
     let mut ports = settings.ports.clone();
     if let Ok(self_test) = settings.self_test.as_ref() {
         let port = usize::from(self_test.ports().0);
@@ -119,6 +120,8 @@ pub(super) fn open(
         .override_global(names::PORTS, &ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries(names::CLIENTS, settings.max_clients)
+        .map_max_entries(names::COUNTERS, slots)
+        .map_max_entries(names::WAITS, slots * WAIT_STEPS as u32)
         .map_max_entries(names::EVENTS, settings.buffer_size)
         .map_max_entries(
             names::NETWORKS,
@@ -228,6 +231,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         self_test_port_only: (!ports_have_self_test).into(),
         locked_down: may_be_confidential().into(),
         sums: settings.sums.into(),
+        slot_mask: counters::slots() - 1,
     }
 }
 

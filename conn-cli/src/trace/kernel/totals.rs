@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData},
+    maps::{HashMap, MapData},
 };
-use conn_common::{Counters, KERNEL_THREAD, Key, Stages, WAIT_STEPS};
+use conn_common::{KERNEL_THREAD, Key, Stages};
 
-use super::{KernelTypes, bpf, event::host, names, settings::Apart};
+use super::{KernelTypes, counters, event::host, names, settings::Apart};
 use crate::{
     count::{ranking::Counts, waits::Waits},
     model::{
@@ -129,16 +129,17 @@ pub(super) fn read(
     types: &KernelTypes,
     stages: &WatchedStages,
     (by, apart): (Grouping, Apart),
-    counters: Counters,
+    live: &counters::Live,
     detail: Detail,
 ) -> anyhow::Result<Totals> {
+    let counters = live.get();
     let hooks = || earlier.iter().chain([&hook]);
     let knows_refused = hooks().any(|hook| hook.info().sees_requests);
     let mut totals = Totals {
         counts: Counts::new(stages.all()).by(by),
         repeated: counters.other.repeated + counters.out_of_memory.repeated,
         knows_refused,
-        waits: read_waits(ebpf).context("cannot read the waits")?,
+        waits: Waits::new(live.waits(), Duration::from_nanos(counters.longest_wait_ns)),
         lost: stages
             .all()
             .map(|stage| (stage, count_at(&counters.lost, stage)))
@@ -225,19 +226,6 @@ fn read_names(ebpf: &Ebpf) -> anyhow::Result<collections::HashMap<u32, Box<str>>
         entry.map(|(pid, comm)| (pid, thread_name(&comm).into()))
     };
     Ok(map.iter().map(name).collect::<Result<_, _>>()?)
-}
-
-fn read_waits(ebpf: &Ebpf) -> anyhow::Result<Waits> {
-    let map = ebpf.map(names::WAITS).context("no such map")?;
-    let map = Array::<&MapData, u64>::try_from(map)?;
-    let steps = (0..WAIT_STEPS as u32).map(|step| map.get(&step, 0));
-    let steps = steps.collect::<Result<_, _>>()?;
-    let Some(Map::PerCpuArray(longest)) = ebpf.map(names::LONGEST_WAIT) else {
-        bail!("no such map");
-    };
-    let longest = bpf::read_each_cpu(longest.fd()).context("cannot read the longest wait")?;
-    let longest = longest.into_iter().max().unwrap_or(0);
-    Ok(Waits::new(steps, Duration::from_nanos(longest)))
 }
 
 /// Whether the kernel counts how often it does not run the program that counts connections. It does

@@ -206,7 +206,7 @@ impl Tracer {
     /// totals, this can be read while the hooks are attached.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        totals::count_at(&self.counters.get().lost, self.stages.counted())
+        totals::count_at(&self.counters.lost(), self.stages.counted())
     }
 
     /// What is counted so far, with [`Settings::sums`]. Like [`Self::lost`], this can be read at any time.
@@ -313,13 +313,13 @@ impl Tracer {
     }
 
     fn read_totals(&self, detail: Detail) -> anyhow::Result<Totals> {
-        let counters = self.counters.get();
         let Self {
             hook,
             stages,
             by,
             apart,
             types,
+            counters,
             ..
         } = self;
         totals::read(
