@@ -208,6 +208,8 @@ const XZ_STEP: usize = 1024;
 struct Xz<R> {
     input: R,
     decoder: XzStream,
+    /// The error to return after the output that was decoded before it.
+    error: Option<io::Error>,
 }
 
 impl<R: BufRead> Xz<R> {
@@ -215,24 +217,40 @@ impl<R: BufRead> Xz<R> {
         Self {
             input,
             decoder: XzStream::new_mem_limit(true, MAX_XZ_MEMORY_KIB),
+            error: None,
         }
     }
 }
 
 impl<R: BufRead> Read for Xz<R> {
+    /// Decodes as much as there is room for, since the output of a step is too little to wake another
+    /// thread for; but does not wait for input with output in hand.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let mut filled = 0;
         loop {
-            let input = self.input.fill_buf()?;
-            let input = &input[..input.len().min(XZ_STEP)];
+            let available = self.input.fill_buf()?;
+            let input = &available[..available.len().min(XZ_STEP)];
             let action = match input {
                 [] => Action::Finish,
                 _ => Action::Run,
             };
-            let step = self.decoder.process(input, buffer, action)?;
+            let step = match self.decoder.process(input, &mut buffer[filled..], action) {
+                Ok(step) => step,
+                Err(error) if filled == 0 => return Err(error),
+                Err(error) => {
+                    self.error = Some(error);
+                    return Ok(filled);
+                }
+            };
             let is_stuck = input.is_empty() && step.bytes_produced == 0;
+            let is_all = step.bytes_consumed == available.len();
             self.input.consume(step.bytes_consumed);
-            if step.bytes_produced > 0 || step.status == Status::StreamEnd || buffer.is_empty() {
-                return Ok(step.bytes_produced);
+            filled += step.bytes_produced;
+            if filled == buffer.len() || step.status == Status::StreamEnd || filled > 0 && is_all {
+                return Ok(filled);
             }
             if is_stuck {
                 return Err(io::ErrorKind::UnexpectedEof.into());
