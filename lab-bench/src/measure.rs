@@ -57,7 +57,7 @@ pub(super) fn run(command: &mut Command, output: Output<'_>, err: &Path) -> Resu
 }
 
 /// Waits for a child, and returns its status and resource usage; std returns only the status.
-fn wait(pid: u32) -> Result<(i32, libc::rusage)> {
+pub(super) fn wait(pid: u32) -> Result<(i32, libc::rusage)> {
     let mut status = 0;
     // SAFETY: a `rusage` contains only integers, which can all be zero.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -70,7 +70,7 @@ fn wait(pid: u32) -> Result<(i32, libc::rusage)> {
     }
 }
 
-fn duration(time: libc::timeval) -> Duration {
+pub(super) fn duration(time: libc::timeval) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000)
 }
 

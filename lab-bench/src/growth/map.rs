@@ -1,0 +1,75 @@
+//! Puts clients into the map in which the programs of a running conn-cli count them.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A client's key: `conn_common::Key`, an address in its IPv6 form and the local port.
+pub(super) type Key = [u64; 3];
+
+/// Its counts: `conn_common::Stages`.
+pub(super) type Counts = [u64; 5];
+
+// Commands of `include/uapi/linux/bpf.h`.
+const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+
+/// The map of clients of a process.
+pub(super) struct Map(OwnedFd);
+
+impl Map {
+    /// Finds it: of those with such keys and values, the one with most room.
+    pub(super) fn of_process(pid: u32) -> Result<Self> {
+        let mut found = None;
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+            let info = fs::read_to_string(entry?.path())?;
+            let field = |name: &str| -> Option<u32> {
+                let value = info.lines().find_map(|line| line.strip_prefix(name))?;
+                value.trim().parse().ok()
+            };
+            let sizes = [field("key_size:"), field("value_size:")];
+            if sizes == [size_of::<Key>(), size_of::<Counts>()].map(|size| Some(size as u32)) {
+                found = found.max(field("max_entries:").zip(field("map_id:")));
+            }
+        }
+        let (_, id) = found.context("it has no map of clients")?;
+        let map = bpf(BPF_MAP_GET_FD_BY_ID, &mut [id]).context("cannot open its map of clients")?;
+        // SAFETY: the kernel returned this new descriptor, which nothing else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(map) }))
+    }
+
+    /// Adds clients.
+    pub(super) fn add(&self, keys: &[Key], counts: &[Counts]) -> Result<()> {
+        ensure!(keys.len() == counts.len(), "a count for each key");
+        // in_batch, out_batch, keys, values, count and map_fd, elem_flags, flags.
+        let count_and_map = [keys.len() as u32, self.0.as_raw_fd().cast_unsigned()];
+        let mut attributes = [
+            0,
+            0,
+            keys.as_ptr().expose_provenance() as u64,
+            counts.as_ptr().expose_provenance() as u64,
+            // SAFETY: any bytes are a number.
+            unsafe { std::mem::transmute::<[u32; 2], u64>(count_and_map) },
+            0,
+            0,
+        ];
+        bpf(BPF_MAP_UPDATE_BATCH, &mut attributes).context("cannot add clients to the map")?;
+        Ok(())
+    }
+}
+
+/// The pointers in the attributes are to as many keys and values, of the sizes that the map has.
+fn bpf<T, const N: usize>(command: libc::c_long, attributes: &mut [T; N]) -> io::Result<i32> {
+    // SAFETY: the attributes are valid for reads and writes of the size that is passed, and what they point
+    // to outlives the call.
+    let result = unsafe {
+        let attributes = std::ptr::from_mut(attributes);
+        libc::syscall(libc::SYS_bpf, command, attributes, size_of::<[T; N]>())
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        result => Ok(result as i32),
+    }
+}
