@@ -9,6 +9,8 @@ use std::{
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_PROG_QUERY: libc::c_long = 16;
+/// In Linux since 5.6.
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// In Linux since 5.7 for cgroups.
 const BPF_LINK_CREATE: libc::c_long = 28;
 
@@ -64,6 +66,78 @@ pub(super) fn read_entry(array: &OwnedFd) -> io::Result<u64> {
     Ok(value)
 }
 
+/// Some entries of a hash map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// How many they are.
+    pub(super) entries: usize,
+    /// The position of the next batch, if there is one.
+    pub(super) next: Option<u32>,
+}
+
+/// The attributes of a batch in `union bpf_attr`.
+#[repr(C)]
+struct BatchAttributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Reads entries of a hash map from this position on, or from the start.
+///
+/// # Errors
+/// `ENOSPC` if there is no room for the entries of the map's part at this position, or another error of the
+/// kernel. One without batches says `EINVAL` or, of this kind of map, `ENOTSUPP`.
+///
+/// # Safety
+/// Keys and values have the sizes that the map was made with, and are valid whatever their bytes are.
+pub(super) unsafe fn lookup_batch<K, V>(
+    map: impl AsFd,
+    position: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<Batch> {
+    let address = |position: &u32| std::ptr::from_ref(position).expose_provenance() as u64;
+    let mut next = 0_u32;
+    let mut attributes = BatchAttributes {
+        in_batch: position.as_ref().map_or(0, address),
+        out_batch: (&raw mut next).expose_provenance() as u64,
+        keys: keys.as_mut_ptr().expose_provenance() as u64,
+        values: values.as_mut_ptr().expose_provenance() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map_fd: raw(map),
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the positions of a hash map are words (`kernel/bpf/hashtab.c`,
+    // `__htab_map_lookup_and_delete_batch`), and the keys and values are as many as `count` says; the caller
+    // vouches for their sizes. All of them outlive the call.
+    let read = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+    let entries = attributes.count as usize;
+    match read.map_err(|error| (error.raw_os_error(), error)) {
+        Ok(_) => Ok(Batch {
+            entries,
+            next: Some(next),
+        }),
+        // The next part was locked; all before it was read.
+        Err((Some(libc::EBUSY), _)) => Ok(Batch {
+            entries,
+            next: Some(next),
+        }),
+        // These are the last ones.
+        Err((Some(libc::ENOENT), _)) => Ok(Batch {
+            entries,
+            next: None,
+        }),
+        Err((_, error)) => Err(error),
+    }
+}
+
 /// Attaches a program beside those that are there. It is detached when the link is closed, also if
 /// the process is killed. `attach_type` is one of `enum bpf_attach_type`.
 ///
@@ -101,16 +175,13 @@ fn raw(fd: impl AsFd) -> u32 {
 }
 
 /// # Safety
-/// Pointers in the attributes are valid for what the command does with them.
-unsafe fn bpf<T, const N: usize>(
-    command: libc::c_long,
-    attributes: &mut [T; N],
-) -> io::Result<i32> {
+/// The attributes are integers without padding, those of the command in `union bpf_attr`. Pointers in them are valid for what the command does with them.
+unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     // SAFETY: the attributes are valid for reads and writes of the size that is passed; those that
     // are not passed are 0 for the kernel. The caller vouches for the rest.
     let result = unsafe {
         let attributes = std::ptr::from_mut(attributes);
-        libc::syscall(libc::SYS_bpf, command, attributes, size_of::<[T; N]>())
+        libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>())
     };
     match result {
         -1 => Err(io::Error::last_os_error()),

@@ -7,6 +7,7 @@ mod bpf;
 mod btf;
 mod cgroup;
 mod counters;
+mod entries;
 mod event;
 mod facts;
 mod interface;

@@ -17,7 +17,13 @@ use aya::{
 };
 use conn_common::{KERNEL_THREAD, Key, Stages};
 
-use super::{KernelTypes, counters, event::host, names, settings::Apart};
+use super::{
+    KernelTypes, counters,
+    entries::{self, Pace},
+    event::host,
+    names,
+    settings::Apart,
+};
 use crate::{
     count::{ranking::Counts, waits::Waits},
     model::{
@@ -88,15 +94,11 @@ impl Totals {
         &mut self,
         ebpf: &Ebpf,
         map: &str,
-        (stages, by, detail): (&WatchedStages, Grouping, Detail),
+        (stages, by): (&WatchedStages, Grouping),
+        (detail, pace): (Detail, Pace),
     ) -> anyhow::Result<()> {
         let map = ebpf.map(map).context("no such map")?;
-        let map =
-            HashMap::<&MapData, [u8; size_of::<Key>()], [u8; size_of::<Stages>()]>::try_from(map)?;
-        for entry in map.iter() {
-            let (key, counts) = entry?;
-            let key: Key = bytemuck::cast(key);
-            let counts: Stages = bytemuck::pod_read_unaligned(&counts);
+        entries::read(map, pace, |key, counts| {
             self.repeated += counts.repeated;
             let port = Some(key.local_port as u16);
             let group = || by.what().group(group_key(&key, by.what()), port);
@@ -114,8 +116,7 @@ impl Totals {
                 (syns, Detail::Sums) => self.counts.add_refused_total(syns),
                 (syns, Detail::Clients) => self.counts.add_refused(group(), port, syns),
             }
-        }
-        Ok(())
+        })
     }
 }
 
@@ -130,7 +131,7 @@ pub(super) fn read(
     stages: &WatchedStages,
     (by, apart): (Grouping, Apart),
     live: &counters::Live,
-    detail: Detail,
+    (detail, pace): (Detail, Pace),
 ) -> anyhow::Result<Totals> {
     let counters = live.get();
     let hooks = || earlier.iter().chain([&hook]);
@@ -178,7 +179,7 @@ pub(super) fn read(
     totals.counts.add_other_refused(others);
     for map in [names::CLIENTS, names::SYN_CLIENTS] {
         totals
-            .add_map(ebpf, map, (stages, by, detail))
+            .add_map(ebpf, map, (stages, by), (detail, pace))
             .with_context(|| format!("cannot read the totals, {map}"))?;
     }
     Ok(totals)

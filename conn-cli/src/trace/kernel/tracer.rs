@@ -16,6 +16,7 @@ use super::{
     KernelTypes, Refusal, SelfTest, Settings,
     attach::{self, Attached},
     cgroup, counters,
+    entries::Pace,
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
     ring::Ring,
@@ -292,7 +293,7 @@ impl Tracer {
     /// # Errors
     /// An error of the kernel.
     pub fn totals(&self, Detached(()): &Detached, detail: Detail) -> anyhow::Result<Totals> {
-        self.read_totals(detail)
+        self.read_totals(detail, Pace::InBatches)
     }
 
     /// Reads the totals so far, while the hooks are attached. Only the programs of kprobes are skipped
@@ -309,10 +310,10 @@ impl Tracer {
                 self.hook
             );
         }
-        self.read_totals(Detail::Clients)
+        self.read_totals(Detail::Clients, Pace::OneByOne)
     }
 
-    fn read_totals(&self, detail: Detail) -> anyhow::Result<Totals> {
+    fn read_totals(&self, detail: Detail, pace: Pace) -> anyhow::Result<Totals> {
         let Self {
             hook,
             stages,
@@ -329,7 +330,7 @@ impl Tracer {
             stages,
             (*by, *apart),
             counters,
-            detail,
+            (detail, pace),
         )
     }
 }
