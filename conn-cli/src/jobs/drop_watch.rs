@@ -36,19 +36,24 @@ impl DropWatch {
         self.next.saturating_duration_since(now)
     }
 
-    /// The warnings after a look, or after which time to look again.
-    pub(super) fn look(&mut self, now: Instant, queues: Result<Queues, Duration>) -> Vec<String> {
-        let queues = match queues {
-            Ok(queues) => queues,
-            Err(again) => {
-                self.next = now + again;
-                return Vec::new();
-            }
+    /// Begins a look, if it is time.
+    pub(super) fn begin_look(&mut self, now: Instant) -> bool {
+        let is_due = self.left(now).is_zero();
+        if is_due {
+            self.next = now + LOOK_INTERVAL;
+        }
+        is_due
+    }
+
+    /// The warnings after a look; None if it failed.
+    pub(super) fn look(&mut self, now: Instant, queues: Option<&Queues>) -> Vec<String> {
+        self.next = now + LOOK_INTERVAL;
+        let Some(queues) = queues else {
+            return Vec::new();
         };
         let seconds = (now - self.last).as_secs_f64().round();
         self.last = now;
-        self.next = now + LOOK_INTERVAL;
-        dropping(&self.counts.advance(&queues), seconds as u64)
+        dropping(&self.counts.advance(queues), seconds as u64)
     }
 }
 
@@ -94,19 +99,21 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut watch = DropWatch::begin(start);
         assert_eq!(watch.left(at(0)), Duration::from_secs(2));
-        assert!(watch.look(at(2), Ok(queues(0))).is_empty());
+        assert!(!watch.begin_look(at(1)) && watch.begin_look(at(2)));
+        assert!(!watch.begin_look(at(2)), "it has begun");
+        assert!(watch.look(at(2), Some(&queues(0))).is_empty());
         assert_eq!(watch.left(at(3)), Duration::from_secs(9));
         let expected = |packets, seconds| {
             let full = "warning: accept queue of 0.0.0.0:80 process not known is full (3 waiting, backlog 2)";
             format!("{full}: {packets} packets dropped in the last {seconds} s")
         };
-        assert_eq!(watch.look(at(12), Ok(queues(37))), [expected(37, 10)]);
-        assert!(watch.look(at(22), Ok(queues(37))).is_empty());
-        assert_eq!(watch.look(at(32), Ok(queues(40))), [expected(3, 10)]);
+        assert_eq!(watch.look(at(12), Some(&queues(37))), [expected(37, 10)]);
+        assert!(watch.look(at(22), Some(&queues(37))).is_empty());
+        assert_eq!(watch.look(at(32), Some(&queues(40))), [expected(3, 10)]);
         // Nothing is lost if the kernel cannot be asked for a while.
-        assert!(watch.look(at(42), Err(Duration::from_secs(1))).is_empty());
-        assert_eq!(watch.left(at(42)), Duration::from_secs(1));
-        assert_eq!(watch.look(at(44), Ok(queues(45))), [expected(5, 12)]);
+        assert!(watch.look(at(42), None).is_empty());
+        assert_eq!(watch.left(at(42)), Duration::from_secs(10));
+        assert_eq!(watch.look(at(44), Some(&queues(45))), [expected(5, 12)]);
         assert_eq!(watch.left(at(54)), Duration::ZERO);
     }
 }

@@ -1,7 +1,12 @@
 //! The listeners of a run: named once the search for them has ended, and looked at again later, as are
-//! the processes of those that began later.
+//! the processes of those that began later. Threads do that, since records are read meanwhile.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout};
 
@@ -11,17 +16,29 @@ use crate::{
     model::{listener::Listener, ports::PortSet, queues::Queues},
     output::{began_too_late, listening},
     system::{memory, stderr::say},
-    trace::listeners::{Search, Survey},
+    trace::listeners::{Look, Search, Survey},
 };
 
-/// How long the end of a run waits for a search, before it makes do with what was found.
+/// How long a search may have taken at the end of a run before it makes do with what was found.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// When to look again after a search was started: it takes less, unless there are very many processes.
-const SEARCH_TIME: Duration = Duration::from_millis(100);
+/// What their accept queues are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Want {
+    /// Warnings about those that drop packets.
+    Warnings,
+    /// Those where connections wait while none arrives.
+    Waiting,
+    /// A row of `--interval`.
+    Row,
+    /// The totals so far.
+    Totals,
+    /// The report at the end.
+    Report,
+}
 
-/// When to look again after the kernel did not answer.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// A look at the queues that has ended: what it was for, and what was found, if that can be had.
+pub(super) type Seen = (BTreeSet<Want>, Option<Queues>);
 
 /// What is known about them. Connections are counted even if that is nothing.
 #[derive(Debug)]
@@ -30,16 +47,26 @@ pub(super) struct Listeners {
     /// Whether to name all of them.
     verbose: bool,
     search: Option<Search<Survey>>,
-    survey: Option<Survey>,
+    survey: Option<Arc<Mutex<Survey>>>,
+    wanted: BTreeSet<Want>,
+    look: Option<(BTreeSet<Want>, Search<Look>)>,
+    seen: Option<Seen>,
     /// The search for the processes of listeners that began later.
-    later_search: Option<Search<Vec<Listener>>>,
-    /// Whether that has ended since the last look.
+    later_search: Option<Search<Option<Listener>>>,
+    /// Whether that has ended since the last look that may begin one.
     has_searched_later: bool,
     /// Whether it was said why the process of such a one is not known.
     has_said_why: bool,
     watch: DropWatch,
     /// What has been dropped until the last row of `--interval`.
     in_rows: DropCounts,
+}
+
+impl Want {
+    /// Whether the processes are named.
+    fn names_processes(self) -> bool {
+        matches!(self, Self::Warnings | Self::Waiting | Self::Report)
+    }
 }
 
 impl Listeners {
@@ -52,6 +79,9 @@ impl Listeners {
             verbose,
             search: said(search),
             survey: None,
+            wanted: BTreeSet::new(),
+            look: None,
+            seen: None,
             later_search: None,
             has_searched_later: false,
             has_said_why: false,
@@ -60,43 +90,87 @@ impl Listeners {
         }
     }
 
-    /// Names them, if the search has ended since the last call.
-    pub(super) fn name_found(&mut self) {
+    /// Takes what was found since the last call, and begins what is due.
+    pub(super) fn advance(&mut self) {
         if let Some(result) = self.search.as_mut().and_then(Search::try_result) {
             self.end_search(result);
         }
         if let Some(result) = self.later_search.as_mut().and_then(Search::try_result) {
             self.end_later_search(result);
         }
-    }
-
-    /// Names them when the search ends, or ends that for the processes of later ones. Cancel safe.
-    pub(super) async fn found(&mut self) {
-        if let Some(search) = &mut self.search {
-            let result = search.result().await;
-            self.end_search(result);
-        } else if let Some(search) = &mut self.later_search {
-            let result = search.result().await;
-            self.end_later_search(result);
-        } else {
-            std::future::pending().await
+        if let Some((_, look)) = &mut self.look
+            && let Some(result) = look.try_result()
+        {
+            self.end_look(result);
+        }
+        if self.watch.begin_look(Instant::now()) {
+            self.want(Want::Warnings);
         }
     }
 
-    /// Ends the search, if it still runs, and searches for the processes of those that began later.
-    pub(super) async fn end(&mut self) {
-        let mut is_complete = self.end_searches().await;
+    /// Waits until something was found, and takes it. Cancel safe.
+    pub(super) async fn found(&mut self) {
+        tokio::select! {
+            result = result(self.search.as_mut()) => self.end_search(result),
+            result = result(self.later_search.as_mut()) => self.end_later_search(result),
+            result = result(self.look.as_mut().map(|(_, look)| look)) => self.end_look(result),
+        }
+    }
+
+    /// Has the queues looked at for this, from now on: [`Self::seen`] has the result.
+    pub(super) fn want(&mut self, want: Want) {
+        self.wanted.insert(want);
+        self.begin_look();
+    }
+
+    /// Whether the queues are still wanted for this.
+    pub(super) fn is_wanted(&self, want: Want) -> bool {
+        let look = self.look.as_ref().map(|(wants, _)| wants);
+        let seen = self.seen.as_ref().map(|(wants, _)| wants);
+        [Some(&self.wanted), look, seen]
+            .into_iter()
+            .flatten()
+            .any(|wants| wants.contains(&want))
+    }
+
+    /// The result of the last look, once.
+    pub(super) fn seen(&mut self) -> Option<Seen> {
+        let seen = self.seen.take();
+        self.begin_look();
+        seen
+    }
+
+    /// Ends the search, if it still runs, and searches for the processes of those that began later. Returns
+    /// the accept queues then, if they can be had.
+    pub(super) async fn end(&mut self) -> Option<Queues> {
+        let mut is_complete = true;
+        while self.search.is_some() || self.later_search.is_some() {
+            is_complete &= self.found_at_end().await;
+        }
         self.has_searched_later = false;
-        let _ = self.look();
-        is_complete &= self.end_searches().await;
+        self.want(Want::Report);
+        let queues = loop {
+            match self.seen() {
+                Some((wants, queues)) if wants.contains(&Want::Report) => break queues,
+                Some(_) => (),
+                None => is_complete &= self.found_at_end().await,
+            }
+        };
         if !is_complete {
             say("not every process was searched for listeners before the end");
         }
+        queues
     }
 
     /// Waits for what is being searched, but not too long. Returns whether that was long enough.
-    async fn end_searches(&mut self) -> bool {
-        if !self.is_searching() || timeout(END_TIMEOUT, self.found()).await.is_ok() {
+    async fn found_at_end(&mut self) -> bool {
+        let age = self.search.as_ref().map(Search::age);
+        let Some(age) = age.or_else(|| self.later_search.as_ref().map(Search::age)) else {
+            self.found().await;
+            return true;
+        };
+        let left = END_TIMEOUT.saturating_sub(age);
+        if timeout(left, self.found()).await.is_ok() {
             return true;
         }
         if let Some(search) = &self.search {
@@ -109,89 +183,111 @@ impl Listeners {
         false
     }
 
-    fn is_searching(&self) -> bool {
-        self.search.is_some() || self.later_search.is_some()
-    }
-
     fn end_search(&mut self, result: anyhow::Result<Survey>) {
         self.search = None;
-        self.survey = said(result);
-        memory::release();
-        let Some(survey) = &self.survey else { return };
-        for line in listening(
-            &self.ports,
-            survey.at_start(),
-            survey.unseen(),
-            self.verbose,
-        ) {
-            say(line);
+        if let Some(survey) = said(result) {
+            let (listeners, unseen) = (survey.at_start(), survey.unseen());
+            for line in listening(&self.ports, listeners, unseen, self.verbose) {
+                say(line);
+            }
+            self.survey = Some(Arc::new(Mutex::new(survey)));
         }
+        memory::release();
+        self.begin_look();
     }
 
-    fn end_later_search(&mut self, result: anyhow::Result<Vec<Listener>>) {
+    fn end_later_search(&mut self, result: anyhow::Result<Option<Listener>>) {
         self.later_search = None;
         self.has_searched_later = true;
-        if let (Some(found), Some(survey)) = (said(result), &mut self.survey) {
-            let too_late = survey.add_later(found);
-            if let Some(listener) = too_late.filter(|_| !self.has_said_why) {
-                say(began_too_late(listener));
-                self.has_said_why = true;
-            }
+        let too_late = said(result).flatten();
+        if let Some(listener) = too_late.filter(|_| !self.has_said_why) {
+            say(began_too_late(&listener));
+            self.has_said_why = true;
         }
         memory::release();
+        self.begin_look();
     }
 
-    /// Their accept queues now, with the processes of new listeners, too.
-    ///
-    /// # Errors
-    /// After which time to look again, if they cannot be had now.
-    pub(super) fn look(&mut self) -> Result<Queues, Duration> {
-        if self.is_searching() {
-            return Err(SEARCH_TIME);
+    /// Begins a look for what is wanted, unless one is not done with. Until the search has ended, nothing
+    /// is known; until that for later ones has, their names are not.
+    fn begin_look(&mut self) {
+        if self.look.is_some() || self.seen.is_some() {
+            return;
         }
-        let survey = self.survey.as_mut().ok_or(RETRY_AFTER)?;
-        let queues = survey.queues().map_err(|_| RETRY_AFTER)?;
-        // Not again for those that have come while their predecessors were searched for.
-        if !std::mem::take(&mut self.has_searched_later) {
-            let listeners = queues.listeners.iter().map(|(listener, _)| listener);
-            let new = listeners.filter(|listener| survey.is_new(listener));
-            let new: Vec<_> = new.cloned().collect();
-            if !new.is_empty() {
-                self.later_search = said(Search::for_owners(new).map_err(Into::into));
-                // Or else it cannot be started.
-                self.has_searched_later = self.later_search.is_none();
-                return Err(SEARCH_TIME);
+        let is_searching = self.search.is_some() || self.later_search.is_some();
+        let can_begin = |want: &Want| !(is_searching && want.names_processes());
+        let wants: BTreeSet<Want> = self.wanted.iter().copied().filter(can_begin).collect();
+        if wants.is_empty() {
+            return;
+        }
+        self.wanted.retain(|want| !wants.contains(want));
+        let survey = self.survey.as_ref();
+        match survey.map(Search::for_queues) {
+            Some(Ok(look)) => self.look = Some((wants, look)),
+            Some(Err(_)) | None => self.use_look(wants, None),
+        }
+    }
+
+    fn end_look(&mut self, result: anyhow::Result<Look>) {
+        let Some((mut wants, _)) = self.look.take() else {
+            return;
+        };
+        let Ok(Look { queues, new }) = result else {
+            self.use_look(wants, None);
+            return;
+        };
+        if wants.iter().any(|want| want.names_processes()) && self.later_search.is_none() {
+            // Not again for those that have come while their predecessors were searched for.
+            let has_searched = std::mem::take(&mut self.has_searched_later);
+            if !has_searched && !new.is_empty() {
+                self.search_later(new);
+                if self.later_search.is_some() {
+                    // With their names.
+                    let (later, now) = wants.into_iter().partition(|want| want.names_processes());
+                    self.wanted.extend::<BTreeSet<_>>(later);
+                    wants = now;
+                }
             }
         }
-        Ok(queues)
+        self.use_look(wants, Some(queues));
     }
 
-    /// Warns about those that drop packets, if it is time to look.
-    pub(super) fn warn(&mut self) {
-        let now = Instant::now();
-        if self.watch.left(now).is_zero() {
-            let queues = self.look();
-            for line in self.watch.look(now, queues) {
+    fn search_later(&mut self, new: Vec<Listener>) {
+        if let Some(survey) = &self.survey {
+            self.later_search = said(Search::for_owners(survey, new).map_err(Into::into));
+        }
+    }
+
+    /// Warns about those that drop packets, and keeps the queues for what else they are wanted for.
+    fn use_look(&mut self, mut wants: BTreeSet<Want>, queues: Option<Queues>) {
+        if wants.remove(&Want::Warnings) {
+            for line in self.watch.look(Instant::now(), queues.as_ref()) {
                 say(line);
             }
         }
+        if !wants.is_empty() {
+            self.seen = Some((wants, queues));
+        }
+        self.begin_look();
     }
 
-    /// How long until that.
+    /// How long until a look for warnings begins.
     pub(super) fn left(&self) -> Duration {
         self.watch.left(Instant::now())
     }
 
-    /// How many packets all of them have dropped since the last call, or since the start; None if that
-    /// is not known now.
-    pub(super) fn dropped(&mut self) -> Option<u64> {
-        let queues = self.queues()?;
-        Some(drops::sum(&self.in_rows.advance(&queues)))
+    /// How many packets all of them have dropped until this look since the last call, or since the start;
+    /// None if that is not known.
+    pub(super) fn dropped(&mut self, queues: Option<&Queues>) -> Option<u64> {
+        Some(drops::sum(&self.in_rows.advance(queues?)))
     }
+}
 
-    /// Their accept queues now, if they can be had.
-    pub(super) fn queues(&mut self) -> Option<Queues> {
-        self.survey.as_mut()?.queues().ok()
+/// The result of a search, if there is one. Cancel safe.
+async fn result<T: Send + 'static>(search: Option<&mut Search<T>>) -> anyhow::Result<T> {
+    match search {
+        Some(search) => search.result().await,
+        None => pending().await,
     }
 }
 

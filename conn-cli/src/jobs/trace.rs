@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    listeners::Listeners,
+    listeners::{Listeners, Want},
     self_tests::SelfTests,
     settings::settings,
     start,
@@ -23,6 +23,7 @@ use crate::{
         exactness::{Exactness, is_at_least, judge, judge_run},
         hook::counting_candidates,
         options::TraceOptions,
+        queues::Queues,
         scope::Scope,
         self_test::SelfTestOutcome,
         stage::Stage,
@@ -173,11 +174,12 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
                 changed?;
                 tracing.missed_in_cgroup |= target.update_cgroup(&mut tracing.tracer);
             }
-            () = requests.next() => tracing.show_totals(),
+            () = requests.next() => tracing.listeners.want(Want::Totals),
             () = status.due() => tracing.show(&mut status),
             end = tracing.follow() => break end?,
         }
     };
+    tracing.show_last_totals().await;
     tracing.missed_in_cgroup |= target.update_cgroup(&mut tracing.tracer);
     tracing.self_tests.run(&tracing.tracer);
     let detached = tracing.tracer.detach();
@@ -196,14 +198,40 @@ fn remedy(options: &TraceOptions, refused: &Refused) -> &'static str {
 }
 
 impl Tracing {
+    /// Uses what the last look at the listeners has found.
+    fn use_look(&mut self) {
+        let Some((wants, queues)) = self.listeners.seen() else {
+            return;
+        };
+        if wants.contains(&Want::Row) {
+            let dropped = self.listeners.dropped(queues.as_ref());
+            self.view.set_dropped(dropped);
+        }
+        if let (true, Some(queues)) = (wants.contains(&Want::Waiting), &queues) {
+            self.report_waiting(queues);
+        }
+        if wants.contains(&Want::Totals) {
+            self.show_totals(queues);
+        }
+    }
+
+    /// Shows the totals that were asked for just before the end.
+    async fn show_last_totals(&mut self) {
+        self.use_look();
+        while self.listeners.is_wanted(Want::Totals) {
+            self.listeners.found().await;
+            self.use_look();
+        }
+    }
+
     /// Shows the totals so far, or why not.
-    fn show_totals(&mut self) {
+    fn show_totals(&mut self, queues: Option<Queues>) {
         let exactness = self.exactness();
         let totals = self.tracer.totals_so_far(&exactness);
         match totals {
             Ok(totals) => {
                 let lost = totals.lost.values().sum();
-                let report = self.report(totals, io::stderr());
+                let report = self.report(totals, queues, io::stderr());
                 self.view.show_totals(&report, lost);
             }
             Err(error) => say(format_args!("no totals so far: {error:#}")),
@@ -224,11 +252,11 @@ impl Tracing {
             if self.self_tests.left().is_zero() {
                 self.self_tests.run(&self.tracer);
             }
-            self.listeners.name_found();
-            self.listeners.warn();
-            if self.view.is_drop_count_due() {
-                self.view.set_dropped(|| self.listeners.dropped());
+            self.listeners.advance();
+            if self.view.begin_drop_count() {
+                self.listeners.want(Want::Row);
             }
+            self.use_look();
             let view = &mut self.view;
             let batch = self.tracer.read(BATCH, |connection| view.show(connection));
             self.view.roll(self.tracer.lost());
@@ -279,15 +307,18 @@ impl Tracing {
         if is_reported || self.filters || self.tracer.reported() == Reported::None {
             return;
         }
-        let queues = match self.listeners.look() {
-            Ok(queues) => queues,
-            Err(again) => {
-                self.check_at = now + again;
-                return;
-            }
-        };
+        self.listeners.want(Want::Waiting);
+    }
+
+    /// Reports connections that wait, unless something has arrived meanwhile.
+    fn report_waiting(&mut self, queues: &Queues) {
+        let now = Instant::now();
+        let silence = now - self.last_arrival;
+        if silence < FIRST_CHECK_AFTER {
+            return;
+        }
         let listeners = queues.listeners.iter().map(|(listener, _)| listener);
-        for line in waiting(self.last_arrival.elapsed().as_secs(), listeners) {
+        for line in waiting(silence.as_secs(), listeners) {
             say(line);
             self.waiting_reported = Some(now);
         }
@@ -314,14 +345,15 @@ impl Tracing {
         };
         let total = total(counted, Extent::Time(self.tracer.elapsed()));
         say(total + self.view.beside_total());
-        self.listeners.end().await;
-        self.view.set_dropped(|| self.listeners.dropped());
+        let queues = self.listeners.end().await;
+        self.view
+            .set_dropped(self.listeners.dropped(queues.as_ref()));
         self.view.roll(self.tracer.lost());
         let totals = Totals {
             discrepancies: totals.discrepancies,
             ..self.tracer.totals(detached, Detail::Clients)?
         };
-        let report = self.report(totals, io::stdout());
+        let report = self.report(totals, queues, io::stdout());
         self.view.conclude(&report, stop, end).await
     }
 
@@ -338,7 +370,7 @@ impl Tracing {
     }
 
     /// The report on these totals, or on the connections up to the limit of `--count`, for this file.
-    fn report(&mut self, mut totals: Totals, file: impl AsFd) -> Report {
+    fn report(&self, mut totals: Totals, queues: Option<Queues>, file: impl AsFd) -> Report {
         let hook = self.tracer.hook();
         let exactness = self.exactness();
         totals.discrepancies.at_least = self.is_at_least(&exactness, &totals.discrepancies);
@@ -384,7 +416,7 @@ impl Tracing {
             syn_hook: self.tracer.syn_hook(),
             // The histogram covers known clients too.
             waits: waits.filter(|_| !only_new),
-            queues: self.listeners.queues(),
+            queues,
         };
         self.view
             .report(counts, totals.discrepancies, Origin::Kernel(live), file)

@@ -211,18 +211,17 @@ impl View {
             .fold(longest, Duration::min)
     }
 
-    /// Whether it is time to count what was dropped in the current interval.
+    /// Whether what was dropped in the current interval must be counted from now on: once for each.
     #[must_use]
-    pub(super) fn is_drop_count_due(&self) -> bool {
-        self.periods
-            .as_ref()
-            .is_some_and(Periods::is_drop_count_due)
+    pub(super) fn begin_drop_count(&mut self) -> bool {
+        self.periods.as_mut().is_some_and(Periods::begin_drop_count)
     }
 
-    /// If there are rows, counts what was dropped since the last time, for the row that ends now.
-    pub(super) fn set_dropped(&mut self, count: impl FnOnce() -> Option<u64>) {
+    /// How many packets were dropped since the last time, for the row that ends now, if there is one;
+    /// None if that is not known.
+    pub(super) fn set_dropped(&mut self, packets: Option<u64>) {
         if let Some(periods) = &mut self.periods {
-            periods.set_dropped(count());
+            periods.set_dropped(packets);
         }
     }
 

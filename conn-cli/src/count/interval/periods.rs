@@ -10,6 +10,9 @@ use crate::model::connection::{Connection, Moment};
 /// How late a connection may arrive and still count in its interval.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// How long an interval is kept, at most, until it is known what was dropped in it.
+const MAX_DROP_COUNT_TIME: Duration = Duration::from_secs(1);
+
 /// Counts connections for `--interval`.
 #[derive(Clone, Debug)]
 pub(crate) struct Periods {
@@ -32,6 +35,8 @@ pub(crate) struct Periods {
     early: u64,
     /// Connections that could not be reported, and are already in an interval.
     lost: u64,
+    /// Whether what was dropped in the current interval is being counted, or has been.
+    counts_dropped: bool,
     /// What listeners have dropped, if that is known, and when it was counted; None once it is in an
     /// interval.
     dropped: Option<(Timestamp, Option<u64>)>,
@@ -63,6 +68,7 @@ impl Periods {
             undated: 0,
             early: 0,
             lost: 0,
+            counts_dropped: false,
             dropped: None,
         }
     }
@@ -111,10 +117,11 @@ impl Periods {
             None => self.zone.clone(),
         };
         let begin = || Intervals::containing(self.length, time, zone());
+        let grace = self.grace();
         let intervals = self.intervals.get_or_insert_with(begin);
         let mut rolled = if self.clock.is_some() {
             // Needed live too: many connections come at once after output has stalled.
-            time.checked_sub(GRACE)
+            time.checked_sub(grace)
                 .map_or(Vec::new(), |time| intervals.roll(time))
         } else {
             intervals.roll(time)
@@ -188,20 +195,38 @@ impl Periods {
         let now = self.clock?.now();
         let left = self.intervals.as_ref()?.end().duration_since(now);
         let left = Duration::try_from(left).unwrap_or_default();
-        Some(left + self.dropped.map_or(Duration::ZERO, |_| GRACE))
+        let grace = if self.counts_dropped {
+            self.grace()
+        } else {
+            Duration::ZERO
+        };
+        Some(left + grace)
     }
 
-    /// Whether the current interval of a live run is over, and it is not known what was dropped in it.
+    /// How long after its end an interval is kept.
+    fn grace(&self) -> Duration {
+        if self.counts_dropped && self.dropped.is_none() {
+            // Connections after the next interval would count in it.
+            MAX_DROP_COUNT_TIME.min(self.length / 2).max(GRACE)
+        } else {
+            GRACE
+        }
+    }
+
+    /// Whether the current interval of a live run is over, and what was dropped in it must be counted from
+    /// now on: once for each interval.
     #[must_use]
-    pub(crate) fn is_drop_count_due(&self) -> bool {
+    pub(crate) fn begin_drop_count(&mut self) -> bool {
         let (Some(clock), Some(intervals)) = (self.clock, &self.intervals) else {
             return false;
         };
-        self.dropped.is_none() && clock.now() >= intervals.end()
+        let is_due = !self.counts_dropped && clock.now() >= intervals.end();
+        self.counts_dropped |= is_due;
+        is_due
     }
 
-    /// How many packets the listeners have dropped since the last call, which is to be made when
-    /// [`Self::is_drop_count_due`], and before [`Self::finish`]; None if that is not known.
+    /// How many packets the listeners have dropped since the last call, which is to be made after
+    /// [`Self::begin_drop_count`], and before [`Self::finish`]; None if that is not known.
     pub(crate) fn set_dropped(&mut self, packets: Option<u64>) {
         let Some(clock) = self.clock else { return };
         // What was counted a moment ago is of the interval that then ended, and not yet shown.
@@ -213,25 +238,29 @@ impl Periods {
         self.dropped = Some((clock.now(), packets));
     }
 
-    /// Puts what was dropped into the last of these intervals that was over when it was counted.
+    /// Puts what was dropped into the last of these intervals that was over when it was counted, or else
+    /// into the first, in which it was counted.
     fn add_dropped(&mut self, ended: &mut [Interval]) {
-        if let Some((counted, packets)) = self.dropped
-            && let Some(interval) = ended.iter_mut().rev().find(|one| one.end() <= counted)
-        {
-            interval.dropped = packets;
-            self.dropped = None;
+        if ended.is_empty() {
+            return;
+        }
+        self.counts_dropped = false;
+        if let Some((counted, packets)) = self.dropped.take() {
+            let was_over = ended.iter().rposition(|one| one.end() <= counted);
+            ended[was_over.unwrap_or_default()].dropped = packets;
         }
     }
 
     /// The intervals of a live run that have ended. `lost` is how many connections the kernel has
     /// counted so far but could not report.
     pub(crate) fn roll(&mut self, lost: u64) -> Vec<Interval> {
+        let grace = self.grace();
         let Some(intervals) = &mut self.intervals else {
             return Vec::new();
         };
         intervals.add_lost(lost.saturating_sub(self.lost));
         self.lost = lost;
-        let now = self.clock.map(|clock| clock.now().checked_sub(GRACE));
+        let now = self.clock.map(|clock| clock.now().checked_sub(grace));
         let mut ended = match now {
             Some(Ok(now)) => intervals.roll(now),
             Some(Err(_)) | None => Vec::new(),
@@ -250,9 +279,6 @@ impl Periods {
             None => intervals.finish_whole().into_iter().collect(),
         };
         self.add_dropped(&mut ended);
-        if let (Some((_, packets)), Some(last)) = (self.dropped, ended.last_mut()) {
-            last.dropped = packets;
-        }
         self.describe(&mut ended);
         ended
     }
@@ -322,7 +348,7 @@ mod tests {
     fn drops_until_the_end_are_in_the_last_interval() {
         let hour = Duration::from_hours(1);
         let mut periods = Periods::live(hour, Timestamp::now(), TimeZone::UTC);
-        assert!(!periods.is_drop_count_due());
+        assert!(!periods.begin_drop_count());
         periods.set_dropped(Some(3));
         periods.set_dropped(Some(4));
         // The clock has a resolution of milliseconds, and an interval without a length is no interval.
@@ -331,5 +357,24 @@ mod tests {
         }) {}
         let ended = periods.finish();
         assert_eq!(ended.last().unwrap().dropped, Some(7), "{ended:?}");
+    }
+
+    #[test]
+    fn a_late_count_of_drops_is_in_the_next_interval() {
+        let second = |number| Timestamp::from_second(number).unwrap();
+        let length = Duration::from_secs(1);
+        let mut periods = Periods::for_records(length, TimeZone::UTC);
+        let mut put = |counted, until| {
+            let mut ended = Intervals::begin(length, second(10), TimeZone::UTC).roll(until);
+            periods.dropped = Some((counted, Some(7)));
+            periods.add_dropped(&mut ended);
+            assert_eq!(periods.dropped, None);
+            let dropped = ended.into_iter().map(|interval| interval.dropped);
+            dropped.collect::<Vec<_>>()
+        };
+        assert_eq!(put(second(11), second(11)), [Some(7)]);
+        assert_eq!(put(second(11), second(13)), [Some(7), None, None]);
+        assert_eq!(put(second(12), second(13)), [None, Some(7), None]);
+        assert_eq!(put(second(10), second(12)), [Some(7), None]);
     }
 }

@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use self::namespace::{Namespace, Visited};
-pub use self::search::Search;
+pub use self::search::{Look, Search};
 pub use crate::model::{
     listener::{Listener, Owner, Unseen},
     queues::Queues,
@@ -178,17 +178,8 @@ impl Survey {
     /// namespace whose counters cannot be read is left out.
     #[must_use]
     pub fn namespace_drops(&self) -> Vec<NamespaceDrops> {
-        let drops = |namespace: &Namespace| {
-            let growth = namespace.counters.as_ref()?.growth()?;
-            Some(NamespaceDrops {
-                netns: namespace.inode,
-                is_own_netns: namespace.is_own,
-                overflows: growth.overflows,
-                drops: growth.drops,
-                drops_before: growth.drops,
-            })
-        };
-        self.namespaces.iter().filter_map(drops).collect()
+        let namespaces = self.namespaces.iter();
+        namespaces.filter_map(Namespace::drops).collect()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     model::{
         listener::{Listener, Unseen},
         ports::PortSet,
+        queues::NamespaceDrops,
     },
     system::{
         files,
@@ -54,6 +55,18 @@ impl Namespace {
             owners: Arc::default(),
             began_too_late: false,
         }
+    }
+
+    /// What was dropped in it since the start, if its counters can be read.
+    pub(super) fn drops(&self) -> Option<NamespaceDrops> {
+        let growth = self.counters.as_ref()?.growth()?;
+        Some(NamespaceDrops {
+            netns: self.inode,
+            is_own_netns: self.is_own,
+            overflows: growth.overflows,
+            drops: growth.drops,
+            drops_before: growth.drops,
+        })
     }
 }
 

@@ -5,8 +5,11 @@ use std::{
     io,
 };
 
-use super::{Survey, find_same};
-use crate::model::{listener::Listener, queues::Queues};
+use super::{Namespace, Survey, find_same};
+use crate::model::{
+    listener::Listener,
+    queues::{NamespaceDrops, Queues},
+};
 
 impl Survey {
     /// Queries the listeners and the counters of their namespaces again, without any privilege.
@@ -17,15 +20,9 @@ impl Survey {
         let before: HashMap<_, _> = self
             .namespace_drops()
             .into_iter()
-            .map(|namespace| (namespace.netns, namespace.drops))
+            .map(|namespace| (namespace.netns, namespace))
             .collect();
         let now = self.now()?;
-        let mut namespaces = self.namespace_drops();
-        for namespace in &mut namespaces {
-            if let Some(drops) = before.get(&namespace.netns) {
-                namespace.drops_before = *drops;
-            }
-        }
         // The others cannot be queried again.
         let kept: HashSet<_> = self.namespaces.iter().map(|kept| kept.inode).collect();
         let is_closed =
@@ -37,6 +34,21 @@ impl Survey {
         };
         let listeners: Vec<_> = now.into_iter().map(with_dropped).collect();
         self.remember_drops(&listeners);
+        let dropping: HashSet<_> = self.had_dropped.iter().map(|(netns, _)| *netns).collect();
+        let drops = |namespace: &Namespace| {
+            let before = *before.get(&namespace.inode)?;
+            // To read the counters takes longer than to query a few listeners, and elsewhere nobody asks
+            // what was dropped meanwhile.
+            if !dropping.contains(&namespace.inode) {
+                return Some(before);
+            }
+            let now = namespace.drops()?;
+            Some(NamespaceDrops {
+                drops_before: before.drops,
+                ..now
+            })
+        };
+        let namespaces = self.namespaces.iter().filter_map(drops).collect();
         Ok(Queues {
             closed,
             lost_drops: self.lost_drops,

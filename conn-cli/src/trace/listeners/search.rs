@@ -1,25 +1,37 @@
-//! The search for listeners in the background: records are read, and signals heeded, meanwhile.
+//! The search for listeners, and the later looks at them, in the background: records are read, and signals
+//! heeded, meanwhile.
 
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::{Listener, Survey, owner};
+use super::{Listener, Queues, Survey, owner};
 use crate::system::privileges;
 
 /// A thread that searches, and its result.
 #[derive(Debug)]
 pub struct Search<T> {
+    began: Instant,
     stop: Arc<AtomicBool>,
     result: oneshot::Receiver<anyhow::Result<T>>,
+}
+
+/// What a later look at the listeners has found.
+#[derive(Debug)]
+pub struct Look {
+    /// Their accept queues.
+    pub queues: Queues,
+    /// Those whose processes were never searched for.
+    pub new: Vec<Listener>,
 }
 
 impl Search<Survey> {
@@ -36,13 +48,39 @@ impl Search<Survey> {
     }
 }
 
-impl Search<Vec<Listener>> {
-    /// Starts a thread that searches for the processes of these listeners, without the privileges that
-    /// the calling one has given up.
+impl Search<Look> {
+    /// Starts a thread that queries the listeners and the counters of their namespaces again: a machine
+    /// with very many of them takes longer than a reader of records may be away.
     ///
     /// # Errors
     /// If there cannot be another thread.
-    pub fn for_owners(mut listeners: Vec<Listener>) -> io::Result<Self> {
+    pub fn for_queues(survey: &Arc<Mutex<Survey>>) -> io::Result<Self> {
+        let survey = Arc::clone(survey);
+        Self::spawn(move |_| {
+            let mut survey = lock(&survey);
+            let queues = survey.queues()?;
+            let listeners = queues.listeners.iter().map(|(listener, _)| listener);
+            let new = listeners.filter(|listener| survey.is_new(listener));
+            Ok(Look {
+                new: new.cloned().collect(),
+                queues,
+            })
+        })
+    }
+}
+
+impl Search<Option<Listener>> {
+    /// Starts a thread that searches for the processes of these listeners, without the privileges that
+    /// the calling one has given up. The result is the first whose process is not known since it began
+    /// too late.
+    ///
+    /// # Errors
+    /// If there cannot be another thread.
+    pub fn for_owners(
+        survey: &Arc<Mutex<Survey>>,
+        mut listeners: Vec<Listener>,
+    ) -> io::Result<Self> {
+        let survey = Arc::clone(survey);
         Self::spawn(move |stop| {
             let denied = owner::find(&mut listeners, stop);
             let is_complete = !stop.load(Ordering::Relaxed);
@@ -50,9 +88,14 @@ impl Search<Vec<Listener>> {
                 let is_unknown = listener.owners.is_empty();
                 listener.began_too_late = is_unknown && is_complete && denied > 0;
             }
-            Ok(listeners)
+            Ok(lock(&survey).add_later(listeners).cloned())
         })
     }
+}
+
+/// A thread that panicked has shown that, and what it left is as good as a query that failed.
+fn lock(survey: &Mutex<Survey>) -> MutexGuard<'_, Survey> {
+    survey.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T: Send + 'static> Search<T> {
@@ -68,7 +111,17 @@ impl<T: Send + 'static> Search<T> {
                 // Nobody may want it any more.
                 let _ = sender.send(search(&is_stopped));
             })?;
-        Ok(Self { stop, result })
+        Ok(Self {
+            began: Instant::now(),
+            stop,
+            result,
+        })
+    }
+
+    /// How long ago it was started.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Makes the thread end soon, with what it has found so far.

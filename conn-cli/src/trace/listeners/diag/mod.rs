@@ -32,7 +32,6 @@ const DROPS_INDEX: usize = 8;
 pub(super) struct Diag {
     socket: Socket,
     sequence: u32,
-    buffer: Vec<u8>,
 }
 
 /// A listening socket.
@@ -65,15 +64,16 @@ impl Diag {
         Ok(Self {
             socket,
             sequence: 0,
-            buffer: Vec::with_capacity(min_buffer_len()),
         })
     }
 
     /// The sockets that listen on these ports, each once.
     pub(super) fn listening(&mut self, ports: &PortSet) -> io::Result<Vec<Listening>> {
         let mut found = Vec::new();
+        // Not kept: there may be thousands of these.
+        let mut buffer = Vec::with_capacity(min_buffer_len());
         for family in [AF_INET, AF_INET6] {
-            found.append(&mut self.dump(family)?);
+            found.append(&mut self.dump(family, &mut buffer)?);
         }
         found.retain(|listening| ports.contains(listening.address.port()));
         // The kernel resumes a dump by counting sockets, and may repeat one.
@@ -82,27 +82,27 @@ impl Diag {
         Ok(found)
     }
 
-    fn dump(&mut self, family: u8) -> io::Result<Vec<Listening>> {
-        let mut answer = self.dump_once(family)?;
+    fn dump(&mut self, family: u8, buffer: &mut Vec<u8>) -> io::Result<Vec<Listening>> {
+        let mut answer = self.dump_once(family, buffer)?;
         for _ in 1..MAX_TRIES {
             if !answer.interrupted {
                 break;
             }
-            answer = self.dump_once(family)?;
+            answer = self.dump_once(family, buffer)?;
         }
         // If a socket is missing from the answer, that is still better than no answer.
         Ok(answer.found)
     }
 
-    fn dump_once(&mut self, family: u8) -> io::Result<Answer> {
+    fn dump_once(&mut self, family: u8, buffer: &mut Vec<u8>) -> io::Result<Answer> {
         // Discards what is left of an answer that was abandoned.
-        while self.receive().is_ok() {}
+        while self.receive(buffer).is_ok() {}
         self.sequence = self.sequence.wrapping_add(1);
         self.socket.send(&request(family, self.sequence), 0)?;
         let mut answer = Answer::default();
         while !answer.complete {
-            self.receive()?;
-            answer.add_datagram(&self.buffer, self.sequence)?;
+            self.receive(buffer)?;
+            answer.add_datagram(buffer, self.sequence)?;
         }
         Ok(answer)
     }
@@ -110,11 +110,11 @@ impl Diag {
     /// Reads a datagram into the buffer, without waiting: the kernel writes the first one while the
     /// request is sent, and each further one while the previous one is read
     /// (`net/netlink/af_netlink.c`, `netlink_dump`).
-    fn receive(&mut self) -> io::Result<()> {
-        self.buffer.clear();
+    fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.clear();
         let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-        let length = self.socket.recv(&mut self.buffer, flags)?;
-        if length > self.buffer.len() {
+        let length = self.socket.recv(buffer, flags)?;
+        if length > buffer.len() {
             return Err(malformed("a datagram is too long"));
         }
         Ok(())
