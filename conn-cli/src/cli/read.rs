@@ -62,7 +62,8 @@ pub(super) struct RecordArgs {
 
     /// Pairs of client and port counted one by one [default: as many as fit a quarter of the memory]
     ///
-    /// The connections of further clients are summed up as other; the end says how many.
+    /// The connections of further clients are summed up as other; the end says how many. --long keeps the details
+    /// of so many clients, too.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
           help_heading = RECORDS)]
     max_clients: Option<u32>,

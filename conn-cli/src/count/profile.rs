@@ -8,6 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::tally::Room;
 use crate::model::{
     connection::Connection,
     group::{GroupKey, Grouping},
@@ -29,22 +30,37 @@ pub struct Profile {
     in_second: u64,
 }
 
-/// The most clients with a profile: a flood can come from any number of clients.
-pub(crate) const MAX_CLIENTS: usize = 1 << 18;
+/// The bytes that a client takes at most: while a table with spare entries gets twice as large.
+const BYTES: usize = 4 * size_of::<(GroupKey, Profile)>();
 
 /// The profiles of clients.
 #[derive(Clone, Debug, Default)]
 pub struct Profiles {
     profiles: HashMap<GroupKey, Profile, foldhash::fast::RandomState>,
+    /// The most clients with a profile, if there is a limit: a flood can come from any number of clients.
+    most: Option<usize>,
     /// Whether there were more clients than have one.
     lacks_clients: bool,
 }
 
 impl Profiles {
+    /// Empty, with this room.
+    #[must_use]
+    pub(crate) fn within(room: Option<Room>) -> Self {
+        let most = room.map(|room| match room {
+            Room::Clients(most) => most,
+            Room::Memory(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX) / BYTES,
+        });
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+
     /// Adds a connection. If connections are not in the order of their times, a peak may be missed.
     pub fn add(&mut self, by: Grouping, connection: &Connection) {
         let key = by.key(connection);
-        let is_full = self.profiles.len() >= MAX_CLIENTS;
+        let is_full = self.most.is_some_and(|most| self.profiles.len() >= most);
         match self.profiles.entry(key) {
             Entry::Occupied(profile) => profile.into_mut().add(connection),
             Entry::Vacant(_) if is_full => self.lacks_clients = true,
@@ -57,9 +73,9 @@ impl Profiles {
         self.profiles.values()
     }
 
-    /// Whether there were more clients than have a profile, [`MAX_CLIENTS`].
-    pub(crate) fn lack_clients(&self) -> bool {
-        self.lacks_clients
+    /// How many clients have a profile, if there were more.
+    pub(crate) fn of_first(&self) -> Option<usize> {
+        self.lacks_clients.then_some(self.profiles.len())
     }
 
     /// The profile of one client.
@@ -136,21 +152,22 @@ mod tests {
 
     #[test]
     fn so_many_clients_have_a_profile() {
-        let mut profiles = Profiles::default();
+        const MOST: usize = 100;
+        let mut profiles = Profiles::within(Some(Room::Clients(MOST)));
         let mut connection = connection(1000, None);
         let by = GroupBy::Address.into();
-        for client in 0..MAX_CLIENTS as u32 {
+        for client in 0..MOST as u32 {
             connection.remote = Host::at(std::net::Ipv4Addr::from(client));
             profiles.add(by, &connection);
         }
-        assert!(!profiles.lack_clients());
+        assert_eq!(profiles.of_first(), None);
         profiles.add(by, &connection);
-        assert!(!profiles.lack_clients());
+        assert_eq!(profiles.of_first(), None);
         let last = profiles.get(&GroupKey::Client(connection.remote));
         assert_eq!(last.peak, 2);
         connection.remote = Host::at([203, 0, 113, 1]);
         profiles.add(by, &connection);
-        assert!(profiles.lack_clients());
-        assert_eq!(profiles.iter().count(), MAX_CLIENTS);
+        assert_eq!(profiles.of_first(), Some(MOST));
+        assert_eq!(profiles.iter().count(), MOST);
     }
 }

@@ -141,7 +141,7 @@ impl Reading {
         let mut how = How::new(&options.records, times);
         how.wanted.only_counts = view.only_counts() && merge.want_all();
         Ok(Self {
-            view,
+            view: view.within(room(options.records.max_clients, 1)),
             by: show.listing.by,
             merge: Merge::new(merge).within(room(options.records.max_clients, 1)),
             inputs: inputs.len(),

@@ -23,6 +23,7 @@ use crate::{
         profile::Profiles,
         ranking::Counts,
         seen::Seen,
+        tally::Room,
     },
     model::{
         connection::Connection,
@@ -124,6 +125,15 @@ impl View {
             seen: Seen::default(),
             first: FirstConnections::new(options.listing.by, stages),
         }
+    }
+
+    /// With room for the details of so many clients.
+    #[must_use]
+    pub fn within(mut self, room: Option<Room>) -> Self {
+        if let Some(profiles) = &mut self.profiles {
+            *profiles = Rc::new(Profiles::within(room));
+        }
+        self
     }
 
     /// Whether the limit of `--count` is reached.

@@ -286,6 +286,10 @@ pub(crate) struct SummaryLine<'a> {
     /// Connections of clients for which there was no room.
     #[serde(default)]
     pub other_clients: u64,
+    /// With `--long`, if there was no room for the details of all: how many clients have them, those that came
+    /// first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detailed_clients: Option<usize>,
     /// Sockets that could not be read.
     #[serde(default)]
     pub unreadable: u64,

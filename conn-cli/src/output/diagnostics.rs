@@ -11,7 +11,6 @@ use super::{
     listeners::queues_at_end,
 };
 use crate::{
-    count::profile::MAX_CLIENTS,
     model::{
         connection::Lacks,
         exactness::Exactness,
@@ -54,10 +53,11 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
             counts.push(format!("{others} of clients {why} under \"other\""));
         }
     }
-    if report.rows.lack_details() {
-        let (_, many) = report.by.nouns();
+    if let Some(detailed) = report.rows.detailed() {
+        let (one, many) = report.by.nouns();
         notes.push(format!(
-            "note: times, peaks and waits are only of the {MAX_CLIENTS} {many} that came first"
+            "note: times, peaks and waits are only of the {} that came first, as --max-clients allows",
+            plural(detailed as u64, one, many)
         ));
     }
     let mut lines = Vec::new();

@@ -63,10 +63,11 @@ impl Rows {
         self.profiles.iter().flat_map(|profiles| profiles.iter())
     }
 
-    /// Whether details were requested, and there were too many clients to have those of each.
-    pub(crate) fn lack_details(&self) -> bool {
+    /// How many clients have details, those that came first, if details were requested and there were too many
+    /// clients to have those of each.
+    pub(crate) fn detailed(&self) -> Option<usize> {
         let profiles = self.profiles.as_ref();
-        profiles.is_some_and(|profiles| profiles.lack_clients())
+        profiles.and_then(|profiles| profiles.of_first())
     }
 
     /// Their keys and connections, without the rest.

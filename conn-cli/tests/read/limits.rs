@@ -65,6 +65,22 @@ fn clients_without_room_are_said() {
 }
 
 #[test]
+fn details_without_room_are_said() {
+    let lines = read_from(accepts(5, 2).as_bytes(), &["--json"]).stdout;
+    let input = text(&lines);
+    let detailed = |room: &str| {
+        let summary = summary(input, &["--long", "--max-clients", room]);
+        summary["detailed_clients"].clone()
+    };
+    assert_eq!(detailed("2"), 2);
+    assert_eq!(detailed("5"), Value::Null);
+    let output = read_from(input.as_bytes(), &["-q", "--long", "--max-clients", "2"]);
+    let (_, other) = said(&output);
+    let note = "note: times, peaks and waits are only of the 2 addresses that came first, as --max-clients allows";
+    assert!(other.iter().any(|line| line == note), "{other:?}");
+}
+
+#[test]
 fn the_lines_of_a_run_count_within_the_room() {
     let lines = read_from(accepts(5, 2).as_bytes(), &["--json"]).stdout;
     let lines = text(&lines);

@@ -102,6 +102,7 @@ pub(super) fn summary_line<'a>(
         lines_not_shown: lines.not_shown,
         unknown_clients: report.unknown_clients,
         other_clients: report.other_clients,
+        detailed_clients: report.rows.detailed(),
         unreadable: report.discrepancies.unreadable,
         unreadable_packets: live
             .filter(|live| live.stages.contains_key(&Stage::Syn))
