@@ -1,10 +1,12 @@
-//! Version 2 cgroups, as mounted in a guest.
+//! Cgroups of version 2, as mounted in a guest, or of version 1 that limit memory.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -45,6 +47,27 @@ impl Cgroup {
             .context("cannot enable memory accounting")
     }
 
+    /// Lets cgroups limit memory, where they are of version 1, too: then this thread, and what it starts, has
+    /// these in place of others.
+    pub fn show_those_with_memory() -> Result<()> {
+        let controllers = fs::read_to_string(Path::new(MOUNT).join("cgroup.controllers"));
+        if controllers.is_ok_and(|all| all.split_whitespace().any(|one| one == "memory")) {
+            return Self::enable_memory_accounting();
+        }
+        // SAFETY: a separate mount namespace changes nothing that memory safety depends on.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+        let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+        mount_change("/", private)?;
+        mount(
+            "cgroup",
+            MOUNT,
+            "cgroup",
+            MountFlags::empty(),
+            Some(c"memory"),
+        )
+        .context("cannot mount the cgroups that limit memory")
+    }
+
     /// The memory usage in bytes.
     pub fn memory(&self) -> Result<u64> {
         Ok(fs::read_to_string(self.0.join("memory.current"))?
@@ -54,6 +77,10 @@ impl Cgroup {
 
     /// Limits the memory to this many bytes, or not at all.
     pub fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
+        let version_1 = self.0.join("memory.limit_in_bytes");
+        if let (true, Some(bytes)) = (version_1.exists(), bytes) {
+            return Ok(fs::write(version_1, bytes.to_string())?);
+        }
         let limit = bytes.map_or("max".to_owned(), |bytes| bytes.to_string());
         Ok(fs::write(self.0.join("memory.max"), limit)?)
     }

@@ -94,22 +94,26 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "PID|PATH|all", help_heading = CONNECTIONS)]
     netns: Option<Namespaces>,
 
-    /// Pairs of client and port counted one by one [default: 65536]
+    /// Pairs of client and port counted one by one [default: what 64 MiB hold]
     ///
-    /// The connections of further clients are summed up as other. So are, since Linux 6.1, where the
-    /// kernel allocates the memory for a client when its first connection comes, those for which it had
-    /// no memory; the end says how many.
-    #[arg(long, value_name = "N", default_value_t = 65536, hide_default_value = true,
+    /// That is 431,766, with SYNs 158,505, by process 262,144; before Linux 6.1 524,288. The tables for them
+    /// and the buffer take at most a quarter of the memory of the machine, or of the cgroup of conn-cli: with
+    /// less, the defaults are smaller, and the start says so. --verbose says what they are. The connections
+    /// of further clients are summed up as other. So are, since Linux 6.1, where the kernel allocates the
+    /// memory for a client when its first connection comes, those for which it had no memory; the end says
+    /// how many. --long keeps the details of so many clients, too.
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=16_777_216), help_heading = LIMITS)]
-    max_clients: u32,
+    max_clients: Option<u32>,
 
-    /// Buffer between kernel and conn-cli [default: 524288]
+    /// Buffer between kernel and conn-cli [default: by processors]
     ///
-    /// It is rounded up to a power of two.
-    #[arg(long, value_name = "BYTES", default_value_t = 524_288, hide_default_value = true,
+    /// It is 512 KiB for up to 4 processors that are online, 4 MiB for up to 32, and 16 MiB for more, and is
+    /// allocated in full at the start. BYTES are rounded up to a power of two.
+    #[arg(long, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(4096..=1_073_741_824),
           help_heading = LIMITS)]
-    buffer_size: u32,
+    buffer_size: Option<u32>,
 
     /// Show the hooks and why, all listeners, and diagnostics
     #[arg(short, long, help_heading = LIMITS)]

@@ -13,7 +13,8 @@ use crate::{
         options::TraceOptions,
         stage::{Stage, WatchedStages},
     },
-    trace::kernel::{self, NamespaceFilter, SelfTest, Settings, SynScope},
+    system::{machine, memory},
+    trace::kernel::{self, NamespaceFilter, SelfTest, Settings, SynScope, Tables},
 };
 
 /// The settings for these options.
@@ -29,6 +30,13 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
              locked down: leave out --pid, or run conn-cli outside"
         );
     }
+    let by = show.listing.by;
+    let sizes = kernel::choose_sizes(
+        (options.buffer_size, options.max_clients),
+        Tables::new(&options.stages, by, &types),
+        machine::processors(),
+        memory::size(),
+    );
     Ok(Settings {
         ports: show.ports.bits(),
         stages: options.stages.clone(),
@@ -40,15 +48,14 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         task: target.task(&options.task),
         namespaces: namespaces(options, target, &types.offsets)?,
         types,
-        by: show.listing.by,
+        by,
         demand: Demand::new(show),
         self_test: Rc::new(
             SelfTest::prepare().map_err(|error| {
                 format!("conn-cli has no ports for a connection to itself: {error}")
             }),
         ),
-        max_clients: options.max_clients,
-        buffer_size: options.buffer_size,
+        sizes,
         verbose: options.verbose,
         sums: false,
     })

@@ -55,6 +55,18 @@ pub(super) fn announce(
             say(line);
         }
     }
+    let sizes = settings.sizes;
+    if options.verbose || sizes.is_reduced {
+        let why = if sizes.is_reduced {
+            "note: for little memory"
+        } else {
+            "sizes"
+        };
+        say(format_args!(
+            "{why}: --buffer-size {} --max-clients {}",
+            sizes.buffer, sizes.max_clients
+        ));
+    }
     for note in notes.iter().chain(&limits) {
         say(format_args!("note: {note}"));
     }

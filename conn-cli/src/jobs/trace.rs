@@ -16,7 +16,7 @@ use super::{
     view::{End, View},
 };
 use crate::{
-    count::known::Known,
+    count::{known::Known, tally::Room},
     model::{
         demand::Reported,
         discrepancies::Discrepancies,
@@ -43,11 +43,9 @@ use crate::{
 /// Records handled before signals are checked again.
 const BATCH: usize = 1024;
 
-/// The shortest time between two reads of the ring buffer: a wakeup costs more than a record.
-const MIN_READ_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How long to wait for records that a program began to write before the end.
+/// How long to wait for records that a program began to write before the end, and how often to look.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long no connection arrives before the first check for connections that wait to be accepted.
 const FIRST_CHECK_AFTER: Duration = Duration::from_secs(2);
@@ -147,7 +145,8 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
             Scope::live(options),
             Some((tracer.stages(), started)),
             known,
-        ),
+        )
+        .within(Some(Room::Clients(settings.sizes.max_clients as usize))),
         requested: options.stages.counted(),
         started,
         ended: None,
@@ -273,7 +272,7 @@ impl Tracing {
             if batch.more {
                 tokio::task::yield_now().await;
             } else if batch.records > 0 {
-                sleep(MIN_READ_INTERVAL).await;
+                sleep(self.tracer.pause()).await;
             } else {
                 let until_check = self.check_at.saturating_duration_since(Instant::now());
                 let until_check = until_check
@@ -448,7 +447,7 @@ impl Tracing {
                     ..totals
                 });
             }
-            sleep(MIN_READ_INTERVAL).await;
+            sleep(DRAIN_INTERVAL).await;
         }
     }
 }

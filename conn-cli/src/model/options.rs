@@ -51,10 +51,10 @@ pub struct TraceOptions {
     pub task: TaskFilter,
     /// The network namespaces to watch.
     pub netns: Namespaces,
-    /// The entries of each map of totals.
-    pub max_clients: u32,
-    /// The bytes of the ring buffer.
-    pub buffer_size: u32,
+    /// The entries of each map of totals; None for as many as there is memory for.
+    pub max_clients: Option<u32>,
+    /// The bytes of the ring buffer; None for as many as this machine needs and has.
+    pub buffer_size: Option<u32>,
     /// Whether to show diagnostics of the programs and of their loading.
     pub verbose: bool,
     /// How often to see whether the hooks still run.

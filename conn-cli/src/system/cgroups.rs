@@ -149,14 +149,36 @@ pub(super) fn is_cgroup2(path: &Path) -> io::Result<bool> {
 /// Where cgroup v2 is mounted.
 #[must_use]
 pub(crate) fn mount_point() -> Option<PathBuf> {
-    mount_point_in(&fs::read(MOUNTS).ok()?)
+    mount_points_in(&fs::read(MOUNTS).ok()?, is_version_2).next()
 }
 
-fn mount_point_in(mounts: &[u8]) -> Option<PathBuf> {
-    mounts.split(|&byte| byte == b'\n').find_map(|line| {
+/// Where the hierarchy of cgroup v1 that limits memory is mounted, and not hidden by another mount.
+#[must_use]
+pub(crate) fn memory_mount_point() -> Option<PathBuf> {
+    mount_points_in(&fs::read(MOUNTS).ok()?, limits_memory).find(|path| path.exists())
+}
+
+fn is_version_2(kind: &[u8], _: &[u8]) -> bool {
+    kind == b"cgroup2"
+}
+
+fn limits_memory(kind: &[u8], options: &[u8]) -> bool {
+    kind == b"cgroup"
+        && options
+            .split(|&byte| byte == b',')
+            .any(|one| one == b"memory")
+}
+
+/// Where those file systems are mounted whose type and options are `wanted`.
+fn mount_points_in(
+    mounts: &[u8],
+    wanted: fn(&[u8], &[u8]) -> bool,
+) -> impl Iterator<Item = PathBuf> {
+    mounts.split(|&byte| byte == b'\n').filter_map(move |line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(1);
-        let path = fields.next()?;
-        (fields.next()? == b"cgroup2").then(|| PathBuf::from(OsString::from_vec(unescaped(path))))
+        let (path, kind) = (fields.next()?, fields.next()?);
+        let options = fields.next().unwrap_or_default();
+        wanted(kind, options).then(|| PathBuf::from(OsString::from_vec(unescaped(path))))
     })
 }
 
@@ -308,7 +330,7 @@ mod tests {
 
     #[test]
     fn mount_point_is_found_among_other_mounts() {
-        let mount = |mounts: &str| mount_point_in(mounts.as_bytes());
+        let mount = |mounts: &str| mount_points_in(mounts.as_bytes(), is_version_2).next();
         let hybrid = "proc /proc proc rw 0 0\n\
                       cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
@@ -318,6 +340,10 @@ mod tests {
         for none in ["", "\n\n", "cgroup2", "cgroup2 /a", "cgroup2 /a cgroup rw"] {
             assert_eq!(mount(none), None, "{none}");
         }
+        let with_memory = |mounts: &str| mount_points_in(mounts.as_bytes(), limits_memory).next();
+        assert_eq!(with_memory(hybrid), None);
+        let memory = format!("{hybrid}cgroup /sys/fs/cgroup/memory cgroup rw,cpu,memory 0 0\n");
+        assert_eq!(with_memory(&memory), Some("/sys/fs/cgroup/memory".into()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the machine is, as far as tracing depends on it.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{fs, num::NonZeroUsize, os::unix::fs::MetadataExt as _, thread::available_parallelism};
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -57,6 +57,25 @@ pub(crate) fn own_netns() -> Option<u32> {
     Some(namespace.ino() as u32)
 }
 
+/// How many processors are online, on each of which connections may be accepted. Where the kernel does not show
+/// that, those that this process may use.
+#[must_use]
+pub(crate) fn processors() -> usize {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online");
+    let online = online.ok().and_then(|list| in_list(list.trim_end()));
+    online.unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
+/// How many numbers `0-3,8` has.
+fn in_list(list: &str) -> Option<usize> {
+    let length = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        last.checked_sub(first)?.checked_add(1)
+    };
+    list.split(',').map(length).sum()
+}
+
 /// `none [integrity] confidentiality` is `integrity`.
 fn in_brackets(text: &str) -> String {
     let chosen = text
@@ -99,6 +118,17 @@ fn held() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_processors_are_counted() {
+        for (list, count) in [("0", 1), ("0-1", 2), ("0-3,8", 5), ("0-63,128-191", 128)] {
+            assert_eq!(in_list(list), Some(count), "{list}");
+        }
+        for wrong in ["", "-", "3-0", "0-", "a", "0,"] {
+            assert_eq!(in_list(wrong), None, "{wrong}");
+        }
+        assert!(processors() > 0);
+    }
 
     #[test]
     fn the_chosen_one_is_in_brackets() {

@@ -14,8 +14,8 @@ use crate::cases::{
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
     no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption, privileges,
     recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect, signals, silent,
-    so_far, status_line, steered, streams, syn_flood, syns, tasks, text, time_namespace, trouble,
-    waits,
+    sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks, text, time_namespace,
+    trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -194,6 +194,8 @@ pub(crate) const CASES: &[Case] = &[
     case("called-other", ACCEPTS, limits::called_other),
     case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),
     on_one_kernel(single_hook("memory-at-summary", memory::at_summary)),
+    on_one_kernel(single_hook("little-memory", sizes::little_memory)),
+    on_one_kernel(single_hook("default-sizes", sizes::defaults)),
     everywhere_case("quiet", limits::quiet),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     case("steered", STEERED, steered::steered),

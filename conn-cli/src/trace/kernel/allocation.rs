@@ -1,7 +1,7 @@
 //! When the kernel allocates the entries of the map of clients: all of them when it creates the
 //! map, or each one when a client is first counted.
 //!
-//! Preallocating 65,536 clients takes 7 MB, which most runs never use. Allocation on demand, as the
+//! Preallocating 524,288 clients takes 64 MiB, which most runs never use. Allocation on demand, as the
 //! object requests it, has been safe in programs like these since Linux 6.1, where the kernel keeps
 //! free entries ready (`kernel/bpf/memalloc.c`). Earlier kernels log a warning about such a map.
 //! The map of SYN-only clients is always preallocated: a SYN flood takes no memory from others.

@@ -24,6 +24,7 @@ mod root_cgroup;
 mod select;
 mod self_test;
 mod settings;
+mod sizes;
 mod sockets;
 mod totals;
 mod tracer;
@@ -39,6 +40,7 @@ pub use self::{
     select::{Choice, Refused, choose},
     self_test::SelfTest,
     settings::{NamespaceFilter, Settings},
+    sizes::{Sizes, Tables, choose as choose_sizes},
     sockets::SynScope,
     totals::{Detail, Totals, counts_misses},
     tracer::{Batch, Detached, Tracer},

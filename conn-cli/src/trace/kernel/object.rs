@@ -14,7 +14,7 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Settings, allocation, counters, lockdown::may_be_confidential, names};
+use super::{Settings, allocation, counters, lockdown::may_be_confidential, names, sizes};
 use crate::{
     model::{
         connection::Family,
@@ -119,24 +119,24 @@ pub(super) fn open(
         .override_global(names::CONFIG, bytemuck::bytes_of(&config), true)
         .override_global(names::PORTS, &ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .map_max_entries(names::CLIENTS, settings.max_clients)
         .map_max_entries(names::COUNTERS, slots)
         .map_max_entries(names::WAITS, slots * WAIT_STEPS as u32)
-        .map_max_entries(names::EVENTS, settings.buffer_size)
+        .map_max_entries(names::CLIENTS, settings.sizes.max_clients)
+        .map_max_entries(names::EVENTS, settings.sizes.buffer)
         .map_max_entries(
             names::NETWORKS,
             settings.ends.networks.rules().len() as u32 + 1,
         );
     if settings.by.what() == GroupBy::Process {
-        loader.map_max_entries(names::NAMES, settings.max_clients);
+        loader.map_max_entries(names::NAMES, settings.sizes.max_clients);
     }
     if settings.task.cgroup.is_some() {
         loader.map_max_entries(names::OTHER_CGROUPS, MAX_OTHER_CGROUPS);
     }
     if stages.contains(Stage::Syn) {
         loader
-            .map_max_entries(names::SYN_CLIENTS, settings.max_clients)
-            .map_max_entries(names::SYNS, settings.max_clients.max(MIN_SYNS));
+            .map_max_entries(names::SYN_CLIENTS, settings.sizes.max_clients)
+            .map_max_entries(names::SYNS, sizes::syns(settings.sizes.max_clients));
     }
     if !settings.verbose {
         loader.map_max_entries(names::LOGS, 4096);
@@ -174,9 +174,6 @@ fn loader<'a>() -> EbpfLoader<'a> {
 
 /// The size of the map of other cgroups in which processes accept on the same ports.
 const MAX_OTHER_CGROUPS: u32 = 4096;
-
-/// The minimum size of the map of SYNs, in which retransmitted SYNs are recognised.
-const MIN_SYNS: u32 = 4096;
 
 /// The value of [`Config::emit`]: a bit for each stage whose connections are reported.
 fn emit(reported: Reported, stages: &WatchedStages) -> u32 {

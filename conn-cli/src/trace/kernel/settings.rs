@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use conn_common::{PortBits, UNKNOWN_OFFSET};
 
-use super::{KernelTypes, SelfTest, SynScope};
+use super::{KernelTypes, SelfTest, Sizes, SynScope};
 use crate::model::{
     demand::Demand,
     filter::{EndsFilter, TaskFilter},
@@ -34,10 +34,8 @@ pub struct Settings {
     pub by: Grouping,
     /// What the programs report, besides the totals.
     pub demand: Demand,
-    /// The maximum number of entries of each map of totals.
-    pub max_clients: u32,
-    /// The size of the ring buffer in bytes.
-    pub buffer_size: u32,
+    /// How large the ring buffer and the maps of totals are.
+    pub sizes: Sizes,
     /// conn-cli's own connection, or why there is none.
     pub self_test: Rc<Result<SelfTest, String>>,
     /// Whether the programs log diagnostics.

@@ -123,7 +123,7 @@ impl Tracer {
             boot_clock_ahead_ns: boot_clock_ahead_ns(counters.get().self_test_ns),
             counters,
             attached,
-            ring: Ring::new(RingBuf::try_from(ring)?),
+            ring: Ring::new(RingBuf::try_from(ring)?, settings.sizes.buffer),
             reported: settings.demand.reported,
             logger,
             attached_at: Instant::now(),
@@ -234,6 +234,12 @@ impl Tracer {
     /// An error of the system.
     pub async fn readable(&mut self) -> anyhow::Result<()> {
         self.ring.readable().await
+    }
+
+    /// How long to wait, when everything was read, until the buffer is looked at again: it is expected to be no
+    /// more than half full by then.
+    pub fn pause(&mut self) -> Duration {
+        self.ring.pause()
     }
 
     /// Passes up to `limit` records to `show`, one by one.

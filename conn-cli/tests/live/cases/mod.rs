@@ -37,6 +37,7 @@ pub(crate) mod same_ends;
 pub(crate) mod self_connect;
 pub(crate) mod signals;
 pub(crate) mod silent;
+pub(crate) mod sizes;
 pub(crate) mod so_far;
 pub(crate) mod status_line;
 pub(crate) mod steered;
