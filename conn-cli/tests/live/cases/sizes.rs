@@ -28,21 +28,23 @@ const CLIENTS: u16 = 6000;
 /// With little memory, conn-cli takes at most a quarter of it for the buffer and the tables, says so, and ends
 /// with a summary.
 pub(crate) fn little_memory(context: &Context) -> Result<String> {
+    let port = context.port;
+    let mut command = context.conn_cli(port);
+    command.args(["--json", "--quiet"]);
     // A thread of its own, whose mounts end with it.
-    let case = || {
+    let case = move || {
         Cgroup::show_those_with_memory()?;
         let cgroup = Cgroup::new("conn-cli-sizes")?;
         cgroup.limit_memory(Some(LIMIT))?;
-        count_within(context, &cgroup)
+        enter(&mut command, &cgroup);
+        count(&mut command, port)
     };
-    thread::scope(|scope| scope.spawn(case).join()).expect("the case does not panic")
+    thread::spawn(case).join().expect("the case does not panic")
 }
 
-fn count_within(context: &Context, cgroup: &Cgroup) -> Result<String> {
-    let server = Server::plain(context.port)?;
-    let mut command = context.conn_cli(context.port);
-    enter(command.args(["--json", "--quiet"]), cgroup);
-    let mut tracer = Tracer::start(&mut command)?;
+fn count(command: &mut Command, port: u16) -> Result<String> {
+    let server = Server::plain(port)?;
+    let mut tracer = Tracer::start(command)?;
     let stdout = tracer.stdout()?;
     let said = tracer.wait_for("note: for little memory: ")?;
     let sizes = sizes(tracer.pid())?;
@@ -56,7 +58,7 @@ fn count_within(context: &Context, cgroup: &Cgroup) -> Result<String> {
     let load = Load {
         from: (0..CLIENTS).map(client_address).collect(),
         threads: 4,
-        ..Load::v4(context.port, CLIENTS.into())
+        ..Load::v4(port, CLIENTS.into())
     };
     load.run()?;
     let served = server.finish()?;
