@@ -200,19 +200,30 @@ impl Counts {
 
     /// Makes what belongs to a client adjacent.
     pub(super) fn sort(&mut self) {
-        self.ipv4.sort_unstable();
-        self.ipv6.sort_unstable();
+        // Whatever the connections: they are summed up. Numbers are compared faster than what they mean.
+        self.ipv4.sort_unstable_by_key(|(entry, _)| *entry);
+        self.ipv6
+            .sort_unstable_by_key(|((address, port, what), _)| (address.to_bits(), *port, *what));
         self.others.sort_unstable();
     }
 
-    /// The index of each client's first entry. The entries are sorted.
-    pub(super) fn first_entries(&self) -> impl Iterator<Item = usize> {
-        let is_first = |index: &usize| *index == 0 || !self.are_of_one_client(index - 1, *index);
-        (0..self.len()).filter(is_first)
+    /// Whether an entry is the first one of its client. The entries are sorted.
+    pub(super) fn is_first_entry(&self, index: usize) -> bool {
+        index == 0 || !self.are_of_one_client(index - 1, index)
+    }
+
+    /// The index of the first entry of the client with this key. The entries are sorted.
+    pub(super) fn first_entry(&self, key: &GroupKey) -> Option<usize> {
+        let start = if *key == UNKNOWN {
+            self.ipv4.len() + self.ipv6.len()
+        } else {
+            0
+        };
+        (start..self.len()).find(|index| self.key(*index) == *key)
     }
 
     /// The number of entries.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ipv4.len() + self.ipv6.len() + self.others.len()
     }
 

@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use crate::{
     count::ranking::{counts::UNKNOWN, *},
     model::{connection::Host, group::Grouping},
