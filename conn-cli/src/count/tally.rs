@@ -61,9 +61,19 @@ impl Tally {
 
     /// Adds connections of one client to one local port.
     pub fn add(&mut self, client: &Host, local_port: Option<u16>, connections: u64) {
+        self.count(client, local_port, connections);
+    }
+
+    /// The same. Returns how many the client then has at this port; 0 if there is no room for it.
+    pub(super) fn count(
+        &mut self,
+        client: &Host,
+        local_port: Option<u16>,
+        connections: u64,
+    ) -> u64 {
         let (pairs, room) = (self.pairs(), self.room);
         let has_room = || has_room(room, pairs);
-        let turned_away = match client {
+        let counted = match client {
             Host::Address(IpAddr::V4(address)) => {
                 let pair = packed(*address, local_port);
                 count(&mut self.ipv4, pair, connections, has_room)
@@ -77,7 +87,7 @@ impl Tally {
                 count(&mut self.counts, pair, connections, has_room)
             }
         };
-        self.turn_away(turned_away);
+        self.or_turn_away(counted, connections)
     }
 
     /// Adds connections of one client or group.
@@ -87,8 +97,17 @@ impl Tally {
         }
         let (pairs, room) = (self.pairs(), self.room);
         let has_room = || has_room(room, pairs);
-        let turned_away = count(&mut self.counts, (key, local_port), connections, has_room);
-        self.turn_away(turned_away);
+        let counted = count(&mut self.counts, (key, local_port), connections, has_room);
+        self.or_turn_away(counted, connections);
+    }
+
+    /// Forgets everything. The tables stay as large as what was in them needs: they fill faster than new
+    /// ones, and to release much memory takes long.
+    pub(super) fn clear(&mut self) {
+        clear(&mut self.ipv4);
+        clear(&mut self.ipv6);
+        clear(&mut self.counts);
+        (self.other, self.turned_away) = (0, 0);
     }
 
     /// How many pairs of client and port there are, with an IPv4 address, an IPv6 address or anything else.
@@ -96,9 +115,12 @@ impl Tally {
         [self.ipv4.len(), self.ipv6.len(), self.counts.len()]
     }
 
-    fn turn_away(&mut self, connections: u64) {
-        add(&mut self.turned_away, connections);
-        self.add_other(connections);
+    fn or_turn_away(&mut self, counted: Option<u64>, connections: u64) -> u64 {
+        if counted.is_none() {
+            add(&mut self.turned_away, connections);
+            self.add_other(connections);
+        }
+        counted.unwrap_or(0)
     }
 
     /// Removes the connections of clients that are not wanted, and returns how many of them it
@@ -244,22 +266,28 @@ fn has_room(room: Option<Room>, pairs: [usize; 3]) -> bool {
     }
 }
 
-/// Adds connections of this key, if it is there already or there is room for it. Returns those that it
-/// did not add.
+/// Adds connections of this key, if it is there already or there is room for it, and returns how many it
+/// then has.
 fn count<K: Eq + Hash>(
     map: &mut Map<K>,
     key: K,
     connections: u64,
     has_room: impl FnOnce() -> bool,
-) -> u64 {
+) -> Option<u64> {
     match map.entry(key) {
-        Entry::Occupied(entry) => add(entry.into_mut(), connections),
-        Entry::Vacant(entry) if has_room() => {
-            entry.insert(connections);
+        Entry::Occupied(entry) => {
+            let counted = entry.into_mut();
+            add(counted, connections);
+            Some(*counted)
         }
-        Entry::Vacant(_) => return connections,
+        Entry::Vacant(entry) => has_room().then(|| *entry.insert(connections)),
     }
-    0
+}
+
+fn clear<K: Eq + Hash>(map: &mut Map<K>) {
+    let used = map.len();
+    map.clear();
+    map.shrink_to(2 * used);
 }
 
 fn subtract<K: Eq + Hash>(map: &mut Map<K>, other: &Map<K>) {

@@ -2,6 +2,7 @@
 
 mod grid;
 mod periods;
+mod row;
 mod steady;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use self::grid::{Grid, millis, timestamp};
 pub(crate) use self::periods::Periods;
-use super::tally::Tally;
-use crate::model::{connection::Host, group::GroupKey};
+use self::row::RowCounts;
+use crate::model::connection::Host;
 
 /// The shortest interval: connections are reported some 20 ms late.
 pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -70,9 +71,9 @@ pub(crate) struct Intervals {
     start: i64,
     end: i64,
     partial: bool,
-    current: Tally,
+    current: RowCounts,
     /// Connections of the next interval, counted before [`Self::roll`] ended the current one.
-    next: Tally,
+    next: RowCounts,
 }
 
 impl Interval {
@@ -117,8 +118,8 @@ impl Intervals {
             start,
             end,
             partial: false,
-            current: Tally::default(),
-            next: Tally::default(),
+            current: RowCounts::default(),
+            next: RowCounts::default(),
         }
     }
 
@@ -136,17 +137,17 @@ impl Intervals {
 
     /// Counts a connection. For records, call [`Self::roll`] before each.
     pub(crate) fn add(&mut self, at: Timestamp, client: &Host) {
-        let tally = if millis(at) < self.end {
+        let counts = if millis(at) < self.end {
             &mut self.current
         } else {
             &mut self.next
         };
-        tally.add(client, None, 1);
+        counts.add(client, 1);
     }
 
     /// Counts connections in the current interval of which only the number is known.
     pub(crate) fn add_lost(&mut self, connections: u64) {
-        self.current.add_other(connections);
+        self.current.add_lost(connections);
     }
 
     /// Ends all intervals that are over at `now`, and returns them, including empty ones. As
@@ -177,8 +178,7 @@ impl Intervals {
         let mut ended = self.roll(now);
         let now = millis(now);
         // These are later than `now` if the clock was set back.
-        let late = std::mem::take(&mut self.next);
-        self.current.add_all(late);
+        self.current.take(&mut self.next);
         if now > self.start || self.current.connections() > 0 {
             self.partial = true;
             ended.push(self.close(now));
@@ -190,36 +190,28 @@ impl Intervals {
     /// it has no connections.
     #[must_use]
     pub(crate) fn finish_whole(mut self) -> Option<Interval> {
-        let late = std::mem::take(&mut self.next);
-        self.current.add_all(late);
+        self.current.take(&mut self.next);
         let end = self.end;
         (self.current.connections() > 0).then(|| self.close(end))
     }
 
     /// Ends the current interval at this time and starts the next.
     fn close(&mut self, end: i64) -> Interval {
-        let tally = std::mem::replace(&mut self.current, std::mem::take(&mut self.next));
-        let (connections, lost) = (tally.connections(), tally.other());
-        let mut ranking = tally.ranked();
-        ranking.remove(&GroupKey::Client(Host::Unknown));
-        let busiest = ranking.clients().next();
-        let busiest = busiest.and_then(|client| match client.key {
-            GroupKey::Client(host) => Some((host, client.connections)),
-            _ => None,
-        });
         let interval = Interval {
             start: timestamp(self.start),
             since_boot: false,
             length: length(self.start, end),
-            connections,
-            lost,
+            connections: self.current.connections(),
+            lost: self.current.lost(),
             dropped: None,
-            addresses: ranking.len(),
-            busiest,
+            addresses: self.current.addresses(),
+            busiest: self.current.busiest(),
             partial: self.partial,
             skipped_empty: 0,
             not_measured: 0,
         };
+        self.current.clear();
+        self.current.take(&mut self.next);
         self.start = end;
         self.end = self.grid.next_boundary(end);
         self.partial = false;
