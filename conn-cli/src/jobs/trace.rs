@@ -47,6 +47,9 @@ const BATCH: usize = 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The bytes that an entry of the maps of totals takes at most in the summary.
+const ENTRY_BYTES: u64 = 128;
+
 /// How long no connection arrives before the first check for connections that wait to be accepted.
 const FIRST_CHECK_AFTER: Duration = Duration::from_secs(2);
 
@@ -331,8 +334,9 @@ impl Tracing {
         end: End,
     ) -> anyhow::Result<Verdict> {
         self.ended = Some(Timestamp::now());
-        let totals = self.settle(detached).await?;
-        // First, and without the memory for the clients, which there may not be.
+        let detail = self.first_detail();
+        let totals = self.settle(detached, detail).await?;
+        // First, and without the memory for the clients, if it may lack.
         let connections = match self.view.first_ones() {
             Some(first) => first.connections(),
             None => totals.counts.connections(self.tracer.stages().counted()),
@@ -348,12 +352,25 @@ impl Tracing {
         self.view
             .set_dropped(self.listeners.dropped(queues.as_ref()));
         self.view.roll(self.tracer.lost());
-        let totals = Totals {
-            discrepancies: totals.discrepancies,
-            ..self.tracer.totals(detached, Detail::Clients)?
+        let totals = match detail {
+            Detail::Clients => totals,
+            Detail::Sums => Totals {
+                discrepancies: totals.discrepancies,
+                ..self.tracer.totals(detached, Detail::Clients)?
+            },
         };
         let report = self.report(totals, queues, io::stdout());
         self.view.conclude(&report, stop, end).await
+    }
+
+    /// What to read before the total is said. To read the maps takes long, so once is better than twice.
+    fn first_detail(&self) -> Detail {
+        let bytes = self.tracer.sums().entries.saturating_mul(ENTRY_BYTES);
+        if memory::size().is_some_and(|size| bytes <= size / 16) {
+            Detail::Clients
+        } else {
+            Detail::Sums
+        }
     }
 
     /// How exact the run is, as far as is known now.
@@ -423,7 +440,7 @@ impl Tracing {
 
     /// Reads the ring buffer and the sums until every counted connection has arrived or is known to be lost. A
     /// program that was running when its probe was detached may still be writing.
-    async fn settle(&mut self, detached: &Detached) -> anyhow::Result<Totals> {
+    async fn settle(&mut self, detached: &Detached, detail: Detail) -> anyhow::Result<Totals> {
         let start = Instant::now();
         loop {
             loop {
@@ -434,7 +451,7 @@ impl Tracing {
                 }
                 tokio::task::yield_now().await;
             }
-            let totals = self.tracer.totals(detached, Detail::Sums)?;
+            let totals = self.tracer.totals(detached, detail)?;
             let reported = totals.reported(self.tracer.reported(), self.tracer.stages());
             let unaccounted = reported.saturating_sub(self.view.arrived);
             if unaccounted == 0 || start.elapsed() > DRAIN_TIMEOUT {
