@@ -244,7 +244,7 @@ fn when(stamp: &[u8]) -> Option<When> {
 /// `Sun Nov 22 14:25:37 2026`
 fn is_ctime(text: &[u8]) -> bool {
     let is_right = |byte: &u8| byte.is_ascii_alphanumeric() || b" :".contains(byte);
-    text.len() == 24 && text.iter().all(is_right)
+    matches!(text.len(), 23 | 24) && text.iter().all(is_right)
 }
 
 /// The first word, and the text after it and the blanks that follow.

@@ -21,6 +21,27 @@ pub(crate) fn month(text: &[u8]) -> Option<usize> {
     MONTHS.iter().position(|month| *month == name)
 }
 
+/// The day in `Nov 22 `, `Nov  2 ` or `Nov 2 `, and the text after it. Pages of the web show several blanks
+/// as one, and so does what is copied from them.
+#[inline]
+pub(crate) fn day_after_month(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [_, _, _, b' ', b' ', day @ b'0'..=b'9', b' ', rest @ ..]
+        | [_, _, _, b' ', day @ b'0'..=b'9', b' ', rest @ ..] => Some((day - b'0', rest)),
+        [
+            _,
+            _,
+            _,
+            b' ',
+            tens @ b'0'..=b'9',
+            units @ b'0'..=b'9',
+            b' ',
+            rest @ ..,
+        ] => Some(((tens - b'0') * 10 + (units - b'0'), rest)),
+        _ => None,
+    }
+}
+
 /// Parses the whole `text` as a number without a sign.
 pub(crate) fn number<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     // 19 digits cannot overflow a u64.

@@ -5,8 +5,9 @@ use crate::{
     read::parse::{
         clock::only_clock,
         scan::{
-            are_digits, digits, is_date, is_seconds, is_time_of_day, leading_number,
-            may_be_since_1970, month, number, recorded, seconds, split_at_byte, word,
+            are_digits, day_after_month, digits, is_date, is_seconds, is_time_of_day,
+            leading_number, may_be_since_1970, month, number, recorded, seconds, split_at_byte,
+            word,
         },
     },
 };
@@ -139,15 +140,10 @@ pub(crate) fn without_year(text: &[u8]) -> Option<Stamped<'_>> {
 /// `Nov 22 14:25:37`, and the text after it and a space.
 #[inline]
 fn month_to_second(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let [_, _, _, b' ', tens, units, b' ', ..] = text else {
-        return None;
-    };
-    if month(text).is_none() || !(*tens == b' ' || tens.is_ascii_digit()) || !units.is_ascii_digit()
-    {
-        return None;
-    }
-    let (clock, rest) = word(&text[7..]).unwrap_or((&text[7..], b""));
-    is_time_of_day(clock).then(|| (&text[..7 + clock.len()], rest))
+    let (_, time) = day_after_month(text)?;
+    month(text)?;
+    let (clock, rest) = word(time).unwrap_or((time, b""));
+    is_time_of_day(clock).then(|| (&text[..text.len() - time.len() + clock.len()], rest))
 }
 
 /// `logread` of OpenWrt: `Sun Nov 22 14:25:37 2026 `

@@ -86,6 +86,17 @@ fn records_in_every_log_format_are_parsed() {
             "Nov  2 14:25:37",
             Lacks::Year,
         ),
+        // As pages of the web show it
+        (
+            "Nov 2 14:25:37 host kernel: ",
+            "Nov 2 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "Sun Nov 2 14:25:37 2026 kern.warn kernel: ",
+            "Sun Nov 2 14:25:37 2026",
+            Lacks::Zone,
+        ),
         (
             "<4>Nov 22 14:25:37 host kernel: [ 3.45] ",
             "Nov 22 14:25:37",

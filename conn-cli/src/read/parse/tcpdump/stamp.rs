@@ -6,7 +6,10 @@ use crate::{
     model::connection::{Lacks, When},
     read::parse::{
         clock::only_clock,
-        scan::{digits, find, is_date, is_seconds, is_time_of_day, recorded, seconds},
+        scan::{
+            day_after_month, digits, find, is_date, is_seconds, is_time_of_day, month, recorded,
+            seconds,
+        },
     },
 };
 
@@ -54,18 +57,14 @@ fn is_microseconds(text: &[u8]) -> bool {
 
 /// The length of OpenBSD's `Sep 28 05:50:22.683986`; 0 if it is not that.
 fn with_month(text: &[u8]) -> usize {
-    let length = "Sep 28 05:50:22.683986".len();
-    let is_right = |text: &&[u8]| {
-        text[1..3].iter().all(u8::is_ascii_lowercase)
-            && text[3] == b' '
-            && (text[4] == b' ' || text[4].is_ascii_digit())
-            && text[5].is_ascii_digit()
-            && text[6] == b' '
-            && is_time_of_day(&text[7..])
-    };
-    match text.get(..length).filter(is_right) {
-        Some(_) => length,
-        None => 0,
+    let clock = "05:50:22.683986".len();
+    match day_after_month(text) {
+        Some((_, rest))
+            if rest.get(..clock).is_some_and(is_time_of_day) && month(text).is_some() =>
+        {
+            text.len() - rest.len() + clock
+        }
+        _ => 0,
     }
 }
 

@@ -182,12 +182,13 @@ fn lines_of_pf_and_of_old_versions_are_parsed() {
             format!("{SYN_TEXT} at 05:50:22.683986 (Date)"),
             "{line}"
         );
-        let stamp = "Sep  8 05:50:22.683986";
-        assert_eq!(
-            describe(format!("{stamp} {line}")),
-            format!("{SYN_TEXT} at {stamp} (Year)"),
-            "{line}"
-        );
+        for stamp in ["Sep  8 05:50:22.683986", "Sep 8 05:50:22.683986"] {
+            assert_eq!(
+                describe(format!("{stamp} {line}")),
+                format!("{SYN_TEXT} at {stamp} (Year)"),
+                "{line}"
+            );
+        }
         assert_eq!(
             describe(format!(" 02:00:00.000000 {line}")),
             format!("{SYN_TEXT} at 02:00:00.000000 (Before)"),
