@@ -264,8 +264,14 @@ fn is_result(text: &[u8]) -> bool {
     !number.is_empty() && after.first().is_none_or(|byte| b" <x".contains(byte))
 }
 
-/// Messages of strace, of exits and of signals. Old versions have no `strace: ` before the first.
+/// Messages of strace, of exits and of signals. Old versions have no `strace: ` before the first, and the
+/// terminal may have shown ^C before it.
 fn is_message(text: &[u8]) -> bool {
+    let text = match text.strip_prefix(b"^C") {
+        Some([]) => return true,
+        Some(text) => text,
+        None => text,
+    };
     const STARTS: [&[u8]; 6] = [
         b"strace: ",
         b"--- SIG",
@@ -284,7 +290,7 @@ fn is_message(text: &[u8]) -> bool {
         return !pid.is_empty()
             && [&b"attached"[..], b"detached", b"resumed", b"suspended"].contains(&what);
     }
-    text.starts_with(b"[ Process PID=") && text.ends_with(b" mode. ]")
+    text == b"<detached ...>" || text.starts_with(b"[ Process PID=") && text.ends_with(b" mode. ]")
 }
 
 /// ` > /usr/lib/libc.so.6(accept+0x4d) [0x11e55d]` of -k

@@ -131,6 +131,7 @@ pub(super) fn is_message(line: &[u8]) -> bool {
         ]
         .contains(&after);
     message.is_some()
+        || line == b"^C"
         || is_banner
         || is_count
         || line.starts_with(b"dropped privs to ")
