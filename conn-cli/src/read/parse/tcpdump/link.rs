@@ -83,9 +83,44 @@ fn after_link(text: &[u8]) -> Option<&[u8]> {
     if let Some(text) = text.strip_prefix(b"version ") {
         return after_nflog(text);
     }
+    if text.starts_with(b"802.1Q v") {
+        return after_old_tags(text);
+    }
     // Cisco HDLC.
     let text = text.strip_prefix(b"unicast, ").unwrap_or(text);
-    after_ethertypes(after_addresses(text))
+    let after = after_addresses(text);
+    after_ethertypes(after).or_else(|| after_old_type(after).filter(|_| after.len() < text.len()))
+}
+
+/// `0800 74: ` of OpenBSD and `ip 74: ` of versions before 3.8, after two addresses with -e.
+fn after_old_type(text: &[u8]) -> Option<&[u8]> {
+    let (kind, after) = split(text);
+    let (_, after) = digits(after);
+    let after = after.strip_prefix(b": ")?;
+    match kind {
+        b"0800" | b"86dd" | b"ip" | b"ip6" => Some(after),
+        b"8100" | b"802.1Q" => after_old_tags(after),
+        _ => None,
+    }
+}
+
+/// `802.1Q vid 10 pri 0 ` of OpenBSD and `802.1Q vlan#10 P0 ` of versions before 3.9. They do not write the type.
+fn after_old_tags(text: &[u8]) -> Option<&[u8]> {
+    let mut packet = text;
+    while let Some(tag) = packet.strip_prefix(b"802.1Q ") {
+        packet = match tag.strip_prefix(b"vid ") {
+            Some(tag) => digits(digits(tag).1.strip_prefix(b" pri ")?).1,
+            None => digits(digits(tag.strip_prefix(b"vlan#")?).1.strip_prefix(b" P")?).1,
+        };
+        let packet_after = [&b" cfi"[..], b" CFI"]
+            .iter()
+            .find_map(|cfi| packet.strip_prefix(*cfi));
+        packet = packet_after.unwrap_or(packet).strip_prefix(b" ")?;
+    }
+    split(without_details(packet))
+        .1
+        .starts_with(b"> ")
+        .then_some(packet)
 }
 
 /// `39/(match) pass in on em1: ` of pf, where `39` may be `def` or `2.anchor.1`.
@@ -163,7 +198,7 @@ pub(super) fn after_addresses(text: &[u8]) -> &[u8] {
     loop {
         let (word, after) = split(rest);
         let address = word.strip_suffix(b",").unwrap_or(word);
-        rest = if is_mac_address(address) || word == b">" {
+        rest = if is_mac_address(address) || [&b">"[..], b"<"].contains(&word) {
             after
         } else if word == b"(oui" {
             match split_at_byte(after, b')') {
@@ -186,11 +221,20 @@ fn after_ethertypes(text: &[u8]) -> Option<&[u8]> {
             .iter()
             .find_map(|name| text.strip_prefix(*name));
         if let Some(after) = by_name {
+            // Version 3.8 writes the length: `ethertype IPv4, length 74: IP `.
+            let after = after_length(after).unwrap_or(after);
             return Some(labelled(after).unwrap_or(after));
         }
-        let (_, after) = split_at_byte(text, b'(')?;
-        let (number, after) = split_at_byte(after, b')')?;
-        let after = after.strip_prefix(b", ")?;
+        let tag = [&b"802.1Q, "[..], b"802.1Q-QinQ, "]
+            .iter()
+            .find_map(|name| text.strip_prefix(*name));
+        let (number, after) = match tag {
+            Some(after) => (&b"0x8100"[..], after),
+            None => {
+                let (number, after) = split_at_byte(split_at_byte(text, b'(')?.1, b')')?;
+                (number, after.strip_prefix(b", ")?)
+            }
+        };
         let after = after_length(after).unwrap_or(after);
         rest = match number {
             b"0x0800" | b"0x86dd" => return Some(labelled(after).unwrap_or(after)),
@@ -248,11 +292,11 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Whether this is `02:00:00:00:00:01`.
+/// Whether this is `02:00:00:00:00:01`, or `2:0:0:0:0:1` as versions before 3.8 write it.
 pub(super) fn is_mac_address(word: &[u8]) -> bool {
-    let is_valid = |(index, byte): (usize, &u8)| match index % 3 {
-        2 => *byte == b':',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    word.len() == 17 && word.iter().enumerate().all(is_valid)
+    let is_part =
+        |part: &[u8]| matches!(part.len(), 1 | 2) && part.iter().all(u8::is_ascii_hexdigit);
+    (11..=17).contains(&word.len())
+        && word.split(|byte| *byte == b':').count() == 6
+        && word.split(|byte| *byte == b':').all(is_part)
 }

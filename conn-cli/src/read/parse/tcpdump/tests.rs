@@ -105,6 +105,9 @@ fn syn_is_found_after_any_link_header_and_tunnel() {
          p 0, ethertype IPv4 (0x0800), ",
         "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype 802.1Q (0x8100), length 62: vlan 100, \
          p 0, ethertype IPv4, ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype 802.1Q-QinQ (0x88a8), length 62: vlan 5, \
+         p 0, ethertype 802.1Q, vlan 100, p 0, ethertype IPv4, ",
+        "0a:00:00:00:00:02 > 0a:00:00:00:00:01, ethertype IPv4, length 58: IP ",
         "00:00:00:00:00:00 (oui Ethernet) > 00:00:00:00:00:00 (oui Ethernet), ethertype IPv4 \
          (0x0800), length 74: ",
         "lo    In  ifindex 1 00:00:00:00:00:00 (oui Ethernet) ethertype IPv4 (0x0800), length 80: ",
@@ -170,6 +173,12 @@ fn lines_of_pf_and_of_old_versions_are_parsed() {
         "rule 5/0(match): pass in on em0: IP 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
         "rule 0..16777216/0(match): block in on em0: (tos 0x0, ttl 64, id 1) 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840",
         "192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "0a:00:00:00:00:02 0a:00:00:00:00:01 0800 74: 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "a:0:0:0:0:2 a:0:0:0:0:1 ip 74: 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "< a:0:0:0:0:2 ip 76: 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "802.1Q vid 10 pri 0 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "802.1Q vlan#10 P0 CFI 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
+        "0a:00:00:00:00:02 0a:00:00:00:00:01 8100 78: 802.1Q vid 10 pri 0 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
         "eth0 < 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
         "eth0 > 192.0.2.1.37822 > 192.0.2.9.80: S 4294967290:4294967290(0) win 5840 (DF)",
         "rule 5/0(match): pass in on em0: 192.0.2.1.37822 > 192.0.2.9.80: Flags [S], seq 4294967290, win 1",
@@ -211,6 +220,9 @@ fn lines_of_pf_and_of_old_versions_are_parsed() {
     for line in [
         "Sep 28 05:50:26.605638 rule 11/(match) block in on em1: 192.0.2.12.59331 > 239.255.255.250.1900: udp 132 (DF) [ttl 1]",
         "Sep 28 05:50:26.605638 rule 11/(match) block in on em1: arp who-has 192.0.2.1 tell 192.0.2.9",
+        "Sep 28 05:50:26.605638 802.1Q vid 10 pri 0 arp who-has 192.0.2.1 tell 192.0.2.9",
+        "Sep 28 05:50:26.605638 0a:00:00:00:00:02 ff:ff:ff:ff:ff:ff 0806 42: arp who-has 192.0.2.1 tell 192.0.2.9",
+        "^C",
     ] {
         assert_eq!(describe(line), "", "{line}");
     }
