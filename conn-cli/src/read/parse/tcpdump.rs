@@ -98,7 +98,8 @@ impl Lines {
 impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let previous = std::mem::replace(&mut self.previous, Previous::Other);
-        if is_continuation(line) {
+        let is_second = || previous == Previous::Header && begins_with_ends(line);
+        if is_continuation(line) || is_second() {
             return self.continuation(line, previous, events);
         }
         let (time, rest) = match self.stamps.length(line) {
@@ -182,7 +183,9 @@ impl Lines {
         previous: Previous,
         events: &mut Vec<Event>,
     ) -> Result<Form, ParseError> {
-        let has_tab = line.first() == Some(&b'\t');
+        // What was copied may have another indent.
+        let is_second = previous == Previous::Header && begins_with_ends(line);
+        let has_tab = line.first() == Some(&b'\t') && !is_second;
         let is_tunnel = has_tab && previous == Previous::Tunnel;
         if has_tab && !is_tunnel {
             return Ok(self.after_tab(line));
@@ -325,6 +328,11 @@ fn unlabelled<'a>(time: &[u8], rest: &'a [u8]) -> Option<Pair<'a>> {
     let has_old_flags = || !pair.after.starts_with(b"Flags") && flags::parse(pair.after).is_some();
     let is_end = |text| endpoint(text, None).is_some();
     ((is_openbsd || has_old_flags()) && is_end(pair.from) && is_end(pair.to)).then_some(pair)
+}
+
+/// Whether this is the second of the two lines that -v prints for a packet, however it is indented.
+fn begins_with_ends(line: &[u8]) -> bool {
+    Pair::ends(line.trim_ascii_start()).is_some_and(|pair| endpoint(pair.from, None).is_some())
 }
 
 /// Parses `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, or only the host

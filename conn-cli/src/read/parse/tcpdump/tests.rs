@@ -147,6 +147,19 @@ fn a_packet_without_its_first_line_has_no_time() {
 }
 
 #[test]
+fn the_second_line_of_a_packet_may_have_another_indent() {
+    for indent in ["", " ", "  ", "\t", "        "] {
+        let text =
+            format!("16:59:36.1 {HEADER}\n{indent}{SYN}\n{indent}{SYN}\n16:59:37.1 {HEADER}\n");
+        let described = describe_all(text);
+        let expected = format!("{SYN_TEXT} at 16:59:36.1 (Date)");
+        assert_eq!(described[0], expected, "{indent:?}");
+        let counted = described.iter().filter(|text| text.contains(" -> "));
+        assert!(counted.count() == 1 || indent.len() > 4, "{described:?}");
+    }
+}
+
+#[test]
 fn text_that_somebody_sent_is_no_packet() {
     let text = format!(
         "LLDP, length 76: IP {SYN}\nPPPoE PADO [Service-Name] [AC-Name \"IP {SYN}\"]\n\
