@@ -121,6 +121,8 @@ pub(super) fn is_message(line: &[u8]) -> bool {
     let is_count = !count.is_empty()
         && [
             &b" packets captured"[..],
+            b" packets shown",
+            b" packet shown",
             b" packet captured",
             b" packets received by filter",
             b" packet received by filter",

@@ -13,11 +13,14 @@ use crate::{
     },
 };
 
-/// Splits off the time, which may be empty, and skips a packet number before it.
+/// Splits off the time, which may be empty, and skips a packet number before it, after which Cisco ASA's
+/// `show capture` has a colon.
 pub(super) fn prefix(line: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = line.trim_ascii_start();
     let (count, after) = digits(rest);
-    if !count.is_empty() && after.starts_with(b"  ") {
+    if !count.is_empty()
+        && let [b' ' | b':', b' ', after @ ..] = after
+    {
         rest = after.trim_ascii_start();
     }
     let end = length(rest);

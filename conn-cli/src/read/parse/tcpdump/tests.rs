@@ -222,6 +222,12 @@ fn lines_of_pf_and_of_old_versions_are_parsed() {
             "{line}"
         );
         assert_eq!(describe(format!("1. 013365 {line}")), SYN_TEXT, "{line}");
+        // Cisco ASA
+        assert_eq!(
+            describe(format!("  17: 05:50:22.683986       {line}")),
+            format!("{SYN_TEXT} at 05:50:22.683986 (Date)"),
+            "{line}"
+        );
     }
     // Only OpenBSD has no label before addresses and new flags; without a time, nobody.
     assert_eq!(describe(format!("05:50:22.683986 {SYN}")), NOT_TCPDUMP);
