@@ -13,7 +13,12 @@ const WIRESHARK: &str = "convert it: tshark -r FILE -w - | conn-cli read";
 
 const ACCEPTS: &str = "trace the calls: strace -f -yy -e trace=accept,accept4 -p PID";
 
-pub(super) const ALL: [Foreign; 46] = [
+pub(super) const ALL: [Foreign; 49] = [
+    Foreign {
+        what: "text in UTF-16",
+        remedy: "convert it: iconv -f UTF-16 -t UTF-8 FILE | conn-cli read",
+        is: |line| line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff"),
+    },
     Foreign {
         what: "a table of tshark",
         remedy: "read the packets themselves: tshark -r FILE -w - | conn-cli read",
@@ -55,6 +60,16 @@ pub(super) const ALL: [Foreign; 46] = [
         what: "a log of JunOS",
         remedy: FIREWALL,
         is: |line| has(line, b"RT_FLOW") || has(line, b"PFE_FW_SYSLOG"),
+    },
+    Foreign {
+        what: "the text of FortiGate's sniffer",
+        remedy: "its packets are not read: read a capture of the firewall instead",
+        is: |line| begins(line, b"interfaces=["),
+    },
+    Foreign {
+        what: "the text of Check Point's fw monitor",
+        remedy: "read the packets themselves: fw monitor -o FILE",
+        is: |line| begins(line, b"[vs_") && has(line, b"[fw_"),
     },
     Foreign {
         what: "a log of FortiGate",

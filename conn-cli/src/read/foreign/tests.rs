@@ -36,6 +36,11 @@ fn what_is_not_read_is_named() {
             "date=2026-11-22 time=14:25:37 devname=\"fw\" type=\"traffic\" srcip=192.0.2.1",
             "FortiGate",
         ),
+        ("interfaces=[any]\nfilters=[port 80]", "sniffer"),
+        (
+            "[vs_0][fw_1] eth0:i[60]: 192.0.2.1 -> 192.0.2.9 (TCP) len=60 id=1",
+            "fw monitor",
+        ),
         (
             "#Software: Microsoft Windows Firewall\n#Fields: date time action protocol",
             "Windows",
@@ -166,4 +171,11 @@ fn the_first_line_is_quoted_and_escaped() {
     assert!(unknown.contains(r"'\u{1b}[2Jevil'"), "{unknown}");
     let long = describe("é".repeat(100).as_bytes()).to_string();
     assert!(long.contains(&format!("'{}'", "é".repeat(60))), "{long}");
+}
+
+#[test]
+fn text_in_utf16_is_named() {
+    for text in [b"\xff\xfeN\0o\0v\0\n\0", b"\xfe\xff\0N\0o\0v\0\n"] {
+        assert!(describe(text).to_string().contains("iconv -f UTF-16"));
+    }
 }
