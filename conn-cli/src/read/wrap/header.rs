@@ -6,7 +6,10 @@ use memchr::{memchr, memmem};
 
 use super::Inner;
 use crate::read::parse::{
-    kernel_log::stamp::{Stamped, bracketed, ctime, full, iso, unix, without_year},
+    kernel_log::{
+        stamp::{Stamped, bracketed, ctime, full, iso, unix, without_year},
+        tag::after_level,
+    },
     scan::{digits, is_date, is_time_of_day, split_at_byte},
 };
 
@@ -24,7 +27,7 @@ const DATE_LEN: usize = 10;
 pub(super) fn syslog(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     let (stamp, rest) = stamp(after_priority(line))?;
     let (stamp, rest) = relayed(rest).unwrap_or((stamp, rest));
-    let (tag, message) = tagged(rest)?;
+    let (tag, message) = tagged(after_level(rest))?;
     Some(Inner {
         line: Cow::Borrowed(message),
         time: stamp.wanted(wants_time),

@@ -191,7 +191,8 @@ impl Inner<'_> {
 pub(super) fn is_believed(format: Format, tags: &[Option<Cow<'_, [u8]>>], wanted: &Wanted) -> bool {
     let believed: &[&[u8]] = match format {
         Format::KernelLog => &[b"kernel", b"klogd", b"ulogd"],
-        Format::Tcpdump => &[b"tcpdump"],
+        // `tcpdump -ttt -r pflog | logger -t pf` of the guide to pf, and pfSense before 2.2.
+        Format::Tcpdump => &[b"tcpdump", b"pf"],
         Format::Strace => &[b"strace"],
         Format::Json | Format::Text => &[b"conn-cli"],
         Format::Ulogd => &[b"ulogd"],

@@ -15,7 +15,7 @@ pub(crate) mod prefix;
 mod routeros;
 pub(crate) mod stamp;
 pub(crate) mod syslog;
-mod tag;
+pub(crate) mod tag;
 mod untagged;
 
 use self::{

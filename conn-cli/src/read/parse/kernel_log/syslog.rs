@@ -3,7 +3,7 @@
 use super::{
     routeros,
     stamp::{Stamp, bracketed, ctime, full, iso, kmsg, unix, without_year},
-    tag::{LEVELS, Writer, after_host, host_and_tag, named, unnamed},
+    tag::{LEVELS, Writer, after_host, after_level, host_and_tag, named, unnamed},
     untagged,
 };
 use crate::read::parse::scan::{digits, number, split_at_byte};
@@ -141,7 +141,8 @@ impl<'a> Entry<'a> {
     }
 
     /// Parses `HOST TAG: MESSAGE`, where the host is optional.
-    fn with_host(stamp: Stamp<'a>, mut rest: &'a [u8]) -> Self {
+    fn with_host(stamp: Stamp<'a>, rest: &'a [u8]) -> Self {
+        let mut rest = after_level(rest);
         for _ in 0..MAX_HEADERS {
             let (writer, message) = named(rest);
             let relayed = match writer {

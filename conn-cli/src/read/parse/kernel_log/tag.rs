@@ -166,6 +166,21 @@ fn is_host(word: &[u8]) -> bool {
         .all(|byte| is_host_byte(byte) || b":/@".contains(byte))
 }
 
+/// The text after `<kern.warn> ` or `<0.4> `, which the syslogd of FreeBSD writes before the host with -v.
+pub(crate) fn after_level(text: &[u8]) -> &[u8] {
+    let level = text
+        .strip_prefix(b"<")
+        .and_then(|text| split_at_byte(text, b'>'));
+    let Some((level, rest)) = level else {
+        return text;
+    };
+    let is_level = is_facility_and_level(level)
+        || level
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    rest.strip_prefix(b" ").filter(|_| is_level).unwrap_or(text)
+}
+
 /// `kern.warn`
 fn is_facility_and_level(text: &[u8]) -> bool {
     split_at_byte(text, b'.').is_some_and(|(_, level)| LEVELS.contains(&level))

@@ -86,6 +86,16 @@ fn records_in_every_log_format_are_parsed() {
             "Nov  2 14:25:37",
             Lacks::Year,
         ),
+        (
+            "Nov 22 14:25:37 <kern.warn> host kernel: ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
+        (
+            "Nov 22 14:25:37 <0.4> kernel: ",
+            "Nov 22 14:25:37",
+            Lacks::Year,
+        ),
         // As pages of the web show it
         (
             "Nov 2 14:25:37 host kernel: ",
