@@ -27,9 +27,14 @@ pub(super) struct Columns {
     /// Whether a column before the number of the process says what happened.
     has_kind: bool,
     has_uid: bool,
+    /// Whether it is the table of [`SYSTEMTAP`].
+    is_systemtap: bool,
     /// Those after the name of the process.
     after: Vec<Column>,
 }
+
+/// The columns of tcp_connections.stp in the examples of SystemTap.
+const SYSTEMTAP: [&[u8]; 5] = [b"UID", b"CMD", b"PID", b"PORT", b"IP_SOURCE"];
 
 /// What the heading of a table says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +110,14 @@ impl Heading {
         {
             return None;
         }
+        if words(line).eq(SYSTEMTAP) {
+            return Some(Self::Known(Columns {
+                has_kind: false,
+                has_uid: true,
+                is_systemtap: true,
+                after: Vec::new(),
+            }));
+        }
         let at = words(line).position(|word| word == b"COMM")?;
         let before = || words(line).take(at);
         let has = |names: &[&[u8]]| before().any(|word| names.contains(&word));
@@ -130,6 +143,7 @@ impl Heading {
             Some(after) if after.contains(&Remote) => Self::Known(Columns {
                 has_kind,
                 has_uid: has(&[b"UID"]),
+                is_systemtap: false,
                 after,
             }),
             _ => Self::Other,
@@ -140,8 +154,25 @@ impl Heading {
 impl Columns {
     /// The row with these columns.
     pub(super) fn row<'a>(&self, line: &'a [u8]) -> Option<Row<'a>> {
+        if self.is_systemtap {
+            return systemtap_row(line);
+        }
         row(line, self.has_kind, self.has_uid, &self.after)
     }
+}
+
+fn systemtap_row(line: &[u8]) -> Option<Row<'_>> {
+    let mut found = row(line, false, false, &[LocalPort, Remote])?;
+    let (rest, pid) = last_word(last_word(last_word(line)?.0)?.0)?;
+    let (uid, comm) = first_word(rest)?;
+    found.left = Left {
+        is_accept: true,
+        pid: number(pid)?,
+        uid: Some(number(uid)?),
+        comm: comm.trim_ascii(),
+        ..Left::default()
+    };
+    Some(found)
 }
 
 fn row<'a>(line: &'a [u8], has_kind: bool, has_uid: bool, after: &[Column]) -> Option<Row<'a>> {

@@ -55,6 +55,28 @@ fn connection_text(connection: &Connection) -> String {
     text
 }
 
+#[test]
+fn the_table_of_systemtap_is_read() {
+    let table = "   UID            CMD    PID   PORT        IP_SOURCE\n     \
+        0           sshd   3165     22        192.0.2.1\n  \
+        1000     my server 2   3167   8080      2001:db8::1\n";
+    let expected = [
+        "192.0.2.1 ? -> unknown 22 sshd[3165] uid 0",
+        "2001:db8::1 ? -> unknown 8080 my server 2[3167] uid 1000",
+    ];
+    assert_eq!(describe(table), expected);
+    // A name may break a row.
+    let forged = "  1000          x\n0 a 1 2 ::1\n   3168     22        192.0.2.9\n";
+    let found = describe(&format!("{table}{forged}"));
+    assert!(
+        !found.iter().any(|text| text.starts_with("::1")),
+        "{found:?}"
+    );
+    // Without the heading, nothing tells what the columns are.
+    let row = table.lines().nth(1).unwrap();
+    assert_eq!(describe(row), [NOT_A_ROW]);
+}
+
 const SSHD: &str = "192.0.2.1 32324 -> 192.0.2.9 22 sshd[907]";
 
 #[test]
