@@ -135,7 +135,7 @@ fn is_name(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_./".contains(byte)
 }
 
-/// `17:LINE`, `17-LINE`, `kern.log:17:LINE`, `kern.log-17-LINE`, `kern.log:LINE`
+/// `17:LINE`, `17-LINE`, `kern.log:17:LINE`, `kern.log-17-LINE`, `kern.log:LINE`, `kern.log-LINE`
 pub(super) fn grep(line: &[u8]) -> Option<&[u8]> {
     // Between groups of lines that do not follow each other.
     if line == b"--" {
@@ -157,6 +157,15 @@ pub(super) fn grep(line: &[u8]) -> Option<&[u8]> {
         .filter_map(after_number);
     if let Some(rest) = around.clone().find(|rest| begins_with_time(rest)) {
         return Some(rest);
+    }
+    // The same without a number.
+    let is_after_path = |at: &usize| {
+        let (path, rest) = (&line[..*at], &line[*at + 1..]);
+        let has_clock = || rest.get(..CLOCK_LEN).is_some_and(is_time_of_day);
+        path.iter().any(|byte| b"./".contains(byte)) && (stamp(rest).is_some() || has_clock())
+    };
+    if let Some(at) = memchr::memchr_iter(b'-', &line[..colon]).find(is_after_path) {
+        return Some(&line[at + 1..]);
     }
     if line.get(colon) == Some(&b':') {
         let (path, rest) = (&line[..colon], &line[colon + 1..]);

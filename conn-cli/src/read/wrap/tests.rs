@@ -68,6 +68,22 @@ fn what_containers_grep_and_mails_put_before_a_line_is_taken_off() {
             "Nov 22 14:25:37 a b",
         ),
         (Wrapper::Grep, "trace.txt:14:25:37.5 a b", "14:25:37.5 a b"),
+        (Wrapper::Grep, "trace.txt-14:25:37.5 a b", "14:25:37.5 a b"),
+        (
+            Wrapper::Grep,
+            "/var/log/kern.log-Nov 22 14:25:37 a b",
+            "Nov 22 14:25:37 a b",
+        ),
+        (
+            Wrapper::Grep,
+            "my-kern.log-2026-11-22T14:25:37Z a b",
+            "2026-11-22T14:25:37Z a b",
+        ),
+        (
+            Wrapper::Grep,
+            "/var/log/syslog-2026-11-22:Nov 22 14:25:37 a b",
+            "Nov 22 14:25:37 a b",
+        ),
         (Wrapper::Grep, "17:14:25:37.5 a b", "14:25:37.5 a b"),
         (Wrapper::Grep, "trace-17-14:25:37 a b", "14:25:37 a b"),
         (
