@@ -26,9 +26,10 @@ pub(crate) enum Writer {
     Foreign,
 }
 
-/// The severities of syslog.
+/// The severities of syslog, also as rsyslog and syslog-ng name them.
 pub(super) const LEVELS: &[&[u8]] = &[
-    b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug",
+    b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug", b"error",
+    b"warning",
 ];
 
 impl Writer {

@@ -96,6 +96,11 @@ fn records_in_every_log_format_are_parsed() {
             "Nov 22 14:25:37",
             Lacks::Year,
         ),
+        (
+            "2026-11-22T14:25:37 host kern.warning kernel: ",
+            "2026-11-22T14:25:37",
+            Lacks::Zone,
+        ),
         // As pages of the web show it
         (
             "Nov 2 14:25:37 host kernel: ",
