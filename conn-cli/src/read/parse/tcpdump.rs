@@ -98,7 +98,8 @@ impl Lines {
 impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let previous = std::mem::replace(&mut self.previous, Previous::Other);
-        let is_second = || previous == Previous::Header && begins_with_ends(line);
+        let is_second =
+            || matches!(previous, Previous::Header | Previous::Quoted) && begins_with_ends(line);
         if is_continuation(line) || is_second() {
             return self.continuation(line, previous, events);
         }
@@ -106,6 +107,11 @@ impl Line for Lines {
             Some(length) => (&line[..length], line[length..].trim_ascii_start()),
             None => self.prefix(line),
         };
+        // The header of a packet that an ICMP message quotes, without its indent: the message has a time.
+        if self.is_icmp && time.is_empty() && self.time != When::Unknown && is_header(line) {
+            self.previous = Previous::Quoted;
+            return Ok(Form::Own);
+        }
         let follows = previous == Previous::Tunnel && time.is_empty();
         if follows {
             self.is_inner = true;
@@ -184,7 +190,8 @@ impl Lines {
         events: &mut Vec<Event>,
     ) -> Result<Form, ParseError> {
         // What was copied may have another indent.
-        let is_second = previous == Previous::Header && begins_with_ends(line);
+        let is_second =
+            matches!(previous, Previous::Header | Previous::Quoted) && begins_with_ends(line);
         let has_tab = line.first() == Some(&b'\t') && !is_second;
         let is_tunnel = has_tab && previous == Previous::Tunnel;
         if has_tab && !is_tunnel {
@@ -332,7 +339,8 @@ fn unlabelled<'a>(time: &[u8], rest: &'a [u8]) -> Option<Pair<'a>> {
 
 /// Whether this is the second of the two lines that -v prints for a packet, however it is indented.
 fn begins_with_ends(line: &[u8]) -> bool {
-    Pair::ends(line.trim_ascii_start()).is_some_and(|pair| endpoint(pair.from, None).is_some())
+    let pair = Pair::ends(line.trim_ascii_start());
+    pair.is_some_and(|pair| address(pair.from).is_some() || endpoint(pair.from, None).is_some())
 }
 
 /// Parses `192.0.2.1.37822`, `2001:db8::1.37822` or `client.example.org.http`, or only the host

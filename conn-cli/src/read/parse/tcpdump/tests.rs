@@ -156,6 +156,12 @@ fn the_second_line_of_a_packet_may_have_another_indent() {
         assert_eq!(described[0], expected, "{indent:?}");
         let counted = described.iter().filter(|text| text.contains(" -> "));
         assert!(counted.count() == 1 || indent.len() > 4, "{described:?}");
+        // The quoted packet was sent earlier.
+        let quoted = format!(
+            "16:59:36.1 {HEADER}\n{indent}192.0.2.9 > 192.0.2.1: ICMP host 192.0.2.9 unreachable, length 68\n\
+             {HEADER}\n{indent}{SYN}\n"
+        );
+        assert_eq!(describe(&quoted), "", "{indent:?}");
     }
 }
 
