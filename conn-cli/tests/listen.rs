@@ -181,7 +181,7 @@ fn threads_in_accept_are_counted_for_each_listener() {
     let in_accept = |survey: &Survey, address| {
         let owners = &at(survey.at_start(), address)?.owners;
         let ours = owners.iter().find(|owner| owner.pid == process::id())?;
-        assert_eq!(ours.name, comm.trim_end());
+        assert_eq!(&*ours.name, comm.trim_end());
         ours.in_accept
     };
     thread::scope(|scope| {
@@ -225,7 +225,7 @@ fn all_processes_with_a_descriptor_are_owners() {
         let listener = at(survey.at_start(), address)?.clone();
         let pid = |pid| listener.owners.iter().find(|owner| owner.pid == pid);
         // A process that another test starts has our descriptors between fork and exec.
-        let both = pid(child.0.id())?.name == "sleep" && pid(process::id()).is_some();
+        let both = &*pid(child.0.id())?.name == "sleep" && pid(process::id()).is_some();
         both.then_some((listener, survey))
     };
     let (listener, mut survey) = wait_for("two owners", two_owners);

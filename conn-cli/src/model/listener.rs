@@ -39,7 +39,7 @@ pub struct Owner {
     /// The process id.
     pub pid: u32,
     /// Its first thread's name, safe to show.
-    pub name: String,
+    pub name: Arc<str>,
     /// How many of its threads were blocked in `accept` or `accept4` on this listener; None if
     /// that could not be read.
     pub in_accept: Option<u32>,

@@ -277,7 +277,7 @@ fn the_readme_shows_what_is_printed() {
         drops: Some(0),
         owners: [Owner {
             pid: 812,
-            name: "httpd".to_owned(),
+            name: "httpd".into(),
             in_accept: Some(8),
         }]
         .into(),

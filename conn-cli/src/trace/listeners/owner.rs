@@ -5,7 +5,10 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::{
@@ -132,14 +135,14 @@ fn parse_inode(link: &[u8]) -> Option<u32> {
 /// Adds a process to the owners of the listeners that it has open.
 fn add_owner(owners: &mut [Vec<Owner>], pid: u32, held: &HashMap<u32, usize>, stop: &AtomicBool) {
     let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let name = escaped(comm.strip_suffix(b"\n").unwrap_or(&comm));
+    let name: Arc<str> = escaped(comm.strip_suffix(b"\n").unwrap_or(&comm)).into();
     let in_accept = in_accept(pid, held, stop);
     // Two descriptors may be one listener.
     let indices: HashSet<_> = held.values().copied().collect();
     for index in indices {
         owners[index].push(Owner {
             pid,
-            name: name.clone(),
+            name: Arc::clone(&name),
             in_accept: in_accept
                 .as_ref()
                 .map(|threads| threads.get(&index).copied().unwrap_or_default()),
