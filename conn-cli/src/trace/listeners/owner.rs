@@ -28,7 +28,8 @@ use crate::{
 const MAX_LINK_LEN: usize = 32;
 
 /// Finds the processes that have these listeners open, until `stop` is set, and returns how many
-/// processes could not be searched.
+/// processes could not be searched. Each descriptor of each process is read: a listener can be passed to
+/// any process, whatever network namespace that is in.
 pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
     // The sockets of all namespaces get their inode numbers from one counter.
     let mut wanted = HashMap::new();
