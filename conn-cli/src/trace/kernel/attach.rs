@@ -22,10 +22,13 @@ use super::{
     self_test::is_ftrace_off,
     sockets,
 };
-use crate::model::{
-    hook::{AttachPoint, Hook, Program, candidates},
-    self_test::SelfTestResult,
-    stage::Stage,
+use crate::{
+    model::{
+        hook::{AttachPoint, Hook, Program, candidates},
+        self_test::SelfTestResult,
+        stage::Stage,
+    },
+    system::memory,
 };
 
 /// An attached program. Dropping the link detaches it.
@@ -168,7 +171,7 @@ fn check_requests(settings: &Settings) -> Result<(), Refusal> {
 /// Loads and attaches the programs of a hook, the last one first.
 fn attach_hook(hook: Hook, ebpf: &mut Ebpf, settings: &Settings) -> anyhow::Result<Vec<Link>> {
     let mut links = Vec::new();
-    let btf = btf_with_functions(hook, &settings.types);
+    let btf = btf_with_functions(hook, &settings.types)?;
     for program in hook.info().programs.iter().rev() {
         let program_links = attach_program(program, ebpf, settings, &btf)?;
         links.splice(0..0, program_links);
@@ -271,11 +274,22 @@ fn check_bpf_lsm() -> Result<(), Refusal> {
 /// BTF that contains only the functions that the hook's programs are attached to, with their ids in the
 /// kernel's BTF. aya looks these up there, but parsing that takes longer than the rest of the startup. A
 /// function that the kernel does not have is missing here, too.
-fn btf_with_functions(hook: Hook, types: &KernelTypes) -> Btf {
+///
+/// # Errors
+/// There may not be the memory for it: then the kernel would end conn-cli.
+fn btf_with_functions(hook: Hook, types: &KernelTypes) -> Result<Btf, Refusal> {
     let id = |function| Some((types.function_id(function)?, function));
     let mut functions: Vec<_> = hook.btf_functions().filter_map(id).collect();
     functions.sort_unstable();
-    btf_with(&functions)
+    let last = functions.last().map_or(0, |(id, _)| *id);
+    // While a list with spare entries gets twice as large, half of it is there twice.
+    let bytes = u64::from(last.next_power_of_two()) * size_of::<BtfType>() as u64 * 3 / 2;
+    if memory::size().is_some_and(|memory| bytes > memory / 2) {
+        return Err(Refusal::Other(format!(
+            "there is not enough memory for the list of the kernel's functions, {bytes} bytes"
+        )));
+    }
+    Ok(btf_with(&functions))
 }
 
 /// `functions`: ids, ascending, and names.
