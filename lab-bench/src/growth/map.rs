@@ -43,30 +43,41 @@ impl Map {
     /// Adds clients.
     pub(super) fn add(&self, keys: &[Key], counts: &[Counts]) -> Result<()> {
         ensure!(keys.len() == counts.len(), "a count for each key");
-        // in_batch, out_batch, keys, values, count and map_fd, elem_flags, flags.
-        let count_and_map = [keys.len() as u32, self.0.as_raw_fd().cast_unsigned()];
-        let mut attributes = [
-            0,
-            0,
-            keys.as_ptr().expose_provenance() as u64,
-            counts.as_ptr().expose_provenance() as u64,
-            // SAFETY: any bytes are a number.
-            unsafe { std::mem::transmute::<[u32; 2], u64>(count_and_map) },
-            0,
-            0,
-        ];
+        let mut attributes = Attributes {
+            in_batch: 0,
+            out_batch: 0,
+            keys: keys.as_ptr().expose_provenance() as u64,
+            values: counts.as_ptr().expose_provenance() as u64,
+            count: keys.len() as u32,
+            map_fd: self.0.as_raw_fd().cast_unsigned(),
+            elem_flags: 0,
+            flags: 0,
+        };
         bpf(BPF_MAP_UPDATE_BATCH, &mut attributes).context("cannot add clients to the map")?;
         Ok(())
     }
 }
 
-/// The pointers in the attributes are to as many keys and values, of the sizes that the map has.
-fn bpf<T, const N: usize>(command: libc::c_long, attributes: &mut [T; N]) -> io::Result<i32> {
-    // SAFETY: the attributes are valid for reads and writes of the size that is passed, and what they point
-    // to outlives the call.
+/// The attributes of a batch in `union bpf_attr`.
+#[repr(C)]
+struct Attributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Calls bpf(2). Pointers in the attributes are to what the command wants.
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+    // SAFETY: the attributes are valid for reads and writes of the size that is passed, and both callers have
+    // no pointer in them, or those to as many keys and values, of the sizes that the map has, as they say.
     let result = unsafe {
         let attributes = std::ptr::from_mut(attributes);
-        libc::syscall(libc::SYS_bpf, command, attributes, size_of::<[T; N]>())
+        libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>())
     };
     match result {
         -1 => Err(io::Error::last_os_error()),
