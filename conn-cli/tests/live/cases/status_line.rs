@@ -20,6 +20,8 @@ pub(crate) fn status_line(context: &Context) -> Result<String> {
     let mut terminal = Terminal::start("conn-cli", command, Some(Stdio::piped()))?;
     let stdout = terminal.process.child.stdout.take().context("no pipe")?;
     terminal.wait_for("Tracing")?;
+    // It comes when the search has ended, which otherwise could be after Ctrl-C.
+    terminal.wait_for("listening: ")?;
     Load::v4(context.port, CONNECTIONS).run()?;
     let served = server.finish()?;
     let connections: u64 = served.values().sum();
