@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use conn_common::{PORT_WORDS, PortBits};
 
+/// Every port but 0, which no connection has.
+const ALL: [(u16, u16); 1] = [(1, u16::MAX)];
+
 /// Ports as `--port` accepts them: `80`, `80,443`, `8000-8099`, or a list of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSet {
@@ -23,7 +26,7 @@ impl PortSet {
     #[must_use]
     pub fn all() -> Self {
         Self {
-            ranges: vec![(1, u16::MAX)],
+            ranges: ALL.to_vec(),
         }
     }
 
@@ -51,7 +54,7 @@ impl PortSet {
     /// Whether this is every port, so that a connection's port does not matter.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        *self == Self::all()
+        self.ranges == ALL
     }
 
     /// Whether the port is one of them.
