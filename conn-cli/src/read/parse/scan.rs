@@ -115,20 +115,16 @@ pub(crate) fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 /// The number with which `text` begins, and the text after it.
 #[inline]
 pub(crate) fn leading_number<T: TryFrom<u64>>(text: &[u8]) -> Option<(T, &[u8])> {
-    let mut number = 0_u64;
-    let mut length = 0;
-    while let Some(digit) = text.get(length).map(|byte| byte.wrapping_sub(b'0'))
-        && digit <= 9
-    {
-        // 19 digits cannot overflow a u64.
-        if length == 19 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-        length += 1;
+    let (mut number, mut rest) = (0_u64, text);
+    while let [byte @ b'0'..=b'9', after @ ..] = rest {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        rest = after;
     }
-    (length > 0).then_some(())?;
-    Some((T::try_from(number).ok()?, &text[length..]))
+    // 19 digits cannot overflow a u64.
+    (1..=19)
+        .contains(&(text.len() - rest.len()))
+        .then_some(())?;
+    Some((T::try_from(number).ok()?, rest))
 }
 
 /// Whether all bytes at these places are digits. Without a branch for each.

@@ -70,7 +70,7 @@ impl Lines {
             return foreign(entry);
         }
         let is_kernel = matches!(entry.writer, Writer::Kernel | Writer::Dmesg);
-        if is_kernel && let Some(syn) = self.usual(entry.message) {
+        if is_kernel && let Some(syn) = self.syn(entry.message) {
             events.extend(syn.map(|syn| syn.event(self.when(entry.stamp))));
             return Ok(Form::Own);
         }
@@ -111,7 +111,7 @@ impl Lines {
     /// The packet of a record that begins like an earlier one, whose prefix is known to be that of a rule: a fast
     /// path.
     #[inline]
-    fn usual(&self, message: &[u8]) -> Option<Option<Syn>> {
+    fn syn(&self, message: &[u8]) -> Option<Option<Syn>> {
         if self.start.is_empty() {
             return None;
         }

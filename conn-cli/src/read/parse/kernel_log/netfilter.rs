@@ -221,7 +221,11 @@ fn usual_header(text: &[u8]) -> Option<(Option<u16>, Tcp)> {
 /// The text after a field `name` with a number.
 #[inline]
 fn after_number<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    leading_number::<u32>(text.strip_prefix(name)?).map(|(_, rest)| rest)
+    let mut rest = text.strip_prefix(name)?;
+    while let [b'0'..=b'9', after @ ..] = rest {
+        rest = after;
+    }
+    Some(rest)
 }
 
 /// The text after a field `name` with a byte in hexadecimal digits.
