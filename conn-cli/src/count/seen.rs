@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::connection::{Connection, When};
+use crate::model::connection::When;
 
 /// The first and the last time of connections.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,9 +13,10 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Adds a connection.
-    pub(crate) fn add(&mut self, connection: &Connection) {
-        if let When::At(time) = connection.time {
+    /// Adds a connection that came then.
+    #[inline]
+    pub(crate) fn add(&mut self, time: &When) {
+        if let When::At(time) = *time {
             match &mut self.times {
                 // Mostly they are in their order.
                 Some((_, last)) if time >= *last => *last = time,

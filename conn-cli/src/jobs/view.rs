@@ -171,18 +171,23 @@ impl View {
     }
 
     /// Appends a connection's line, unless the limit is reached.
+    #[inline]
     pub fn show(&mut self, connection: &Connection) {
         self.arrived += 1;
         if self.is_full() {
             return;
         }
-        let counts = self.counts(connection);
         if self.counted.is_none() {
-            self.seen.add(connection);
+            self.seen.add(&connection.time);
         }
-        if self.only_counts() {
-            return;
+        if !self.only_counts() {
+            self.show_more(connection);
         }
+    }
+
+    /// Shows a connection where it is more than counted.
+    fn show_more(&mut self, connection: &Connection) {
+        let counts = self.counts(connection);
         if self.limit.is_some() {
             self.first.add(connection, counts);
         }

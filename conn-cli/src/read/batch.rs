@@ -1,6 +1,6 @@
 //! The events parsed from one piece.
 
-use std::{collections::BTreeMap, mem};
+use std::collections::BTreeMap;
 
 use super::{
     encoding::Recognised,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     count::seen::Seen,
     model::{
-        connection::{Host, When},
+        connection::{Connection, Host, When},
         format::Format,
     },
     system::text::quoted,
@@ -51,6 +51,14 @@ pub(crate) struct Counted {
     pub ends: Vec<(Host, Option<u16>)>,
     /// Their times.
     pub seen: Seen,
+}
+
+impl Counted {
+    #[inline]
+    fn add(&mut self, client: Host, local_port: Option<u16>, time: &When) {
+        self.seen.add(time);
+        self.ends.push((client, local_port));
+    }
 }
 
 /// Memory for what is in a batch.
@@ -94,15 +102,30 @@ impl Batch {
         (events.capacity().max(ends.capacity()) <= most).then_some(Room { events, ends })
     }
 
-    /// Keeps of the only event, if it is a connection, what is counted. With another event before it, what it
-    /// means may depend on that.
+    /// Adds a connection. If it `only_counts`, and nothing is before it on which that may depend, no more of it
+    /// is kept. Inlined, because the rest of it need then not be made.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, connection: Connection, only_counts: bool) {
+        if only_counts && self.events.is_empty() {
+            let Connection {
+                remote,
+                local_port,
+                time,
+                ..
+            } = connection;
+            self.counted.add(remote, local_port, &time);
+        } else {
+            self.events.push(Event::Connection(connection));
+        }
+    }
+
+    /// Takes the only event, if it is a connection, out again and adds it likewise.
     #[inline]
     pub(crate) fn count_only_event(&mut self) {
-        if let [Event::Connection(connection)] = &mut self.events[..] {
-            self.counted.seen.add(connection);
-            let client = mem::replace(&mut connection.remote, Host::Unknown);
-            self.counted.ends.push((client, connection.local_port));
-            self.events.clear();
+        if let [Event::Connection(_)] = self.events[..]
+            && let Some(Event::Connection(connection)) = self.events.pop()
+        {
+            self.add(connection, true);
         }
     }
 

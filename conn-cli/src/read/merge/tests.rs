@@ -486,7 +486,7 @@ fn connections_that_only_count_are_counted_alike() {
                 ..InputStats::default()
             });
             let mut show = |connection: &Connection| {
-                seen.add(connection);
+                seen.add(&connection.time);
                 true
             };
             merge.take(&mut batch, &mut show).unwrap();

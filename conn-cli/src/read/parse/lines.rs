@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::{
-    model::{connection::When, options::RecordOptions},
+    model::{
+        connection::{Connection, When},
+        options::RecordOptions,
+    },
     read::event::{Event, ParseError},
 };
 
@@ -69,6 +72,13 @@ pub trait Line {
     /// # Errors
     /// If the line is not understood: it does not have the form of the format.
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError>;
+
+    /// The connection that a whole line shows and nothing else, if it is like earlier ones and that is quickly
+    /// told: otherwise [`Self::line`] parses it.
+    #[inline]
+    fn usual(&mut self, _line: &[u8]) -> Option<Connection> {
+        None
+    }
 
     /// Parses the last line of an input, likewise, if it has no terminator, so that it may be cut.
     ///

@@ -22,7 +22,7 @@ pub(crate) mod zeek;
 
 use self::{
     columns::may_be_heading,
-    lines::{Line, Wanted, lines},
+    lines::{Form, Line, Wanted, lines},
 };
 use super::{
     batch::{Batch, Room},
@@ -202,6 +202,9 @@ fn parse_lines(
                 Err(TOO_LONG)
             } else if is_cut {
                 parser.cut_line(line, &mut batch.events)
+            } else if let Some(connection) = parser.usual(line) {
+                batch.add(connection, only_counts);
+                Ok(Form::Own)
             } else {
                 parser.line(line, &mut batch.events)
             };

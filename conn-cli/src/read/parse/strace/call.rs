@@ -130,10 +130,14 @@ pub(super) fn time(text: &[u8]) -> (&[u8], &[u8]) {
 /// Skips what is in brackets between the time and the call.
 #[inline]
 pub(super) fn after_brackets(text: &[u8]) -> &[u8] {
-    // Mostly there is nothing.
-    if let [b' ', b'a'..=b'z', ..] = text {
-        return &text[1..];
+    match text {
+        // Mostly there is nothing.
+        [b' ', b'a'..=b'z', ..] => &text[1..],
+        _ => after_any_brackets(text),
     }
+}
+
+fn after_any_brackets(text: &[u8]) -> &[u8] {
     let mut rest = text.trim_ascii_start();
     while let [b'(' | b'[', ..] = rest
         && let Some(after) = bracketed(rest)
@@ -177,6 +181,15 @@ fn bracketed(text: &[u8]) -> Option<&[u8]> {
 /// seconds of -ttt, which have a decimal point.
 #[inline]
 pub(super) fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
+    match leading_number(line) {
+        // Most lines begin like that.
+        Some((tid, after @ [b' ', ..])) => (Some(tid), after),
+        _ => any_thread(line),
+    }
+}
+
+/// The same for any line.
+fn any_thread(line: &[u8]) -> (Option<u32>, &[u8]) {
     if let Some(rest) = line.strip_prefix(b"[pid ") {
         let (tid, after) = digits(rest.trim_ascii_start());
         let after = match after {
@@ -189,10 +202,6 @@ pub(super) fn thread(line: &[u8]) -> (Option<u32>, &[u8]) {
             _ => after,
         };
         return (number(tid), after);
-    }
-    // Most lines begin like that.
-    if let Some((tid, after @ [b' ', ..])) = leading_number(line) {
-        return (Some(tid), after);
     }
     let (tid, after) = digits(line);
     match after.first() {

@@ -27,7 +27,7 @@ use super::{
     second::{Second, Stamps},
 };
 use crate::{
-    model::connection::{Host, Lacks, When},
+    model::connection::{Connection, Host, Lacks, When},
     read::event::{Accept, Event, ParseError},
 };
 
@@ -109,6 +109,18 @@ impl Line for Lines {
         self.complete_line(line, events)
     }
 
+    // Inlined, because of a connection that only counts most is then not even made.
+    #[inline(always)]
+    fn usual(&mut self, line: &[u8]) -> Option<Connection> {
+        let call = self.usual.without_end(line)?;
+        if self.interrupted.is_some() {
+            return None;
+        }
+        let (tid, time, call) = self.prefix(call);
+        let ends = Endpoints::ipv4_client(self.usual.client(call)?);
+        Some(ends.connection(tid, self.when(time)))
+    }
+
     fn time(&mut self, line: &[u8]) -> When {
         self.when(prefix(line).1)
     }
@@ -131,11 +143,6 @@ impl Lines {
 
     fn complete_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         let (tid, time, rest) = self.prefix(line);
-        if let Some(client) = self.usual.client(rest) {
-            let ends = Endpoints::ipv4_client(client);
-            events.push(Event::Connection(ends.connection(tid, self.when(time))));
-            return Ok(Form::Own);
-        }
         let ((listener, arguments), resumed) = match call(rest)? {
             Call::Accept(arguments) => (descriptor(arguments), false),
             Call::Resumed(arguments) => ((Descriptor::Plain, arguments), true),
