@@ -8,7 +8,8 @@ use crate::model::{
     stage::{Stage, WatchedStages},
 };
 
-/// The bytes that the tables of clients take together when they are full.
+/// The bytes that the tables of clients take together when they are full. The other maps do not grow with the
+/// clients.
 const TABLES: u64 = 64 << 20;
 
 /// The fewest clients that little memory leaves room for.
