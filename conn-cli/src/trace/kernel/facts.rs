@@ -74,4 +74,4 @@ fn memory_lock() -> Option<u64> {
 
 /// A larger limit than this is not checked, since the map that would exceed it takes memory. All maps
 /// of the default sizes take less.
-const MAX_CHECKED_LOCK: u64 = 64 << 20;
+const MAX_CHECKED_LOCK: u64 = 128 << 20;
