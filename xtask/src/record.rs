@@ -20,8 +20,11 @@ use lab::vm::qemu::{self, End, Guest};
 use lab::vm::root::{Recipe, Root};
 use lab::{command, vm, workspace};
 
-/// How long the guest may take; it needs about five minutes.
+/// How long the guest may take; it needs about ten minutes.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// In MiB. The file system is in memory and can take half of it.
+const GUEST_MEMORY: u32 = 4096;
 
 /// The script that the guest runs.
 pub(crate) const SCRIPT: &str = "/record/main.sh";
@@ -43,12 +46,17 @@ const ROOT: Recipe = Recipe {
         "ulogd2",
         "ulogd2-json",
         "conntrack",
+        "bpfcc-tools",
+        "bpftrace",
+        // The tracers compile their programs.
+        "linux-headers-cloud-amd64",
+        "libc6-dev",
     ],
-    prepare: None,
+    prepare: Some(include_str!("record/guest/prepare.sh")),
 };
 
 /// The guest's scripts.
-const SCRIPTS: [(&str, &str); 8] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("main.sh", include_str!("record/guest/main.sh")),
     ("session.sh", include_str!("record/guest/session.sh")),
     ("strace.sh", include_str!("record/guest/strace.sh")),
@@ -57,6 +65,7 @@ const SCRIPTS: [(&str, &str); 8] = [
     ("kernel-log.sh", include_str!("record/guest/kernel-log.sh")),
     ("tools.sh", include_str!("record/guest/tools.sh")),
     ("conntrack.sh", include_str!("record/guest/conntrack.sh")),
+    ("tracers.sh", include_str!("record/guest/tracers.sh")),
 ];
 
 /// Record connections with strace, tcpdump, the kernel's log, Suricata and other tools, in a guest
@@ -79,7 +88,7 @@ pub(crate) fn run(_args: &Args, install: Install) -> Result<()> {
         initramfs: &initramfs,
         arguments: "log_buf_len=4M",
         processors: Processors::Two,
-        memory: 2048,
+        memory: GUEST_MEMORY,
         second_serial: Some(&tarball),
         log: &directory.join("console.log"),
         limit: GUEST_LIMIT,

@@ -297,6 +297,18 @@ fn events_of_conntrack_are_the_connections_and_what_failed() {
     }
 }
 
+/// What tcptracer tells of clients on this machine and of the ends of connections does not count.
+#[test]
+fn tables_of_tracers_are_the_connections() {
+    let truth = truth();
+    for recording in recordings(&truth, "tcpaccept") {
+        let file = &recording.file;
+        let (counts, stats) = counted(&truth, recording.open(), options("", false));
+        assert_eq!(stats.first_not_understood, None, "{file}");
+        assert_eq!(counts, recording.connections, "{file}");
+    }
+}
+
 #[test]
 fn port_selects_the_port_of_the_server() {
     let truth = truth();

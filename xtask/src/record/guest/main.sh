@@ -32,7 +32,7 @@ mkdir -p /out/strace /out/packets /out/kernel-log /truth
 cd /out
 
 . /record/session.sh
-for part in ${PARTS:-strace packets kernel-log conntrack}; do
+for part in ${PARTS:-strace packets kernel-log conntrack tracers}; do
     echo "guest: records $part"
     . /record/$part.sh
 done
