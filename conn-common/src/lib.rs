@@ -4,14 +4,17 @@
 //! can treat it as plain bytes. Assertions on the sizes make a mismatch a compile error. Integers
 //! have the machine's byte order, except where network byte order is documented.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod heavy;
 mod offsets;
 
 #[cfg(feature = "user")]
 use bytemuck::{Pod, Zeroable};
 
-pub use crate::offsets::{
-    COMMON_BYTES, RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET,
+pub use crate::{
+    heavy::{HEAVY_WAYS, Heavy, HeavySet, count_heavy, heavy_hash},
+    offsets::{COMMON_BYTES, RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET},
 };
 
 /// An IP address: the 16 bytes of an IPv6 address in network byte order, stored as two words with
@@ -134,7 +137,7 @@ pub const TASK_PROCESS: u8 = 1;
 pub const TASK_KERNEL: u8 = 2;
 
 /// The key of the maps of totals, `CLIENTS` and `SYN_CLIENTS`: a group of connections to a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Pod, Zeroable))]
 #[repr(C)]
 pub struct Key {
@@ -221,8 +224,10 @@ pub struct Counters {
     pub self_test_ns: u64,
     /// The longest wait of an accepted connection in nanoseconds.
     pub longest_wait_ns: u64,
+    /// SYNs that are remembered, to recognise them when they are sent again, or were.
+    pub remembered: u64,
     /// Nothing. A cache line has 64 bytes.
-    pub padding: [u64; 3],
+    pub padding: [u64; 2],
 }
 const _: () = assert!(size_of::<Counters>() == 5 * 64);
 
@@ -308,8 +313,12 @@ pub struct Config {
     /// The number of the running processor, and this, is the index of its [`Counters`]: the number of these,
     /// a power of two, less one.
     pub slot_mask: u32,
+    /// How many [`HeavySet`]s each processor has, a power of two; 0 to keep no heavy clients.
+    pub heavy_sets: u32,
+    /// The seed of [`heavy_hash`].
+    pub heavy_seed: u32,
 }
-const _: () = assert!(size_of::<Config>() == 144);
+const _: () = assert!(size_of::<Config>() == 152);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
@@ -342,6 +351,8 @@ impl Config {
         locked_down: 0,
         sums: 0,
         slot_mask: 0,
+        heavy_sets: 0,
+        heavy_seed: 0,
     };
 }
 

@@ -78,16 +78,21 @@ fn wait_entry(wait_ns: u64) -> u32 {
     exponent << WAIT_STEP_BITS | step
 }
 
-/// Adds one with the instruction `BPF_XADD`, which every supported kernel has. The compiler offers
-/// no atomic addition for this target, and one that fetches the old value needs Linux 5.12.
 #[inline(always)]
 pub(crate) fn atomic_add_one(value: *mut u64) {
+    atomic_add(value, 1);
+}
+
+/// Adds with the instruction `BPF_XADD`, which every supported kernel has. The compiler offers
+/// no atomic addition for this target, and one that fetches the old value needs Linux 5.12.
+#[inline(always)]
+pub(crate) fn atomic_add(value: *mut u64, addend: u64) {
     // SAFETY: the callers pass pointers into map values, which are aligned to 8 bytes, are never
     // freed while a program runs, and are only changed by additions.
     #[cfg(target_arch = "bpf")]
     unsafe {
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1_u64);
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) addend);
     }
     #[cfg(not(target_arch = "bpf"))]
-    let _ = value;
+    let _ = (value, addend);
 }

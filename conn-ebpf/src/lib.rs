@@ -13,6 +13,7 @@
 pub mod config;
 mod counters;
 pub mod filter;
+mod heavy;
 mod memory;
 pub mod namespace;
 pub mod packet;

@@ -19,6 +19,7 @@ use conn_common::{
 use crate::{
     config,
     counters::{self, add_one, atomic_add_one},
+    heavy,
     socket::{Ends, Fields, Protocol},
     task,
 };
@@ -155,6 +156,12 @@ pub fn self_test(stage: Stage) {
         // SAFETY: a pointer to a value of the map; the helper only reads the clock.
         unsafe { (*counters).self_test_ns = bpf_ktime_get_boot_ns() };
     }
+}
+
+/// Counts a SYN that is remembered from now on.
+#[inline(always)]
+pub(crate) fn remembered() {
+    add_one(offset_of!(Counters, remembered));
 }
 
 /// Counts a connection in a network namespace of a user.
@@ -313,7 +320,12 @@ fn count(key: &Key, stage: Stage) {
         // SAFETY: `offset` is that of a u64 in Stages, which the pointer points to.
         Ok(total) => atomic_add_one(unsafe { total.byte_add(offset) }.cast()),
         Err(ENOMEM) => add_one(offset_of!(Counters, out_of_memory) + offset),
-        Err(_) => add_one(offset_of!(Counters, other) + offset),
+        Err(_) => {
+            add_one(offset_of!(Counters, other) + offset);
+            if matches!(stage, Stage::Established | Stage::Accepted) {
+                heavy::count(key);
+            }
+        }
     }
 }
 

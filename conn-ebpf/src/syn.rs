@@ -60,8 +60,13 @@ pub fn count(syn: &Syn, interface: u32, hook: u16, netns: impl FnOnce() -> u32) 
         match SYNS.insert(&id, interface, u64::from(BPF_NOEXIST)) {
             // Another CPU inserted the same SYN first.
             Err(EEXIST) => (),
-            // On any other error a retransmission may count as a first SYN, at worst.
-            _ => return record::syn(&syn.ends, hook, netns),
+            inserted => {
+                if inserted.is_ok() {
+                    record::remembered();
+                }
+                // On an error a retransmission may count as a first SYN, at worst.
+                return record::syn(&syn.ends, hook, netns);
+            }
         }
     }
     // SAFETY: a pointer to a value of the map. If the kernel reused the entry meanwhile, it holds

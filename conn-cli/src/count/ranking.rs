@@ -150,6 +150,13 @@ impl Ranking {
         order.map(|&(connections, first)| (self.counts.key(first), connections))
     }
 
+    /// If the connections of a client are a lower bound, as others may be among those of unknown clients: how
+    /// many more there may be.
+    #[must_use]
+    pub fn error(&self, key: &GroupKey) -> Option<u64> {
+        self.counts.error(key)
+    }
+
     /// How many clients have a connection at the last stage.
     #[must_use]
     pub fn connected(&self) -> usize {

@@ -236,8 +236,7 @@ pub(crate) struct SummaryLine<'a> {
     /// Records: how many more are of a SYN that another record is of, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<u64>,
-    /// Records: whether there were so many SYNs that one that was sent again may have counted again; left out if
-    /// not.
+    /// Whether there were so many SYNs that one that was sent again may have counted again; left out if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgot_syns: bool,
     /// Records: SYNs inside of tunnels, which are not counted, if there are any.
@@ -420,6 +419,12 @@ pub(crate) struct ClientEntry<'a> {
     pub uid: Option<u32>,
     /// Its connections.
     pub connections: u64,
+    /// Whether `connections` is a lower bound, as there was no room for the client at first; left out if not.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+    /// Then: how many more it may have had. They are in `other_clients`.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub error: Option<u64>,
     /// How many reached each earlier stage.
     #[serde(flatten, skip_deserializing)]
     pub earlier: EarlierStages,

@@ -129,6 +129,9 @@ impl<'a> Columns<'a> {
         let report = self.report;
         let counts = report.counts(Some(&row.earlier), row.refused, row.connections);
         let mut cells: Vec<_> = counts.iter().map(u64::to_string).collect();
+        if let (Some(_), Some(last)) = (row.error, cells.last_mut()) {
+            last.insert(0, '~');
+        }
         if let Some(details) = self.details {
             let unknown = Profile::default();
             let profile = row.profile.as_ref().unwrap_or(&unknown);

@@ -193,20 +193,24 @@ impl Text {
     /// `192.168.122.1: 2`
     fn list<'a>(&self, report: &'a Report) -> impl Iterator<Item = String> + use<'a> {
         let Escapes { on, off } = self.address.clone();
-        let clients = report.rows.counts().map(move |(key, connections)| {
-            // There can be millions of them.
-            let mut line = Vec::with_capacity(LINE_LEN);
-            line.extend_from_slice(on.as_bytes());
-            match &key {
-                GroupKey::Client(host) => put_host(&mut line, host),
-                key => put(&mut line, format_args!("{key}")),
-            }
-            line.extend_from_slice(off.as_bytes());
-            line.extend_from_slice(b": ");
-            put_number(&mut line, connections);
-            line.push(b'\n');
-            String::from_utf8(line).expect("hosts and keys are text")
-        });
+        let clients = report
+            .rows
+            .counts()
+            .map(move |(key, connections, at_least)| {
+                // There can be millions of them.
+                let mut line = Vec::with_capacity(LINE_LEN);
+                line.extend_from_slice(on.as_bytes());
+                match &key {
+                    GroupKey::Client(host) => put_host(&mut line, host),
+                    key => put(&mut line, format_args!("{key}")),
+                }
+                line.extend_from_slice(off.as_bytes());
+                line.extend_from_slice(b": ");
+                line.extend(at_least.then_some(b'~'));
+                put_number(&mut line, connections);
+                line.push(b'\n');
+                String::from_utf8(line).expect("hosts and keys are text")
+            });
         let mut lacks_room = report.lacks_room();
         let rest = report.without_row().into_iter().map(move |(key, counts)| {
             let connections: u64 = counts.iter().sum();

@@ -18,6 +18,8 @@ pub struct Row {
     pub key: GroupKey,
     /// Its connections.
     pub connections: u64,
+    /// If that is a lower bound: how many more there may be.
+    pub error: Option<u64>,
     /// Its connections to each known local port, ascending.
     pub ports: BTreeMap<u16, u64>,
     /// How many reached each earlier watched stage.
@@ -70,10 +72,13 @@ impl Rows {
         profiles.and_then(|profiles| profiles.of_first())
     }
 
-    /// Their keys and connections, without the rest.
-    pub fn counts(&self) -> impl Iterator<Item = (GroupKey, u64)> {
+    /// Their keys and connections, and whether these are a lower bound, without the rest.
+    pub fn counts(&self) -> impl Iterator<Item = (GroupKey, u64, bool)> {
         let counts = self.ranking.counts();
-        counts.map(|(key, connections)| (self.names.named(key), connections))
+        counts.map(|(key, connections)| {
+            let at_least = self.ranking.error(&key).is_some();
+            (self.names.named(key), connections, at_least)
+        })
     }
 
     /// Makes one after the other.
@@ -87,6 +92,7 @@ impl Rows {
                 refused,
             } = client;
             Row {
+                error: self.ranking.error(&key),
                 profile: self.profiles.as_ref().map(|profiles| profiles.get(&key)),
                 key: self.names.named(key),
                 connections,

@@ -63,7 +63,7 @@ impl Kind {
                     .env("RUSTC", "/usr/bin/rustc")
                     // These use BPF inline assembly, which is unstable; no other crate may
                     // use unstable features.
-                    .env("RUSTC_BOOTSTRAP", "aya_ebpf,conn_ebpf")
+                    .env("RUSTC_BOOTSTRAP", "aya_ebpf,conn_common,conn_ebpf")
                     // It points to the libraries of the toolchain that runs xtask.
                     .env_remove("LD_LIBRARY_PATH");
                 command

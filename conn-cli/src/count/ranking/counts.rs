@@ -28,6 +28,8 @@ pub struct Counts {
     ipv4: Vec<(u64, u64)>,
     ipv6: Vec<(Entry<Ipv6Addr>, u64)>,
     pub(super) others: Vec<(Entry<GroupKey>, u64)>,
+    /// Clients and groups of which some connections may be among those of unknown clients: at most how many.
+    errors: BTreeMap<GroupKey, u64>,
 }
 
 /// A client, the local port, if that is known, and what is counted of it: entries are in this order. The key
@@ -53,6 +55,7 @@ impl Counts {
             ipv4: Vec::new(),
             ipv6: Vec::new(),
             others: Vec::new(),
+            errors: BTreeMap::new(),
         }
     }
 
@@ -89,6 +92,28 @@ impl Counts {
     pub fn add(&mut self, stage: Stage, key: GroupKey, port: Option<u16>, connections: u64) {
         self.add_total(stage, connections);
         self.push(What::Stage(stage), key, port, connections);
+    }
+
+    /// Gives this client or group connections that were added as those of unknown clients: it had at least
+    /// so many of them, and at most so many more.
+    pub fn take_from_other(
+        &mut self,
+        stage: Stage,
+        (key, port): (GroupKey, Option<u16>),
+        at_least: u64,
+        error: u64,
+    ) {
+        let other = &mut self.totals.entry(stage).or_default().1;
+        let connections = at_least.min(*other);
+        *other -= connections;
+        let row = self.by.paired(key.clone(), port);
+        add(self.errors.entry(row).or_default(), error);
+        self.push(What::Stage(stage), key, port, connections);
+    }
+
+    /// How many more connections a client or group may have had; None if none.
+    pub(super) fn error(&self, key: &GroupKey) -> Option<u64> {
+        self.errors.get(key).copied()
     }
 
     /// Adds SYNs of one client or group to one local port that were refused.

@@ -188,3 +188,35 @@ fn a_pair_of_client_and_port_is_a_row() {
     expected.sort_by_key(|client| Reverse(client.connections));
     assert_eq!(ranking.clients().collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn what_is_taken_from_others_keeps_the_total() {
+    let by: Grouping = "network".parse().unwrap();
+    for by in [Grouping::default(), by] {
+        let mut counts = Counts::new([Stage::Accepted]).by(by);
+        let group = |number| by.what().group(client(number), Some(80));
+        counts.add(Stage::Accepted, group(1), Some(80), 3);
+        counts.add_other(Stage::Accepted, 100);
+        for (number, error) in [(2, 5), (3, 0)] {
+            let key = (group(number), Some(80));
+            counts.take_from_other(Stage::Accepted, key, 40, error);
+        }
+        assert_eq!(counts.totals(), [(Stage::Accepted, 103)].into());
+        assert_eq!(counts.others(), [(Stage::Accepted, 20)].into());
+        // More than there are: what is read while programs count.
+        counts.take_from_other(Stage::Accepted, (group(4), Some(80)), 21, 7);
+        assert_eq!(counts.others(), [(Stage::Accepted, 0)].into());
+        let ranking = counts.ranked();
+        let rows: Vec<_> = ranking.counts().collect();
+        let rows = rows.into_iter();
+        let rows: Vec<_> = rows
+            .map(|(key, connections)| (connections, ranking.error(&key)))
+            .collect();
+        let expected: &[_] = if by == Grouping::default() {
+            &[(40, Some(5)), (40, Some(0)), (20, Some(7)), (3, None)]
+        } else {
+            &[(103, Some(12))]
+        };
+        assert_eq!(rows, expected);
+    }
+}

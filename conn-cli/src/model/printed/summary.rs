@@ -123,7 +123,7 @@ pub(crate) fn listed(line: &str) -> Option<Row> {
     if !fits {
         return None;
     }
-    let connections = number(count)?;
+    let connections = number(exactly(count))?;
     let key = match rest(key) {
         Some(key) => key,
         None => key_of_list(key)?,
@@ -146,11 +146,16 @@ pub(crate) fn may_be_in_table(line: &str) -> bool {
     let mut cells = words(line);
     let (first, second) = (cells.next(), cells.next());
     let is_share = |cell: &str| is_number(cell) || cell == "<" || cell == "-";
-    first.is_some_and(is_number)
+    first.map(exactly).is_some_and(is_number)
         && second.is_some_and(|second| match cells.next() {
             Some(_) => is_share(second),
             None => second == "total",
         })
+}
+
+/// A count without the mark of a lower bound: what is above it is in another row.
+fn exactly(count: &str) -> &str {
+    count.strip_prefix('~').unwrap_or(count)
 }
 
 /// A row of a table with these titles.
@@ -158,7 +163,7 @@ pub(crate) fn in_table(titles: &Titles, line: &str) -> Option<Row> {
     let mut cells = words(line);
     let mut connections = 0;
     for _ in 0..titles.counts {
-        connections = number(cells.next()?)?;
+        connections = number(exactly(cells.next()?))?;
     }
     let cells: Vec<_> = cells.collect();
     let row = |key| Some(Row { key, connections });

@@ -193,6 +193,8 @@ pub(super) fn client<'a>(row: &'a Row, knows_refused: bool, clock: &Clock) -> Cl
     let longest_wait = profile.map(|profile| profile.longest_wait);
     ClientEntry {
         connections: row.connections,
+        at_least: row.error.is_some(),
+        error: row.error,
         earlier: EarlierStages::new(&row.earlier),
         refused: knows_refused.then_some(row.refused),
         ports: std::borrow::Cow::Borrowed(&row.ports),

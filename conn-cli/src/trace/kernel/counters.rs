@@ -5,7 +5,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use conn_common::{Counters, Stages, WAIT_STEPS};
+use conn_common::{Counters, HeavySet, Stages, WAIT_STEPS};
 
 use super::{mapping::Mapping, names};
 
@@ -28,6 +28,8 @@ pub(super) fn slots() -> u32 {
 pub(super) struct Live {
     counters: Mapping<Counters>,
     waits: Mapping<u64>,
+    heavy: Option<Mapping<HeavySet>>,
+    slots: usize,
 }
 
 impl Live {
@@ -39,9 +41,15 @@ impl Live {
         let array = ebpf.map(names::COUNTERS).context("no such map")?;
         let array = Array::<&MapData, [u8; size_of::<Counters>()]>::try_from(array)?;
         let slots = array.len() as usize;
+        let heavy = ebpf.map(names::HEAVY).context("no such map")?;
+        let heavy = Array::<&MapData, [u8; size_of::<HeavySet>()]>::try_from(heavy)?;
+        // One, if there are none: an array has a value.
+        let sets = Some(heavy.len() as usize).filter(|sets| *sets > 1);
         Ok(Self {
             counters: Mapping::new(ebpf, names::COUNTERS, slots)?,
             waits: Mapping::new(ebpf, names::WAITS, slots * WAIT_STEPS)?,
+            heavy: { sets.map(|sets| Mapping::new(ebpf, names::HEAVY, sets)) }.transpose()?,
+            slots,
         })
     }
 
@@ -61,6 +69,15 @@ impl Live {
         lost.fold(Stages::default(), sum_of_stages)
     }
 
+    /// [`Counters::remembered`] alone.
+    pub(super) fn remembered(&self) -> u64 {
+        let remembered = self.counters.each(|slot| {
+            // SAFETY: as in `lost`.
+            unsafe { &raw const (*slot).remembered }
+        });
+        remembered.sum()
+    }
+
     /// The current histogram of waits.
     pub(super) fn waits(&self) -> Vec<u64> {
         let mut steps = vec![0; WAIT_STEPS];
@@ -68,6 +85,21 @@ impl Live {
             steps[index % WAIT_STEPS] += count;
         }
         steps
+    }
+
+    /// The tables of heavy clients. To be read before [`Self::get`]: what is counted in them is counted in
+    /// [`Counters::other`] before.
+    pub(super) fn heavy(&self) -> Vec<Vec<Option<HeavySet>>> {
+        let Some(heavy) = &self.heavy else {
+            return Vec::new();
+        };
+        let is_whole = |set: &HeavySet| set.busy == 0;
+        let sets: Vec<_> = { heavy.each_at_rest() }
+            .map(|set| set.filter(is_whole))
+            .collect();
+        sets.chunks(sets.len() / self.slots)
+            .map(<[_]>::to_vec)
+            .collect()
     }
 }
 
@@ -87,7 +119,8 @@ fn sum(one: Counters, other: Counters) -> Counters {
         entries: one.entries + other.entries,
         self_test_ns: one.self_test_ns.max(other.self_test_ns),
         longest_wait_ns: one.longest_wait_ns.max(other.longest_wait_ns),
-        padding: [0; 3],
+        remembered: one.remembered + other.remembered,
+        padding: [0; 2],
     }
 }
 
@@ -120,7 +153,7 @@ mod tests {
         for (index, word) in (0_u64..).zip(counts) {
             assert_eq!(*word, 2 * index + 101, "word {index}");
         }
-        assert_eq!(rest, [135, 136, 0, 0, 0]);
+        assert_eq!(rest, [135, 136, 175, 0, 0]);
         assert_eq!((added.self_test_ns, added.longest_wait_ns), (135, 136));
         assert_eq!(added, sum(slot(100), slot(1)));
     }

@@ -8,6 +8,9 @@ use aya::{Ebpf, maps::Map};
 use bytemuck::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+/// How often a value is read that changes while it is read.
+const MAX_READS: u32 = 100;
+
 /// The values of an array, which programs may change at any time.
 #[derive(Debug)]
 pub(super) struct Mapping<T> {
@@ -51,6 +54,18 @@ impl<T: Pod> Mapping<T> {
         // one, or to a field. Any bytes are valid for a Pod. The reads are volatile since the programs may
         // change the values.
         (0..self.values).map(move |index| unsafe { part(self.first.add(index)).read_volatile() })
+    }
+}
+
+impl<T: Pod + PartialEq> Mapping<T> {
+    /// Each value at a moment in which it did not change; `None` if it changes all the time.
+    pub(super) fn each_at_rest(&self) -> impl Iterator<Item = Option<T>> {
+        // SAFETY: as in `each`.
+        let read = |index| unsafe { self.first.add(index).read_volatile() };
+        (0..self.values).map(move |index| {
+            let at_rest = |_| Some(read(index)).filter(|value| read(index) == *value);
+            (0..MAX_READS).find_map(at_rest)
+        })
     }
 }
 

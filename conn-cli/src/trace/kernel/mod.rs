@@ -10,6 +10,7 @@ mod counters;
 mod entries;
 mod event;
 mod facts;
+mod heavy;
 mod interface;
 mod kprobe;
 mod lockdown;

@@ -14,6 +14,8 @@ pub(super) const NAMES: &str = "NAMES";
 pub(super) const COUNTERS: &str = "COUNTERS";
 /// The histograms of waits, which are mapped as well.
 pub(super) const WAITS: &str = "WAITS";
+/// The clients with the most connections beyond the room of the totals, which are mapped as well.
+pub(super) const HEAVY: &str = "HEAVY";
 /// The networks of wanted clients.
 pub(super) const NETWORKS: &str = "NETWORKS";
 /// The cgroup that must accept.

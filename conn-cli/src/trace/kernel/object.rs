@@ -14,7 +14,7 @@ use conn_common::{
 use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Settings, allocation, counters, lockdown::may_be_confidential, names, sizes};
+use super::{Settings, allocation, counters, heavy, lockdown::may_be_confidential, names, sizes};
 use crate::{
     model::{
         connection::Family,
@@ -121,6 +121,7 @@ pub(super) fn open(
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries(names::COUNTERS, slots)
         .map_max_entries(names::WAITS, slots * WAIT_STEPS as u32)
+        .map_max_entries(names::HEAVY, (slots * config.heavy_sets).max(1))
         .map_max_entries(names::CLIENTS, settings.sizes.max_clients)
         .map_max_entries(names::EVENTS, settings.sizes.buffer)
         .map_max_entries(
@@ -229,6 +230,8 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         locked_down: may_be_confidential().into(),
         sums: settings.sums.into(),
         slot_mask: counters::slots() - 1,
+        heavy_sets: heavy::sets(stages, counters::slots()),
+        heavy_seed: heavy::seed(),
     }
 }
 

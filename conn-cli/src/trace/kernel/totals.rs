@@ -15,12 +15,13 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData},
 };
-use conn_common::{KERNEL_THREAD, Key, Stages};
+use conn_common::{HeavySet, KERNEL_THREAD, Key, Stages};
 
 use super::{
     KernelTypes, counters,
     entries::{self, Pace},
     event::host,
+    heavy::{self, HeavyClient},
     names,
     settings::Apart,
 };
@@ -90,6 +91,20 @@ impl Totals {
         which.stages(watched).map(count).sum()
     }
 
+    /// Gives those rows that had many connections without an entry in the maps.
+    fn add_heavy(&mut self, tables: &[Vec<Option<HeavySet>>], stage: Stage, by: Grouping) {
+        let total = self.counts.connections(stage);
+        for client in heavy::clients(tables, total) {
+            let port = Some(client.key.local_port as u16);
+            let group = by.what().group(group_key(&client.key, by.what()), port);
+            let HeavyClient {
+                at_least, error, ..
+            } = client;
+            let counts = &mut self.counts;
+            counts.take_from_other(stage, (group, port), at_least, error);
+        }
+    }
+
     fn add_map(
         &mut self,
         ebpf: &Ebpf,
@@ -133,6 +148,7 @@ pub(super) fn read(
     live: &counters::Live,
     (detail, pace): (Detail, Pace),
 ) -> anyhow::Result<Totals> {
+    let heavy = live.heavy();
     let counters = live.get();
     let hooks = || earlier.iter().chain([&hook]);
     let knows_refused = hooks().any(|hook| hook.info().sees_requests);
@@ -181,6 +197,9 @@ pub(super) fn read(
         totals
             .add_map(ebpf, map, (stages, by), (detail, pace))
             .with_context(|| format!("cannot read the totals, {map}"))?;
+    }
+    if detail == Detail::Clients {
+        totals.add_heavy(&heavy, stages.counted(), by);
     }
     Ok(totals)
 }

@@ -142,6 +142,60 @@ pub(crate) fn max_clients(context: &Context) -> Result<String> {
     Ok(format!("{figures} others={others}"))
 }
 
+/// A client that comes when there is no more room, and connects more often than all others: it has a row
+/// that says what is certain.
+pub(crate) fn heavy_client(context: &Context) -> Result<String> {
+    const MAX_CLIENTS: usize = 2;
+    const HEAVY: u32 = 400;
+    let server = Server::start(Serve::threads(4, Family::V4.listen()), context.port)?;
+    let limit = ["--quiet", "--max-clients", &MAX_CLIENTS.to_string()];
+    let mut json = Tracer::start(context.conn_cli(context.port).args(limit).arg("--json"))?;
+    let mut text = Tracer::start(context.conn_cli(context.port).args(limit))?;
+    let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
+    let few = Load::v4(context.port, CONNECTIONS);
+    few.run()?;
+    let last = *few.from.last().context("no clients")?;
+    let heavy = Load {
+        from: vec![last],
+        threads: 4,
+        ..Load::v4(context.port, HEAVY)
+    };
+    heavy.run()?;
+    few.run()?;
+    let served = server.finish()?;
+    let report = Report::new(&json.finish(Signal::INT, &json_lines)?)?;
+    let figures = report.figures(&served)?;
+    report.check_discrepancies(0)?;
+    let clients = report.counts()?;
+    let others = report.number("other_clients")?;
+    let rows = report.summary["clients"].as_array().context("no clients")?;
+    let row = rows.iter().find(|row| row["address"] == last.to_string());
+    let row = row.with_context(|| format!("no row of {last}: {rows:?}"))?;
+    let (at_least, error) = (row["connections"].as_u64(), row["error"].as_u64());
+    let (at_least, error) = at_least.zip(error).context("no error")?;
+    ensure!(
+        row["at_least"] == true
+            && at_least >= u64::from(HEAVY)
+            && (at_least..=at_least + error).contains(&served[&last]),
+        "the server counted {}: {row}",
+        served[&last]
+    );
+    let exact = rows.iter().filter(|row| row["at_least"].is_null()).count();
+    ensure!(
+        exact == MAX_CLIENTS && clients.values().sum::<u64>() + others == figures.server,
+        "not {MAX_CLIENTS} exact rows, or not all in all: {rows:?}, others {others}"
+    );
+    let ended = text.finish(Signal::INT, &text_lines)?;
+    let rows = text::parse(&ended)?.summary;
+    ensure!(
+        rows.contains(&format!("{last}: ~{at_least}")),
+        "{last} is not in {rows:?}, or not as in JSON: {row}"
+    );
+    Ok(format!(
+        "{figures} at_least={at_least} error={error} others={others}"
+    ))
+}
+
 /// A process that calls itself `other`, and the row of those for which there was no room.
 pub(crate) fn called_other(context: &Context) -> Result<String> {
     const BEYOND: u32 = 7;

@@ -10,12 +10,13 @@ use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
 use conn_common::{HOOK_KPROBE, HOOK_KRETPROBE};
 
 /// A power of two. A thread is between the two hooks for microseconds.
-const SLOTS: u32 = 4096;
+const SLOTS: u32 = 1024;
 
-/// The low bits of a thread's id select its slot. A slot holds the accepting thread, as
-/// `bpf_get_current_pid_tgid` returns it, or 0.
+/// The low bits of a thread's id select its slot. The first word of a slot holds the accepting thread, as
+/// `bpf_get_current_pid_tgid` returns it, or 0. The others keep the next slot out of its cache line: the
+/// threads of a pool, which accept on all processors, have ids one after the other.
 #[map]
-static HANDOFF: Array<u64> = Array::with_max_entries(SLOTS, 0);
+static HANDOFF: Array<[u64; 8]> = Array::with_max_entries(SLOTS, 0);
 
 /// Records that this thread accepts a connection.
 #[inline(always)]
@@ -64,5 +65,6 @@ const _: () = assert!(HOOK_KPROBE == HOOK_KRETPROBE + 1);
 
 #[inline(always)]
 fn slot(thread: u64) -> Option<*mut u64> {
-    HANDOFF.get_ptr_mut(thread as u32 & (SLOTS - 1))
+    let slot = HANDOFF.get_ptr_mut(thread as u32 & (SLOTS - 1))?;
+    Some(slot.cast())
 }

@@ -10,6 +10,8 @@ fn rows_of_lists_are_of_clients_or_of_others() {
         ("192.0.2.1: 5", Key::Client(at("192.0.2.1"), None)),
         ("2001:db8::1: 5", Key::Client(at("2001:db8::1"), None)),
         ("::: 5", Key::Client(at("::"), None)),
+        // A lower bound.
+        ("192.0.2.1: ~5", Key::Client(at("192.0.2.1"), None)),
         (
             "192.0.2.1 port 80: 5",
             Key::Client(at("192.0.2.1"), Some(80)),
