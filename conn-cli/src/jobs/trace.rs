@@ -255,6 +255,7 @@ impl Tracing {
                 self.self_tests.run(&self.tracer);
             }
             self.listeners.advance();
+            self.tracer.note_syns();
             if self.view.begin_drop_count() {
                 self.listeners.want(Want::Row);
             }
@@ -386,7 +387,7 @@ impl Tracing {
     }
 
     /// The report on these totals, or on the connections up to the limit of `--count`, for this file.
-    fn report(&self, mut totals: Totals, queues: Option<Queues>, file: impl AsFd) -> Report {
+    fn report(&mut self, mut totals: Totals, queues: Option<Queues>, file: impl AsFd) -> Report {
         let hook = self.tracer.hook();
         let exactness = self.exactness();
         totals.discrepancies.at_least = self.is_at_least(&exactness, &totals.discrepancies);
@@ -427,6 +428,7 @@ impl Tracing {
             others: counts.others(),
             missed_established: totals.missed_established,
             repeated: totals.repeated,
+            forgot_syns: self.tracer.forgot_syns(),
             refused: knows_refused.then_some(counts.refused().0),
             other_refused: counts.refused().1,
             syn_hook: self.tracer.syn_hook(),

@@ -70,6 +70,9 @@ pub(crate) fn diagnostics(report: &Report, lines: Option<LineCounts>) -> Vec<Str
     lines
 }
 
+const FORGOT_SYNS: &str = "note: there were more SYNs within two minutes than conn-cli remembers: one that was \
+    retransmitted may count again";
+
 fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
     notes.extend(live.limits.iter().map(|limit| format!("note: {limit}")));
     if let SelfTestOutcome::NotTested(why) = &live.self_test {
@@ -113,6 +116,9 @@ fn live_details(live: &Live, report: &Report, notes: &mut Vec<String>) {
         if any || live.repeated > 0 || live.refused.is_some_and(|refused| refused > 0) {
             notes.push(stage_losses(live, *syns, report));
         }
+    }
+    if live.forgot_syns {
+        notes.push(FORGOT_SYNS.to_owned());
     }
     if let Some(missed @ 1..) = live.missed_established {
         let times = plural(missed, "time", "times");
@@ -211,11 +217,7 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
         ));
     }
     if stats.forgot_syns {
-        notes.push(
-            "note: there were more SYNs within two minutes than conn-cli remembers: one that was retransmitted \
-             may count again"
-                .to_owned(),
-        );
+        notes.push(FORGOT_SYNS.to_owned());
     }
     let unsupported: u64 = stats.unknown_link_types.values().sum();
     for (link_type, packets) in &stats.unknown_link_types {

@@ -63,6 +63,8 @@ pub struct Live {
     pub missed_established: Option<u64>,
     /// Retransmitted SYNs.
     pub repeated: u64,
+    /// Whether there were so many SYNs that one that was sent again may have counted again.
+    pub forgot_syns: bool,
     /// SYNs, retransmitted ones too, that TCP answered with a reset; None if that is not known.
     pub refused: Option<u64>,
     /// How many of these came from clients for which there was no room.
@@ -99,6 +101,7 @@ impl Live {
             others: BTreeMap::new(),
             missed_established: None,
             repeated: 0,
+            forgot_syns: false,
             refused: None,
             other_refused: 0,
             syn_hook: None,

@@ -84,7 +84,8 @@ pub(super) fn summary_line<'a>(
         duplicates: records
             .map(|stats| stats.duplicates)
             .filter(|&duplicates| duplicates > 0),
-        forgot_syns: records.is_some_and(|stats| stats.forgot_syns),
+        forgot_syns: live.is_some_and(|live| live.forgot_syns)
+            || records.is_some_and(|stats| stats.forgot_syns),
         inner: records.map(|stats| stats.inner).filter(|&inner| inner > 0),
         unknown_port: records.map(|stats| stats.unknown_port),
         unknown_client: records.map(|stats| stats.unknown_client),

@@ -27,6 +27,7 @@ mod self_test;
 mod settings;
 mod sizes;
 mod sockets;
+mod syn_memory;
 mod totals;
 mod tracer;
 mod types;

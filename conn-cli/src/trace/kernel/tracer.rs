@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use aya::maps::RingBuf;
+use aya::maps::{Map, RingBuf};
 use aya_log::EbpfLogger;
 use conn_common::Stages;
 
@@ -21,6 +21,7 @@ use super::{
     facts, names,
     ring::Ring,
     settings::Apart,
+    syn_memory::SynMemory,
     totals::{self, Detail, Totals},
 };
 use crate::model::{
@@ -49,6 +50,8 @@ pub struct Tracer {
     attached: Attached,
     ring: Ring,
     counters: counters::Live,
+    /// If SYNs are watched.
+    syn_memory: Option<SynMemory>,
     reported: Reported,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     attached_at: Instant,
@@ -112,6 +115,14 @@ impl Tracer {
         let testable = hooks.filter(|hook| settings.is_testable(*hook));
         let testable: Vec<Stage> = testable.map(Hook::stage).collect();
         let counters = counters::Live::new(&attached.ebpf)?;
+        let syn_memory = match attached.ebpf.map(names::SYNS) {
+            Some(Map::LruHashMap(map)) if stages.contains(Stage::Syn) => {
+                let entries = map.info().context("cannot ask for a map's size")?;
+                let entries = entries.max_entries();
+                Some(SynMemory::new(entries, counters::slots(), Instant::now()))
+            }
+            _ => None,
+        };
         Ok(Self {
             hook,
             testable,
@@ -122,6 +133,7 @@ impl Tracer {
             self_test: Rc::clone(&settings.self_test),
             boot_clock_ahead_ns: boot_clock_ahead_ns(counters.get().self_test_ns),
             counters,
+            syn_memory,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?, settings.sizes.buffer),
             reported: settings.demand.reported,
@@ -208,6 +220,22 @@ impl Tracer {
     #[must_use]
     pub fn lost(&self) -> u64 {
         totals::count_at(&self.counters.lost(), self.stages.counted())
+    }
+
+    /// Looks now and then how many SYNs came, for [`Self::forgot_syns`].
+    pub fn note_syns(&mut self) {
+        let now = Instant::now();
+        if let Some(memory) = self.syn_memory.as_mut().filter(|memory| memory.is_due(now)) {
+            memory.add(now, self.counters.remembered());
+        }
+    }
+
+    /// Whether there were so many SYNs that one that was sent again may have counted again.
+    pub fn forgot_syns(&mut self) -> bool {
+        self.syn_memory.as_mut().is_some_and(|memory| {
+            memory.add(Instant::now(), self.counters.remembered());
+            memory.forgot()
+        })
     }
 
     /// What is counted so far, with [`Settings::sums`]. Like [`Self::lost`], this can be read at any time.

@@ -139,6 +139,10 @@ impl Run {
             stages == printed && is_same_but_forgotten(&stages, expected),
             "{stages} in the summary, {printed} in the diagnostics, instead of {expected}"
         );
+        ensure!(
+            stages.syn == expected.syn || report.summary["forgot_syns"] == true,
+            "SYNs that were sent again are counted, and nothing says so: {stages}"
+        );
         let counts = report.counts()?;
         ensure!(
             counts == *served && report.number("other_clients")? == 0,
