@@ -5,6 +5,7 @@ mod addresses;
 mod compressed;
 mod end;
 mod map;
+mod row;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,8 @@ pub(crate) struct Args {
 enum Part {
     /// The end of a live run, by number of clients; needs root
     End,
+    /// A row of `--interval` with very many clients; needs root
+    Row,
     /// `conn-cli read`, by number of addresses
     Addresses,
     /// `conn-cli read` of compressed input, beside the programs that decompress it
@@ -58,6 +61,9 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     };
     if wants(Part::End) {
         println!("{}", bench.end()?);
+    }
+    if wants(Part::Row) {
+        println!("{}", bench.row()?);
     }
     if wants(Part::Addresses) {
         println!("{}", bench.addresses()?);
