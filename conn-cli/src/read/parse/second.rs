@@ -54,6 +54,28 @@ impl<const N: usize, const LAST: u8> Second<N, LAST> {
         when
     }
 
+    /// The time with microseconds and without a zone with which a text begins, if it is of the same minute, and
+    /// the text from the space after it on.
+    #[inline]
+    pub(crate) fn leading<'a>(&self, text: &'a [u8]) -> Option<(When, &'a [u8])> {
+        let (whole, rest) = text.split_first_chunk()?;
+        let ([tens, units, b'.', micros @ ..], rest @ [b' ', ..]) =
+            rest.split_first_chunk::<9>()?
+        else {
+            return None;
+        };
+        let is_same = *whole == self.text && self.start > 0 && self.zone.is_empty();
+        if !is_same || !are_digits(&[*tens, *units]) || !are_digits(micros) {
+            return None;
+        }
+        let second = (*tens - b'0') * 10 + (*units - b'0');
+        (second <= LAST).then_some(())?;
+        let add = |number, digit: &u8| number * 10 + i32::from(digit - b'0');
+        let nanosecond = micros.iter().fold(0, add) * 1000;
+        let time = Timestamp::new(self.start + i64::from(second), nanosecond).ok()?;
+        Some((When::At(time), rest))
+    }
+
     #[cold]
     fn keep(&mut self, whole: &[u8; N], zone: &[u8], start: i64) {
         // Before 1970 the fraction is subtracted.
@@ -146,6 +168,7 @@ fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{model::connection::Lacks, read::parse::scan::seconds};
 
     fn parse(text: &[u8]) -> When {
         let time = str::from_utf8(text).unwrap().parse();
@@ -175,6 +198,33 @@ mod tests {
         for byte in 0..=u8::MAX {
             let bytes = [b'0', b'9', b'0', byte, b'9', b'0', b'9', b'0'];
             assert_eq!(are_digits(&bytes), byte.is_ascii_digit());
+        }
+    }
+
+    #[test]
+    fn leading_times_are_those_of_their_text() {
+        let at = |text: &[u8]| seconds(text, Lacks::Before).unwrap();
+        let mut second = Second::<8, 99>::new();
+        assert_eq!(second.leading(b"\0\0\0\0\0\0\0\083.123456 x"), None);
+        second.when(b"1395029583.123456", at);
+        for text in [
+            &b"1395029583.123456"[..],
+            b"1395029500.000000",
+            b"1395029599.999999",
+        ] {
+            let line = [text, b" x"].concat();
+            assert_eq!(second.leading(&line), Some((at(text), &b" x"[..])));
+        }
+        for text in [
+            &b"1395029583.123456"[..],
+            b"1395029583.12345 x",
+            b"1395029583.1234567 x",
+            b"1395029683.123456 x",
+            b"13950295:3.123456 x",
+            b"1395029583.12345/ x",
+            b"1395029583,123456 x",
+        ] {
+            assert_eq!(second.leading(text), None, "{}", text.escape_ascii());
         }
     }
 

@@ -116,9 +116,16 @@ impl Line for Lines {
         if self.interrupted.is_some() {
             return None;
         }
-        let (tid, time, call) = self.prefix(call);
+        let (tid, rest) = thread(call);
+        let (time, call) = match self.second.leading(rest.trim_ascii_start()) {
+            Some((time, after)) => (time, after_brackets(after)),
+            None => {
+                let (_, time, call) = self.prefix(call);
+                (self.when(time), call)
+            }
+        };
         let ends = Endpoints::ipv4_client(self.usual.client(call)?);
-        Some(ends.connection(tid, self.when(time)))
+        Some(ends.connection(tid, time))
     }
 
     fn time(&mut self, line: &[u8]) -> When {

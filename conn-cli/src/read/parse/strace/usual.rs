@@ -75,6 +75,8 @@ mod tests {
         let peer = r#"{sa_family=AF_INET, sin_port=htons(37822), sin_addr=inet_addr("192.0.2.1")}"#;
         let calls = [
             format!("12 accept4(3, {peer}, [16], SOCK_CLOEXEC) = 4"),
+            format!("12 1395029583.123456 accept4(3, {peer}, [16]) = 4"),
+            format!("1395029583.123456 accept4(3, {peer}, [16]) = 4"),
             format!("accept(3<socket:[12]>, {peer}, [16]) = 4"),
             format!("accept(3, {peer}, [128->16])    = 4 <0.000012>"),
             format!("accept4(3<TCP:[0.0.0.0:80]>, {peer}, [16], 0) = 4"),
