@@ -11,7 +11,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::{Action, Status, XzStream};
-use structured_zstd::decoding::{
+use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
     errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError},
 };
@@ -261,18 +261,23 @@ impl<R: BufRead> Read for Xz<R> {
     }
 }
 
-/// Decompresses all frames of a zstd file; structured-zstd's reader decompresses only one.
+/// Decompresses all frames of a zstd file; ruzstd decompresses only one.
 struct Zstd<R> {
     input: R,
     decoder: FrameDecoder,
+    /// The error to return after the output that was decoded before it.
+    error: Option<io::Error>,
 }
 
 impl<R: BufRead> Zstd<R> {
     fn new(input: R) -> Self {
         let mut decoder = FrameDecoder::new();
-        let max_window = u64::from(MAX_WINDOW_MIB) << 20;
-        { decoder.set_max_window_size(max_window) }.expect("a usual size of a window");
-        Self { input, decoder }
+        decoder.set_max_window_size(u64::from(MAX_WINDOW_MIB) << 20);
+        Self {
+            input,
+            decoder,
+            error: None,
+        }
     }
 
     /// Decodes the next header or block; returns false at the end.
@@ -310,14 +315,34 @@ impl<R: BufRead> Zstd<R> {
             Err(io::ErrorKind::UnexpectedEof.into())
         }
     }
+
+    /// Flushes the decoder. It returns the rest of its output, which may be megabytes, only after
+    /// the last block: this feeds it an empty one, and a checksum that is not verified.
+    fn end_frame(&mut self) {
+        let last_block: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+        let _ = self
+            .decoder
+            .decode_blocks(&last_block[..], BlockDecodingStrategy::All);
+    }
 }
 
 impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.decoder.read(buffer)?;
-            if read > 0 || buffer.is_empty() || !self.decode()? {
+            if read > 0 || buffer.is_empty() {
                 return Ok(read);
+            }
+            if let Some(error) = self.error.take() {
+                return Err(error);
+            }
+            match self.decode() {
+                Ok(true) => (),
+                Ok(false) => return Ok(0),
+                Err(error) => {
+                    self.end_frame();
+                    self.error = Some(error);
+                }
             }
         }
     }

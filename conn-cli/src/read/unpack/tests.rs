@@ -98,14 +98,6 @@ fn truncated_data_yields_everything_before_the_end() {
 }
 
 #[test]
-fn the_blocks_before_a_truncated_one_are_unpacked() {
-    let frame = repeated(3);
-    let (text, error) = unpacked(&frame[..frame.len() - 1]);
-    assert_eq!(error.unwrap().kind(), io::ErrorKind::UnexpectedEof);
-    assert_eq!(text.len(), 2 * 128 * 1024);
-}
-
-#[test]
 fn corrupt_bytes_do_not_panic() {
     for packed in [&gzip()[..], ZSTD, XZ] {
         for at in 0..packed.len() {
