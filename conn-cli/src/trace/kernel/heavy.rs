@@ -16,7 +16,9 @@ use crate::model::stage::{Stage, WatchedStages};
 const MAX_SETS: u32 = 256;
 
 /// The most memory for the tables of all processors.
-const MAX_BYTES: u32 = 12 << 20;
+const MAX_BYTES: u64 = 12 << 20;
+
+const SET_BYTES: u64 = size_of::<HeavySet>() as u64;
 
 /// What share of all connections a client must have had for a row, and how many: of few, any share is large.
 const SHARE: u64 = 1000;
@@ -34,15 +36,21 @@ pub(super) struct HeavyClient {
 }
 
 /// How many sets each processor has, of so many: a power of two; 0 to have none. Where earlier stages are
-/// watched, or only SYNs, the tables of SYN-only clients take most of what there is no room for.
-pub(super) fn sets(stages: &WatchedStages, processors: u32) -> u32 {
+/// watched, or only SYNs, the tables of SYN-only clients take most of what there is no room for. `most`: the
+/// bytes for all of them.
+pub(super) fn sets(stages: &WatchedStages, processors: u32, most: u64) -> u32 {
     if stages.counted() == Stage::Syn || stages.are_several() {
         return 0;
     }
-    let sets = MAX_BYTES / size_of::<HeavySet>() as u32 / processors;
+    let sets = most.min(MAX_BYTES) / SET_BYTES / u64::from(processors);
     sets.checked_ilog2()
         .map_or(0, |bits| 1 << bits)
         .min(MAX_SETS)
+}
+
+/// The bytes of all of them, if there is enough memory.
+pub(super) fn bytes(stages: &WatchedStages, processors: u32) -> u64 {
+    u64::from(sets(stages, processors, MAX_BYTES)) * u64::from(processors) * SET_BYTES
 }
 
 /// A seed of the hash that nobody knows.
@@ -260,10 +268,13 @@ mod tests {
     fn tables_take_little_memory_and_only_what_one_stage_needs() {
         let accepted = WatchedStages::only(Stage::Accepted);
         for (processors, expected) in [(1, 256), (64, 256), (128, 256), (256, 128), (1024, 32)] {
-            assert_eq!(sets(&accepted, processors), expected, "{processors}");
+            assert_eq!(sets(&accepted, processors, MAX_BYTES), expected, "{processors}");
         }
-        assert_eq!(sets(&WatchedStages::only(Stage::Established), 1), 256);
-        assert_eq!(sets(&WatchedStages::only(Stage::Syn), 1), 0);
-        assert_eq!(sets(&WatchedStages::new(Stage::ALL), 1), 0);
+        assert_eq!(
+            sets(&WatchedStages::only(Stage::Established), 1, MAX_BYTES),
+            256
+        );
+        assert_eq!(sets(&WatchedStages::only(Stage::Syn), 1, MAX_BYTES), 0);
+        assert_eq!(sets(&WatchedStages::new(Stage::ALL), 1, MAX_BYTES), 0);
     }
 }

@@ -230,7 +230,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         locked_down: may_be_confidential().into(),
         sums: settings.sums.into(),
         slot_mask: counters::slots() - 1,
-        heavy_sets: heavy::sets(stages, counters::slots()),
+        heavy_sets: heavy::sets(stages, counters::slots(), settings.sizes.heavy),
         heavy_seed: heavy::seed(),
     }
 }

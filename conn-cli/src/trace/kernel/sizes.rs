@@ -1,8 +1,8 @@
 //! How large the ring buffer and the tables of clients are, unless options say so.
 
-use conn_common::{Key, Stages};
+use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 
-use super::KernelTypes;
+use super::{KernelTypes, counters, heavy};
 use crate::model::{
     group::{GroupBy, Grouping},
     stage::{Stage, WatchedStages},
@@ -31,11 +31,13 @@ pub struct Sizes {
     pub buffer: u32,
     /// The maximum number of entries of each map of totals.
     pub max_clients: u32,
+    /// The most bytes of the tables of clients beyond these with the most connections.
+    pub(super) heavy: u64,
     /// Whether one of them is less than it would be with more memory.
     pub is_reduced: bool,
 }
 
-/// Which maps have an entry for each client.
+/// Which tables a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tables {
     /// SYNs are watched, so that there are those of `SYN_CLIENTS` and `SYNS`.
@@ -44,20 +46,27 @@ pub struct Tables {
     has_names: bool,
     /// The kernel allocates the entries of `CLIENTS` when they come.
     allocates_on_demand: bool,
+    /// The bytes of what each processor counts, whatever the number of clients.
+    counters: u64,
+    /// Those of the tables of clients beyond that number, if there is enough memory.
+    heavy: u64,
 }
 
 impl Tables {
     /// Those of a run.
     #[must_use]
     pub fn new(stages: &WatchedStages, by: Grouping, types: &KernelTypes) -> Self {
+        let slots = counters::slots();
         Self {
+            counters: u64::from(slots) * COUNTERS,
+            heavy: heavy::bytes(stages, slots),
             has_syns: stages.contains(Stage::Syn),
             has_names: by.what() == GroupBy::Process,
             allocates_on_demand: types.allocates_on_demand,
         }
     }
 
-    /// The bytes that they take when they are full, with so many clients.
+    /// The bytes that those with an entry for each client take when they are full, with so many.
     #[must_use]
     fn bytes(self, max_clients: u32) -> u64 {
         let client = entry(size_of::<Key>(), size_of::<Stages>());
@@ -101,6 +110,9 @@ const NAME: usize = 16;
 
 const POINTER: u64 = 8;
 
+/// The bytes of `COUNTERS` and `WAITS` for each processor.
+const COUNTERS: u64 = (size_of::<Counters>() + WAIT_STEPS * 8) as u64;
+
 /// The bytes of an entry of a hash map: `struct htab_elem` of `kernel/bpf/hashtab.c`, and a key and a value in
 /// whole words.
 const fn entry(key: usize, value: usize) -> u64 {
@@ -136,17 +148,18 @@ pub fn choose(
             default_buffer(processors).min(1 << half.ilog2())
         });
         let rest = quarter.saturating_sub(buffer.into()).min(TABLES);
-        (
-            buffer,
-            max_clients.unwrap_or_else(|| tables.clients_within(rest)),
-        )
+        let heavy = tables.heavy.min(rest / 8);
+        let rest = rest.saturating_sub(tables.counters + heavy);
+        let max_clients = max_clients.unwrap_or_else(|| tables.clients_within(rest));
+        (buffer, max_clients, heavy)
     };
     let most = within(u64::MAX);
-    let (buffer, max_clients) = memory.map_or(most, |memory| within(memory / 4));
+    let (buffer, max_clients, heavy) = memory.map_or(most, |memory| within(memory / 4));
     Sizes {
         buffer,
         max_clients,
-        is_reduced: (buffer, max_clients) != most,
+        heavy,
+        is_reduced: (buffer, max_clients) != (most.0, most.1),
     }
 }
 
@@ -173,6 +186,8 @@ mod tests {
         has_syns: false,
         has_names: false,
         allocates_on_demand: true,
+        counters: 0,
+        heavy: 0,
     };
     const WITH_SYNS: Tables = Tables {
         has_syns: true,
@@ -184,6 +199,12 @@ mod tests {
     };
     const WITH_NAMES: Tables = Tables {
         has_names: true,
+        ..PLAIN
+    };
+    /// What 64 processors have.
+    const MANY_PROCESSORS: Tables = Tables {
+        counters: 64 * COUNTERS,
+        heavy: 64 * 84 * 1024,
         ..PLAIN
     };
     const NONE_GIVEN: (Option<u32>, Option<u32>) = (None, None);
@@ -206,21 +227,26 @@ mod tests {
             (PREALLOCATED, 524_288),
             (WITH_NAMES, 262_144),
             (WITH_SYNS, 158_505),
+            (MANY_PROCESSORS, 389_210),
         ] {
             let sizes = choose(NONE_GIVEN, tables, 4, Some(8 << 30));
             assert_eq!((sizes.max_clients, sizes.is_reduced), (clients, false));
-            assert!(tables.bytes(clients) <= TABLES && tables.bytes(clients + 1) > TABLES);
+            let room = TABLES - tables.counters - tables.heavy;
+            assert!(tables.bytes(clients) <= room && tables.bytes(clients + 1) > room);
         }
     }
 
     #[test]
     fn little_memory_leaves_three_quarters() {
         for mib in [6, 8, 20, 64, 200, 1000] {
-            for tables in [PLAIN, PREALLOCATED, WITH_SYNS, WITH_NAMES] {
+            for tables in [PLAIN, PREALLOCATED, WITH_SYNS, WITH_NAMES, MANY_PROCESSORS] {
                 for processors in [1, 5, 64] {
                     let memory: u64 = mib << 20;
                     let sizes = choose(NONE_GIVEN, tables, processors, Some(memory));
-                    let taken = u64::from(sizes.buffer) + tables.bytes(sizes.max_clients);
+                    let taken = u64::from(sizes.buffer)
+                        + tables.counters
+                        + sizes.heavy
+                        + tables.bytes(sizes.max_clients);
                     assert!(taken <= memory / 4, "{mib} {tables:?} {sizes:?}");
                     assert!(sizes.buffer.is_power_of_two());
                     assert_eq!(sizes.is_reduced, mib <= 200);
