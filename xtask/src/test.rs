@@ -12,7 +12,7 @@ use crate::{aarch64, native, vm};
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also run what is too heavy to run for each change: more cases, and those on aarch64
+    /// Also run what is too heavy to run for each change: more cases, those on aarch64, and `bench scale --short`
     #[arg(long)]
     all: bool,
 }
@@ -50,6 +50,11 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     report.part("vm", || {
         vm::run(&vm::Args::every_case(conn_cli()?, args.all), install)
     });
+    if args.all {
+        report.part("growth", || {
+            command::run(xtask(install)?.args(["bench", "scale", "--short"]))
+        });
+    }
     report.part("fuzz", || {
         command::run(xtask(install)?.args(["fuzz", "--seconds", FUZZ_SECONDS, "--seed", "1"]))
     });
