@@ -268,7 +268,11 @@ mod tests {
     fn tables_take_little_memory_and_only_what_one_stage_needs() {
         let accepted = WatchedStages::only(Stage::Accepted);
         for (processors, expected) in [(1, 256), (64, 256), (128, 256), (256, 128), (1024, 32)] {
-            assert_eq!(sets(&accepted, processors, MAX_BYTES), expected, "{processors}");
+            assert_eq!(
+                sets(&accepted, processors, MAX_BYTES),
+                expected,
+                "{processors}"
+            );
         }
         assert_eq!(
             sets(&WatchedStages::only(Stage::Established), 1, MAX_BYTES),
