@@ -9,6 +9,7 @@ mod listeners;
 pub mod read;
 mod self_tests;
 mod settings;
+mod silence;
 mod start;
 mod status;
 mod target;

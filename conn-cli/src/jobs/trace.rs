@@ -10,6 +10,7 @@ use super::{
     listeners::{Listeners, Want},
     self_tests::SelfTests,
     settings::settings,
+    silence::Silence,
     start,
     status::Status,
     target::Target,
@@ -28,7 +29,7 @@ use crate::{
         self_test::SelfTestOutcome,
         stage::Stage,
     },
-    output::{Counted, Extent, total, waiting},
+    output::{Counted, Extent, total},
     report::{Live, Origin, Report, Verdict},
     system::{
         files, memory, privileges,
@@ -50,16 +51,6 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 /// The bytes that an entry of the maps of totals takes at most in the summary.
 const ENTRY_BYTES: u64 = 128;
 
-/// How long no connection arrives before the first check for connections that wait to be accepted.
-const FIRST_CHECK_AFTER: Duration = Duration::from_secs(2);
-
-/// The longest time between two such checks. The kernel goes through all its listening sockets
-/// each time.
-const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The shortest time between two reports of connections that wait, which anybody can cause.
-const WAITING_REPORT_INTERVAL: Duration = Duration::from_mins(1);
-
 /// The state of a live run.
 struct Tracing {
     tracer: Tracer,
@@ -74,11 +65,7 @@ struct Tracing {
     /// Whether connections are filtered out. Then nothing may arrive while others are accepted, and
     /// connections that wait at that time mean nothing.
     filters: bool,
-    /// When something arrived last, and when waiting connections were reported last.
-    last_arrival: Instant,
-    waiting_reported: Option<Instant>,
-    /// When to check for waiting connections, unless something arrives.
-    check_at: Instant,
+    silence: Silence,
     self_tests: SelfTests,
     /// What limits the count, for the end.
     limits: Vec<String>,
@@ -141,7 +128,6 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     privileges::drop_privileges(reading_needs_capabilities)?;
     memory::release();
 
-    let now = Instant::now();
     let mut tracing = Tracing {
         view: View::new(
             show,
@@ -157,9 +143,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         preemption,
         listeners,
         filters: settings.leaves_out(),
-        last_arrival: now,
-        waiting_reported: None,
-        check_at: now + FIRST_CHECK_AFTER,
+        silence: Silence::begin(Instant::now()),
         self_tests,
         limits,
         missed_in_cgroup: false,
@@ -210,7 +194,7 @@ impl Tracing {
             self.view.set_dropped(dropped);
         }
         if let (true, Some(queues)) = (wants.contains(&Want::Waiting), &queues) {
-            self.report_waiting(queues);
+            self.silence.report(queues, Instant::now());
         }
         if wants.contains(&Want::Totals) {
             self.show_totals(queues);
@@ -270,16 +254,14 @@ impl Tracing {
                 return Ok(End::Done);
             }
             if batch.records > 0 {
-                self.last_arrival = Instant::now();
-                self.check_at = self.last_arrival + FIRST_CHECK_AFTER;
+                self.silence.end(Instant::now());
             }
             if batch.more {
                 tokio::task::yield_now().await;
             } else if batch.records > 0 {
                 sleep(self.tracer.pause()).await;
             } else {
-                let until_check = self.check_at.saturating_duration_since(Instant::now());
-                let until_check = until_check
+                let until_check = { self.silence.left(Instant::now()) }
                     .min(self.self_tests.left())
                     .min(self.listeners.left());
                 tokio::select! {
@@ -296,34 +278,11 @@ impl Tracing {
         }
     }
 
-    /// Reports connections that wait to be accepted, if nothing arrives: then clients connect, but
-    /// the server does not accept.
+    /// Looks for connections that wait to be accepted, if it is time.
     fn check_waiting(&mut self) {
-        let now = Instant::now();
-        if now < self.check_at {
-            return;
-        }
-        self.check_at = now + until_next_check(now - self.last_arrival);
-        let is_reported = self.waiting_reported.is_some_and(|reported| {
-            reported > self.last_arrival || reported.elapsed() < WAITING_REPORT_INTERVAL
-        });
-        if is_reported || self.filters || self.tracer.reported() == Reported::None {
-            return;
-        }
-        self.listeners.want(Want::Waiting);
-    }
-
-    /// Reports connections that wait, unless something has arrived meanwhile.
-    fn report_waiting(&mut self, queues: &Queues) {
-        let now = Instant::now();
-        let silence = now - self.last_arrival;
-        if silence < FIRST_CHECK_AFTER {
-            return;
-        }
-        let listeners = queues.listeners.iter().map(|(listener, _)| listener);
-        for line in waiting(silence.as_secs(), listeners) {
-            say(line);
-            self.waiting_reported = Some(now);
+        let may_arrive = !self.filters && self.tracer.reported() != Reported::None;
+        if self.silence.is_check_due(Instant::now()) && may_arrive {
+            self.listeners.want(Want::Waiting);
         }
     }
 
@@ -468,25 +427,5 @@ impl Tracing {
             }
             sleep(DRAIN_INTERVAL).await;
         }
-    }
-}
-
-/// The time until the next check for waiting connections, after one in this silence: 1.5 times the
-/// silence, at most [`MAX_CHECK_INTERVAL`].
-fn until_next_check(silence: Duration) -> Duration {
-    (silence * 3 / 2).min(MAX_CHECK_INTERVAL)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checks_become_less_frequent_while_nothing_arrives() {
-        let checks = std::iter::successors(Some(FIRST_CHECK_AFTER), |silence| {
-            Some(*silence + until_next_check(*silence))
-        });
-        let seconds: Vec<_> = checks.map(|check| check.as_secs_f64()).take(5).collect();
-        assert_eq!(seconds, [2.0, 5.0, 12.5, 22.5, 32.5]);
     }
 }
