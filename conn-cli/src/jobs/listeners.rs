@@ -108,8 +108,11 @@ impl Listeners {
         }
     }
 
-    /// Waits until something was found, and takes it. Cancel safe.
+    /// Waits until something was found, and takes it; not if [`Self::seen`] has a result. Cancel safe.
     pub(super) async fn found(&mut self) {
+        if self.seen.is_some() {
+            return;
+        }
         tokio::select! {
             result = result(self.search.as_mut()) => self.end_search(result),
             result = result(self.later_search.as_mut()) => self.end_later_search(result),
@@ -296,4 +299,45 @@ fn said<T>(result: anyhow::Result<T>) -> Option<T> {
     result
         .inspect_err(|error| say(format_args!("{error:#}")))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is known of listeners.
+    fn unknown() -> Listeners {
+        Listeners {
+            ports: PortSet::all(),
+            verbose: false,
+            search: None,
+            survey: None,
+            wanted: BTreeSet::new(),
+            look: None,
+            seen: None,
+            later_search: None,
+            has_searched_later: false,
+            has_said_why: false,
+            watch: DropWatch::begin(Instant::now()),
+            in_rows: DropCounts::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_twice_is_waited_for_twice() {
+        let mut listeners = unknown();
+        listeners.want(Want::Totals);
+        listeners.want(Want::Totals);
+        let mut times = 0;
+        while listeners.is_wanted(Want::Totals) {
+            let found = timeout(END_TIMEOUT, listeners.found()).await;
+            found.expect("it is there");
+            let (wants, queues) = listeners.seen().unwrap();
+            assert_eq!(wants, [Want::Totals].into());
+            assert!(queues.is_none());
+            times += 1;
+        }
+        assert_eq!(times, 2);
+        assert!(listeners.end().await.is_none());
+    }
 }
