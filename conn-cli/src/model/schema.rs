@@ -422,7 +422,7 @@ pub(crate) struct ClientEntry<'a> {
     /// Whether `connections` is a lower bound, as there was no room for the client at first; left out if not.
     #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
     pub at_least: bool,
-    /// Then: how many more it may have had. They are in `other_clients`.
+    /// Then: how many more it had at most to its `ports`. They are in `other_clients`.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub error: Option<u64>,
     /// How many reached each earlier stage.

@@ -28,7 +28,8 @@ pub struct Counts {
     ipv4: Vec<(u64, u64)>,
     ipv6: Vec<(Entry<Ipv6Addr>, u64)>,
     pub(super) others: Vec<(Entry<GroupKey>, u64)>,
-    /// Clients and groups of which some connections may be among those of unknown clients: at most how many.
+    /// Clients and groups of which some connections may be among those of unknown clients: at most how many,
+    /// unless there are fewer.
     errors: BTreeMap<GroupKey, u64>,
 }
 
@@ -106,14 +107,21 @@ impl Counts {
         let other = &mut self.totals.entry(stage).or_default().1;
         let connections = at_least.min(*other);
         *other -= connections;
+        // Those of a network or to a port may be of any number of further clients.
+        let error = match self.by.what() {
+            GroupBy::Network(..) | GroupBy::Port => u64::MAX,
+            _ => error,
+        };
         let row = self.by.paired(key.clone(), port);
         add(self.errors.entry(row).or_default(), error);
         self.push(What::Stage(stage), key, port, connections);
     }
 
-    /// How many more connections a client or group may have had; None if none.
+    /// How many more connections a client or group may have had to the ports that are known of it: no more
+    /// than there are of unknown clients. None if none.
     pub(super) fn error(&self, key: &GroupKey) -> Option<u64> {
-        self.errors.get(key).copied()
+        let (_, other) = self.totals.get(&self.counted())?;
+        self.errors.get(key).map(|error| *error.min(other))
     }
 
     /// Adds SYNs of one client or group to one local port that were refused.
