@@ -31,6 +31,8 @@ pub struct ReadStats {
     pub duplicates: u64,
     /// Whether there were so many SYNs that one that was sent again may have counted again.
     pub forgot_syns: bool,
+    /// Whether the connections of some clients are lower bounds: conn-cli had no room for them at first.
+    pub lower_bounds: bool,
     /// SYNs inside of tunnels, which are not counted.
     pub inner: u64,
     /// How many packets have a link type that is not supported.

@@ -239,6 +239,10 @@ pub(crate) struct SummaryLine<'a> {
     /// Whether there were so many SYNs that one that was sent again may have counted again; left out if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgot_syns: bool,
+    /// Records: whether the connections of some clients are lower bounds, as conn-cli had no room for them at
+    /// first; left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lower_bounds: bool,
     /// Records: SYNs inside of tunnels, which are not counted, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner: Option<u64>,
@@ -420,7 +424,7 @@ pub(crate) struct ClientEntry<'a> {
     /// Its connections.
     pub connections: u64,
     /// Whether `connections` is a lower bound, as there was no room for the client at first; left out if not.
-    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_least: bool,
     /// Then: how many more it had at most to its `ports`. They are in `other_clients`.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]

@@ -219,6 +219,13 @@ fn records(stats: &ReadStats, counts: &mut Vec<String>, notes: &mut Vec<String>)
     if stats.forgot_syns {
         notes.push(FORGOT_SYNS.to_owned());
     }
+    if stats.lower_bounds {
+        notes.push(
+            "warning: some clients may have had more connections than their rows say: conn-cli had no room for \
+             them at first, and these are under \"other\""
+                .to_owned(),
+        );
+    }
     let unsupported: u64 = stats.unknown_link_types.values().sum();
     for (link_type, packets) in &stats.unknown_link_types {
         let packets = plural(*packets, "packet", "packets");

@@ -84,6 +84,36 @@ fn times_may_be_numbers() {
     );
 }
 
+/// A live run can have rows of clients for which it had no room at first.
+#[test]
+fn lower_bounds_are_not_taken_for_exact() {
+    let json = r#"{"type":"summary","lines_shown":0,"other_clients":2,"clients":[{"address":"192.0.2.1","connections":5,"at_least":true,"error":1,"ports":{"80":5}}]}"#;
+    let list = "=== Summary ===\n192.0.2.1: ~5\nother: 2\n7 connections from 1 address\n";
+    let table = "=== Summary ===\ncount  share  address\n   ~5   71 %  192.0.2.1\n    2   29 %  other\n    7         \
+                 total\n7 connections from 1 address\n";
+    let warning = "warning: some clients may have had more connections than their rows say";
+    for records in [&*format!("{json}\n"), list, table] {
+        let output = read_from(records.as_bytes(), &["-q"]);
+        assert_eq!(output.status.code(), Some(0), "{records}");
+        assert!(text(&output.stdout).contains("192.0.2.1: 5\nother: 2\n7 connections"));
+        assert!(text(&output.stderr).contains(warning), "{records}");
+        // And so on.
+        let output = read_from(records.as_bytes(), &["-q", "--json"]);
+        assert!(text(&output.stdout).contains(r#""lower_bounds":true"#));
+        let again = read_from(&output.stdout, &["-q"]);
+        assert!(text(&again.stderr).contains(warning), "{records}");
+    }
+    for exact in [
+        json.replace(r#""at_least":true,"error":1,"#, ""),
+        list.replace('~', ""),
+        table.replace('~', " "),
+    ] {
+        let output = read_from(format!("{exact}\n").as_bytes(), &["-q"]);
+        assert_eq!(output.status.code(), Some(0), "{exact}");
+        assert!(!text(&output.stderr).contains(warning), "{exact}");
+    }
+}
+
 #[test]
 fn a_run_that_missed_connections_fails() {
     let summary = r#"{"type":"summary","probe":"kretprobe","connections":5,"missed_runs":3,"clients":[{"address":"192.0.2.1","connections":5,"ports":{"80":5}}]}"#;

@@ -33,6 +33,8 @@ pub(crate) struct Titles {
 pub(crate) struct Row {
     pub key: Key,
     pub connections: u64,
+    /// Whether they are marked as a lower bound. What is above it is in another row.
+    pub at_least: bool,
 }
 
 /// What a row is of.
@@ -123,12 +125,16 @@ pub(crate) fn listed(line: &str) -> Option<Row> {
     if !fits {
         return None;
     }
-    let connections = number(exactly(count))?;
+    let (connections, at_least) = counted(count)?;
     let key = match rest(key) {
         Some(key) => key,
         None => key_of_list(key)?,
     };
-    Some(Row { key, connections })
+    Some(Row {
+        key,
+        connections,
+        at_least,
+    })
 }
 
 fn key_of_list(key: &str) -> Option<Key> {
@@ -146,27 +152,36 @@ pub(crate) fn may_be_in_table(line: &str) -> bool {
     let mut cells = words(line);
     let (first, second) = (cells.next(), cells.next());
     let is_share = |cell: &str| is_number(cell) || cell == "<" || cell == "-";
-    first.map(exactly).is_some_and(is_number)
+    first.and_then(counted).is_some()
         && second.is_some_and(|second| match cells.next() {
             Some(_) => is_share(second),
             None => second == "total",
         })
 }
 
-/// A count without the mark of a lower bound: what is above it is in another row.
-fn exactly(count: &str) -> &str {
-    count.strip_prefix('~').unwrap_or(count)
+/// A count, and whether it is marked as a lower bound.
+fn counted(count: &str) -> Option<(u64, bool)> {
+    match count.strip_prefix('~') {
+        Some(count) => Some((number(count)?, true)),
+        None => Some((number(count)?, false)),
+    }
 }
 
 /// A row of a table with these titles.
 pub(crate) fn in_table(titles: &Titles, line: &str) -> Option<Row> {
     let mut cells = words(line);
-    let mut connections = 0;
+    let (mut connections, mut at_least) = (0, false);
     for _ in 0..titles.counts {
-        connections = number(exactly(cells.next()?))?;
+        (connections, at_least) = counted(cells.next()?)?;
     }
     let cells: Vec<_> = cells.collect();
-    let row = |key| Some(Row { key, connections });
+    let row = |key| {
+        Some(Row {
+            key,
+            connections,
+            at_least,
+        })
+    };
     let (&last, before) = cells.split_last()?;
     if cells == ["total"] {
         return row(Key::Total);

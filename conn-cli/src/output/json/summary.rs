@@ -86,6 +86,7 @@ pub(super) fn summary_line<'a>(
             .filter(|&duplicates| duplicates > 0),
         forgot_syns: live.is_some_and(|live| live.forgot_syns)
             || records.is_some_and(|stats| stats.forgot_syns),
+        lower_bounds: records.is_some_and(|stats| stats.lower_bounds),
         inner: records.map(|stats| stats.inner).filter(|&inner| inner > 0),
         unknown_port: records.map(|stats| stats.unknown_port),
         unknown_client: records.map(|stats| stats.unknown_client),

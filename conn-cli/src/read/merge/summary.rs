@@ -44,6 +44,10 @@ impl Merge {
             );
         }
         let lines = self.runs.lines();
+        // Else the lines count, not the rows.
+        if run.partial.is_none() || !run.has_all_lines(lines) {
+            self.stats.lower_bounds |= run.stats.lower_bounds;
+        }
         let tally = self.runs.finish_run(run);
         if run.lines_shown.is_none() {
             self.check_ports(&tally)?;

@@ -116,7 +116,9 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
     let partial = partial(&line);
     // Without "by", the groups are clients.
     let names_host = { line.by.as_deref() }.is_none_or(|by| by == "address,port");
+    let mut lower_bounds = line.lower_bounds;
     for client in line.clients {
+        lower_bounds |= client.at_least;
         let name = client.name.filter(|_| names_host);
         let host = host(client.address, name.as_deref())?;
         let mut unknown = client.connections;
@@ -157,6 +159,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
             repeated_by_ports: line.repeated_by_ports.unwrap_or(0),
             duplicates: line.duplicates.unwrap_or(0),
             forgot_syns: line.forgot_syns,
+            lower_bounds,
             inner: line.inner.unwrap_or(0),
             unknown_port: line.unknown_port.unwrap_or(0),
             unknown_client: line.unknown_client.unwrap_or(0),

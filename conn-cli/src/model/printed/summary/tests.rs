@@ -10,8 +10,6 @@ fn rows_of_lists_are_of_clients_or_of_others() {
         ("192.0.2.1: 5", Key::Client(at("192.0.2.1"), None)),
         ("2001:db8::1: 5", Key::Client(at("2001:db8::1"), None)),
         ("::: 5", Key::Client(at("::"), None)),
-        // A lower bound.
-        ("192.0.2.1: ~5", Key::Client(at("192.0.2.1"), None)),
         (
             "192.0.2.1 port 80: 5",
             Key::Client(at("192.0.2.1"), Some(80)),
@@ -41,14 +39,26 @@ fn rows_of_lists_are_of_clients_or_of_others() {
         ("cgroup 17: 5", Key::Group(None)),
     ] {
         let connections = 5;
-        assert_eq!(listed(line), Some(Row { key, connections }), "{line}");
+        let mut row = Row {
+            key,
+            connections,
+            at_least: false,
+        };
+        assert_eq!(listed(line).as_ref(), Some(&row), "{line}");
+        let (start, count) = line.rsplit_once(": ").unwrap();
+        row.at_least = true;
+        assert_eq!(listed(&format!("{start}: ~{count}")), Some(row), "{line}");
     }
     let name = Host::named(b"web-1.example").unwrap();
     let key = Key::Client(name, Some(80));
     let connections = u64::MAX;
     assert_eq!(
         listed("web-1.example port 80: 18446744073709551615"),
-        Some(Row { key, connections })
+        Some(Row {
+            key,
+            connections,
+            at_least: false,
+        })
     );
     for line in [
         "192.0.2: 5",
@@ -56,6 +66,8 @@ fn rows_of_lists_are_of_clients_or_of_others() {
         "192.0.2.300: 5",
         "192.0.2.1: 5x",
         "192.0.2.1: +5",
+        "192.0.2.1: ~~5",
+        "192.0.2.1: ~",
         "192.0.2.1:5",
         "192.0.2.1: 18446744073709551616",
         "192.0.2.1 port 99999: 5",

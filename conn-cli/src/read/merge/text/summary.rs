@@ -8,6 +8,7 @@ use crate::{
         connection::Host,
         discrepancies::Discrepancies,
         printed::summary::{self, Key, Row, Titles, Total},
+        read_stats::ReadStats,
     },
     read::event::{ParseError, Run},
 };
@@ -36,6 +37,7 @@ pub(super) struct Open {
     sum: u64,
     has_groups: bool,
     has_left_off: bool,
+    has_lower_bounds: bool,
     total: Option<Total>,
 }
 
@@ -93,7 +95,11 @@ impl Summary {
 
 impl Open {
     fn row(&mut self, line: &str) -> Option<()> {
-        let Row { key, connections } = match &self.titles {
+        let Row {
+            key,
+            connections,
+            at_least,
+        } = match &self.titles {
             Some(titles) => summary::in_table(titles, line)?,
             None => summary::listed(line.trim_ascii())?,
         };
@@ -110,6 +116,7 @@ impl Open {
             }
             Key::Other => self.tally.add_other(connections),
         }
+        self.has_lower_bounds |= at_least;
         self.sum = self.sum.saturating_add(connections);
         Some(())
     }
@@ -144,6 +151,10 @@ impl Open {
             discrepancies: Discrepancies {
                 at_least: self.total.is_some_and(|total| total.at_least),
                 ..Discrepancies::default()
+            },
+            stats: ReadStats {
+                lower_bounds: self.has_lower_bounds,
+                ..ReadStats::default()
             },
             ..Run::printed(tally)
         }
