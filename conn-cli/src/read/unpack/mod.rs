@@ -265,6 +265,8 @@ impl<R: BufRead> Read for Xz<R> {
 struct Zstd<R> {
     input: R,
     decoder: FrameDecoder,
+    /// How much of a frame is unpacked, until its end is checked.
+    frame_len: Option<u64>,
     /// The error to return after the output that was decoded before it.
     error: Option<io::Error>,
 }
@@ -276,6 +278,7 @@ impl<R: BufRead> Zstd<R> {
         Self {
             input,
             decoder,
+            frame_len: None,
             error: None,
         }
     }
@@ -286,6 +289,14 @@ impl<R: BufRead> Zstd<R> {
             let one_block = BlockDecodingStrategy::UptoBlocks(1);
             let decoded = self.decoder.decode_blocks(&mut self.input, one_block);
             return decoded.map(|_| true).map_err(io::Error::other);
+        }
+        // It is 0 if the header does not say it.
+        let length = self.decoder.content_size();
+        if let Some(unpacked) = self.frame_len.take()
+            && length > 0
+            && length != unpacked
+        {
+            return Err(io::ErrorKind::InvalidData.into());
         }
         let expected = self.decoder.get_checksum_from_data();
         if expected.is_some() && expected != self.decoder.get_calculated_checksum() {
@@ -303,7 +314,11 @@ impl<R: BufRead> Zstd<R> {
                 FrameDecoderError::WindowSizeTooBig { .. }
                 | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }),
             ) => Err(io::ErrorKind::OutOfMemory.into()),
-            result => result.map(|()| true).map_err(io::Error::other),
+            result => {
+                result.map_err(io::Error::other)?;
+                self.frame_len = Some(0);
+                Ok(true)
+            }
         }
     }
 
@@ -330,6 +345,9 @@ impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.decoder.read(buffer)?;
+            if let Some(length) = &mut self.frame_len {
+                *length += read as u64;
+            }
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }

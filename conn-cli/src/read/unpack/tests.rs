@@ -98,6 +98,22 @@ fn truncated_data_yields_everything_before_the_end() {
 }
 
 #[test]
+fn a_zstd_frame_has_the_length_that_its_header_says() {
+    // One segment of so many bytes, in a last block of five.
+    let frame = |length| [&b"\x28\xb5\x2f\xfd\x20"[..], &[length], b"\x29\0\0hello"].concat();
+    let (text, error) = unpacked(&frame(5));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(text, "hello");
+    let skippable = b"\x50\x2a\x4d\x18\x01\0\0\0x";
+    let several = [&frame(5)[..], skippable, skippable, &frame(5)].concat();
+    let (text, error) = unpacked(&several);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(text, "hellohello");
+    let (_, error) = unpacked(&frame(6));
+    assert_eq!(error.unwrap().kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
 fn corrupt_bytes_do_not_panic() {
     for packed in [&gzip()[..], ZSTD, XZ] {
         for at in 0..packed.len() {
