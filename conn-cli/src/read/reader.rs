@@ -33,6 +33,10 @@ pub fn read(
     if how.format == Some(Format::Pcap) {
         return capture::cut(input, emit);
     }
+    let start = magic(&mut input)?;
+    // Programs of Windows begin a text with this mark.
+    let text = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&start);
+    let mut input = io::Cursor::new(text.to_vec()).chain(input);
     let mut head = Head::new(how);
     let mut error = None;
     let encoding = loop {

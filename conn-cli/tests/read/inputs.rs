@@ -49,6 +49,22 @@ fn each_input_is_named_with_what_it_was_read_as() {
 }
 
 #[test]
+fn the_mark_before_a_text_in_utf8_is_not_of_its_first_line() {
+    let text = format!("\u{feff}{ACCEPT}");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    for (input, shown) in [
+        (text.clone().into_bytes(), "strace, 1 line"),
+        (gzip.finish().unwrap(), "strace, gzip, 1 line"),
+    ] {
+        let output = read_from(&input, &["-q", "--strict"]);
+        assert!(output.status.success(), "{output:?}");
+        let (inputs, _) = said(&output);
+        assert_eq!(inputs, [format!("standard input: {shown}")]);
+    }
+}
+
+#[test]
 fn sums_and_records_of_ipchains_are_refused_by_name() {
     let dir = TempDir::new("foreign");
     let sums = "strace: Process 5 attached\nstrace: Process 6 attached\n^Cstrace: Process 5 detached\n\

@@ -57,12 +57,10 @@ pub(crate) fn unpack<'a>(
     max_expansion: Option<NonZeroU32>,
 ) -> io::Result<Box<dyn Read + 'a>> {
     let compression = Compression::detect(&head)?;
-    let Some(compression) = compression else {
-        // Programs of Windows begin a text with this mark.
-        let text = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&head);
-        return Ok(Box::new(io::Cursor::new(text.to_vec()).chain(rest)));
-    };
     let input = io::Cursor::new(head).chain(rest);
+    let Some(compression) = compression else {
+        return Ok(Box::new(input));
+    };
     let input = BufReader::with_capacity(READ_LEN, input);
     let (expansion, input) = Expansion::new(max_expansion, input);
     let content: Box<dyn Read + 'a> = match compression {

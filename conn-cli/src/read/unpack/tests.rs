@@ -46,13 +46,6 @@ fn all_streams_of_each_compression_are_unpacked() {
 }
 
 #[test]
-fn the_mark_before_a_text_in_utf8_is_not_of_its_first_line() {
-    let (text, error) = unpacked(&["\u{feff}".as_bytes(), TEXT.as_bytes()].concat());
-    assert!(error.is_none(), "{error:?}");
-    assert_eq!(text, TEXT);
-}
-
-#[test]
 fn skippable_zstd_frames_and_xz_padding_are_skipped() {
     let skipped = [0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 7, 7, 7];
     let padding = [0; 8];
