@@ -1,14 +1,14 @@
 //! Time and memory of `conn-cli read` by the number of addresses, each with one connection.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Bench;
+use super::{Bench, check_total};
 use crate::measure::{self, Cost, Output};
 use crate::table::Table;
 
@@ -57,19 +57,7 @@ impl Bench {
             .arg(input);
         let cost = measure::run(&mut conn_cli, Output::File(&out), &err)?;
         ensure!(cost.succeeded, "{conn_cli:?} failed");
-        let mut lines = BufReader::new(File::open(&err)?).lines();
-        let total = lines.find_map(|line| {
-            let line = line.ok()?;
-            let (number, rest) = line.split_once(' ')?;
-            { rest.starts_with("connection") }
-                .then(|| number.parse().ok())
-                .flatten()
-        });
-        let total: u32 = total.with_context(|| format!("no total from {conn_cli:?}"))?;
-        ensure!(
-            total == connections,
-            "{conn_cli:?} counted {total} connections of {connections}"
-        );
+        check_total(&err, connections.into())?;
         Ok(cost)
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use lab::packages::{self, Install};
 
-use super::Bench;
+use super::{Bench, check_total};
 use crate::inputs::{Kind, input};
 use crate::measure::{self, Output};
 use crate::table::Table;
@@ -53,6 +53,7 @@ impl Bench {
             let mut decompress = Command::new(program);
             decompress.args(["-dc"]).arg(&path);
             let ours = measure::run(&mut conn_cli, Output::File(&out), &err)?;
+            check_total(&err, whole.truth.connections())?;
             let theirs = measure::run(&mut decompress, Output::Nowhere, &err)?;
             ensure!(
                 ours.succeeded && theirs.succeeded,

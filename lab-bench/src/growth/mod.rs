@@ -7,9 +7,10 @@ mod end;
 mod map;
 mod row;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use lab::packages::Install;
 use lab::workspace;
 
@@ -71,5 +72,22 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     if wants(Part::Compressed) {
         println!("{}", bench.compressed()?);
     }
+    Ok(())
+}
+
+/// Compares the number of connections that conn-cli says in this file with the right one.
+fn check_total(stderr: &Path, connections: u64) -> Result<()> {
+    let said = fs::read_to_string(stderr)?;
+    let total = said.lines().find_map(|line| {
+        let (number, rest) = line.split_once(' ')?;
+        { rest.starts_with("connection") }
+            .then(|| number.parse::<u64>().ok())
+            .flatten()
+    });
+    let total = total.with_context(|| format!("no total: {said}"))?;
+    ensure!(
+        total == connections,
+        "conn-cli counted {total} connections of {connections}"
+    );
     Ok(())
 }

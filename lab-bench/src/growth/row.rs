@@ -99,7 +99,7 @@ fn connect_once(client: Ipv4Addr, server: &TcpListener) -> Result<()> {
 
 /// How long the first thread of a process, which reads the ring buffer, has had a processor
 /// (`Documentation/scheduler/sched-stats.rst`).
-pub(super) fn busy(pid: u32) -> Result<Duration> {
+fn busy(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/schedstat"))?;
     let nanoseconds = stat
         .split_whitespace()
