@@ -76,7 +76,13 @@ impl Bench {
         if !stderr.any(|line| is_ready(&line)) {
             bail!("conn-cli did not become ready: {}", child.wait()?);
         }
-        let connections = clients.add_to(&Map::of_process(child.id())?)?;
+        let added = Map::of_process(child.id()).and_then(|map| clients.add_to(&map));
+        if added.is_err() {
+            // It would go on after the bench.
+            child.kill()?;
+            child.wait()?;
+        }
+        let connections = added?;
         let start = Instant::now();
         let pid = Pid::from_raw(child.id().cast_signed()).context("no process")?;
         kill_process(pid, Signal::INT)?;
