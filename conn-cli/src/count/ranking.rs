@@ -157,6 +157,12 @@ impl Ranking {
         self.counts.error(key)
     }
 
+    /// Whether there may be such clients.
+    #[must_use]
+    pub(crate) fn has_errors(&self) -> bool {
+        self.counts.has_errors()
+    }
+
     /// How many clients have a connection at the last stage.
     #[must_use]
     pub fn connected(&self) -> usize {

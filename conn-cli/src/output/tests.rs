@@ -2,12 +2,15 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::model::options::TimeFormat;
+use crate::model::options::{Listing, TimeFormat, Top};
 use crate::{
-    count::tally::Tally,
+    count::{ranking::Counts, tally::Tally},
     model::{
         connection::{Family, Host, Lacks, Process, Record, Recorded, Source, When},
+        discrepancies::Discrepancies,
+        group::GroupKey,
         hook::Hook,
+        stage::Stage,
     },
     output::*,
     report::{Live, Origin},
@@ -49,6 +52,42 @@ fn report() -> Report {
         ..Live::sample(Hook::Kretprobe, Duration::from_micros(1_234_567))
     });
     Report::sample(&tally, origin)
+}
+
+#[test]
+fn the_mark_of_a_lower_bound_is_explained() {
+    let rows =
+        |text: &mut Text, report: &Report| text.report(report, "Summary").collect::<String>();
+    let sample = |first: usize| {
+        let mut counts = Counts::new([Stage::Accepted]);
+        let client = |number| GroupKey::Client(Host::at([192, 0, 2, number]));
+        counts.add(Stage::Accepted, client(1), Some(80), 9);
+        counts.add_other(Stage::Accepted, 7);
+        counts.take_from_other(Stage::Accepted, (client(2), Some(80)), 5, 1);
+        let listing = Listing {
+            top: Top::First(first),
+            ..Listing::default()
+        };
+        let origin = report().origin;
+        Report::new(
+            counts,
+            None,
+            listing,
+            Discrepancies::default(),
+            origin,
+            None,
+        )
+    };
+    let mut text = text(false, false);
+    let both = sample(2);
+    assert!(rows(&mut text, &both).contains("\n192.0.2.1: 9\n192.0.2.2: ~5\nother: 2\n"));
+    let expected = ["note: ~ is before a lower bound: more may be under \"other\""];
+    assert_eq!(text.notes(&both), expected);
+    // Not if there is none.
+    let first = sample(1);
+    assert!(!rows(&mut text, &first).contains('~'));
+    assert_eq!(text.notes(&first), [""; 0]);
+    assert_eq!(text.notes(&report()), [""; 0]);
 }
 
 fn text(names_port: bool, colour: bool) -> Text {

@@ -167,11 +167,15 @@ impl Text {
 
     /// Which columns of [`Look::long`] a report lacks.
     pub(super) fn notes(&self, report: &Report) -> Vec<String> {
-        if self.look.long {
+        let mut notes = if self.look.long {
             missing_columns(report)
         } else {
             Vec::new()
+        };
+        if report.rows.has_lower_bounds() {
+            notes.push("note: ~ is before a lower bound: more may be under \"other\"".to_owned());
         }
+        notes
     }
 
     /// For how many clients of a report a screen has room beside these messages.

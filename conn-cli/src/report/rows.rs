@@ -72,6 +72,11 @@ impl Rows {
         profiles.and_then(|profiles| profiles.of_first())
     }
 
+    /// Whether the connections of some are a lower bound.
+    pub(crate) fn has_lower_bounds(&self) -> bool {
+        self.ranking.has_errors() && self.counts().any(|(.., at_least)| at_least)
+    }
+
     /// Their keys and connections, and whether these are a lower bound, without the rest.
     pub fn counts(&self) -> impl Iterator<Item = (GroupKey, u64, bool)> {
         let counts = self.ranking.counts();

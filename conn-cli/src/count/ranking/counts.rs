@@ -124,6 +124,11 @@ impl Counts {
         self.errors.get(key).map(|error| *error.min(other))
     }
 
+    /// Whether there may be clients or groups that have an [error](Self::error).
+    pub(super) fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Adds SYNs of one client or group to one local port that were refused.
     pub fn add_refused(&mut self, key: GroupKey, port: Option<u16>, syns: u64) {
         self.add_refused_total(syns);

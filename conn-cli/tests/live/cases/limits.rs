@@ -186,6 +186,11 @@ pub(crate) fn heavy_client(context: &Context) -> Result<String> {
         "not {MAX_CLIENTS} exact rows, or not all in all: {rows:?}, others {others}"
     );
     let ended = text.finish(Signal::INT, &text_lines)?;
+    ensure!(
+        { ended.stderr.iter() }.any(|line| line.starts_with("note: ~ is before a lower bound")),
+        "no word on what ~ means: {:?}",
+        ended.stderr
+    );
     let rows = text::parse(&ended)?.summary;
     ensure!(
         rows.contains(&format!("{last}: ~{at_least}")),
