@@ -1,6 +1,6 @@
 //! Live tracing: from attaching to the summary.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::{future::ready, io, os::fd::AsFd, time::Duration};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
@@ -165,6 +165,12 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
             end = tracing.follow() => break end?,
         }
     };
+    // One that came together with the end.
+    tokio::select! {
+        biased;
+        () = requests.next() => tracing.listeners.want(Want::Totals),
+        () = ready(()) => (),
+    }
     tracing.show_last_totals().await;
     tracing.missed_in_cgroup |= target.update_cgroup(&mut tracing.tracer);
     tracing.self_tests.run(&tracing.tracer);

@@ -45,8 +45,17 @@ pub(crate) fn totals(context: &Context) -> Result<String> {
     while !is_refused && !is_total(lines.last(), connections)? {
         lines.extend(stdout.take(1)?);
     }
+    let before = lines.len();
+    tracer.process.signal(Signal::USR1)?;
     tracer.process.signal(Signal::INT)?;
     lines.extend(stdout.rest()?);
+    // Lines of connections may still come before.
+    let mut answers = lines[before..].iter().map(Some);
+    let is_answer = |line| is_total(line, connections).is_ok_and(|is_total| is_total);
+    ensure!(
+        is_refused || answers.any(is_answer),
+        "no answer just before the end"
+    );
     let ended = tracer.wait(lines)?;
     let report = Report::new(&ended)?;
     let figures = report.check(&served)?;
