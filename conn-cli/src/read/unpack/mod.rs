@@ -124,7 +124,7 @@ impl Compression {
 
     /// Turns an error of a decoder into one with a message for the user.
     fn explain(self, error: &io::Error) -> io::Error {
-        let (name, program, window) = (self.name(), self.program(), self.window());
+        let (name, mut program, window) = (self.name(), self.program(), self.window());
         let cause = cause(error);
         if let Some(code) = cause.raw_os_error() {
             return io::Error::from_raw_os_error(code);
@@ -132,6 +132,10 @@ impl Compression {
         let needs = match cause.kind() {
             io::ErrorKind::OutOfMemory => {
                 format!("a {window} of more than {MAX_WINDOW_MIB} MiB")
+            }
+            io::ErrorKind::Unsupported if self == Self::Zstd => {
+                program = "zstd -dc -D DICTIONARY";
+                "a dictionary".to_owned()
             }
             io::ErrorKind::Unsupported => "a filter that conn-cli does not have".to_owned(),
             kind => {
@@ -312,6 +316,9 @@ impl<R: BufRead> Zstd<R> {
                 FrameDecoderError::WindowSizeTooBig { .. }
                 | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }),
             ) => Err(io::ErrorKind::OutOfMemory.into()),
+            Err(FrameDecoderError::DictNotProvided { .. }) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
             result => {
                 result.map_err(io::Error::other)?;
                 self.frame_len = Some(0);

@@ -107,6 +107,15 @@ fn a_zstd_frame_has_the_length_that_its_header_says() {
 }
 
 #[test]
+fn that_zstd_data_needs_a_dictionary_is_said() {
+    // One segment of five bytes, for the dictionary with the number 7.
+    let (_, error) = unpacked(b"\x28\xb5\x2f\xfd\x21\x07\x05\x29\0\0hello");
+    let expected =
+        "the zstd data needs a dictionary: try zstd -dc -D DICTIONARY FILE | conn-cli read";
+    assert_eq!(error.unwrap().to_string(), expected);
+}
+
+#[test]
 fn corrupt_bytes_do_not_panic() {
     for packed in [&gzip()[..], ZSTD, XZ] {
         for at in 0..packed.len() {
