@@ -94,7 +94,8 @@ pub(super) fn is_other_packet(rest: &[u8]) -> bool {
 /// Whether this can be the beginning of a line of tcpdump also without a time: -t prints none.
 pub(super) fn may_lack_time(rest: &[u8]) -> bool {
     let word = rest.split(|&byte| byte == b' ').next();
-    word.is_some_and(is_mac_address)
+    // No shorter address: a record of a firewall that is cut within one can begin with the rest of it.
+    word.is_some_and(|word| word.len() == "02:00:00:00:00:01".len() && is_mac_address(word))
         || [
             &b"ARP, "[..],
             b"RARP, ",

@@ -391,6 +391,7 @@ fn other_lines_are_ignored_or_parse_errors() {
         ("IP 192.0.2.1.37822 > 192.0.2.9.80: tcp 0", NO_FLAGS),
         ("IP 192.0.2.1.37822 > 192.0.2.9.80:  [|tcp]", CUT),
         ("sshd[12]: Connection from 192.0.2.1", NOT_TCPDUMP),
+        ("0:00:00:02:08:00 SRC=192.0.2.1 DST=192.0.2.9", NOT_TCPDUMP),
     ] {
         assert_eq!(describe(line), parse_error, "{line}");
     }
