@@ -3,6 +3,8 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 
 use super::tally::Room;
 use crate::model::{
-    connection::Connection,
+    connection::{Connection, Host},
     group::{GroupKey, Grouping},
 };
 
@@ -25,23 +27,51 @@ pub struct Profile {
     pub waits: (u32, Duration),
     /// The longest wait.
     pub longest_wait: Duration,
-    /// The current second, and the connections in it.
-    second: i64,
-    in_second: u64,
 }
-
-/// The bytes that a client takes at most: while a table with spare entries gets twice as large.
-const BYTES: usize = 4 * size_of::<(GroupKey, Profile)>();
 
 /// The profiles of clients.
 #[derive(Clone, Debug, Default)]
 pub struct Profiles {
-    profiles: HashMap<GroupKey, Profile, foldhash::fast::RandomState>,
+    /// Those of IPv4 clients, which are nearly all. Apart, since other keys take several times as much.
+    ipv4: Map<u32>,
+    others: Map<GroupKey>,
     /// The most clients with a profile, if there is a limit: a flood can come from any number of clients.
     most: Option<usize>,
     /// Whether there were more clients than have one.
     lacks_clients: bool,
 }
+
+type Map<K> = HashMap<K, Known, foldhash::fast::RandomState>;
+
+/// What is known of a client, in as little memory as possible.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    seen: Option<Box<Seen>>,
+    waits: Option<Box<Waits>>,
+}
+
+/// When it connected.
+#[derive(Clone, Debug)]
+struct Seen {
+    first: Timestamp,
+    last: Timestamp,
+    /// The current second.
+    second: i64,
+    /// The connections in it, and the most in any.
+    in_second: u32,
+    peak: u32,
+}
+
+/// How long it waited.
+#[derive(Clone, Debug, Default)]
+struct Waits {
+    number: u32,
+    sum: Duration,
+    longest: Duration,
+}
+
+/// The bytes that a client takes at most: while a table with spare entries gets twice as large.
+const BYTES: usize = 4 * size_of::<(GroupKey, Known)>() + size_of::<Seen>() + size_of::<Waits>();
 
 impl Profiles {
     /// Empty, with this room.
@@ -59,29 +89,108 @@ impl Profiles {
 
     /// Adds a connection. If connections are not in the order of their times, a peak may be missed.
     pub fn add(&mut self, by: Grouping, connection: &Connection) {
-        let key = by.key(connection);
-        let is_full = self.most.is_some_and(|most| self.profiles.len() >= most);
-        match self.profiles.entry(key) {
-            Entry::Occupied(profile) => profile.into_mut().add(connection),
-            Entry::Vacant(_) if is_full => self.lacks_clients = true,
-            Entry::Vacant(none) => none.insert(Profile::default()).add(connection),
+        let clients = self.clients();
+        let is_full = self.most.is_some_and(|most| clients >= most);
+        let known = match by.key(connection) {
+            GroupKey::Client(Host::Address(IpAddr::V4(client))) => {
+                entry(&mut self.ipv4, client.to_bits(), is_full)
+            }
+            key => entry(&mut self.others, key, is_full),
+        };
+        match known {
+            Some(known) => known.add(connection),
+            None => self.lacks_clients = true,
         }
     }
 
     /// All profiles, in any order.
-    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
-        self.profiles.values()
+    pub fn iter(&self) -> impl Iterator<Item = Profile> {
+        let all = self.ipv4.values().chain(self.others.values());
+        all.map(Known::profile)
+    }
+
+    fn clients(&self) -> usize {
+        self.ipv4.len() + self.others.len()
     }
 
     /// How many clients have a profile, if there were more.
     pub(crate) fn of_first(&self) -> Option<usize> {
-        self.lacks_clients.then_some(self.profiles.len())
+        self.lacks_clients.then_some(self.clients())
     }
 
     /// The profile of one client.
     #[must_use]
     pub fn get(&self, key: &GroupKey) -> Profile {
-        self.profiles.get(key).cloned().unwrap_or_default()
+        let known = match key {
+            GroupKey::Client(Host::Address(IpAddr::V4(client))) => self.ipv4.get(&client.to_bits()),
+            key => self.others.get(key),
+        };
+        known.map(Known::profile).unwrap_or_default()
+    }
+}
+
+/// What is known of this client; None of one that has no room.
+fn entry<K: Eq + Hash>(map: &mut Map<K>, key: K, is_full: bool) -> Option<&mut Known> {
+    match map.entry(key) {
+        Entry::Occupied(known) => Some(known.into_mut()),
+        Entry::Vacant(_) if is_full => None,
+        Entry::Vacant(none) => Some(none.insert(Known::default())),
+    }
+}
+
+impl Known {
+    fn add(&mut self, connection: &Connection) {
+        if let Some(time) = connection.time.timestamp() {
+            let seen = self.seen.get_or_insert_with(|| Box::new(Seen::begin(time)));
+            seen.add(time);
+        }
+        if let Some(wait) = connection.wait {
+            self.waits.get_or_insert_default().add(wait);
+        }
+    }
+
+    fn profile(&self) -> Profile {
+        let mut profile = Profile::default();
+        if let Some(seen) = &self.seen {
+            profile.seen = Some((seen.first, seen.last));
+            profile.peak = seen.peak.into();
+        }
+        if let Some(waits) = &self.waits {
+            profile.waits = (waits.number, waits.sum);
+            profile.longest_wait = waits.longest;
+        }
+        profile
+    }
+}
+
+impl Seen {
+    fn begin(time: Timestamp) -> Self {
+        Self {
+            first: time,
+            last: time,
+            second: time.as_second(),
+            in_second: 0,
+            peak: 0,
+        }
+    }
+
+    fn add(&mut self, time: Timestamp) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        if self.second != time.as_second() {
+            self.second = time.as_second();
+            self.in_second = 0;
+        }
+        self.in_second = self.in_second.saturating_add(1);
+        self.peak = self.peak.max(self.in_second);
+    }
+}
+
+impl Waits {
+    fn add(&mut self, wait: Duration) {
+        self.number = self.number.saturating_add(1);
+        self.sum = self.sum.saturating_add(wait);
+        self.longest = self.longest.max(wait);
     }
 }
 
@@ -92,30 +201,12 @@ impl Profile {
         let (known, sum) = self.waits;
         sum.checked_div(known)
     }
-
-    fn add(&mut self, connection: &Connection) {
-        if let Some(time) = connection.time.timestamp() {
-            let (first, last) = self.seen.unwrap_or((time, time));
-            self.seen = Some((first.min(time), last.max(time)));
-            if self.second != time.as_second() {
-                self.second = time.as_second();
-                self.in_second = 0;
-            }
-            self.in_second += 1;
-            self.peak = self.peak.max(self.in_second);
-        }
-        if let Some(wait) = connection.wait {
-            let (known, sum) = self.waits;
-            self.waits = (known.saturating_add(1), sum.saturating_add(wait));
-            self.longest_wait = self.longest_wait.max(wait);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::connection::{Host, Source, When};
+    use crate::model::connection::{Source, When};
     use crate::model::group::GroupBy;
     use crate::model::hook::Hook;
 

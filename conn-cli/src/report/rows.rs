@@ -61,7 +61,7 @@ impl Rows {
     }
 
     /// The details of all clients of the run, if they were requested, in any order.
-    pub(crate) fn profiles(&self) -> impl Iterator<Item = &Profile> {
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = Profile> {
         self.profiles.iter().flat_map(|profiles| profiles.iter())
     }
 
