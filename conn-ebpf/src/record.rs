@@ -49,7 +49,7 @@ static FULL: Array<u64> = Array::with_max_entries(3, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// A map that may get full, as the index in [`FULL`].
+/// A map that can become full: its index in [`FULL`].
 #[derive(Clone, Copy)]
 enum Bounded {
     Clients,

@@ -53,7 +53,7 @@ pub(super) struct Listeners {
     seen: Option<Seen>,
     /// The search for the processes of listeners that began later.
     later_search: Option<Search<Option<Listener>>>,
-    /// Whether that has ended since the last look that may begin one.
+    /// Whether it has ended since the last look that can begin one.
     has_searched_later: bool,
     /// Whether it was said why the process of such a one is not known.
     has_said_why: bool,
@@ -75,9 +75,17 @@ impl Listeners {
     pub(super) fn search(ports: &PortSet, netns: Option<u32>, verbose: bool) -> Self {
         let search = Survey::begin(ports, netns).and_then(|survey| Ok(Search::start(survey)?));
         Self {
+            search: said(search),
+            ..Self::unknown(ports, verbose)
+        }
+    }
+
+    /// Nothing is known of them, nor searched for.
+    fn unknown(ports: &PortSet, verbose: bool) -> Self {
+        Self {
             ports: ports.clone(),
             verbose,
-            search: said(search),
+            search: None,
             survey: None,
             wanted: BTreeSet::new(),
             look: None,
@@ -305,27 +313,9 @@ fn said<T>(result: anyhow::Result<T>) -> Option<T> {
 mod tests {
     use super::*;
 
-    /// Nothing is known of listeners.
-    fn unknown() -> Listeners {
-        Listeners {
-            ports: PortSet::all(),
-            verbose: false,
-            search: None,
-            survey: None,
-            wanted: BTreeSet::new(),
-            look: None,
-            seen: None,
-            later_search: None,
-            has_searched_later: false,
-            has_said_why: false,
-            watch: DropWatch::begin(Instant::now()),
-            in_rows: DropCounts::default(),
-        }
-    }
-
     #[tokio::test]
     async fn what_is_wanted_twice_is_waited_for_twice() {
-        let mut listeners = unknown();
+        let mut listeners = Listeners::unknown(&PortSet::all(), false);
         listeners.want(Want::Totals);
         listeners.want(Want::Totals);
         let mut times = 0;

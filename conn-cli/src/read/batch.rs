@@ -102,8 +102,8 @@ impl Batch {
         (events.capacity().max(ends.capacity()) <= most).then_some(Room { events, ends })
     }
 
-    /// Adds a connection. If it `only_counts`, and nothing is before it on which that may depend, no more of it
-    /// is kept. Inlined, because the rest of it need then not be made.
+    /// Adds a connection. If it `only_counts`, only its ends are kept, unless events precede it: these can
+    /// change what it counts for. Inlined, so that the compiler leaves out the rest of the connection.
     #[inline(always)]
     pub(crate) fn add(&mut self, connection: Connection, only_counts: bool) {
         if only_counts && self.events.is_empty() {

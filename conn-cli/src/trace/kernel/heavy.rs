@@ -221,7 +221,7 @@ mod tests {
         }
         let found: Vec<_> = clients(&tables.0, 8000).collect();
         assert_eq!(found.len(), HEAVY_WAYS);
-        // Those that may have had entries before.
+        // Perhaps these had entries before.
         assert!(found.iter().all(|client| client.at_least == 1000));
         assert!(found.iter().all(|client| client.error == 0));
         // All of them, and then one more.
