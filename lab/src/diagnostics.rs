@@ -123,6 +123,7 @@ pub fn is_informational(line: &str) -> bool {
         "note: ",
         // With -v.
         "hooks: ",
+        "sizes: ",
         "not used: ",
         "listening: ",
         "no listener on ",
