@@ -28,12 +28,14 @@ impl Install {
 }
 
 /// The programs whose packages have other names.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("busybox", "busybox-static"),
     ("c++", "g++"),
+    ("cat", "coreutils"),
     ("editcap", "wireshark-common"),
     ("ip", "iproute2"),
     ("mergecap", "wireshark-common"),
+    ("nsenter", "util-linux"),
     ("nstat", "iproute2"),
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("qemu-system-x86_64", "qemu-system-x86"),
