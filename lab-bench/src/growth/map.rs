@@ -1,10 +1,10 @@
 //! Puts clients into the map in which the programs of a running conn-cli count them.
 
 use std::fs;
-use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, ensure};
+use lab::bpf::bpf;
 
 /// A client's key: `conn_common::Key`, an address in its IPv6 form and the local port.
 pub(super) type Key = [u64; 3];
@@ -13,8 +13,8 @@ pub(super) type Key = [u64; 3];
 pub(super) type Counts = [u64; 5];
 
 // Commands of `include/uapi/linux/bpf.h`.
-const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
-const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_MAP_GET_FD_BY_ID: libc::c_int = 14;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 
 /// The map of clients of a process.
 pub(super) struct Map(OwnedFd);
@@ -24,7 +24,10 @@ impl Map {
     pub(super) fn of_process(pid: u32) -> Result<Self> {
         let mut found = None;
         for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-            let info = fs::read_to_string(entry?.path())?;
+            // It may have just closed this one.
+            let Ok(info) = fs::read_to_string(entry?.path()) else {
+                continue;
+            };
             let field = |name: &str| -> Option<u32> {
                 let value = info.lines().find_map(|line| line.strip_prefix(name))?;
                 value.trim().parse().ok()
@@ -35,7 +38,9 @@ impl Map {
             }
         }
         let (_, id) = found.context("it has no map of clients")?;
-        let map = bpf(BPF_MAP_GET_FD_BY_ID, &mut [id]).context("cannot open its map of clients")?;
+        // SAFETY: the command takes an id, and no pointer.
+        let map = unsafe { bpf(BPF_MAP_GET_FD_BY_ID, &mut [id]) };
+        let map = map.context("cannot open its map of clients")?;
         // SAFETY: the kernel returned this new descriptor, which nothing else owns.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(map) }))
     }
@@ -53,7 +58,9 @@ impl Map {
             elem_flags: 0,
             flags: 0,
         };
-        bpf(BPF_MAP_UPDATE_BATCH, &mut attributes).context("cannot add clients to the map")?;
+        // SAFETY: the pointers are to as many keys and counts, of the sizes that the map has.
+        let added = unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attributes) };
+        added.context("cannot add clients to the map")?;
         Ok(())
     }
 }
@@ -69,18 +76,4 @@ struct Attributes {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
-}
-
-/// Calls bpf(2). Pointers in the attributes are to what the command wants.
-fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: the attributes are valid for reads and writes of the size that is passed, and both callers have
-    // no pointer in them, or those to as many keys and values, of the sizes that the map has, as they say.
-    let result = unsafe {
-        let attributes = std::ptr::from_mut(attributes);
-        libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>())
-    };
-    match result {
-        -1 => Err(io::Error::last_os_error()),
-        result => Ok(result as i32),
-    }
 }
