@@ -1,6 +1,12 @@
 //! The options that live tracing and reading have in common.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt::Display,
+    io::Read as _,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::builder::TypedValueParser;
 use jiff::SignedDuration;
@@ -12,10 +18,11 @@ use crate::{
         connection::Family,
         filter::{EndsFilter, Network, Networks},
         group::{GroupBy, Grouping},
+        names::{NamedNetwork, NetworkNames},
         options::{Lines, Listing, ShowOptions, TimeFormat, Top},
         ports::PortSet,
     },
-    system::services,
+    system::{files, services},
 };
 
 /// Which connections.
@@ -139,6 +146,15 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "N", help_heading = SUMMARY)]
     top: Option<usize>,
 
+    /// Name a network, as in office=10.1.0.0/16
+    ///
+    /// May repeat; @FILE has one in each line, and comments behind #. A client has the name of the network with
+    /// the longest prefix that it is in; the rest is other. --by name counts by that, JSON has it as
+    /// network_name, and --long shows it.
+    #[arg(long = "name", value_name = "NAME=CIDR", value_parser = named_networks,
+          hide_short_help = true, help_heading = SUMMARY)]
+    names: Vec<Vec<NamedNetwork>>,
+
     /// Both ends in lines; share, peak, waits of each address
     ///
     /// The summary is a table with the share of each client, the most connections in a second, the mean
@@ -194,6 +210,16 @@ impl ConnectionArgs {
 }
 
 impl ShowArgs {
+    /// The named networks, for as long as the process runs: it has its options once.
+    fn network_names(&self) -> Result<Option<&'static NetworkNames>, String> {
+        let named = self.names.concat();
+        if named.is_empty() {
+            return Ok(None);
+        }
+        let names = NetworkNames::new(&named).map_err(|error| format!("--name: {error}"))?;
+        Ok(Some(Box::leak(Box::new(names))))
+    }
+
     /// What these arguments ask for, if they go together.
     ///
     /// # Errors
@@ -219,6 +245,14 @@ impl ShowArgs {
                 "--quiet with --known makes a summary of new addresses: leave out --by".to_owned(),
             );
         }
+        let names = self.network_names()?;
+        let by = match (self.by.what(), names) {
+            (GroupBy::Name(_), Some(names)) => self.by.named(names),
+            (GroupBy::Name(_), None) => {
+                return Err("--by name needs the names: add --name NAME=CIDR".to_owned());
+            }
+            _ => self.by,
+        };
         Ok(ShowOptions {
             ports: self.connections.ports(),
             ends: self.connections.ends(),
@@ -236,8 +270,9 @@ impl ShowArgs {
                 None => TimeFormat::default(),
             },
             utc: self.utc,
+            names,
             listing: Listing {
-                by: self.by,
+                by,
                 top: match self.top {
                     None => Top::default(),
                     Some(0) => Top::All,
@@ -250,6 +285,32 @@ impl ShowArgs {
         })
     }
 }
+
+/// A named network, or the file of some, after an `@`.
+fn named_networks(text: &str) -> Result<Vec<NamedNetwork>, String> {
+    let Some(path) = text.strip_prefix('@') else {
+        return Ok(vec![text.parse()?]);
+    };
+    let wrong = |error: &dyn Display| format!("{error}");
+    let (file, length) = files::open_regular(Path::new(path)).map_err(|error| wrong(&error))?;
+    if length > MAX_NAMES_FILE {
+        return Err(format!("it is larger than {} MiB", MAX_NAMES_FILE >> 20));
+    }
+    let mut content = String::new();
+    // It may have grown.
+    file.take(MAX_NAMES_FILE)
+        .read_to_string(&mut content)
+        .map_err(|error| wrong(&error))?;
+    let line = |(number, line): (usize, &str)| {
+        let named = line.split('#').next().map_or("", str::trim);
+        let parsed = (!named.is_empty()).then(|| named.parse::<NamedNetwork>())?;
+        Some(parsed.map_err(|error| format!("line {}: {error}", number + 1)))
+    };
+    content.lines().enumerate().filter_map(line).collect()
+}
+
+/// The greatest length of a file of named networks.
+const MAX_NAMES_FILE: u64 = 8 << 20;
 
 /// A set of ports, some of which may be named.
 fn ports(text: &str) -> Result<PortSet, String> {

@@ -56,7 +56,10 @@ impl Status {
         let is_wanted = show.lines == Lines::None && !show.json;
         let is_shown = is_wanted && !is_dumb && io::stderr().is_terminal();
         let by = show.listing.by;
-        let is_key = !matches!(by.what(), GroupBy::Network(..) | GroupBy::Port);
+        let is_key = !matches!(
+            by.what(),
+            GroupBy::Network(..) | GroupBy::Name(_) | GroupBy::Port
+        );
         Self {
             due: is_shown.then(Instant::now),
             has_entry_each: is_key && show.ports.is_single() && !options.stages.are_several(),

@@ -307,6 +307,9 @@ fn key(by: GroupBy, number: u8) -> GroupKey {
         } else {
             format!("2001:db8:{number}::/64").parse().unwrap()
         }),
+        GroupBy::Name(_) => {
+            GroupKey::Name(["other", "office", "192.0.2.0-24"][usize::from(number)])
+        }
         GroupBy::Port => GroupKey::Port((number > 0).then_some(443)),
         GroupBy::Process => GroupKey::Process {
             pid: (number > 0).then_some(7),
@@ -326,7 +329,9 @@ fn key(by: GroupBy, number: u8) -> GroupKey {
 }
 
 fn groupings() -> Vec<Grouping> {
-    let kinds = ["address", "network", "port", "process", "cgroup", "user"];
+    let kinds = [
+        "address", "network", "name", "port", "process", "cgroup", "user",
+    ];
     let pairs = kinds.iter().filter(|by| **by != "port");
     let pairs = pairs.map(|by| format!("{by},port"));
     let alone = kinds.iter().map(|by| (*by).to_owned());

@@ -8,7 +8,10 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::connection::{Connection, Host, Process};
+use super::{
+    connection::{Connection, Host, Process},
+    names::NetworkNames,
+};
 
 /// What connections are counted by, as `--by` accepts it: one thing, or that together with the server's
 /// port. The kernel's maps have no other pair as their key.
@@ -27,6 +30,8 @@ pub enum GroupBy {
     Address,
     /// The client's network, with these prefix lengths for IPv4 and IPv6.
     Network(u8, u8),
+    /// The name of the client's network.
+    Name(&'static NetworkNames),
     /// The server's port.
     Port,
     /// The accepting process.
@@ -44,6 +49,8 @@ pub enum GroupKey {
     Client(Host),
     /// All clients of a network.
     Network(IpNet),
+    /// All clients of the networks with this name.
+    Name(&'static str),
     /// All connections to a local port; None if it is not known.
     Port(Option<u16>),
     /// All connections that a process accepted.
@@ -108,10 +115,20 @@ impl Grouping {
             what if !self.with_port => what.nouns(),
             GroupBy::Address => ("pair of address and port", "pairs of address and port"),
             GroupBy::Network(..) => ("pair of network and port", "pairs of network and port"),
+            GroupBy::Name(_) => ("pair of name and port", "pairs of name and port"),
             GroupBy::Port => ("port", "ports"),
             GroupBy::Process => ("pair of process and port", "pairs of process and port"),
             GroupBy::Cgroup => ("pair of cgroup and port", "pairs of cgroup and port"),
             GroupBy::User => ("pair of user and port", "pairs of user and port"),
+        }
+    }
+
+    /// The same with these names.
+    #[must_use]
+    pub fn named(self, names: &'static NetworkNames) -> Self {
+        Self {
+            what: GroupBy::Name(names),
+            ..self
         }
     }
 
@@ -168,7 +185,7 @@ impl std::str::FromStr for Grouping {
     }
 }
 
-const WHAT: &str = "give address, network[/24,/64], port, process, cgroup or user, or one of them and the port, \
+const WHAT: &str = "give address, network[/24,/64], name, port, process, cgroup or user, or one of them and the port, \
                     such as address,port";
 
 impl GroupBy {
@@ -184,6 +201,7 @@ impl GroupBy {
         match self {
             Self::Address => ("address", "addresses"),
             Self::Network(..) => ("network", "networks"),
+            Self::Name(_) => ("name", "names"),
             Self::Port => ("port", "ports"),
             Self::Process => ("process", "processes"),
             Self::Cgroup => ("cgroup", "cgroups"),
@@ -201,7 +219,7 @@ impl GroupBy {
                 .unwrap_or(GroupKey::Client(Host::Unknown))
         };
         match self {
-            Self::Address | Self::Network(..) | Self::Port => self.group(
+            Self::Address | Self::Network(..) | Self::Name(_) | Self::Port => self.group(
                 GroupKey::Client(connection.remote.clone()),
                 connection.local_port,
             ),
@@ -243,6 +261,10 @@ impl GroupBy {
                 Host::Address(address) => network_of(address, ipv4, ipv6),
                 host => GroupKey::Client(host),
             },
+            Self::Name(names) => match host {
+                Host::Address(address) => GroupKey::Name(names.name(address)),
+                host => GroupKey::Client(host),
+            },
             Self::Port => GroupKey::Port(port),
             // The kernel has grouped by what only it knows.
             Self::Address | Self::Process | Self::Cgroup | Self::User => GroupKey::Client(host),
@@ -263,6 +285,7 @@ impl std::str::FromStr for GroupBy {
             ("network", lengths) => network(lengths.unwrap_or("24,/64")).ok_or_else(|| {
                 "give prefix lengths, such as network/24 or network/24,/64".to_owned()
             }),
+            ("name", None) => Ok(Self::Name(NetworkNames::none())),
             ("port", None) => Ok(Self::Port),
             ("process", None) => Ok(Self::Process),
             ("cgroup", None) => Ok(Self::Cgroup),
@@ -300,6 +323,7 @@ impl fmt::Display for GroupKey {
         match self {
             Self::Client(host) => host.fmt(f),
             Self::Network(network) => network.fmt(f),
+            Self::Name(name) => f.write_str(name),
             Self::Port(Some(port)) => write!(f, "port {port}"),
             Self::Port(None) => f.write_str("unknown port"),
             Self::Process {

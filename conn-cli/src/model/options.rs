@@ -7,6 +7,7 @@ use super::{
     format::Format,
     group::Grouping,
     hook::{Hook, Needs},
+    names::NetworkNames,
     period::Period,
     ports::PortSet,
     stage::WatchedStages,
@@ -132,6 +133,8 @@ pub struct ShowOptions {
     pub time: TimeFormat,
     /// Whether times are in UTC.
     pub utc: bool,
+    /// The networks that have a name, for as long as the process runs; None if no option names one.
+    pub names: Option<&'static NetworkNames>,
     /// How to list what was counted.
     pub listing: Listing,
     /// Whether to show all that is known of each client and connection.

@@ -86,6 +86,9 @@ pub(crate) struct ConnectionLine<'a> {
     /// The client's name, if a record has that in place of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_name: Option<Cow<'a, str>>,
+    /// The name of its network, of those that `--name` gives.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub network_name: Option<Cow<'a, str>>,
     /// The client's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_port: Option<u16>,
@@ -403,6 +406,9 @@ pub(crate) struct ClientEntry<'a> {
     /// By network: the network.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub network: Option<Cow<'a, str>>,
+    /// The name of the network, of those that `--name` gives.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub network_name: Option<Cow<'a, str>>,
     /// By port, alone or with another: the port.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,

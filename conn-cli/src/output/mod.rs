@@ -77,7 +77,7 @@ impl Printer {
         let clock = Clock::new(zone.clone(), options.time);
         let several = stages.filter(|stages| stages.are_several());
         if options.json {
-            let json = Json::new(clock);
+            let json = Json::new(clock).with_names(options.names);
             return Self::Json(match several {
                 Some(stages) => json.with_stages(stages.counted()),
                 None => json,

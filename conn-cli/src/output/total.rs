@@ -79,7 +79,7 @@ fn ends(report: &Report) -> String {
     match report.by.what() {
         _ if report.groups == 0 => to,
         _ if report.by.with_port() => format!("{to} in {groups}"),
-        GroupBy::Address | GroupBy::Network(..) => format!(" from {groups}{to}"),
+        GroupBy::Address | GroupBy::Network(..) | GroupBy::Name(_) => format!(" from {groups}{to}"),
         GroupBy::Port if ports.is_all() => format!(" to {groups}"),
         GroupBy::Port if ports.is_single() => to,
         GroupBy::Port => format!(" to {} of {ports}", report.groups),

@@ -6,16 +6,13 @@ mod list;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::{File, OpenOptions},
-    io::{self, BufReader},
+    io::BufReader,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use ipnet::IpNet;
-use rustix::fs::OFlags;
 
 use self::line::Entry;
 use crate::{
@@ -25,7 +22,7 @@ use crate::{
         group::GroupKey,
         options::{Lines, ShowOptions},
     },
-    system::text::escaped,
+    system::{files, text::escaped},
 };
 
 /// The clients that are not new: those in the file, and those that were seen.
@@ -80,19 +77,8 @@ impl Known {
     /// If the file cannot be read, is none, or is too long, or if a line is none of these.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let name = escaped(path.as_os_str().as_encoded_bytes());
-        let file = open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => anyhow!("cannot read {name}: there is no such file"),
-            _ => anyhow!("cannot read {name}: {error}"),
-        })?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            bail!("cannot read {name}: it is a directory");
-        }
-        // Others may have no end.
-        if !metadata.is_file() {
-            bail!("cannot read {name}: it is not a regular file");
-        }
-        if metadata.len() > list::MAX_LEN {
+        let (file, length) = files::open_regular(path)?;
+        if length > list::MAX_LEN {
             bail!(list::too_long(&name));
         }
         Ok(Self {
@@ -112,12 +98,6 @@ impl Known {
     pub fn lists(&self, client: &GroupKey) -> bool {
         matches!(client, GroupKey::Client(host) if self.listed.contain(host))
     }
-}
-
-/// Opens the file, without waiting for what is none.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 impl Clients {

@@ -109,7 +109,7 @@ impl Counts {
         *other -= connections;
         // Those of a network or to a port may be of any number of further clients.
         let error = match self.by.what() {
-            GroupBy::Network(..) | GroupBy::Port => u64::MAX,
+            GroupBy::Network(..) | GroupBy::Name(_) | GroupBy::Port => u64::MAX,
             _ => error,
         };
         let row = self.by.paired(key.clone(), port);

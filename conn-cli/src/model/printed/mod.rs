@@ -13,7 +13,9 @@ pub(crate) mod time;
 
 /// What the keys of a summary are called, one and several; see [`super::group::GroupBy::nouns`].
 pub(crate) const BY_ADDRESS: [&str; 4] = ["address", "addresses", "network", "networks"];
-pub(crate) const BY_OTHERS: [&str; 8] = [
+pub(crate) const BY_OTHERS: [&str; 10] = [
+    "name",
+    "names",
     "port",
     "ports",
     "process",

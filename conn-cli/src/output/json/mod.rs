@@ -16,7 +16,9 @@ use super::{Clock, interval::interval_line};
 use crate::{
     count::interval::Interval,
     model::{
-        connection::{Connection, Process, Source, When},
+        connection::{Connection, Host, Process, Source, When},
+        group::GroupKey,
+        names::NetworkNames,
         schema::{ConnectionLine, SummaryLine, TimeField, Type},
         stage::Stage,
     },
@@ -29,6 +31,7 @@ pub(crate) struct Json {
     clock: Clock,
     /// The stage that the summary counts, if there are several.
     counted: Option<Stage>,
+    names: Option<&'static NetworkNames>,
     templates: Templates,
 }
 
@@ -40,6 +43,7 @@ impl Json {
         Self {
             clock: clock.for_json(),
             counted: None,
+            names: None,
             templates: Templates::new(),
         }
     }
@@ -51,22 +55,34 @@ impl Json {
         Self { counted, ..self }
     }
 
+    /// With the names of networks.
+    #[must_use]
+    pub(crate) fn with_names(self, names: Option<&'static NetworkNames>) -> Self {
+        Self { names, ..self }
+    }
+
     /// `{"type":"connection",...}`, or `{"type":"stage",...}` at a stage before the one that the
     /// summary counts. Unknown fields are left out.
     pub(crate) fn connection(&mut self, out: &mut Vec<u8>, connection: &Connection) {
         let Self {
             clock,
             counted,
+            names,
             templates,
         } = self;
+        let name = name(*names, &connection.remote);
         let time = match &connection.time {
             When::At(timestamp) => Some(clock.cached_field(*timestamp)),
             When::Recorded(_) | When::Clock(_) | When::Unknown => None,
         };
-        if !templates.put(out, connection, time.as_ref()) {
+        if !templates.put(out, connection, name, time.as_ref()) {
             let start = out.len();
-            put(out, &connection_line(connection, time, *counted));
-            templates.keep(connection, &out[start..]);
+            let line = ConnectionLine {
+                network_name: name.map(Into::into),
+                ..connection_line(connection, time, *counted)
+            };
+            put(out, &line);
+            templates.keep(connection, name, &out[start..]);
         }
     }
 
@@ -111,12 +127,21 @@ impl Json {
         let clients = report.rows.iter().enumerate().map(move |(number, row)| {
             let mut part = Vec::with_capacity(ROW_LEN);
             part.extend((number > 0).then_some(b','));
-            put_value(&mut part, &client(&row, knows_refused, &self.clock));
+            let mut client = client(&row, knows_refused, &self.clock);
+            if let GroupKey::Client(host) = &row.key {
+                client.network_name = name(self.names, host).map(Into::into);
+            }
+            put_value(&mut part, &client);
             String::from_utf8(part).expect("JSON is text")
         });
         let start = once(start + "[");
         start.chain(clients).chain(once("]}\n".to_owned()))
     }
+}
+
+/// The name of a client's network.
+fn name(names: Option<&'static NetworkNames>, client: &Host) -> Option<&'static str> {
+    Some(names?.name(client.address()?))
 }
 
 /// The fields of a connection's line. `time`: its timestamp, if that is known. `counted`: the stage
@@ -143,6 +168,7 @@ fn connection_line<'a>(
         lacks: recorded.map(|recorded| recorded.lacks),
         remote_address: connection.remote.address(),
         remote_name: connection.remote.name().map(Into::into),
+        network_name: None,
         remote_port: connection.remote_port,
         local_address: connection.local.address(),
         local_name: connection.local.name().map(Into::into),

@@ -221,6 +221,10 @@ fn group(key: &GroupKey) -> ClientEntry<'_> {
             network: Some(network.to_string().into()),
             ..empty
         },
+        GroupKey::Name(name) => ClientEntry {
+            network_name: Some((*name).into()),
+            ..empty
+        },
         GroupKey::Port(port) => ClientEntry {
             port: *port,
             ..empty

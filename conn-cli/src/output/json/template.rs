@@ -44,6 +44,8 @@ pub(super) struct Templates {
 #[derive(Debug)]
 struct Template {
     connection: Connection,
+    /// The name of the client's network.
+    name: Option<&'static str>,
     line: Vec<u8>,
     /// Where the values are that differ; empty for a wait that is not known.
     gaps: [Range<usize>; BEFORE_VALUES.len()],
@@ -59,24 +61,25 @@ impl Templates {
         }
     }
 
-    /// Appends the connection's line. Returns false if there is no template for it. `time`: its
-    /// timestamp, if that is known.
+    /// Appends the connection's line. Returns false if there is no template for it. `name`: that of its
+    /// client's network; `time`: its timestamp, if that is known.
     #[must_use]
     pub(super) fn put(
         &self,
         out: &mut Vec<u8>,
         connection: &Connection,
+        name: Option<&'static str>,
         time: Option<&TimeField<'_>>,
     ) -> bool {
         let (Some(Some(template)), Some(time), Host::Address(_), Some(remote_port)) = (
-            self.slots.get(slot(connection)),
+            self.slots.get(slot(connection, name)),
             time,
             &connection.remote,
             connection.remote_port,
         ) else {
             return false;
         };
-        if !template.fits(connection) {
+        if template.name != name || !template.fits(connection) {
             return false;
         }
         let text = |range: Range<usize>| &template.line[range];
@@ -96,11 +99,16 @@ impl Templates {
     }
 
     /// Keeps the connection's line as a template, if all the values are known.
-    pub(super) fn keep(&mut self, connection: &Connection, line: &[u8]) {
-        let Some(template) = Template::new(connection, line, &self.finders) else {
+    pub(super) fn keep(
+        &mut self,
+        connection: &Connection,
+        name: Option<&'static str>,
+        line: &[u8],
+    ) {
+        let Some(template) = Template::new(connection, name, line, &self.finders) else {
             return;
         };
-        let slot = slot(connection);
+        let slot = slot(connection, name);
         if self.slots.len() <= slot {
             self.slots.resize_with(slot + 1, || None);
         }
@@ -121,8 +129,8 @@ fn put_time(out: &mut Vec<u8>, time: &TimeField<'_>) {
 }
 
 /// Which slot is for connections like this one. The threads of a server, which usually have successive
-/// ids, have different ones.
-fn slot(connection: &Connection) -> usize {
+/// ids, have different ones, and so have most names. Each name is in one place.
+fn slot(connection: &Connection, name: Option<&str>) -> usize {
     let thread = connection.process.and_then(|process| process.tid);
     let address = match connection.local.address() {
         Some(IpAddr::V4(address)) => address.to_bits(),
@@ -133,7 +141,8 @@ fn slot(connection: &Connection) -> usize {
     let sum = thread
         .unwrap_or(0)
         .wrapping_add(address)
-        .wrapping_add(port.into());
+        .wrapping_add(port.into())
+        .wrapping_add(name.map_or(0, |name| name.as_ptr().addr() as u32 >> 4));
     connection.stage() as usize * SLOTS + sum as usize % SLOTS
 }
 
@@ -141,6 +150,7 @@ impl Template {
     /// `finders`: for [`BEFORE_VALUES`].
     fn new(
         connection: &Connection,
+        name: Option<&'static str>,
         line: &[u8],
         [time, address, port, wait]: &[Finder<'_>; BEFORE_VALUES.len()],
     ) -> Option<Self> {
@@ -162,6 +172,7 @@ impl Template {
         };
         Some(Self {
             connection: connection.clone(),
+            name,
             line: line.to_vec(),
             gaps: [time, address, port, wait],
         })

@@ -196,7 +196,9 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         emit: emit(settings.demand.reported, stages),
         details: settings.demand.details.into(),
         count_by: match settings.by.what() {
-            GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => BY_ADDRESS,
+            GroupBy::Address | GroupBy::Network(..) | GroupBy::Name(_) | GroupBy::Port => {
+                BY_ADDRESS
+            }
             GroupBy::Process => BY_PROCESS,
             GroupBy::Cgroup => BY_CGROUP,
             GroupBy::User => BY_USER,

@@ -216,7 +216,7 @@ pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {
 fn group_key(key: &Key, by: GroupBy) -> GroupKey {
     let is_kernel_thread = key.group[1] == KERNEL_THREAD;
     match by {
-        GroupBy::Address | GroupBy::Network(..) | GroupBy::Port => {
+        GroupBy::Address | GroupBy::Network(..) | GroupBy::Name(_) | GroupBy::Port => {
             GroupKey::Client(host(key.group))
         }
         GroupBy::Process => {

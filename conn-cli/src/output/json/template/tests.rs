@@ -197,7 +197,7 @@ fn a_threads_later_lines_are_from_its_template() {
         assert!(
             !json
                 .templates
-                .put(&mut out, &of_thread(tid, 0), time().as_ref())
+                .put(&mut out, &of_thread(tid, 0), None, time().as_ref())
         );
         json.connection(&mut out, &of_thread(tid, 0));
     }
@@ -205,7 +205,7 @@ fn a_threads_later_lines_are_from_its_template() {
         let mut out = Vec::new();
         assert!(
             json.templates
-                .put(&mut out, &of_thread(tid, 1), time().as_ref())
+                .put(&mut out, &of_thread(tid, 1), None, time().as_ref())
         );
     }
 }
