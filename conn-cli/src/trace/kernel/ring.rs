@@ -11,9 +11,10 @@ use conn_common::Event;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// How long to wait between two reads of the ring buffer: a wakeup costs more than a record. At least
-/// as long as a few thousand records take to be read.
+/// as long as a few thousand records take to be read, at most so long that no two reads are 20 ms apart, with
+/// what else is done between them and the timer's millisecond.
 const MIN_PAUSE: Duration = Duration::from_millis(2);
-pub(super) const MAX_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const MAX_PAUSE: Duration = Duration::from_millis(14);
 
 /// What precedes a record (`BPF_RINGBUF_HDR_SZ` of `include/uapi/linux/bpf.h`).
 pub(super) const HEADER: usize = 8;
