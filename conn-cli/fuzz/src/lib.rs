@@ -56,6 +56,7 @@ fn summary(format: Option<Format>, flags: u8, input: impl Read) -> (String, End)
         every_packet: is_set(3),
         lines_only: is_set(4) && is_set(5),
         all_addresses: is_set(2) && is_set(3),
+        names: None,
     };
     let (findings, end) = summarise(input, format, options);
     let end = match end {

@@ -42,6 +42,9 @@ pub enum Room {
 /// has at most 255.
 const BYTES: [u64; 3] = [80, 128, 512];
 
+/// How many pairs of a name and a port there is room for besides [`Room`]: of names, there are few.
+const NAMED: usize = 1 << 17;
+
 impl Tally {
     /// Empty, with this room.
     #[must_use]
@@ -96,7 +99,8 @@ impl Tally {
             return self.add(client, local_port, connections);
         }
         let (pairs, room) = (self.pairs(), self.room);
-        let has_room = || has_room(room, pairs);
+        let is_name = matches!(key, GroupKey::Name(_));
+        let has_room = || is_name && pairs[2] < NAMED || has_room(room, pairs);
         let counted = count(&mut self.counts, (key, local_port), connections, has_room);
         self.or_turn_away(counted, connections);
     }

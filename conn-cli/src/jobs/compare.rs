@@ -58,6 +58,7 @@ async fn counted(path: &Path, options: &CompareOptions) -> anyhow::Result<(Tally
         every_packet: options.records.every_packet,
         lines_only: false,
         all_addresses: true,
+        names: None,
     })
     .within(room(options.records.max_clients, 2));
     let mut feed = Feed::start(

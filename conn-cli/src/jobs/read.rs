@@ -20,7 +20,7 @@ use crate::{
     count::{known::Known, ranking::Counts, tally::Room},
     model::{
         discrepancies::Discrepancies,
-        group::Grouping,
+        group::{GroupBy, Grouping},
         options::{Lines, ReadOptions},
         read_stats::InputStats,
         scope::Scope,
@@ -137,6 +137,9 @@ impl Reading {
             every_packet: options.records.every_packet,
             lines_only: show.count.is_some(),
             all_addresses: false,
+            names: show
+                .names
+                .filter(|names| show.listing.by.what() == GroupBy::Name(names)),
         };
         let mut how = How::new(&options.records, times);
         how.wanted.only_counts = view.only_counts() && merge.want_all();

@@ -17,6 +17,7 @@ use crate::{
         format::Format,
         group::{GroupBy, GroupKey, Grouping},
         hook::Hook,
+        names::NetworkNames,
         options::{Listing, ShowOptions, TimeFormat, Top},
         period::Period,
         ports::PortSet,
@@ -48,6 +49,7 @@ fn read_back(text: &str) -> anyhow::Result<(Tally, Discrepancies, ReadStats)> {
         every_packet: false,
         lines_only: false,
         all_addresses: false,
+        names: None,
     };
     let (findings, end) = read::summarise(text.as_bytes(), Some(Format::Text), options);
     assert!(end.is_ok() || findings.is_err(), "{text}");
@@ -113,6 +115,11 @@ fn stages() -> [(Stage, Hook); 3] {
     })
 }
 
+fn office() -> &'static NetworkNames {
+    let office = "office=192.0.2.0/24".parse().unwrap();
+    Box::leak(Box::new(NetworkNames::new(&[office]).unwrap()))
+}
+
 #[test]
 fn lines_of_connections_are_read_back() {
     let looks = [false, true].into_iter().flat_map(|long| {
@@ -125,6 +132,7 @@ fn lines_of_connections_are_read_back() {
             })
         })
     });
+    let looks = looks.flat_map(|look| [None, Some(office())].map(|names| Look { names, ..look }));
     for look in looks {
         // With --long the time is one of the day, unless another format is wanted.
         let formats = if look.long {
@@ -397,11 +405,12 @@ fn summaries_are_read_back() {
     for by in groupings() {
         for watched in all {
             for top in [Top::All, Top::First(1)] {
-                for long in [false, true] {
+                for (long, names) in [(false, None), (true, None), (true, Some(office()))] {
                     let report = reports(by, watched, top);
                     assert_eq!(report.connections, 17);
                     let look = Look {
                         long,
+                        names,
                         ..Look::default()
                     };
                     let clock = Clock::new(TimeZone::UTC, TimeFormat::Ctime);

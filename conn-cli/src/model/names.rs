@@ -4,7 +4,7 @@ use std::{net::IpAddr, str::FromStr, sync::LazyLock};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::filter::Network;
+use super::{connection::Host, filter::Network};
 
 /// The name of all clients in no named network.
 pub const OTHER: &str = "other";
@@ -137,6 +137,11 @@ impl NetworkNames {
     #[must_use]
     pub fn name(&self, address: IpAddr) -> &str {
         &self.names[self.index(address)]
+    }
+
+    /// That of a client, if networks have names and the client has an address.
+    pub(crate) fn of(names: Option<&'static Self>, client: &Host) -> Option<&'static str> {
+        Some(names?.name(client.address()?))
     }
 }
 

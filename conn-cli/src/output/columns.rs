@@ -12,10 +12,15 @@ use super::{
     Clock,
     brief::brief,
     table::{Align, Table},
+    text::Look,
 };
 use crate::{
     count::profile::Profile,
-    model::group::GroupKey,
+    model::{
+        connection::Host,
+        group::{GroupBy, GroupKey},
+        names::NetworkNames,
+    },
     report::{Origin, Report, Row},
 };
 
@@ -28,6 +33,8 @@ pub(super) struct Columns<'a> {
     clock: &'a mut Clock,
     /// With `--long`, what is known of at least one client.
     details: Option<Details>,
+    /// The names of networks, if there is a column for them.
+    names: Option<&'static NetworkNames>,
 }
 
 /// Which details of clients are known.
@@ -50,23 +57,21 @@ impl Details {
 }
 
 impl<'a> Columns<'a> {
-    /// The columns: with `is_long` all that is known of a client. `started`: the start of a live run.
-    pub(super) fn new(
-        report: &'a Report,
-        clock: &'a mut Clock,
-        is_long: bool,
-        started: Option<Timestamp>,
-    ) -> Self {
-        let details = is_long.then(|| Details::new(report));
+    /// The columns: with [`Look::long`] all that is known of a client.
+    pub(super) fn new(report: &'a Report, clock: &'a mut Clock, look: &Look) -> Self {
+        let details = look.long.then(|| Details::new(report));
         if let Some((first, last)) = details.and_then(|details| details.times) {
             // A live run ends now.
-            let ends = started.map_or((first, last), |started| (started, Timestamp::now()));
+            let ends = look
+                .started
+                .map_or((first, last), |started| (started, Timestamp::now()));
             clock.set_span(first.min(ends.0), last.max(ends.1));
         }
         Self {
             report,
             clock,
             details,
+            names: look.names.filter(|_| look.long && is_by_address(report)),
         }
     }
 
@@ -119,6 +124,7 @@ impl<'a> Columns<'a> {
         if self.details.is_some_and(|details| details.times.is_some()) {
             titles.extend(["first", "last"].map(|title| (title, Align::Left)));
         }
+        titles.extend(self.names.map(|_| ("name", Align::Left)));
         let by = self.report.by;
         titles.extend(by.with_port().then_some(("port", Align::Right)));
         titles.push((by.what().nouns().0, Align::Left));
@@ -153,6 +159,10 @@ impl<'a> Columns<'a> {
                 let (first, last) = seen.unzip();
                 cells.extend([text(first), text(last)]);
             }
+        }
+        if self.names.is_some() {
+            let name = client(&row.key).and_then(|host| NetworkNames::of(self.names, host));
+            cells.push(name.unwrap_or("-").to_owned());
         }
         if let GroupKey::WithPort(key, port) = &row.key {
             let port = port.map_or_else(|| "-".to_owned(), |port| port.to_string());
@@ -190,6 +200,19 @@ impl<'a> Columns<'a> {
             cells
         };
         rest.chain(total).map(cells).collect()
+    }
+}
+
+fn is_by_address(report: &Report) -> bool {
+    report.by.what() == GroupBy::Address
+}
+
+/// The client of a row.
+fn client(key: &GroupKey) -> Option<&Host> {
+    match key {
+        GroupKey::Client(host) => Some(host),
+        GroupKey::WithPort(key, _) => client(key),
+        _ => None,
     }
 }
 

@@ -9,13 +9,13 @@ use super::{
 use crate::model::connection::{Connection, Host, Process};
 
 /// `18:33:37.945354 192.0.2.3:39465 -> 192.0.2.1:8081 httpd[99] waited 96 µs`, without what is not
-/// known. `stage`: its name, if that must be said.
+/// known. `stage`: its name, if that must be said; `name`: that of the client's network, in brackets.
 pub(super) fn put_line(
     out: &mut Vec<u8>,
     (when, time): (&str, &Escapes),
     stage: Option<&str>,
     connection: &Connection,
-    client: &Escapes,
+    (client, name): (&Escapes, Option<&str>),
 ) {
     for part in [&time.on, when, &time.off, " "] {
         out.extend_from_slice(part.as_bytes());
@@ -26,6 +26,9 @@ pub(super) fn put_line(
     out.extend_from_slice(client.on.as_bytes());
     put_end(out, &connection.remote, connection.remote_port);
     out.extend_from_slice(client.off.as_bytes());
+    if let Some(name) = name {
+        put(out, format_args!(" ({name})"));
+    }
     match (&connection.local, connection.local_port) {
         (Host::Unknown, None) => (),
         (Host::Unknown, Some(port)) => put(out, format_args!(" -> port {port}")),
@@ -88,6 +91,10 @@ mod tests {
     }
 
     fn line(connection: &Connection, stage: Option<&str>) -> String {
+        named_line(connection, stage, None)
+    }
+
+    fn named_line(connection: &Connection, stage: Option<&str>, name: Option<&str>) -> String {
         let mut out = Vec::new();
         let plain = Escapes::new(anstyle::Style::new(), false);
         put_line(
@@ -95,7 +102,7 @@ mod tests {
             ("18:33:37.945354", &plain),
             stage,
             connection,
-            &plain,
+            (&plain, name),
         );
         String::from_utf8(out).unwrap()
     }
@@ -123,6 +130,11 @@ mod tests {
     fn everything_known_is_in_the_line() {
         let all = "192.0.2.3:39465 -> 192.0.2.1:8081 httpd[99] waited 96 µs\n";
         assert_eq!(line(&accepted(), None), format!("18:33:37.945354 {all}"));
+        let named = "192.0.2.3:39465 (office) -> 192.0.2.1:8081 httpd[99] waited 96 µs\n";
+        assert_eq!(
+            named_line(&accepted(), None, Some("office")),
+            format!("18:33:37.945354 {named}")
+        );
         assert_eq!(
             line(&accepted(), Some("Accepted")),
             format!("18:33:37.945354 Accepted {all}")

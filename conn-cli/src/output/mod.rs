@@ -92,6 +92,7 @@ impl Printer {
                 long: options.long,
                 colour,
                 started,
+                names: options.names,
             },
         );
         Self::Text(match options.interval() {

@@ -19,6 +19,7 @@ use crate::{
     model::{
         connection::{Connection, When},
         group::GroupKey,
+        names::NetworkNames,
         stage::Stage,
     },
     report::Report,
@@ -64,6 +65,8 @@ pub(crate) struct Look {
     pub colour: bool,
     /// The start of a live run.
     pub started: Option<Timestamp>,
+    /// With [`Self::long`] those of the clients' networks.
+    pub names: Option<&'static NetworkNames>,
 }
 
 /// The part of a line before the address. Lines come in bursts and times are in seconds, so it is
@@ -123,7 +126,8 @@ impl Text {
         if self.look.long {
             let when = (when, &self.time);
             let stage = self.look.names_stage.then(|| word(stage));
-            return put_line(out, when, stage, connection, &self.address);
+            let name = NetworkNames::of(self.look.names, &connection.remote);
+            return put_line(out, when, stage, connection, (&self.address, name));
         }
         let prefix = &mut self.prefixes[stage as usize];
         if prefix.when != when {
@@ -157,8 +161,7 @@ impl Text {
         let total = once(last_line(report, &self.clock) + "\n");
         if self.is_table(report) {
             let styles = (self.style(TITLE), self.style(ADDRESS));
-            let Look { long, started, .. } = self.look;
-            let table = Columns::new(report, &mut self.clock, long, started);
+            let table = Columns::new(report, &mut self.clock, &self.look);
             Box::new(title.chain(table.lines(styles)).chain(total))
         } else {
             Box::new(title.chain(self.list(report)).chain(total))

@@ -513,6 +513,7 @@ fn parts_of_damaged_text_count_as_the_whole() {
             every_packet: false,
             lines_only: is_set[2],
             all_addresses: is_set[3],
+            names: None,
         };
         let counts = |length| {
             let input = Parts(&bytes, length);

@@ -104,6 +104,7 @@ fn options(ports: &str, every_packet: bool) -> MergeOptions {
         every_packet,
         lines_only: false,
         all_addresses: false,
+        names: None,
     }
 }
 

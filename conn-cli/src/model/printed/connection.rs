@@ -96,9 +96,10 @@ fn in_words(text: &str) -> Option<(End, End, &str)> {
     fits.then_some((client, End { port, ..UNKNOWN }, tail))
 }
 
-/// `192.0.2.1:37822 -> 192.0.2.9:80`, `192.0.2.1:37822 -> port 80`, or without the server.
+/// `192.0.2.1:37822 -> 192.0.2.9:80`, `192.0.2.1:37822 (office) -> port 80`, or without the server.
 fn both_ends(text: &str) -> Option<(End, End, &str)> {
     let (client, tail) = first_word(text);
+    let tail = without_name(tail);
     if let Some(tail) = tail.strip_prefix("-> ") {
         let (server, rest) = first_word(tail);
         let (server, tail) = if server == "port" {
@@ -124,6 +125,13 @@ fn both_ends(text: &str) -> Option<(End, End, &str)> {
         }
     };
     (is_end && is_process_and_wait(tail)).then_some((client, UNKNOWN, tail))
+}
+
+/// What follows the name of a network, if there is one: `(office) -> 192.0.2.9:80`.
+fn without_name(tail: &str) -> &str {
+    let (name, rest) = first_word(tail);
+    let is_name = name.starts_with('(') && name.ends_with(')');
+    if is_name { rest } else { tail }
 }
 
 /// Whether this may follow the ends: `httpd[99] waited 96 µs`, `thread 99`.

@@ -86,7 +86,11 @@ fn records() -> Origin {
 
 fn table(report: &Report, is_long: bool, format: TimeFormat) -> String {
     let mut clock = Clock::new(TimeZone::UTC, format);
-    let columns = Columns::new(report, &mut clock, is_long, None);
+    let look = Look {
+        long: is_long,
+        ..Look::default()
+    };
+    let columns = Columns::new(report, &mut clock, &look);
     columns.lines((Style::new(), Style::new())).collect()
 }
 

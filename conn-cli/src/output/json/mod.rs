@@ -16,7 +16,7 @@ use super::{Clock, interval::interval_line};
 use crate::{
     count::interval::Interval,
     model::{
-        connection::{Connection, Host, Process, Source, When},
+        connection::{Connection, Process, Source, When},
         group::GroupKey,
         names::NetworkNames,
         schema::{ConnectionLine, SummaryLine, TimeField, Type},
@@ -70,7 +70,7 @@ impl Json {
             names,
             templates,
         } = self;
-        let name = name(*names, &connection.remote);
+        let name = NetworkNames::of(*names, &connection.remote);
         let time = match &connection.time {
             When::At(timestamp) => Some(clock.cached_field(*timestamp)),
             When::Recorded(_) | When::Clock(_) | When::Unknown => None,
@@ -129,7 +129,7 @@ impl Json {
             part.extend((number > 0).then_some(b','));
             let mut client = client(&row, knows_refused, &self.clock);
             if let GroupKey::Client(host) = &row.key {
-                client.network_name = name(self.names, host).map(Into::into);
+                client.network_name = NetworkNames::of(self.names, host).map(Into::into);
             }
             put_value(&mut part, &client);
             String::from_utf8(part).expect("JSON is text")
@@ -137,11 +137,6 @@ impl Json {
         let start = once(start + "[");
         start.chain(clients).chain(once("]}\n".to_owned()))
     }
-}
-
-/// The name of a client's network.
-fn name(names: Option<&'static NetworkNames>, client: &Host) -> Option<&'static str> {
-    Some(names?.name(client.address()?))
 }
 
 /// The fields of a connection's line. `time`: its timestamp, if that is known. `counted`: the stage

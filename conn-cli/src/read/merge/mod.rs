@@ -36,7 +36,8 @@ use crate::{
         connection::{Connection, Host},
         discrepancies::Discrepancies,
         format::Format,
-        group::Grouping,
+        group::{GroupKey, Grouping},
+        names::NetworkNames,
         read_stats::{InputStats, ReadStats},
         stage::Stage,
     },
@@ -134,7 +135,7 @@ impl Merge {
             batch.events.truncate(first.events_before);
         }
         for (client, local_port) in &batch.counted.ends {
-            self.tally.add(client, *local_port, 1);
+            add_to(&mut self.tally, &self.options, client, *local_port);
         }
         // By reference: copying connections takes longer than counting them.
         for (index, event) in batch.events.iter_mut().enumerate() {
@@ -303,7 +304,13 @@ impl Merge {
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
         if self.options.counts_each(format) {
-            self.tally.add(&connection.remote, connection.local_port, 1);
+            let client = &connection.remote;
+            add_to(
+                &mut self.tally,
+                &self.options,
+                client,
+                connection.local_port,
+            );
         }
         show(connection)
     }
@@ -342,6 +349,14 @@ impl Merge {
         add_input(&mut self.stats, self.input);
         self.stats.turned_away = self.tally.turned_away();
         (self.tally, self.discrepancies, self.stats)
+    }
+}
+
+/// Counts a connection, by what can be in the rows.
+fn add_to(tally: &mut Tally, options: &MergeOptions, client: &Host, local_port: Option<u16>) {
+    match NetworkNames::of(options.names, client) {
+        Some(name) => tally.add_key(GroupKey::Name(name), local_port, 1),
+        None => tally.add(client, local_port, 1),
     }
 }
 

@@ -4,8 +4,8 @@ use super::add;
 use crate::{
     count::tally::Tally,
     model::{
-        connection::Host, filter::EndsFilter, format::Format, group::GroupKey, period::Period,
-        ports::PortSet, read_stats::ReadStats,
+        connection::Host, filter::EndsFilter, format::Format, group::GroupKey, names::NetworkNames,
+        period::Period, ports::PortSet, read_stats::ReadStats,
     },
 };
 
@@ -26,6 +26,8 @@ pub struct MergeOptions {
     pub lines_only: bool,
     /// Whether connections whose client neither a line nor the summary names are an error.
     pub all_addresses: bool,
+    /// The names of networks, if connections are counted by them: so few need no bound.
+    pub names: Option<&'static NetworkNames>,
 }
 
 impl MergeOptions {

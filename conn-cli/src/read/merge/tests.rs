@@ -41,6 +41,7 @@ fn options(every_packet: bool) -> MergeOptions {
         every_packet,
         lines_only: false,
         all_addresses: false,
+        names: None,
     }
 }
 
@@ -105,6 +106,7 @@ fn strace_ports(lines: &str) -> Vec<Option<u16>> {
         every_packet: false,
         lines_only: false,
         all_addresses: false,
+        names: None,
     });
     let piece = Piece::Lines(Encoding::plain(Format::Strace), lines.as_bytes().to_vec());
     let mut ports = Vec::new();
