@@ -17,6 +17,7 @@ pub(crate) mod stamp;
 pub(crate) mod syslog;
 pub(crate) mod tag;
 mod untagged;
+mod usual;
 
 use self::{
     journal::Journal,
@@ -24,6 +25,7 @@ use self::{
     stamp::Stamp,
     syslog::Entry,
     tag::Writer,
+    usual::Usual,
 };
 use super::{
     lines::{Form, Line, Wanted},
@@ -51,6 +53,8 @@ pub(crate) struct Lines {
     prefix: Vec<u8>,
     /// What the last record of the kernel that counts has up to ` OUT=`, likewise.
     start: Vec<u8>,
+    /// The line of one of those up to there.
+    usual: Usual,
 }
 
 impl Lines {
@@ -62,6 +66,7 @@ impl Lines {
             second: Second::new(),
             prefix: Vec::new(),
             start: Vec::new(),
+            usual: Usual::default(),
         }
     }
 
@@ -118,6 +123,18 @@ impl Lines {
         netfilter::syn(message.strip_prefix(&self.start[..])?).ok()
     }
 
+    /// Whether a line begins like that of such a record, and has one: a faster path.
+    #[inline]
+    fn usual(&mut self, line: &[u8], events: &mut Vec<Event>) -> bool {
+        let usual = self.usual.split(line);
+        let Some((stamp, Ok(syn))) = usual.map(|(stamp, rest)| (stamp, netfilter::syn(rest)))
+        else {
+            return false;
+        };
+        events.extend(syn.map(|syn| syn.event(self.when(stamp))));
+        true
+    }
+
     fn keep_start(&mut self, message: &[u8]) {
         // With a digit, it may be one of pvefw.
         if !message.first().is_some_and(u8::is_ascii_digit)
@@ -139,10 +156,20 @@ impl Lines {
 
 impl Line for Lines {
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
-        match Journal::parse(line) {
-            Some(journal) => self.entry(&journal.entry(), events),
-            None => self.entry(&Entry::parse(line), events),
+        if self.usual(line, events) {
+            return Ok(Form::Own);
         }
+        if let Some(journal) = Journal::parse(line) {
+            return self.entry(&journal.entry(), events);
+        }
+        let entry = Entry::parse(line);
+        let form = self.entry(&entry, events)?;
+        let is_kernel = matches!(entry.writer, Writer::Kernel | Writer::Dmesg);
+        if is_kernel && !self.start.is_empty() && entry.message.starts_with(&self.start) {
+            let start = self.start.len();
+            self.usual.keep(line, entry.stamp, entry.message, start);
+        }
+        Ok(form)
     }
 
     fn time(&mut self, line: &[u8]) -> When {
