@@ -26,8 +26,10 @@ const MAX_WHOLE: usize = 19;
 pub(super) struct Usual {
     /// Its length; 0 if there is none.
     length: usize,
-    /// The bytes that others must have, and a bit for each bit of digits. The last word overlaps the one before.
+    /// The bytes that others must have, and a bit for each bit of digits.
     words: Vec<(u64, u64)>,
+    /// The same of the last word, which overlaps the one before.
+    last: (u64, u64),
     /// The length of the timestamp that it begins with.
     stamp: usize,
     /// Where the time of day is in it.
@@ -44,10 +46,13 @@ impl Usual {
     #[inline]
     pub(super) fn split<'a>(&mut self, line: &'a [u8]) -> Option<(Stamp<'a>, &'a [u8])> {
         let (start, rest) = line.split_at_checked(self.length)?;
-        let differs = { words(start).zip(&self.words) }.fold(0, |any, (word, (same, digits))| {
-            any | differs(word, *same, *digits)
-        });
-        if self.length == 0 || differs != 0 || TENS.iter().any(|at| start[self.clock + at] > b'5') {
+        let mut any = differs(start.last_chunk()?, self.last);
+        let (all, _) = start.as_chunks();
+        for (word, same) in all.iter().zip(&self.words) {
+            any |= differs(word, *same);
+        }
+        let is_later = |at| start.get(self.clock + at).is_none_or(|tens| *tens > b'5');
+        if any != 0 || TENS.into_iter().any(is_later) {
             return None;
         }
         self.hits = self.hits.saturating_add(1);
@@ -96,11 +101,15 @@ impl Usual {
                 0
             };
         }
+        let start = &line[..header + start];
+        let ((same, _), (digits, _)) = (start.as_chunks(), is_digit.as_chunks());
+        let pair = |(same, digits): (&[u8; WORD], &[u8; WORD])| (word(same), word(digits));
         self.words.clear();
-        let same = words(&line[..header + start]);
-        self.words.extend(same.zip(words(&is_digit)));
+        self.words.extend(same.iter().zip(digits).map(pair));
+        let last = start.last_chunk().zip(is_digit.last_chunk());
+        self.last = last.map_or((0, 0), pair);
         (self.stamp, self.clock, self.lacks) = (text.len(), clock, lacks);
-        self.length = header + start;
+        self.length = start.len();
     }
 }
 
@@ -118,17 +127,15 @@ fn of_kernel(header: &[u8]) -> Option<std::ops::Range<usize>> {
     is_time.then(|| whole.len() - digits..inside.len())
 }
 
-/// The words of a text of one at least. The last one overlaps the one before.
 #[inline]
-fn words(text: &[u8]) -> impl Iterator<Item = u64> {
-    let (all, _) = text.as_chunks();
-    let last = text.last_chunk();
-    all.iter().chain(last).map(|word| u64::from_ne_bytes(*word))
+fn word(bytes: &[u8; WORD]) -> u64 {
+    u64::from_ne_bytes(*bytes)
 }
 
 /// 0 if a word has a digit in the place of each digit, and is the same elsewhere.
 #[inline]
-fn differs(word: u64, same: u64, digits: u64) -> u64 {
+fn differs(bytes: &[u8; WORD], (same, digits): (u64, u64)) -> u64 {
+    let word = word(bytes);
     // In other places a zero.
     let digit = (word & digits | each(b'0') & !digits) ^ each(b'0');
     // The carry of one that is none changes the next, but it is enough to find the first.
@@ -180,8 +187,7 @@ mod tests {
 
     #[test]
     fn digits_and_nothing_else_may_differ() {
-        let digits = u64::from_ne_bytes([0, 0, 255, 255, 255, 255, 255, 255]);
-        let word = u64::from_ne_bytes;
+        let digits = word(&[0, 0, 255, 255, 255, 255, 255, 255]);
         for place in 0..WORD {
             for byte in 0..=u8::MAX {
                 let mut other = *b"a:123456";
@@ -191,7 +197,7 @@ mod tests {
                 } else {
                     byte.is_ascii_digit()
                 };
-                let differs = differs(word(other), word(*b"a:123456"), digits) != 0;
+                let differs = differs(&other, (word(b"a:123456"), digits)) != 0;
                 assert_eq!(differs, !is_like, "{place} {byte}");
             }
         }
