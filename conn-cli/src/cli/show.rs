@@ -18,6 +18,7 @@ use crate::{
         connection::Family,
         filter::{EndsFilter, Network, Networks},
         group::{GroupBy, Grouping},
+        machine::Machine,
         names::{NamedNetwork, NetworkNames},
         options::{Lines, Listing, ShowOptions, TimeFormat, Top},
         ports::PortSet,
@@ -112,6 +113,14 @@ pub(super) struct ShowArgs {
     /// One for each connection, and one for the summary. docs/json.md of the project describes them.
     #[arg(long, help_heading = LINES)]
     json: bool,
+
+    /// The machine's name in JSON [default: what the kernel or the record says]
+    ///
+    /// Live it takes the place of the host name. In "conn-cli read" it is for records that do not name a
+    /// host: the header of a syslog line does, and the journal, and JSON of conn-cli.
+    #[arg(long, value_name = "NAME", value_parser = host, requires = "json",
+          hide_short_help = true, help_heading = LINES)]
+    host: Option<Machine>,
 
     /// Times as ctime, iso, epoch, delta or short [default: ctime, in JSON iso]
     ///
@@ -264,6 +273,7 @@ impl ShowArgs {
             },
             known: self.known.clone(),
             json: self.json,
+            host: self.host.clone(),
             time: match self.time {
                 Some(time) => time,
                 None if self.long => TimeFormat::Short,
@@ -311,6 +321,10 @@ fn named_networks(text: &str) -> Result<Vec<NamedNetwork>, String> {
 
 /// The greatest length of a file of named networks.
 const MAX_NAMES_FILE: u64 = 8 << 20;
+
+fn host(text: &str) -> Result<Machine, &'static str> {
+    Machine::named(text.as_bytes()).ok_or("give a name of 1 to 255 bytes")
+}
 
 /// A set of ports, some of which may be named.
 fn ports(text: &str) -> Result<PortSet, String> {

@@ -12,6 +12,7 @@ use crate::{
         connection::{Connection, Family, Host, Lacks, Process, Record, Recorded, Source, When},
         demand::Demand,
         hook::Hook,
+        machine::Machine,
         options::{ShowOptions, TimeFormat},
         schema::{ComparisonLine, ComparisonSummary, ConnectionLine, IntervalLine, SummaryLine},
     },
@@ -45,6 +46,7 @@ fn seen() -> Connection {
         netns: Some(4_026_531_840),
         wait: Some(Duration::from_micros(1500)),
         source: Source::Hook(Hook::Fentry),
+        machine: Machine::named(b"web\x1b\"1"),
     }
 }
 

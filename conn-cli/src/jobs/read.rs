@@ -142,7 +142,9 @@ impl Reading {
                 .filter(|names| show.listing.by.what() == GroupBy::Name(names)),
         };
         let mut how = How::new(&options.records, times);
-        how.wanted.only_counts = view.only_counts() && merge.want_all();
+        // The JSON of each connection, or that of the summary, names its machine.
+        how.wanted.machines = show.json;
+        how.wanted.only_counts = view.only_counts() && merge.want_all() && !show.json;
         Ok(Self {
             view: view.within(room(options.records.max_clients, 1)),
             by: show.listing.by,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{clock::Clock, hook::Hook, stage::Stage};
+use super::{clock::Clock, hook::Hook, machine::Machine, stage::Stage};
 use crate::system::text::escaped;
 
 /// The longest host name, in bytes (RFC 1035).
@@ -34,6 +34,8 @@ pub struct Connection {
     pub wait: Option<Duration>,
     /// What reported it.
     pub source: Source,
+    /// The machine that it was recorded on, if the record says so and that is wanted.
+    pub machine: Option<Machine>,
 }
 
 /// When something happened.
@@ -184,6 +186,7 @@ impl Connection {
             netns: None,
             wait: None,
             source,
+            machine: None,
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
     format::Format,
     group::Grouping,
     hook::{Hook, Needs},
+    machine::Machine,
     names::NetworkNames,
     period::Period,
     ports::PortSet,
@@ -129,6 +130,8 @@ pub struct ShowOptions {
     pub known: Option<PathBuf>,
     /// Whether to write JSON instead of text.
     pub json: bool,
+    /// The machine, if neither the kernel nor the records are to name it.
+    pub host: Option<Machine>,
     /// How to write times.
     pub time: TimeFormat,
     /// Whether times are in UTC.

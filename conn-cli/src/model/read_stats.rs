@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
-use super::{connection::Lacks, format::Format};
+use super::{connection::Lacks, format::Format, machine::Machines};
 
 /// Statistics of the records that were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct ReadStats {
     pub unknown_client: u64,
     /// Connections that are not counted because their time is unknown and only a period is wanted.
     pub unknown_time: u64,
+    /// The machines that the connections were recorded on, if that is wanted.
+    pub machines: Machines,
     /// What the times of records lack.
     pub incomplete: BTreeMap<Lacks, Incomplete>,
 }

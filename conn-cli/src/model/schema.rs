@@ -71,6 +71,9 @@ pub(crate) struct ConnectionLine<'a> {
     /// The stage, if several are watched.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+    /// The machine that it was recorded on, escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
     /// When it got there.
     #[serde(default)]
     pub time: Option<TimeField<'a>>,
@@ -144,6 +147,9 @@ pub(crate) struct SummaryLine<'a> {
     /// `summary` or `totals`
     #[cfg_attr(test, schemars(extend("enum" = ["summary", "totals"])))]
     pub r#type: Type,
+    /// The machine that all connections were recorded on, escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
     /// Live: the hook of the counted stage.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Cow<'a, str>>,
@@ -156,10 +162,13 @@ pub(crate) struct SummaryLine<'a> {
     /// Live: whether the hooks saw conn-cli's own connections.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub self_test: Option<SelfTestFields<'a>>,
-    /// Live: when the probes were attached.
+    /// Live: `begin`, by the name that it had first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<TimeField<'a>>,
-    /// Live: when they were detached, or now, if it still runs.
+    /// Live: when the probes were attached. Records: the time of the first connection, if that of all is known.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<TimeField<'a>>,
+    /// Live: when they were detached, or now, if it still runs. Records: the time of the last connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<TimeField<'a>>,
     /// Live: how long the probes were attached.
@@ -480,6 +489,9 @@ pub(crate) struct IntervalLine<'a> {
     /// `interval`
     #[cfg_attr(test, schemars(extend("enum" = ["interval"])))]
     pub r#type: Type,
+    /// The machine that conn-cli runs on, or the one of `--host`, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
     /// Its start; null if that is only known relative to a boot.
     pub start: Option<TimeField<'a>>,
     /// Records whose times are since boot: its start, in seconds since then.

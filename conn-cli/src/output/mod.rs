@@ -48,7 +48,7 @@ use crate::{
         stage::{Stage, WatchedStages},
     },
     report::{LineCounts, Report},
-    system::terminal::Size,
+    system::{machine, terminal::Size},
 };
 
 /// The format of standard output.
@@ -77,7 +77,10 @@ impl Printer {
         let clock = Clock::new(zone.clone(), options.time);
         let several = stages.filter(|stages| stages.are_several());
         if options.json {
-            let json = Json::new(clock).with_names(options.names);
+            let own = || stages.and_then(|_| machine::host_name());
+            let json = Json::new(clock)
+                .with_names(options.names)
+                .on(options.host.clone().or_else(own));
             return Self::Json(match several {
                 Some(stages) => json.with_stages(stages.counted()),
                 None => json,

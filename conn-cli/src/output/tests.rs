@@ -10,6 +10,7 @@ use crate::{
         discrepancies::Discrepancies,
         group::GroupKey,
         hook::Hook,
+        machine::Machine,
         stage::Stage,
     },
     output::*,
@@ -35,6 +36,7 @@ fn connection() -> Connection {
         netns: Some(4_026_531_840),
         wait: None,
         source: Source::SecondHook,
+        machine: None,
     }
 }
 
@@ -139,15 +141,14 @@ fn colour_adds_escapes_and_nothing_else() {
 
 #[test]
 fn json_has_the_documented_fields() {
-    let lines = lines(Printer::Json(Json::new(Clock::new(
-        TimeZone::UTC,
-        TimeFormat::Ctime,
-    ))));
+    let json = Json::new(Clock::new(TimeZone::UTC, TimeFormat::Ctime));
+    let json = json.on(Machine::named(b"web\x1b1"));
+    let lines = lines(Printer::Json(json));
     let mut lines = lines.lines();
     assert_eq!(
         lines.next().unwrap(),
         concat!(
-            r#"{"type":"connection","time":"2014-03-17T04:13:03.000005+00:00","#,
+            r#"{"type":"connection","host":"web\\u{1b}1","time":"2014-03-17T04:13:03.000005+00:00","#,
             r#""remote_address":"192.168.122.1","remote_port":40000,"#,
             r#""local_address":"2001:db8::5","local_port":443,"family":"ipv6","#,
             r#""pid":7,"tid":8,"comm":"a\\u{1b}\"b","uid":33,"cgroup":99,"#,
@@ -157,9 +158,9 @@ fn json_has_the_documented_fields() {
     assert_eq!(
         lines.next().unwrap(),
         concat!(
-            r#"{"type":"summary","probe":"kretprobe","exact":true,"#,
+            r#"{"type":"summary","host":"web\\u{1b}1","probe":"kretprobe","exact":true,"#,
             r#""exact_reason":"this kernel is not preemptible (none)","self_test":{"result":"passed"},"#,
-            r#""start":"1970-01-01T00:00:00.000000+00:00","end":"1970-01-01T00:00:00.000000+00:00","#,
+            r#""start":"1970-01-01T00:00:00.000000+00:00","begin":"1970-01-01T00:00:00.000000+00:00","end":"1970-01-01T00:00:00.000000+00:00","#,
             r#""seconds":1.235,"second_hook_only":1,"out_of_memory":0,"#,
             r#""connections":7,"at_least":false,"addresses":2,"lines_shown":0,"lines_not_shown":0,"unknown_clients":0,"#,
             r#""other_clients":4,"unreadable":0,"missed_runs":null,"unaccounted":0,"#,

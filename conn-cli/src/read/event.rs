@@ -7,6 +7,7 @@ use crate::{
     model::{
         connection::{Connection, Host},
         discrepancies::Discrepancies,
+        machine::Machine,
         printed::summary,
         read_stats::ReadStats,
         stage::Stage,
@@ -132,6 +133,8 @@ pub struct Accept {
 pub struct Run {
     /// When it began and when it ended, if that is known.
     pub period: Option<(Timestamp, Timestamp)>,
+    /// The machine of all its connections, if it says so.
+    pub machine: Option<Machine>,
     /// All its connections.
     pub tally: Tally,
     /// The option by which the tally does not name all addresses, if there is one.
@@ -150,6 +153,7 @@ impl Run {
     pub(crate) fn printed(tally: Tally) -> Self {
         Self {
             period: None,
+            machine: None,
             tally,
             partial: None,
             lines_shown: None,

@@ -1,5 +1,7 @@
 //! A parser of lines that have something around them.
 
+use std::borrow::Cow;
+
 use super::{
     encoding::Encoding,
     wrap::{Inner, Wrappers, is_believed},
@@ -62,7 +64,9 @@ impl Peeled {
             return Ok(Form::Shared);
         }
         let inner = self.wrappers.peel(line, self.wanted.times);
-        let Inner { line, time, tags } = inner.ok_or(NOT_WRAPPED)?;
+        let Inner {
+            line, time, tags, ..
+        } = inner.ok_or(NOT_WRAPPED)?;
         let before = events.len();
         if !is_believed(self.format, &tags, &self.wanted) {
             // A parser of its own: this line must not complete what another one began.
@@ -112,5 +116,11 @@ impl Line for Peeled {
             When::Unknown => inner.time,
             time => time,
         }
+    }
+
+    fn host<'a>(&mut self, line: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let inner = self.wrappers.peel(line, false)?;
+        let host = self.parser.host(&inner.line).or(inner.host)?;
+        Some(Cow::Owned(host.into_owned()))
     }
 }

@@ -4,6 +4,8 @@ use std::{fs, num::NonZeroUsize, os::unix::fs::MetadataExt as _, thread::availab
 
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::model::machine::Machine;
+
 /// The inode numbers of the initial namespaces (`include/linux/proc_ns.h`). All such numbers have 32 bits
 /// (`include/linux/ns_common.h`).
 const INITIAL_CGROUP: u64 = 0xeffffffb;
@@ -34,6 +36,15 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
         ("user namespace", namespace("user", INITIAL_USER)),
         ("capabilities", held()),
     ]
+}
+
+/// Its host name, if it has one.
+#[must_use]
+pub(crate) fn host_name() -> Option<Machine> {
+    let uname = rustix::system::uname();
+    // What the kernel says before anybody has named it (`UTS_NODENAME` in `include/linux/uts.h`).
+    let name = uname.nodename().to_bytes();
+    Machine::named(name).filter(|_| name != b"(none)")
 }
 
 /// Whether this process's capabilities are those of the machine; true if that is not known.

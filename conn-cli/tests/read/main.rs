@@ -2,6 +2,7 @@
 
 mod compare;
 mod forms;
+mod hosts;
 mod inputs;
 mod limits;
 mod own_text;

@@ -20,6 +20,7 @@ pub(crate) fn interval_line<'a>(interval: &'a Interval, clock: &Clock) -> Interv
     let is_measured = interval.not_measured == 0;
     IntervalLine {
         r#type: Type::Interval,
+        host: None,
         start: (!interval.since_boot).then(|| clock.field(interval.start)),
         since_boot: interval
             .since_boot

@@ -4,7 +4,7 @@
 mod summary;
 mod template;
 
-use std::{iter::once, time::Duration};
+use std::{borrow::Cow, iter::once, time::Duration};
 
 use serde::Serialize;
 
@@ -18,11 +18,12 @@ use crate::{
     model::{
         connection::{Connection, Process, Source, When},
         group::GroupKey,
+        machine::Machine,
         names::NetworkNames,
-        schema::{ConnectionLine, SummaryLine, TimeField, Type},
+        schema::{ConnectionLine, IntervalLine, SummaryLine, TimeField, Type},
         stage::Stage,
     },
-    report::{LineCounts, Report},
+    report::{LineCounts, Origin, Report},
 };
 
 /// Writes one object per line.
@@ -33,6 +34,8 @@ pub(crate) struct Json {
     counted: Option<Stage>,
     names: Option<&'static NetworkNames>,
     templates: Templates,
+    /// The machine of what does not name another.
+    machine: Option<Machine>,
 }
 
 impl Json {
@@ -45,7 +48,14 @@ impl Json {
             counted: None,
             names: None,
             templates: Templates::new(),
+            machine: None,
         }
+    }
+
+    /// For connections on this machine, unless their records name another.
+    #[must_use]
+    pub(crate) fn on(self, machine: Option<Machine>) -> Self {
+        Self { machine, ..self }
     }
 
     /// For connections at several stages, of which the summary counts those at this one.
@@ -69,6 +79,7 @@ impl Json {
             counted,
             names,
             templates,
+            machine,
         } = self;
         let name = NetworkNames::of(*names, &connection.remote);
         let time = match &connection.time {
@@ -79,7 +90,7 @@ impl Json {
             let start = out.len();
             let line = ConnectionLine {
                 network_name: name.map(Into::into),
-                ..connection_line(connection, time, *counted)
+                ..connection_line(connection, time, *counted, machine.as_ref())
             };
             put(out, &line);
             templates.keep(connection, name, &out[start..]);
@@ -88,7 +99,11 @@ impl Json {
 
     /// `{"type":"interval",...}`
     pub(crate) fn interval(&self, out: &mut Vec<u8>, interval: &Interval) {
-        put(out, &interval_line(interval, &self.clock));
+        let line = IntervalLine {
+            host: host(self.machine.as_ref()),
+            ..interval_line(interval, &self.clock)
+        };
+        put(out, &line);
     }
 
     /// `{"type":"summary",...}`, in parts
@@ -97,7 +112,7 @@ impl Json {
         report: &'a Report,
         lines: LineCounts,
     ) -> impl Iterator<Item = String> + 'a {
-        self.parts(report, summary_line(report, lines, &self.clock))
+        self.parts(report, self.summary(report, lines))
     }
 
     /// `{"type":"totals",...}`, with the fields of a summary
@@ -106,12 +121,22 @@ impl Json {
         report: &'a Report,
         lines: LineCounts,
     ) -> impl Iterator<Item = String> + 'a {
-        let summary = summary_line(report, lines, &self.clock);
         let totals = SummaryLine {
             r#type: Type::Totals,
-            ..summary
+            ..self.summary(report, lines)
         };
         self.parts(report, totals)
+    }
+
+    fn summary<'a>(&'a self, report: &'a Report, lines: LineCounts) -> SummaryLine<'a> {
+        let machine = match &report.origin {
+            Origin::Kernel(_) => self.machine.as_ref(),
+            Origin::Records(stats) => stats.machines.one(self.machine.as_ref()),
+        };
+        SummaryLine {
+            host: host(machine),
+            ..summary_line(report, lines, &self.clock)
+        }
     }
 
     /// The line, with a client in each part.
@@ -139,12 +164,18 @@ impl Json {
     }
 }
 
+/// The field `host`.
+fn host(machine: Option<&Machine>) -> Option<Cow<'_, str>> {
+    machine.map(|machine| machine.as_str().into())
+}
+
 /// The fields of a connection's line. `time`: its timestamp, if that is known. `counted`: the stage
-/// that the summary counts, if there are several.
+/// that the summary counts, if there are several. `machine`: that of a connection that does not name another.
 fn connection_line<'a>(
     connection: &'a Connection,
     time: Option<TimeField<'a>>,
     counted: Option<Stage>,
+    machine: Option<&'a Machine>,
 ) -> ConnectionLine<'a> {
     let recorded = match &connection.time {
         When::Recorded(recorded) => Some(recorded),
@@ -158,6 +189,7 @@ fn connection_line<'a>(
             _ => Type::Connection,
         },
         stage: counted.map(|_| stage),
+        host: host(connection.machine.as_ref().or(machine)),
         time,
         recorded_time: recorded.map(|recorded| (&*recorded.text).into()),
         lacks: recorded.map(|recorded| recorded.lacks),

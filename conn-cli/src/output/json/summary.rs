@@ -20,7 +20,7 @@ use crate::{
     report::{LeftOff, LineCounts, Live, MISSED_IN_CGROUP, Origin, Report, Row},
 };
 
-/// `{"type":"summary",...}`, without the clients; times are in the clock's format.
+/// `{"type":"summary",...}`, without the machine and the clients; times are in the clock's format.
 pub(super) fn summary_line<'a>(
     report: &'a Report,
     lines: LineCounts,
@@ -28,6 +28,7 @@ pub(super) fn summary_line<'a>(
 ) -> SummaryLine<'a> {
     let by_address = report.by == GroupBy::Address.into();
     let live = report.live();
+    let period = live.map(|live| live.period).or(report.period);
     let syn_hook = live.and_then(|live| live.syn_hook);
     let knows_refused = report.knows_refused();
     let several = live.filter(|live| live.stages.len() > 1);
@@ -37,12 +38,14 @@ pub(super) fn summary_line<'a>(
     };
     SummaryLine {
         r#type: Type::Summary,
+        host: None,
         probe: live.map(|live| live.hook.name().into()),
         exact: live.map(|live| live.exactness.is_exact() && !report.discrepancies.at_least),
         exact_reason: live.map(|live| exact_reason(live, report)),
         self_test: live.map(|live| self_test(&live.self_test, clock)),
         start: live.map(|live| clock.field(live.period.0)),
-        end: live.map(|live| clock.field(live.period.1)),
+        begin: period.map(|(begin, _)| clock.field(begin)),
+        end: period.map(|(_, end)| clock.field(end)),
         seconds: live.map(|live| rounded(live.elapsed.as_secs_f64())),
         second_hook_only: live.map(|live| live.second_hook_only),
         out_of_memory: live.map(|live| live.out_of_memory),

@@ -192,6 +192,7 @@ impl Template {
             netns,
             wait,
             source,
+            machine,
         } = &self.connection;
         *process == connection.process
             && *local == connection.local
@@ -200,5 +201,6 @@ impl Template {
             && *netns == connection.netns
             && wait.is_some() == connection.wait.is_some()
             && *source == connection.source
+            && *machine == connection.machine
     }
 }

@@ -135,6 +135,7 @@ impl Merge {
             batch.events.truncate(first.events_before);
         }
         for (client, local_port) in &batch.counted.ends {
+            self.stats.machines.add(None);
             add_to(&mut self.tally, &self.options, client, *local_port);
         }
         // By reference: copying connections takes longer than counting them.
@@ -303,6 +304,7 @@ impl Merge {
         connection: &Connection,
         show: &mut impl FnMut(&Connection) -> bool,
     ) -> bool {
+        self.stats.machines.add(connection.machine.as_ref());
         if self.options.counts_each(format) {
             let client = &connection.remote;
             add_to(

@@ -138,6 +138,7 @@ mod tests {
             runs.add_line(&connection(*client));
         }
         let tally = runs.finish_run(&mut Run {
+            machine: None,
             period: None,
             tally: tally(clients),
             partial: None,

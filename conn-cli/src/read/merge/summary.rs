@@ -60,6 +60,7 @@ impl Merge {
             add(&mut self.stats.without_line, without_line);
         }
         self.discrepancies.add(&run.discrepancies);
+        self.stats.machines.add(run.machine.as_ref());
         add(&mut self.stats.repeated, run.stats.repeated);
         add(
             &mut self.stats.repeated_by_ports,

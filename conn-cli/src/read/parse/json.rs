@@ -13,6 +13,7 @@ use crate::{
     model::{
         connection::{Connection, Host, Process, Source, When},
         discrepancies::Discrepancies,
+        machine::Machine,
         read_stats::ReadStats,
         schema::{ConnectionLine, SummaryLine, TimeField, Type, Typed},
     },
@@ -108,6 +109,7 @@ fn connection(line: ConnectionLine<'_>) -> Option<Connection> {
         netns: line.netns,
         wait: wait.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         source,
+        machine: line.host.as_deref().and_then(Machine::printed),
     })
 }
 
@@ -141,6 +143,7 @@ fn run(line: SummaryLine<'_>) -> Option<Run> {
     let time = |time: Option<TimeField<'_>>| time?.timestamp();
     Some(Run {
         period: time(line.start).zip(time(line.end)),
+        machine: line.host.as_deref().and_then(Machine::printed),
         tally,
         partial,
         lines_shown: Some(line.connection_lines.unwrap_or(line.lines_shown)),

@@ -1,6 +1,6 @@
 //! What the parsers of lines have in common.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 
@@ -29,6 +29,8 @@ pub struct Wanted {
     /// Of connections that count in any case, only how many each client made to each port, and when the first
     /// and the last came.
     pub only_counts: bool,
+    /// The machines that connections were recorded on.
+    pub machines: bool,
 }
 
 impl Wanted {
@@ -41,6 +43,7 @@ impl Wanted {
             prefix: options.prefix.as_deref().map(Arc::from),
             inner: options.inner,
             only_counts: false,
+            machines: false,
         }
     }
 
@@ -90,6 +93,11 @@ pub trait Line {
 
     /// The time of a line, whatever else is in it, if times are wanted and it has one.
     fn time(&mut self, line: &[u8]) -> When;
+
+    /// The host that a line names as the one where it was written. Asked of lines that show a connection.
+    fn host<'a>(&mut self, _line: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        None
+    }
 }
 
 /// The lines without their terminators, `\n` or `\r\n`.

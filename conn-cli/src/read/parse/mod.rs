@@ -27,11 +27,11 @@ use self::{
 use super::{
     batch::{Batch, Room},
     encoding::Encoding,
-    event::ParseError,
+    event::{Event, ParseError},
     peeled::parser,
     piece::Piece,
 };
-use crate::model::{connection::When, format::Format};
+use crate::model::{connection::When, format::Format, machine::Machine};
 
 /// How many lines at each end may be without a time, like the first ones of `journalctl`.
 const LINES_WITHOUT_TIME: usize = 8;
@@ -187,6 +187,7 @@ fn parse_lines(
     let only_counts = wanted.only_counts && !format.is_own();
     // Growing would move what is in them.
     let records = bytes.len() / RECORD_LEN;
+    let mut machine = None;
     if only_counts {
         batch.counted.ends.reserve(records);
     } else {
@@ -198,6 +199,7 @@ fn parse_lines(
     // A line is cut only at the end of an input.
     for (part, is_cut) in [(whole, false), (cut, true)] {
         for line in lines(part) {
+            let before = batch.events.len();
             let parsed = if line.len() > longest {
                 Err(TOO_LONG)
             } else if is_cut {
@@ -209,12 +211,40 @@ fn parse_lines(
                 parser.line(line, &mut batch.events)
             };
             batch.count_line(line, parsed);
+            if wanted.machines {
+                name_machine(parser, line, &mut batch.events[before..], &mut machine);
+            }
             if only_counts {
                 batch.count_only_event();
             }
         }
     }
     batch
+}
+
+/// Adds the machine that a line names to what the line shows. `last`: the one that was named last, by the same
+/// name.
+fn name_machine(
+    parser: &mut (impl Line + ?Sized),
+    line: &[u8],
+    events: &mut [Event],
+    last: &mut Option<(Vec<u8>, Machine)>,
+) {
+    // JSON of conn-cli has named it already.
+    let unnamed = { events.iter_mut() }.filter_map(Event::connection_mut);
+    let mut unnamed = unnamed.filter(|connection| connection.machine.is_none());
+    let Some(first) = unnamed.next() else {
+        return;
+    };
+    let Some(host) = parser.host(line) else {
+        return;
+    };
+    if last.as_ref().is_none_or(|(name, _)| **name != *host) {
+        *last = Machine::named(&host).map(|machine| (host.into_owned(), machine));
+    }
+    let machine = last.as_ref().map(|(_, machine)| machine);
+    first.machine = machine.cloned();
+    unnamed.for_each(|connection| connection.machine = machine.cloned());
 }
 
 /// The times of the first and the last line.

@@ -96,6 +96,11 @@ impl Line for Lines {
         }
         without_year(line).map_or(When::Unknown, |(stamp, _)| stamp.wanted(self.wanted.times))
     }
+
+    fn host<'a>(&mut self, line: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let (_, rest) = without_year(line)?;
+        Some(Cow::Borrowed(word(rest)?.0))
+    }
 }
 
 fn is_wanted(prefix: &[u8], wanted: &Wanted) -> bool {

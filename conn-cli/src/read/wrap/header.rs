@@ -27,10 +27,11 @@ const DATE_LEN: usize = 10;
 pub(super) fn syslog(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     let (stamp, rest) = stamp(after_priority(line))?;
     let (stamp, rest) = relayed(rest).unwrap_or((stamp, rest));
-    let (tag, message) = tagged(after_level(rest))?;
+    let (host, tag, message) = tagged(after_level(rest))?;
     Some(Inner {
         line: Cow::Borrowed(message),
         time: stamp.wanted(wants_time),
+        host: host.map(Cow::Borrowed),
         tags: [Some(Cow::Borrowed(tag)), None, None],
     })
 }
@@ -65,21 +66,22 @@ fn with_t(line: &[u8]) -> Option<Stamped<'_>> {
     iso(line, b'T')
 }
 
-/// The tag without the number of the process, and the message, of `HOST TAG[12]: MESSAGE`. The tag has no
-/// blank, and neither has the host.
-fn tagged(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+/// The host, if there is one, the tag without the number of the process, and the message, of
+/// `HOST TAG[12]: MESSAGE`. The tag has no blank, and neither has the host.
+fn tagged(rest: &[u8]) -> Option<(Option<&[u8]>, &[u8], &[u8])> {
     let end = memmem::find(rest, b": ")?;
     let (before, message) = (&rest[..end], &rest[end + 2..]);
     let mut words = before.split(|byte| *byte == b' ');
     let last = words.next_back()?;
+    let host = words.next();
     // A host at most: otherwise the colon is in the message of a line without a tag.
-    let is_header = words.nth(1).is_none();
+    let is_header = words.next().is_none();
     let tag = match memchr(b'[', last) {
         Some(at) if is_number(last[at + 1..].strip_suffix(b"]")?) => &last[..at],
         Some(_) => return None,
         None => last,
     };
-    (is_header && !tag.is_empty()).then_some((tag, message))
+    (is_header && !tag.is_empty()).then_some((host, tag, message))
 }
 
 fn is_number(text: &[u8]) -> bool {
@@ -98,6 +100,7 @@ pub(super) fn cri(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     Some(Inner {
         line: Cow::Borrowed(line),
         time: stamp.wanted(wants_time),
+        host: None,
         tags: Default::default(),
     })
 }
@@ -108,6 +111,7 @@ pub(super) fn time(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     Some(Inner {
         line: Cow::Borrowed(rest),
         time: stamp.wanted(wants_time),
+        host: None,
         tags: Default::default(),
     })
 }

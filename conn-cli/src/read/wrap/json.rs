@@ -20,6 +20,15 @@ const MESSAGE: [&str; 6] = ["message", "MESSAGE", "msg", "log", "short_message",
 /// Those where the time is, as RFC 3339.
 const TIME: [&str; 4] = ["@timestamp", "timestamp", "time", "ts"];
 
+/// Those where the host is: of the journal, of the Elastic Common Schema, and of log shippers. Slashes as below.
+const HOST: [&str; 5] = [
+    "/_HOSTNAME",
+    "/host/name",
+    "/host.name",
+    "/host",
+    "/hostname",
+];
+
 /// Those where the name of the program is that wrote it, with slashes between those of objects in objects.
 const WRITER: [&str; 19] = [
     "/SYSLOG_IDENTIFIER",
@@ -104,6 +113,9 @@ pub(super) fn peel(line: &[u8]) -> Option<Inner<'_>> {
         line: Cow::Owned(message.as_bytes().to_vec()),
         // It lacks nothing.
         time: time(&object),
+        host: { HOST.iter() }
+            .find_map(|name| object.pointer(name)?.as_str())
+            .map(|host| Cow::Owned(host.as_bytes().to_vec())),
         tags: [
             tag.map(|tag| Cow::Owned(tag.as_bytes().to_vec())),
             None,

@@ -44,6 +44,8 @@ pub(crate) struct Inner<'a> {
     pub line: Cow<'a, [u8]>,
     /// When the layers say that it was written.
     pub time: When,
+    /// The host on which the innermost of them that names one says that it was written.
+    pub host: Option<Cow<'a, [u8]>>,
     /// Who wrote it, as far as the layers say so, the outer one first.
     pub tags: [Option<Cow<'a, [u8]>>; MAX_LAYERS],
 }
@@ -88,6 +90,7 @@ impl Wrapper {
         let plain = |line: &'a [u8]| Inner {
             line: Cow::Borrowed(line),
             time: When::Unknown,
+            host: None,
             tags: Default::default(),
         };
         match self {
@@ -145,6 +148,7 @@ impl Wrappers {
         let mut inner = Inner {
             line: Cow::Borrowed(line),
             time: When::Unknown,
+            host: None,
             tags: Default::default(),
         };
         for (depth, layer) in self.layers().enumerate() {
@@ -160,6 +164,7 @@ impl Inner<'_> {
         let Self {
             line,
             time,
+            host,
             mut tags,
         } = self;
         let mut inner = match line {
@@ -173,6 +178,7 @@ impl Inner<'_> {
                 When::Unknown => time,
                 inner => inner,
             },
+            host: inner.host.or(host),
             tags,
         })
     }
@@ -181,6 +187,7 @@ impl Inner<'_> {
         Inner {
             line: Cow::Owned(self.line.into_owned()),
             time: self.time,
+            host: self.host.map(|host| Cow::Owned(host.into_owned())),
             tags: self.tags.map(|tag| Some(Cow::Owned(tag?.into_owned()))),
         }
     }

@@ -123,6 +123,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         netns: (event.netns != 0).then_some(event.netns),
         wait: (event.wait_ns != UNKNOWN_WAIT).then(|| Duration::from_nanos(event.wait_ns)),
         source,
+        machine: None,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::{
     model::{
         connection::{Connection, Family, Host, Lacks, Process, Record, Recorded, Source, When},
         hook::Hook,
+        machine::Machine,
         options::TimeFormat,
         schema::TimeField,
         stage::Stage,
@@ -100,7 +101,18 @@ fn connection(numbers: &mut Numbers) -> Connection {
             None,
         ]),
         source: numbers.one(&sources),
+        machine: numbers.one(&[
+            None,
+            None,
+            Machine::named(b"a\"time\":1"),
+            Machine::named(b"b"),
+        ]),
     }
+}
+
+/// That of connections that do not name theirs.
+fn machine() -> Machine {
+    Machine::named(b"web\\1").unwrap()
 }
 
 /// The line as serde writes it.
@@ -110,13 +122,14 @@ fn whole(connection: &Connection, clock: &Clock, counted: Option<Stage>) -> Vec<
         When::Recorded(_) | When::Clock(_) | When::Unknown => None,
     };
     let mut line = Vec::new();
-    let fields = json::connection_line(connection, time, counted);
+    let machine = machine();
+    let fields = json::connection_line(connection, time, counted, Some(&machine));
     json::put(&mut line, &fields);
     line
 }
 
 fn json(clock: Clock, counted: Option<Stage>) -> Json {
-    let json = Json::new(clock);
+    let json = Json::new(clock).on(Some(machine()));
     match counted {
         Some(counted) => json.with_stages(counted),
         None => json,
@@ -148,7 +161,7 @@ fn lines_are_those_of_serde() {
                 let first = connection(&mut numbers);
                 let last = connection(&mut numbers);
                 let (mut second, other) = (first.clone(), last.clone());
-                match numbers.next() % 10 {
+                match numbers.next() % 11 {
                     0 => second.time = other.time,
                     1 => second.remote = other.remote,
                     2 => second.remote_port = other.remote_port,
@@ -158,6 +171,7 @@ fn lines_are_those_of_serde() {
                     6 => second.process = other.process,
                     7 => second.netns = other.netns,
                     8 => second.wait = other.wait,
+                    9 => second.machine = other.machine,
                     _ => second.source = other.source,
                 }
                 let lines = [first.clone(), second, first, last];

@@ -32,6 +32,17 @@ enum Text {
     Other(IgnoredAny),
 }
 
+/// The host that the journal says a line was written on. Only the journal can set this field.
+pub(super) fn host(line: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Host {
+        #[serde(rename = "_HOSTNAME")]
+        name: Option<Text>,
+    }
+    let host: Host = object(line)?;
+    Some(host.name?.bytes().to_vec())
+}
+
 impl Journal {
     /// Parses a line; None if it is not from the journal.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {

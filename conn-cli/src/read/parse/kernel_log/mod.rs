@@ -8,6 +8,7 @@
 
 mod fields;
 mod filterlog;
+mod host;
 pub(crate) mod journal;
 pub(crate) mod netfilter;
 mod pairs;
@@ -18,6 +19,8 @@ pub(crate) mod syslog;
 pub(crate) mod tag;
 mod untagged;
 mod usual;
+
+use std::borrow::Cow;
 
 use self::{
     journal::Journal,
@@ -179,6 +182,13 @@ impl Line for Lines {
         match Journal::parse(line) {
             Some(journal) => journal.entry().stamp.when(),
             None => Entry::parse(line).stamp.when(),
+        }
+    }
+
+    fn host<'a>(&mut self, line: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        match line.first() {
+            Some(b'{') => journal::host(line).map(Cow::Owned),
+            _ => host::host(line).map(Cow::Borrowed),
         }
     }
 }

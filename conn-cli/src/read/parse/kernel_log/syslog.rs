@@ -36,7 +36,7 @@ const SEPARATORS: &[&[u8]] = &[
 const MIN_INDENT: usize = 15;
 
 /// How many headers a line can have: a relay writes its own before that of the sender.
-const MAX_HEADERS: usize = 3;
+pub(super) const MAX_HEADERS: usize = 3;
 
 impl<'a> Entry<'a> {
     /// Splits any line into its parts.
@@ -202,7 +202,7 @@ impl<'a> Entry<'a> {
 }
 
 /// The rest of a line after the header of a relay: `relay Nov 22 14:25:37 `, and what it passes on.
-fn relayed(rest: &[u8]) -> Option<&[u8]> {
+pub(super) fn relayed(rest: &[u8]) -> Option<&[u8]> {
     let rest = after_host(rest)?;
     let rest = priority(rest).map_or(rest, |(_, rest)| rest);
     let (_, inner) = without_year(rest).or_else(|| iso(rest, b'T'))?;
@@ -224,7 +224,7 @@ fn is_continuation(line: &[u8]) -> bool {
 }
 
 /// `<4>`: whether its facility is 0, which is the kernel's, and the text after it.
-fn priority(text: &[u8]) -> Option<(bool, &[u8])> {
+pub(super) fn priority(text: &[u8]) -> Option<(bool, &[u8])> {
     let (value, rest) = digits(text.strip_prefix(b"<")?);
     let priority: u8 = number(value)?;
     let rest = rest.strip_prefix(b">")?;
@@ -232,7 +232,7 @@ fn priority(text: &[u8]) -> Option<(bool, &[u8])> {
 }
 
 /// `dmesg -x`: `kern  :warn  : `
-fn facility(text: &[u8]) -> Option<(bool, &[u8])> {
+pub(super) fn facility(text: &[u8]) -> Option<(bool, &[u8])> {
     let (facility, rest) = split_at_byte(text, b':')?;
     let (level, rest) = split_at_byte(rest, b':')?;
     if !LEVELS.contains(&level.trim_ascii_end()) || facility.len() < 6 {

@@ -90,6 +90,11 @@ pub(crate) fn host_and_tag(text: &[u8]) -> Option<&[u8]> {
     Some(message)
 }
 
+/// Whether a text begins with a tag that is believed, and so has no host before it.
+pub(super) fn is_believed(text: &[u8]) -> bool {
+    believed(text).is_some()
+}
+
 /// The writer and the message of a text that begins with a tag, if it is one of those that are believed.
 fn believed(text: &[u8]) -> Option<Written<'_>> {
     // BusyBox and OpenWrt: `kern.warn kernel: `
@@ -137,7 +142,7 @@ fn tag(text: &[u8]) -> Option<(&[u8], bool, &[u8])> {
 
 /// The message after `HOST kernel: `, with which nearly all kernel lines begin. This is a fast path
 /// with the same result as the general one, which takes no such host for a tag.
-fn after_host_and_kernel(text: &[u8]) -> Option<&[u8]> {
+pub(super) fn after_host_and_kernel(text: &[u8]) -> Option<&[u8]> {
     let host = text.iter().take_while(|byte| is_host_byte(byte)).count();
     let message = text[host..].strip_prefix(b" kernel: ")?;
     (host > 0).then_some(message)
