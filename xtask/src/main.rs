@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod bench;
+mod deploy;
 mod ebpf;
 mod fuzz;
 mod live;
@@ -38,6 +39,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Bench(bench::Args),
     Record(record::Args),
+    Deploy(deploy::Args),
     #[command(hide = true)]
     RecordServe(record::serve::Args),
     #[command(hide = true)]
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args, install),
         Command::Bench(args) => bench::run(&args, install),
         Command::Record(args) => record::run(&args, install),
+        Command::Deploy(args) => deploy::run(&args, install),
         Command::RecordServe(args) => record::serve::run(&args),
         Command::RecordConnect(args) => record::connect::run(&args),
     };

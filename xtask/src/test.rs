@@ -12,7 +12,7 @@ use crate::{aarch64, native, vm};
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also run what is too heavy to run for each change: more cases, those on aarch64, and `bench scale --short`
+    /// Also run what is too heavy to run for each change: more cases, those on aarch64, `bench scale --short`, and `deploy`
     #[arg(long)]
     all: bool,
 }
@@ -53,6 +53,10 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     if args.all {
         report.part("growth", || {
             command::run(xtask(install)?.args(["bench", "scale", "--short"]))
+        });
+        report.part("deployment", || {
+            let conn_cli = conn_cli()?;
+            command::run(xtask(install)?.args(["deploy", "--conn-cli"]).arg(conn_cli))
         });
     }
     report.part("fuzz", || {
