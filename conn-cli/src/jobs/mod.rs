@@ -8,6 +8,7 @@ mod first;
 mod listeners;
 pub mod read;
 mod self_tests;
+mod service;
 mod settings;
 mod silence;
 mod start;

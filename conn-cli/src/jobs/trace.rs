@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     listeners::{Listeners, Want},
     self_tests::SelfTests,
+    service::Service,
     settings::settings,
     silence::Silence,
     start,
@@ -148,10 +149,12 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         limits,
         missed_in_cgroup: false,
     };
+    let mut service = Service::begin(tracing.tracer.hook(), &exactness);
     let end = loop {
         tokio::select! {
             biased;
             () = stop.wait() => break End::Done,
+            () = service.due() => service.tell_alive(),
             ended = target.ended() => {
                 say(format_args!("{} has ended, so the run ends", ended?));
                 break End::Target;
@@ -165,6 +168,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
             end = tracing.follow() => break end?,
         }
     };
+    service.end();
     // One that came together with the end.
     tokio::select! {
         biased;

@@ -13,9 +13,9 @@ use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
     interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
     no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption, privileges,
-    recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect, signals, silent,
-    sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks, text, time_namespace,
-    trouble, waits,
+    recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect, service, signals,
+    silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks, text,
+    time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
@@ -211,6 +211,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("count-not-reached", limits::count_not_reached),
     single_hook("duration", limits::duration),
     single_hook("hang-up", signals::hang_up),
+    single_hook("service-manager", service::notify),
     single_hook("user-defined-signal", signals::user_defined),
     everywhere_case("totals-so-far", so_far::totals),
     single_hook("status-line", status_line::status_line),

@@ -35,6 +35,7 @@ pub(crate) mod resets;
 pub(crate) mod restarted;
 pub(crate) mod same_ends;
 pub(crate) mod self_connect;
+pub(crate) mod service;
 pub(crate) mod signals;
 pub(crate) mod silent;
 pub(crate) mod sizes;
