@@ -28,12 +28,13 @@ impl Install {
 }
 
 /// The programs whose packages have other names.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("busybox", "busybox-static"),
     ("c++", "g++"),
     ("cat", "coreutils"),
     ("editcap", "wireshark-common"),
     ("ip", "iproute2"),
+    ("man", "man-db"),
     ("mergecap", "wireshark-common"),
     ("nsenter", "util-linux"),
     ("nstat", "iproute2"),
@@ -41,6 +42,7 @@ const PACKAGES: [(&str, &str); 14] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("sh", "dash"),
     ("ss", "iproute2"),
+    ("systemd-analyze", "systemd"),
     ("unshare", "util-linux"),
     ("xz", "xz-utils"),
 ];

@@ -7,6 +7,7 @@ use trycmd::TestCases;
 
 const README: &str = include_str!("../../../README.md");
 const FORMATS: &str = include_str!("../../../docs/formats.md");
+const FLEET: &str = include_str!("../../../docs/fleet.md");
 const HOOKS: &str = include_str!("../../../docs/hooks.md");
 const JSON: &str = include_str!("../../../docs/json.md");
 const RECIPES: &str = include_str!("../../../docs/recipes.md");
@@ -66,7 +67,7 @@ fn every_command_of_the_documents_is_accepted_and_run() {
         }
     }
     let (mut parsed, mut run) = (0, 0);
-    for block in [README, FORMATS, HOOKS, JSON, RECIPES]
+    for block in [README, FORMATS, HOOKS, JSON, RECIPES, FLEET]
         .into_iter()
         .flat_map(blocks)
     {
@@ -119,6 +120,20 @@ fn the_places_in_the_documents_exist() {
         }
     }
     assert!(found > 60, "{found}");
+}
+
+/// So is every file in `deploy` that the page on fleets links to.
+#[test]
+fn the_deployments_in_the_documents_exist() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let links = FLEET.split("](").skip(1);
+    let paths = links.filter_map(|link| link.split([')', '#']).next());
+    let mut found = 0;
+    for path in paths.filter(|path| path.starts_with("../deploy/")) {
+        assert!(docs.join(path).exists(), "{path}");
+        found += 1;
+    }
+    assert!(found > 4, "{found}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `cargo xtask deploy`: tries what is in `deploy` with the programs that it is for.
 
 mod clickhouse;
+mod kubernetes;
 mod python;
+mod unit;
 
 use std::path::PathBuf;
 
@@ -29,6 +31,10 @@ pub(crate) struct Args {
 enum Part {
     /// The table and the queries, with an embedded ClickHouse
     Clickhouse,
+    /// The systemd unit, with systemd-analyze
+    Unit,
+    /// The DaemonSet, with the schema of Kubernetes
+    Kubernetes,
 }
 
 pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
@@ -43,6 +49,8 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
         }
         let result = match part {
             Part::Clickhouse => clickhouse::check(&conn_cli, install),
+            Part::Unit => unit::check(&conn_cli, install),
+            Part::Kubernetes => kubernetes::check(install),
         };
         match result {
             Ok(shown) => println!("{part:?}: {shown}"),
