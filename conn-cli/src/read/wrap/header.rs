@@ -27,7 +27,7 @@ const DATE_LEN: usize = 10;
 pub(super) fn syslog(line: &[u8], wants_time: bool) -> Option<Inner<'_>> {
     let (stamp, rest) = stamp(after_priority(line))?;
     let (stamp, rest) = relayed(rest).unwrap_or((stamp, rest));
-    let (host, tag, message) = tagged(after_level(rest))?;
+    let Tagged { host, tag, message } = tagged(after_level(rest))?;
     Some(Inner {
         line: Cow::Borrowed(message),
         time: stamp.wanted(wants_time),
@@ -66,9 +66,16 @@ fn with_t(line: &[u8]) -> Option<Stamped<'_>> {
     iso(line, b'T')
 }
 
-/// The host, if there is one, the tag without the number of the process, and the message, of
-/// `HOST TAG[12]: MESSAGE`. The tag has no blank, and neither has the host.
-fn tagged(rest: &[u8]) -> Option<(Option<&[u8]>, &[u8], &[u8])> {
+/// The parts of `HOST TAG[12]: MESSAGE`.
+struct Tagged<'a> {
+    host: Option<&'a [u8]>,
+    /// Without the number of the process.
+    tag: &'a [u8],
+    message: &'a [u8],
+}
+
+/// Splits `HOST TAG[12]: MESSAGE`. The tag has no blank, and neither has the host, which may be missing.
+fn tagged(rest: &[u8]) -> Option<Tagged<'_>> {
     let end = memmem::find(rest, b": ")?;
     let (before, message) = (&rest[..end], &rest[end + 2..]);
     let mut words = before.split(|byte| *byte == b' ');
@@ -81,7 +88,7 @@ fn tagged(rest: &[u8]) -> Option<(Option<&[u8]>, &[u8], &[u8])> {
         Some(_) => return None,
         None => last,
     };
-    (is_header && !tag.is_empty()).then_some((host, tag, message))
+    (is_header && !tag.is_empty()).then_some(Tagged { host, tag, message })
 }
 
 fn is_number(text: &[u8]) -> bool {
