@@ -45,7 +45,7 @@ fn with_owners(ports: &PortSet) -> Survey {
     complete(Survey::begin(ports, None).unwrap()).unwrap()
 }
 
-/// As conn-cli does: the thread leaves its network namespace.
+/// As conn-cli does: in a thread of its own.
 fn complete(mut survey: Survey) -> anyhow::Result<Survey> {
     let complete = || survey.complete(&AtomicBool::new(false));
     thread::scope(|scope| scope.spawn(complete).join().unwrap())?;

@@ -153,6 +153,8 @@ struct LiveOnly {
     cgroup: Option<String>,
     #[arg(long, hide = true, value_parser = namespace)]
     netns: Option<String>,
+    #[arg(long, hide = true)]
+    follow_namespaces: bool,
     #[arg(long, hide = true, value_parser = kernel)]
     buffer_size: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
@@ -193,6 +195,9 @@ impl ReadArgs {
     pub(super) fn options(&self) -> Result<ReadOptions, String> {
         if self.live_only.funnel {
             return Err(format!("--funnel: {ONE_STAGE}"));
+        }
+        if self.live_only.follow_namespaces {
+            return Err(format!("--follow-namespaces: {NO_KERNEL}"));
         }
         if self.live_only.verbose {
             return Err(format!("--verbose: {NO_KERNEL}"));

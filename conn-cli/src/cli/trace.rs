@@ -94,6 +94,15 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "PID|PATH|all", help_heading = CONNECTIONS)]
     netns: Option<Namespaces>,
 
+    /// Look for listeners in network namespaces that are made later, too
+    ///
+    /// Connections are counted in all of them anyway; this is about accept queues and what listeners drop. New
+    /// namespaces, as of pods, are looked for every 10 seconds, more rarely if that takes long. A thread keeps
+    /// CAP_SYS_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH for it until the end, which is why this is not
+    /// the default. Without the first two, a note says that it cannot.
+    #[arg(long, help_heading = LIMITS)]
+    follow_namespaces: bool,
+
     /// Pairs of client and port counted one by one [default: what 64 MiB hold]
     ///
     /// That is about 430,000, with SYNs 158,000, by process 260,000; before Linux 6.1 510,000. --verbose says
@@ -175,6 +184,7 @@ impl TraceArgs {
                 cgroup: self.cgroup.clone(),
             },
             netns: self.netns.clone().unwrap_or_default(),
+            follow_namespaces: self.follow_namespaces,
             max_clients: self.max_clients,
             buffer_size: self.buffer_size,
             verbose: self.verbose,
@@ -206,6 +216,13 @@ fn check(options: &TraceOptions) -> Result<(), String> {
         return Err(
             "--interface is about SYNs: add --event syn, or --funnel; where a connection \
              was accepted is chosen with --to"
+                .to_owned(),
+        );
+    }
+    if options.follow_namespaces && options.netns.one().is_some() {
+        return Err(
+            "--follow-namespaces looks in all network namespaces, --netns in one: leave out one \
+             of them"
                 .to_owned(),
         );
     }

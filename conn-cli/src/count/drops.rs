@@ -108,6 +108,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::model::queues::GoneDrops;
 
     fn listener(cookie: u64, netns: u32) -> Listener {
         Listener {
@@ -141,6 +142,7 @@ mod tests {
             listeners: listeners.into_iter().zip(dropped.map(Some)).collect(),
             closed: Vec::new(),
             lost_drops: false,
+            gone: GoneDrops::default(),
             namespaces: namespaces.to_vec(),
         }
     }

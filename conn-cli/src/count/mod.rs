@@ -4,6 +4,7 @@ pub(crate) mod comparison;
 pub(crate) mod drops;
 pub(crate) mod interval;
 pub(crate) mod known;
+pub(crate) mod listener_series;
 pub(crate) mod profile;
 pub(crate) mod ranking;
 pub(crate) mod seen;

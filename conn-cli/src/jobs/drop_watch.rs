@@ -62,7 +62,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{listener::Listener, queues::NamespaceDrops};
+    use crate::model::{
+        listener::Listener,
+        queues::{GoneDrops, NamespaceDrops},
+    };
 
     /// One listener whose queue is full, and what it has dropped since the start.
     fn queues(dropped: u32) -> Queues {
@@ -89,6 +92,7 @@ mod tests {
             listeners: vec![(listener, Some(dropped))],
             closed: Vec::new(),
             lost_drops: false,
+            gone: GoneDrops::default(),
             namespaces: vec![namespace],
         }
     }

@@ -10,10 +10,18 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-use super::drop_watch::DropWatch;
+use super::{drop_watch::DropWatch, follow::Follow};
 use crate::{
-    count::drops::{self, DropCounts},
-    model::{listener::Listener, ports::PortSet, queues::Queues},
+    count::{
+        drops::{self, DropCounts},
+        listener_series::ListenerSeries,
+    },
+    model::{
+        listener::{Listener, Unseen},
+        listener_gauges::ListenerGauges,
+        ports::PortSet,
+        queues::Queues,
+    },
     output::{began_too_late, listening},
     system::{memory, stderr::say},
     trace::listeners::{Look, Search, Survey},
@@ -47,6 +55,8 @@ pub(super) struct Listeners {
     /// Whether to name all of them.
     verbose: bool,
     search: Option<Search<Survey>>,
+    /// The searches for further network namespaces.
+    follow: Option<Follow>,
     survey: Option<Arc<Mutex<Survey>>>,
     wanted: BTreeSet<Want>,
     look: Option<(BTreeSet<Want>, Search<Look>)>,
@@ -60,6 +70,9 @@ pub(super) struct Listeners {
     watch: DropWatch,
     /// What has been dropped until the last row of `--interval`.
     in_rows: DropCounts,
+    /// What whoever asks during the run is told.
+    series: ListenerSeries,
+    unseen: Unseen,
 }
 
 impl Want {
@@ -72,10 +85,21 @@ impl Want {
 impl Listeners {
     /// Lists those of conn-cli's own network namespace, and starts to search for the others and for
     /// the owners. What is dropped from now on is known, here; elsewhere once the search comes there.
-    pub(super) fn search(ports: &PortSet, netns: Option<u32>, verbose: bool) -> Self {
-        let search = Survey::begin(ports, netns).and_then(|survey| Ok(Search::start(survey)?));
+    /// `follows`: whether to search for further namespaces again and again, with privileges that are kept
+    /// for that.
+    pub(super) fn search(
+        ports: &PortSet,
+        netns: Option<u32>,
+        verbose: bool,
+        follows: bool,
+    ) -> Self {
+        let follow = if follows { Follow::begin() } else { None };
+        let worker = follow.as_ref().map(Follow::worker);
+        let search =
+            Survey::begin(ports, netns).and_then(|survey| Ok(Search::start(survey, worker)?));
         Self {
             search: said(search),
+            follow,
             ..Self::unknown(ports, verbose)
         }
     }
@@ -86,6 +110,7 @@ impl Listeners {
             ports: ports.clone(),
             verbose,
             search: None,
+            follow: None,
             survey: None,
             wanted: BTreeSet::new(),
             look: None,
@@ -95,6 +120,8 @@ impl Listeners {
             has_said_why: false,
             watch: DropWatch::begin(Instant::now()),
             in_rows: DropCounts::default(),
+            series: ListenerSeries::default(),
+            unseen: Unseen::default(),
         }
     }
 
@@ -111,6 +138,13 @@ impl Listeners {
         {
             self.end_look(result);
         }
+        if let Some(follow) = &mut self.follow {
+            if let Some(result) = follow.search().and_then(Search::try_result) {
+                self.end_following(result);
+            } else if let Some(survey) = &self.survey {
+                follow.begin_if_due(survey, Instant::now());
+            }
+        }
         if self.watch.begin_look(Instant::now()) {
             self.want(Want::Warnings);
         }
@@ -121,7 +155,9 @@ impl Listeners {
         if self.seen.is_some() {
             return;
         }
+        let follow = self.follow.as_mut().and_then(Follow::search);
         tokio::select! {
+            result = result(follow) => self.end_following(result),
             result = result(self.search.as_mut()) => self.end_search(result),
             result = result(self.later_search.as_mut()) => self.end_later_search(result),
             result = result(self.look.as_mut().map(|(_, look)| look)) => self.end_look(result),
@@ -155,6 +191,9 @@ impl Listeners {
     /// the accept queues then, if they can be had.
     pub(super) async fn end(&mut self) -> Option<Queues> {
         let mut is_complete = true;
+        if let Some(follow) = &mut self.follow {
+            follow.stop();
+        }
         while self.search.is_some() || self.later_search.is_some() {
             is_complete &= self.found_at_end().await;
         }
@@ -207,6 +246,22 @@ impl Listeners {
         self.begin_look();
     }
 
+    fn end_following(&mut self, result: anyhow::Result<Vec<Listener>>) {
+        if let Some(follow) = &mut self.follow {
+            follow.end_search(Instant::now());
+        }
+        match result {
+            Ok(found) if self.verbose => {
+                for listener in found {
+                    say(format_args!("listening: {}", listener.describe()));
+                }
+            }
+            Ok(_) => (),
+            Err(error) => log::debug!("no search for network namespaces: {error:#}"),
+        }
+        memory::release();
+    }
+
     fn end_later_search(&mut self, result: anyhow::Result<Option<Listener>>) {
         self.later_search = None;
         self.has_searched_later = true;
@@ -243,10 +298,17 @@ impl Listeners {
         let Some((mut wants, _)) = self.look.take() else {
             return;
         };
-        let Ok(Look { queues, new }) = result else {
+        let Ok(Look {
+            queues,
+            new,
+            unseen,
+        }) = result
+        else {
             self.use_look(wants, None);
             return;
         };
+        self.series.update(&queues);
+        self.unseen = unseen;
         if wants.iter().any(|want| want.names_processes()) && self.later_search.is_none() {
             // Not again for those that have come while their predecessors were searched for.
             let has_searched = std::mem::take(&mut self.has_searched_later);
@@ -265,7 +327,9 @@ impl Listeners {
 
     fn search_later(&mut self, new: Vec<Listener>) {
         if let Some(survey) = &self.survey {
-            self.later_search = said(Search::for_owners(survey, new).map_err(Into::into));
+            let worker = self.follow.as_ref().map(Follow::worker);
+            let search = Search::for_owners(survey, new, worker);
+            self.later_search = said(search.map_err(Into::into));
         }
     }
 
@@ -282,9 +346,18 @@ impl Listeners {
         self.begin_look();
     }
 
-    /// How long until a look for warnings begins.
+    /// How long until a look for warnings, or a search for network namespaces, begins.
     pub(super) fn left(&self) -> Duration {
-        self.watch.left(Instant::now())
+        let now = Instant::now();
+        let follow = self.follow.as_ref().filter(|_| self.survey.is_some());
+        let until_search = follow.map_or(Duration::MAX, |follow| follow.left(now));
+        self.watch.left(now).min(until_search)
+    }
+
+    /// Their accept queues at the last look, which is no longer ago than that for warnings, or none yet.
+    #[expect(dead_code, reason = "what serves metrics asks for it")]
+    pub(super) fn gauges(&self) -> ListenerGauges {
+        self.series.gauges_now(self.unseen, self.follow.is_some())
     }
 
     /// How many packets all of them have dropped until this look since the last call, or since the start;

@@ -5,6 +5,7 @@ pub mod check;
 pub mod compare;
 mod drop_watch;
 mod first;
+mod follow;
 mod listeners;
 pub mod read;
 mod self_tests;

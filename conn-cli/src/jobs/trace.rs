@@ -111,7 +111,12 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     let started = Timestamp::now();
     // After attaching, since it may take long, and while there are privileges. Before anybody is told
     // that conn-cli is ready, so that what is dropped then is known.
-    let listeners = Listeners::search(&show.ports, settings.namespaces.one(), options.verbose);
+    let listeners = Listeners::search(
+        &show.ports,
+        settings.namespaces.one(),
+        options.verbose,
+        options.follow_namespaces,
+    );
     if let Some(duration) = show.duration {
         stop.after(duration);
     }

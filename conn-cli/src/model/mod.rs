@@ -12,6 +12,7 @@ pub mod group;
 pub mod hook;
 pub(crate) mod link_type;
 pub mod listener;
+pub mod listener_gauges;
 pub mod machine;
 pub mod names;
 pub mod options;

@@ -53,6 +53,8 @@ pub struct TraceOptions {
     pub task: TaskFilter,
     /// The network namespaces to watch.
     pub netns: Namespaces,
+    /// Whether to search for listeners in network namespaces that are made during the run.
+    pub follow_namespaces: bool,
     /// The entries of each map of totals; None for as many as there is memory for.
     pub max_clients: Option<u32>,
     /// The bytes of the ring buffer; None for as many as this machine needs and has.

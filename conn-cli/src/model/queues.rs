@@ -14,6 +14,28 @@ pub struct Queues {
     pub lost_drops: bool,
     /// What all listeners of a namespace have dropped since the start, on any port.
     pub namespaces: Vec<NamespaceDrops>,
+    /// The same of all namespaces that are gone, or had no listener for a while.
+    pub gone: GoneDrops,
+}
+
+/// What was dropped in network namespaces that are not watched any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GoneDrops {
+    /// How many namespaces in which something was dropped.
+    pub namespaces: u64,
+    /// As in [`NamespaceDrops`].
+    pub overflows: u64,
+    /// The same.
+    pub drops: u64,
+}
+
+impl GoneDrops {
+    /// Adds those of one more.
+    pub fn add(&mut self, namespace: NamespaceDrops) {
+        self.namespaces += u64::from(namespace.drops > 0);
+        self.overflows += namespace.overflows;
+        self.drops += namespace.drops;
+    }
 }
 
 /// What was dropped in a network namespace, on any port.

@@ -134,6 +134,15 @@ pub(super) fn queues_at_end(queues: &Queues) -> Vec<String> {
             ));
         }
     }
+    if queues.gone.drops > 0 {
+        let gone = queues.gone;
+        lines.push(format!(
+            "all listeners in {} that have none any more: {} dropped, {} of them by a full accept queue",
+            plural(gone.namespaces, "network namespace", "network namespaces"),
+            plural(gone.drops, "packet", "packets"),
+            gone.overflows
+        ));
+    }
     // After a restart, there is another listener: the service is not gone.
     let place = |listener: &Listener| (listener.netns, listener.address);
     let places: HashSet<_> = queues.listeners.iter().map(|(one, _)| place(one)).collect();
@@ -199,7 +208,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::queues::NamespaceDrops;
+    use crate::model::queues::{GoneDrops, NamespaceDrops};
 
     fn listener(waiting: u32) -> Listener {
         Listener {
@@ -222,6 +231,7 @@ mod tests {
             listeners,
             closed: Vec::new(),
             lost_drops: false,
+            gone: GoneDrops::default(),
             namespaces: vec![NamespaceDrops {
                 netns: 1,
                 is_own_netns: true,
@@ -328,6 +338,25 @@ mod tests {
                 "all listeners in this network namespace: 7 packets dropped, 6 of them by a full accept \
               queue"
             ]
+        );
+    }
+
+    #[test]
+    fn what_was_dropped_in_namespaces_that_are_gone_is_one_sum() {
+        let mut queues = queues(vec![(listener(0), Some(0))]);
+        for drops in [0, 4, 5] {
+            queues.gone.add(NamespaceDrops {
+                netns: 2,
+                is_own_netns: false,
+                overflows: 1,
+                drops,
+                drops_before: 0,
+            });
+        }
+        assert_eq!(
+            queues_at_end(&queues)[1],
+            "all listeners in 2 network namespaces that have none any more: 9 packets dropped, 3 of them \
+             by a full accept queue"
         );
     }
 

@@ -13,9 +13,19 @@ use rustix::thread::{
 /// # Errors
 /// An error of the system.
 pub(crate) fn drop_privileges(to_read_maps: bool) -> anyhow::Result<()> {
+    let held = capabilities(None).context("cannot read the capabilities")?;
+    retain(retained(held.permitted, to_read_maps))
+}
+
+/// Drops all capabilities of this thread but those of these that it has, and the right to gain new ones
+/// by `execve`.
+///
+/// # Errors
+/// An error of the system.
+pub(crate) fn retain(wanted: CapabilitySet) -> anyhow::Result<()> {
     set_no_new_privs(true).context("cannot set no_new_privs")?;
     let held = capabilities(None).context("cannot read the capabilities")?;
-    let retained = retained(held.permitted, to_read_maps);
+    let retained = held.permitted & wanted;
     if held.effective.contains(CapabilitySet::SETPCAP) {
         for capability in CapabilitySet::all() & !retained {
             // Fails for capabilities that this kernel does not have.

@@ -10,11 +10,11 @@ use crate::case::{
 };
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
-    beside_reader, cgroups, check, dropped, filters, flood, forged, funnel, grouping, hostile,
-    interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces, newcomers,
-    no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption, privileges,
-    recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect, service, signals,
-    silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks, text,
+    beside_reader, cgroups, check, dropped, filters, flood, followed, forged, funnel, grouping,
+    hostile, interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces,
+    newcomers, no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption,
+    privileges, recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect,
+    service, signals, silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks, text,
     time_namespace, trouble, waits,
 };
 use crate::machines::{
@@ -207,6 +207,7 @@ pub(crate) const CASES: &[Case] = &[
     case("steered", STEERED, steered::steered),
     single_hook("hidden-processors", limits::hidden_processors),
     on_one_kernel(single_hook("many-namespaces", namespaces::many)),
+    on_one_kernel(single_hook("followed-namespaces", followed::namespaces)),
     single_hook("count", limits::count),
     single_hook("count-not-reached", limits::count_not_reached),
     single_hook("duration", limits::duration),

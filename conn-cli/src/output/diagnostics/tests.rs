@@ -14,7 +14,7 @@ use crate::{
         hook::Hook,
         listener::{Listener, Owner, Unseen},
         options::{ShowOptions, TimeFormat},
-        queues::Queues,
+        queues::{GoneDrops, Queues},
         scope::Scope,
     },
     output::{Clock, Counted, listening, total, total::last_line},
@@ -306,6 +306,7 @@ fn the_readme_shows_what_is_printed() {
             listeners: vec![(listener, Some(0))],
             closed: Vec::new(),
             lost_drops: false,
+            gone: GoneDrops::default(),
             namespaces: Vec::new(),
         }),
         ..Live::sample(Hook::Kretprobe, Duration::from_millis(4900))

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -16,6 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{
     counters::Counters,
     diag::{Diag, Listening},
+    owner,
 };
 use crate::{
     model::{
@@ -38,6 +40,8 @@ pub(super) struct Namespace {
     pub(super) is_own: bool,
     pub(super) diag: Diag,
     pub(super) counters: Option<Counters>,
+    /// Since when no look at it has found a listener.
+    pub(super) empty_since: Option<Instant>,
 }
 
 impl Namespace {
@@ -75,6 +79,10 @@ impl Namespace {
 pub(super) struct Visited {
     pub(super) listeners: Vec<Listener>,
     pub(super) namespaces: Vec<Namespace>,
+    /// The namespaces that had a listener, but cannot stay open.
+    pub(super) not_kept: HashSet<u32>,
+    /// The processes in namespaces that were not known before, each with the namespace.
+    pub(super) processes: Vec<(u32, u32)>,
     pub(super) unseen: Unseen,
 }
 
@@ -82,6 +90,15 @@ impl Visited {
     fn add(&mut self, namespace: &Namespace, found: Vec<Listening>) {
         let found = found.into_iter().map(|found| namespace.listener(found));
         self.listeners.extend(found);
+    }
+
+    /// Finds the owners of the listeners among the processes of their namespaces, until `stop` is set: to
+    /// search all processes would take long, and this is done again and again.
+    pub(super) fn find_owners(&mut self, stop: &AtomicBool) {
+        let namespaces: HashSet<_> = self.listeners.iter().map(|one| one.netns).collect();
+        let are_there = |(_, netns): &&(u32, u32)| namespaces.contains(netns);
+        let processes = self.processes.iter().filter(are_there).map(|&(pid, _)| pid);
+        owner::find_among(processes, &mut self.listeners, stop);
     }
 }
 
@@ -97,20 +114,36 @@ pub(super) fn visit_own(ports: &PortSet, only: Option<u32>) -> io::Result<Visite
     Ok(visited)
 }
 
-/// Lists the listeners in each other network namespace, or only in this one, until `stop` is set.
-/// This thread is in one of them afterwards.
+/// Lists the listeners in each other network namespace but those that are kept already, or only in this
+/// one, until `stop` is set.
 pub(super) fn visit_others(
     ports: &PortSet,
     only: Option<u32>,
+    kept: &HashSet<u32>,
     stop: &AtomicBool,
 ) -> io::Result<Visited> {
-    let own = inode(&File::open(OWN_NETNS)?)?;
-    let mut visited = Visited::default();
-    if only == Some(own) {
-        return Ok(visited);
+    let own = File::open(OWN_NETNS)?;
+    if only == Some(inode(&own)?) {
+        return Ok(Visited::default());
     }
+    let visited = visit_all(ports, only, kept, inode(&own)?, stop);
+    // A namespace lives as long as a thread is in it. This fails without the privilege to leave, too.
+    let _ = move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network));
+    visited
+}
+
+/// The same, but this thread is in one of them afterwards.
+fn visit_all(
+    ports: &PortSet,
+    only: Option<u32>,
+    kept: &HashSet<u32>,
+    own: u32,
+    stop: &AtomicBool,
+) -> io::Result<Visited> {
+    let mut visited = Visited::default();
     let mut failed = HashMap::new();
-    let mut seen = HashSet::from([own]);
+    let mut seen = kept.clone();
+    seen.insert(own);
     for pid in processes()? {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -123,7 +156,11 @@ pub(super) fn visit_others(
                 continue;
             }
         };
-        if seen.contains(&netns) || only.is_some_and(|only| only != netns) {
+        if kept.contains(&netns) || netns == own || only.is_some_and(|only| only != netns) {
+            continue;
+        }
+        visited.processes.push((pid, netns));
+        if seen.contains(&netns) {
             continue;
         }
         // If this fails, the link of another process in the namespace may work.
@@ -136,10 +173,10 @@ pub(super) fn visit_others(
                     continue;
                 }
                 visited.add(&namespace, listening);
-                if visited.namespaces.len() < max_kept() {
+                if kept.len() + visited.namespaces.len() < max_kept() {
                     visited.namespaces.push(namespace);
                 } else {
-                    visited.unseen.later += 1;
+                    visited.not_kept.insert(namespace.inode);
                 }
             }
             Err(error) => {
@@ -148,6 +185,7 @@ pub(super) fn visit_others(
         }
     }
     visited.unseen.namespaces = failed.len();
+    visited.unseen.later = visited.not_kept.len();
     match only {
         Some(only) if visited.namespaces.is_empty() => Err(failed
             .remove(&only)
@@ -157,7 +195,7 @@ pub(super) fn visit_others(
 }
 
 /// How many namespaces can be kept, at two files each, so that enough files are left for the rest. To
-/// close them and enter the namespaces again would need the privileges that conn-cli gives up.
+/// close them and enter the namespaces again would need the privileges that conn-cli normally gives up.
 fn max_kept() -> usize {
     (files::limit().saturating_sub(RESERVED_FILES) / 2).max(1)
 }
@@ -221,6 +259,7 @@ fn query(inode: u32, is_own: bool, ports: &PortSet) -> io::Result<(Namespace, Ve
         is_own,
         diag,
         counters,
+        empty_since: None,
     };
     Ok((namespace, listening))
 }

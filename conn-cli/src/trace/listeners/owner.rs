@@ -31,6 +31,18 @@ const MAX_LINK_LEN: usize = 32;
 /// processes could not be searched. Each descriptor of each process is read: a listener can be passed to
 /// any process, whatever network namespace that is in.
 pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
+    match processes() {
+        Ok(processes) => find_among(processes, listeners, stop),
+        Err(_) => 0,
+    }
+}
+
+/// The same, among these processes only.
+pub(super) fn find_among(
+    processes: impl IntoIterator<Item = u32>,
+    listeners: &mut [Listener],
+    stop: &AtomicBool,
+) -> usize {
     // The sockets of all namespaces get their inode numbers from one counter.
     let mut wanted = HashMap::new();
     for (index, listener) in listeners.iter().enumerate() {
@@ -41,9 +53,6 @@ pub(super) fn find(listeners: &mut [Listener], stop: &AtomicBool) -> usize {
     if wanted.is_empty() {
         return 0;
     }
-    let Ok(processes) = processes() else {
-        return 0;
-    };
     let mut owners = vec![Vec::new(); listeners.len()];
     let mut denied = 0;
     for pid in processes {

@@ -23,10 +23,10 @@ impl Survey {
             .map(|namespace| (namespace.netns, namespace))
             .collect();
         let now = self.now()?;
-        // The others cannot be queried again.
-        let kept: HashSet<_> = self.namespaces.iter().map(|kept| kept.inode).collect();
-        let is_closed =
-            |before: &&Listener| kept.contains(&before.netns) && find_same(&now, before).is_none();
+        // Those that were not kept cannot be queried again.
+        let is_closed = |before: &&Listener| {
+            !self.not_kept.contains(&before.netns) && find_same(&now, before).is_none()
+        };
         let closed = self.at_start().iter().filter(is_closed).cloned().collect();
         let with_dropped = |listener| {
             let dropped = self.dropped(&listener);
@@ -52,6 +52,7 @@ impl Survey {
         Ok(Queues {
             closed,
             lost_drops: self.lost_drops,
+            gone: self.gone,
             namespaces,
             listeners,
         })

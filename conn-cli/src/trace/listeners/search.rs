@@ -14,7 +14,7 @@ use std::{
 use anyhow::anyhow;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::{Listener, Queues, Survey, owner};
+use super::{Listener, Queues, Survey, Unseen, Worker, namespace, owner};
 use crate::system::privileges;
 
 /// A thread that searches, and its result.
@@ -32,17 +32,28 @@ pub struct Look {
     pub queues: Queues,
     /// Those whose processes were never searched for.
     pub new: Vec<Listener>,
+    /// What could not be searched.
+    pub unseen: Unseen,
 }
 
 impl Search<Survey> {
-    /// Starts a thread that completes the survey, with the privileges that the calling one has now.
+    /// Has the worker complete the survey, or a new thread, with the privileges that the calling one has
+    /// now.
     ///
     /// # Errors
     /// If there cannot be another thread.
-    pub fn start(mut survey: Survey) -> io::Result<Self> {
-        Self::spawn(move |stop| {
+    pub fn start(mut survey: Survey, worker: Option<&Worker>) -> io::Result<Self> {
+        let is_last = worker.is_none();
+        if !is_last {
+            // The next search finds it again.
+            survey.kept_empty = Duration::ZERO;
+        }
+        Self::begin(worker, move |stop| {
             let completed = survey.complete(stop).map(|()| survey);
-            // It ends soon, but not before the receiver goes on.
+            if !is_last {
+                return completed;
+            }
+            // The thread ends soon, but not before the receiver goes on.
             privileges::drop_privileges(false).and(completed)
         })
     }
@@ -56,13 +67,14 @@ impl Search<Look> {
     /// If there cannot be another thread.
     pub fn for_queues(survey: &Arc<Mutex<Survey>>) -> io::Result<Self> {
         let survey = Arc::clone(survey);
-        Self::spawn(move |_| {
+        Self::begin(None, move |_| {
             let mut survey = lock(&survey);
             let queues = survey.queues()?;
             let listeners = queues.listeners.iter().map(|(listener, _)| listener);
             let new = listeners.filter(|listener| survey.is_new(listener));
             Ok(Look {
                 new: new.cloned().collect(),
+                unseen: survey.unseen(),
                 queues,
             })
         })
@@ -70,25 +82,45 @@ impl Search<Look> {
 }
 
 impl Search<Option<Listener>> {
-    /// Starts a thread that searches for the processes of these listeners, without the privileges that
-    /// the calling one has given up. The result is the first whose process is not known since it began
-    /// too late.
+    /// Has the worker search for the processes of these listeners, or a new thread without the privileges
+    /// that the calling one has given up. The result is the first whose process is not known since it
+    /// began too late.
     ///
     /// # Errors
     /// If there cannot be another thread.
     pub fn for_owners(
         survey: &Arc<Mutex<Survey>>,
         mut listeners: Vec<Listener>,
+        worker: Option<&Worker>,
     ) -> io::Result<Self> {
         let survey = Arc::clone(survey);
-        Self::spawn(move |stop| {
+        let lacks_privileges = worker.is_none();
+        Self::begin(worker, move |stop| {
             let denied = owner::find(&mut listeners, stop);
             let is_complete = !stop.load(Ordering::Relaxed);
             for listener in &mut listeners {
                 let is_unknown = listener.owners.is_empty();
-                listener.began_too_late = is_unknown && is_complete && denied > 0;
+                listener.began_too_late =
+                    is_unknown && is_complete && lacks_privileges && denied > 0;
             }
             Ok(lock(&survey).add_later(listeners).cloned())
+        })
+    }
+}
+
+impl Search<Vec<Listener>> {
+    /// Has the worker search the network namespaces that are not watched. The result is the listeners in
+    /// those that are watched from now on.
+    ///
+    /// # Errors
+    /// None: there is a thread.
+    pub fn for_namespaces(survey: &Arc<Mutex<Survey>>, worker: &Worker) -> io::Result<Self> {
+        let survey = Arc::clone(survey);
+        Self::begin(Some(worker), move |stop| {
+            let (ports, kept) = lock(&survey).search_terms();
+            let mut visited = namespace::visit_others(&ports, None, &kept, stop)?;
+            visited.find_owners(stop);
+            Ok(lock(&survey).add_found(visited))
         })
     }
 }
@@ -99,18 +131,26 @@ fn lock(survey: &Mutex<Survey>) -> MutexGuard<'_, Survey> {
 }
 
 impl<T: Send + 'static> Search<T> {
-    fn spawn(
+    /// Has the worker search, or else a new thread.
+    fn begin(
+        worker: Option<&Worker>,
         search: impl FnOnce(&AtomicBool) -> anyhow::Result<T> + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, result) = oneshot::channel();
         let is_stopped = Arc::clone(&stop);
-        thread::Builder::new()
-            .name("listeners".to_owned())
-            .spawn(move || {
-                // Nobody may want it any more.
-                let _ = sender.send(search(&is_stopped));
-            })?;
+        let job = move || {
+            // Nobody may want it any more.
+            let _ = sender.send(search(&is_stopped));
+        };
+        match worker {
+            Some(worker) => worker.run(job),
+            None => drop(
+                thread::Builder::new()
+                    .name("listeners".to_owned())
+                    .spawn(job)?,
+            ),
+        }
         Ok(Self {
             began: Instant::now(),
             stop,

@@ -7,6 +7,7 @@ pub(crate) mod dropped;
 pub(crate) mod exact;
 pub(crate) mod filters;
 pub(crate) mod flood;
+pub(crate) mod followed;
 pub(crate) mod forged;
 pub(crate) mod funnel;
 pub(crate) mod grouping;
