@@ -14,8 +14,8 @@ use crate::cases::{
     hostile, interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces,
     newcomers, no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption,
     privileges, recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect,
-    service, signals, silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks, text,
-    time_namespace, trouble, waits,
+    service, signals, silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks,
+    text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,
