@@ -3,7 +3,7 @@
 use super::{
     stamp::{bracketed, ctime, full, iso, unix, without_year},
     syslog::{MAX_HEADERS, facility, priority, relayed},
-    tag::{after_host, after_host_and_kernel, after_level, is_believed},
+    tag::{after_host, after_host_and_kernel, after_level, is_believed, is_facility_and_level},
 };
 use crate::read::parse::scan::word;
 
@@ -19,8 +19,7 @@ pub(crate) fn host(line: &[u8]) -> Option<&[u8]> {
     let text = after_priority.map_or(line, |(_, rest)| rest);
     if let Some((_, rest)) = bracketed(text) {
         // Only journalctl prints a host there, and a tag behind it.
-        let message = after_host_and_kernel(rest)?;
-        return rest[..rest.len() - message.len()].strip_suffix(b" kernel: ");
+        return before_kernel(rest);
     }
     let stamped = without_year(text)
         // Only dmesg has a comma there, and it prints no host.
@@ -32,6 +31,10 @@ pub(crate) fn host(line: &[u8]) -> Option<&[u8]> {
     let (_, rest) = stamped?;
     let mut rest = after_level(rest);
     for _ in 0..MAX_HEADERS {
+        // Nearly all records: a fast path.
+        if let Some(host) = before_kernel(rest) {
+            return Some(host);
+        }
         if is_believed(rest) {
             return None;
         }
@@ -42,6 +45,14 @@ pub(crate) fn host(line: &[u8]) -> Option<&[u8]> {
     }
     let message = after_host(rest)?;
     Some(&rest[..rest.len() - message.len() - 1])
+}
+
+/// The host of `HOST kernel: `.
+fn before_kernel(text: &[u8]) -> Option<&[u8]> {
+    let message = after_host_and_kernel(text)?;
+    let host = text[..text.len() - message.len()].strip_suffix(b" kernel: ")?;
+    // BusyBox and OpenWrt write `kern.warn` there.
+    (!is_facility_and_level(host)).then_some(host)
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ pub(crate) fn after_level(text: &[u8]) -> &[u8] {
 }
 
 /// `kern.warn`
-fn is_facility_and_level(text: &[u8]) -> bool {
+pub(super) fn is_facility_and_level(text: &[u8]) -> bool {
     split_at_byte(text, b'.').is_some_and(|(_, level)| LEVELS.contains(&level))
 }
 
