@@ -16,8 +16,8 @@ const INSTALLED: &str = "/usr/bin/conn-cli";
 
 /// What docs/fleet.md adds, so that the listeners of containers are seen.
 const FOR_CONTAINERS: &str = "[Service]
-AmbientCapabilities=CAP_SYS_PTRACE CAP_SYS_ADMIN
-CapabilityBoundingSet=CAP_SYS_PTRACE CAP_SYS_ADMIN
+AmbientCapabilities=CAP_SYS_PTRACE CAP_SYS_ADMIN CAP_DAC_READ_SEARCH
+CapabilityBoundingSet=CAP_SYS_PTRACE CAP_SYS_ADMIN CAP_DAC_READ_SEARCH
 ";
 
 /// Has it verified as if it were installed, and its exposure judged, also with what the documents add.
