@@ -18,12 +18,16 @@ const PACKAGE: &str = "chdb-core==26.9.0";
 
 /// Runs of `conn-cli read`: its options, and the recording. That of the journal names its host itself. Those of strace
 /// have no times, or only times of day.
-const RUNS: [(&str, &str); 6] = [
+const RUNS: [(&str, &str); 7] = [
     ("--host web1", "packets/syn.pcap"),
     ("--host web1 --quiet", "packets/lo.pcap"),
     ("--host web2", "strace/single-accept4.txt"),
     ("--host web2", "strace/single-t.txt"),
     ("--host web3", "tcpaccept/tcpaccept.txt"),
+    (
+        "--host web3 --interval 1s --name lan=127.0.0.0/8",
+        "packets/syn.pcap",
+    ),
     ("", "kernel-log/journalctl-json.txt"),
 ];
 
