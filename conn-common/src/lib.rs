@@ -8,6 +8,7 @@
 
 mod heavy;
 mod offsets;
+mod series;
 
 #[cfg(feature = "user")]
 use bytemuck::{Pod, Zeroable};
@@ -15,6 +16,7 @@ use bytemuck::{Pod, Zeroable};
 pub use crate::{
     heavy::{HEAVY_WAYS, Heavy, HeavySet, count_heavy, heavy_hash},
     offsets::{COMMON_BYTES, RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET},
+    series::{FirstClient, NetworkEntry, PORT_LABEL_WORDS},
 };
 
 /// An IP address: the 16 bytes of an IPv6 address in network byte order, stored as two words with
@@ -162,6 +164,8 @@ pub const BY_PROCESS: u32 = 1;
 pub const BY_CGROUP: u32 = 2;
 /// [`Config::count_by`]: count by the user of the accepting process.
 pub const BY_USER: u32 = 3;
+/// [`Config::count_by`]: count in the map `SERIES` only, by the name of the client's network.
+pub const BY_NAME: u32 = 4;
 
 /// Bit number in [`Config::emit`]: a SYN arrived for the first time.
 pub const STAGE_SYN: u32 = 0;
@@ -219,6 +223,8 @@ pub struct Counters {
     pub sums: Stages,
     /// The entries of the maps of totals.
     pub entries: u64,
+    /// The sum of the waits that the map `WAITS` counts, in nanoseconds.
+    pub waits_ns: u64,
     /// When the last of [`Self::self_tests`] was seen, in nanoseconds of the `CLOCK_BOOTTIME` of the initial time
     /// namespace.
     pub self_test_ns: u64,
@@ -227,7 +233,7 @@ pub struct Counters {
     /// SYNs that are remembered, to recognise them when they are sent again, or were.
     pub remembered: u64,
     /// Nothing. A cache line has 64 bytes.
-    pub padding: [u64; 2],
+    pub padding: u64,
 }
 const _: () = assert!(size_of::<Counters>() == 5 * 64);
 
@@ -268,7 +274,7 @@ pub struct Config {
     pub filters: u32,
     /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
-    /// Not 0: look up clients in the map `NETWORKS`, whose longest matching prefix decides.
+    /// Not 0: look up clients in the map `NETWORKS`, whose longest matching prefix decides, and names them.
     pub by_network: u32,
     /// With [`Self::by_network`], not 0: clients in none of the networks pass.
     pub pass_others: u32,
@@ -317,8 +323,18 @@ pub struct Config {
     pub heavy_sets: u32,
     /// The seed of [`heavy_hash`].
     pub heavy_seed: u32,
+    /// How many values of the map `SERIES` each of its slots has; 0 to count no series.
+    pub series: u32,
+    /// The number of the running processor, and this, is the index of its slot in `SERIES`.
+    pub series_slot_mask: u32,
+    /// How many names there are: a slot has the values of each port one after the other.
+    pub series_names: u32,
+    /// Not 0: count each of the first clients in the map `FIRST_CLIENTS`.
+    pub first_clients: u32,
+    /// Not 0: a SYN makes its sender one of the first clients. Anyone can send SYNs from any address.
+    pub first_by_syn: u64,
 }
-const _: () = assert!(size_of::<Config>() == 152);
+const _: () = assert!(size_of::<Config>() == 176);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
@@ -353,6 +369,11 @@ impl Config {
         slot_mask: 0,
         heavy_sets: 0,
         heavy_seed: 0,
+        series: 0,
+        series_slot_mask: 0,
+        series_names: 0,
+        first_clients: 0,
+        first_by_syn: 0,
     };
 }
 

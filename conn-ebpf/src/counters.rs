@@ -54,6 +54,8 @@ pub(crate) fn wait(wait_ns: u64) {
         atomic_add_one(count);
     }
     if let Some(counters) = COUNTERS.get_ptr_mut(slot) {
+        // SAFETY: a pointer to a value of the map.
+        atomic_add(unsafe { &raw mut (*counters).waits_ns }, wait_ns);
         // The supported kernels have no atomic maximum. An LSM program that is preempted here can
         // overwrite what another on this CPU wrote meanwhile. The user side never reports less than
         // the histogram shows.

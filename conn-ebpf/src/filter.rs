@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::map,
     maps::{CgroupArray, LpmTrie, LruHashMap, lpm_trie::Key},
 };
-use conn_common::{AF_INET, Address, to_v4};
+use conn_common::{AF_INET, Address, NetworkEntry, to_v4};
 
 use crate::{
     config::{is_on, setting},
@@ -16,10 +16,10 @@ use crate::{
     task,
 };
 
-/// Networks of clients, in the form of [`Address`]; the longest matching prefix decides. The value
-/// is not 0 if its clients pass. The user side sets the size.
+/// Networks of clients, in the form of [`Address`]; the longest matching prefix decides. The user side sets the
+/// size.
 #[map]
-static NETWORKS: LpmTrie<Address, u32> = LpmTrie::with_max_entries(1, 0);
+static NETWORKS: LpmTrie<Address, NetworkEntry> = LpmTrie::with_max_entries(1, 0);
 
 /// The cgroup in which connections must be accepted, if that filter is set.
 #[map]
@@ -35,10 +35,10 @@ static OTHER_CGROUPS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1, 0);
 const ADDRESS_BITS: u32 = 128;
 
 /// Whether a connection between these ends is wanted, by the client's family and network and by the
-/// server's address.
+/// server's address. Finds out the name of the client's network.
 #[inline(always)]
 #[must_use]
-pub fn wants_ends(ends: &Ends) -> bool {
+pub fn wants_ends(ends: &mut Ends) -> bool {
     let family = setting(|config| &config.family);
     // The family of the client's address, whichever family the server's socket has.
     let is_v4 = to_v4(ends.remote_address).is_some();
@@ -52,7 +52,10 @@ pub fn wants_ends(ends: &Ends) -> bool {
     }
     if is_on(|config| &config.by_network) {
         return match NETWORKS.get(Key::new(ADDRESS_BITS, ends.remote_address)) {
-            Some(passes) => *passes != 0,
+            Some(network) => {
+                ends.network_name = network.name;
+                network.passes != 0
+            }
             None => is_on(|config| &config.pass_others),
         };
     }
@@ -62,7 +65,7 @@ pub fn wants_ends(ends: &Ends) -> bool {
 /// Whether a connection that the running task accepts is wanted, by all filters.
 #[inline(always)]
 #[must_use]
-pub fn wants_accepted(ends: &Ends, socket: &impl Fields) -> bool {
+pub fn wants_accepted(ends: &mut Ends, socket: &impl Fields) -> bool {
     if !is_on(|config| &config.filters) {
         return wants_namespace(&OfSocket(socket), Stage::Accepted);
     }

@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod packet;
 pub mod record;
 pub mod self_test;
+mod series;
 pub mod skb;
 pub mod socket;
 pub mod syn;

@@ -146,6 +146,7 @@ impl<'a> Packet<'a> {
                 remote_port: u16::from_be(tcp.source),
                 local_port,
                 family: headers.family,
+                network_name: 0,
             },
             sequence: tcp.sequence,
         }))

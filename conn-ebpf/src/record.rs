@@ -12,14 +12,15 @@ use aya_ebpf::{
     maps::{Array, HashMap, RingBuf},
 };
 use conn_common::{
-    BY_ADDRESS, BY_CGROUP, BY_PROCESS, Counters, Event, KERNEL_THREAD, Key, STAGE_ACCEPTED,
-    STAGE_ESTABLISHED, STAGE_SYN, Stages, TASK_KERNEL, TASK_PROCESS, TASK_UNKNOWN, UNKNOWN_WAIT,
+    BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, Counters, Event, KERNEL_THREAD, Key,
+    STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, Stages, TASK_KERNEL, TASK_PROCESS, TASK_UNKNOWN,
+    UNKNOWN_WAIT,
 };
 
 use crate::{
     config,
     counters::{self, add_one, atomic_add_one},
-    heavy,
+    heavy, series,
     socket::{Ends, Fields, Protocol},
     task,
 };
@@ -91,7 +92,7 @@ pub enum Stage {
 /// stage. `hook` is one of the `HOOK_` constants; `netns` finds the network namespace.
 #[inline(always)]
 pub fn syn(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
-    count(&client_key(ends), Stage::Syn);
+    count(ends, &client_key(ends), Stage::Syn);
     if is_reported(STAGE_SYN) {
         report(ends, hook, Stage::Syn, netns, UNKNOWN_WAIT);
     }
@@ -100,13 +101,13 @@ pub fn syn(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
 /// Counts a retransmitted SYN.
 #[inline(always)]
 pub fn syn_again(ends: &Ends) {
-    count(&client_key(ends), Stage::Repeated);
+    count(ends, &client_key(ends), Stage::Repeated);
 }
 
 /// Counts a SYN that the machine answers with a reset, in addition to [`syn`] or [`syn_again`].
 #[inline(always)]
 pub fn refused(ends: &Ends) {
-    count(&client_key(ends), Stage::Refused);
+    count(ends, &client_key(ends), Stage::Refused);
 }
 
 /// Counts a completed handshake, and reports it if [`Config::emit`](conn_common::Config::emit) has
@@ -114,7 +115,7 @@ pub fn refused(ends: &Ends) {
 /// network namespace, 0 if it is not known; it is only called for an event with details.
 #[inline(always)]
 pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
-    count(&client_key(ends), Stage::Established);
+    count(ends, &client_key(ends), Stage::Established);
     if is_reported(STAGE_ESTABLISHED) {
         report(ends, hook, Stage::Established, netns, UNKNOWN_WAIT);
     }
@@ -125,7 +126,7 @@ pub fn established(ends: &Ends, hook: u16, netns: impl FnOnce() -> u32) {
 /// constants.
 #[inline(always)]
 pub fn accepted(ends: &Ends, hook: u16, socket: &impl Fields, protocol: Protocol) {
-    count(&acceptor_key(ends), Stage::Accepted);
+    count(ends, &acceptor_key(ends), Stage::Accepted);
     // SAFETY: the helper only reads the clock.
     let wait_ns = socket.waited(protocol, unsafe { bpf_ktime_get_ns() });
     if wait_ns != UNKNOWN_WAIT {
@@ -278,7 +279,7 @@ fn client_key(ends: &Ends) -> Key {
 fn acceptor_key(ends: &Ends) -> Key {
     let mut key = client_key(ends);
     let count_by = config::setting(|config| &config.count_by);
-    if count_by == BY_ADDRESS {
+    if count_by == BY_ADDRESS || count_by == BY_NAME {
         return key;
     }
     let is_kernel_thread = u64::from(task::is_kernel_thread()) * KERNEL_THREAD;
@@ -304,10 +305,14 @@ fn acceptor_key(ends: &Ends) -> Key {
 }
 
 #[inline(always)]
-fn count(key: &Key, stage: Stage) {
+fn count(ends: &Ends, key: &Key, stage: Stage) {
     let offset = stage.offset();
+    series::count(ends, stage, offset);
     if config::is_on(|config| &config.sums) {
         add_one(offset_of!(Counters, sums) + offset);
+    }
+    if config::setting(|config| &config.count_by) == BY_NAME {
+        return;
     }
     let total = match stage {
         Stage::Syn | Stage::Repeated | Stage::Refused => match CLIENTS.get_ptr_mut(key) {

@@ -64,6 +64,7 @@ impl Skb {
                 remote_port: u16::from_be(tcp.source),
                 local_port,
                 family,
+                network_name: 0,
             },
             sequence: tcp.sequence,
         }))

@@ -130,6 +130,7 @@ pub trait Fields {
             // Read again: in each branch above the verifier knows the value, and would follow both
             // families to the end.
             family: self.family(),
+            network_name: 0,
         }
     }
 
@@ -240,6 +241,8 @@ pub struct Ends {
     pub local_port: u16,
     /// `AF_INET` or `AF_INET6`.
     pub family: u16,
+    /// The number of the name of the client's network, which [`crate::filter::wants_ends`] finds out.
+    pub network_name: u32,
 }
 
 impl Socket {

@@ -38,11 +38,12 @@ static SYNS: LruHashMap<SynId, u32> = LruHashMap::with_max_entries(1, 0);
 /// The kernel's error for an entry that exists, `include/uapi/asm-generic/errno-base.h`.
 const EEXIST: i32 = -17;
 
-/// Whether a SYN is wanted: neither conn-cli's own, nor filtered out, apart from its network namespace.
+/// Whether a SYN is wanted: neither conn-cli's own, nor filtered out, apart from its network namespace. Finds out
+/// the name of its client's network.
 #[inline(always)]
 #[must_use]
-pub fn is_wanted(syn: &Syn) -> bool {
-    !self_test::is_done(&syn.ends, Stage::Syn, &Unknown) && filter::wants_ends(&syn.ends)
+pub fn is_wanted(syn: &mut Syn) -> bool {
+    !self_test::is_done(&syn.ends, Stage::Syn, &Unknown) && filter::wants_ends(&mut syn.ends)
 }
 
 /// Counts a SYN that arrived on this interface. `hook` is one of the `HOOK_` constants; `netns` finds

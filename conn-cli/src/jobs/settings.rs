@@ -10,11 +10,15 @@ use crate::{
     model::{
         demand::Demand,
         filter::Namespaces,
-        options::TraceOptions,
+        group::GroupBy,
+        options::{ShowOptions, TraceOptions},
         stage::{Stage, WatchedStages},
     },
     system::{machine, memory},
-    trace::kernel::{self, NamespaceFilter, SelfTest, Settings, SynScope, Tables},
+    trace::kernel::{
+        self, MAX_PORT_LABELS, NamespaceFilter, SelfTest, SeriesSettings, Settings, SynScope,
+        Tables,
+    },
 };
 
 /// The settings for these options.
@@ -31,9 +35,10 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         );
     }
     let by = show.listing.by;
+    let series = series(show);
     let sizes = kernel::choose_sizes(
         (options.buffer_size, options.max_clients),
-        Tables::new(&options.stages, by, &types),
+        Tables::new(&options.stages, by, &types, &series),
         machine::processors(),
         memory::size(),
     );
@@ -58,7 +63,19 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         sizes,
         verbose: options.verbose,
         sums: false,
+        series,
     })
+}
+
+/// What is counted by name. Ports have labels if all do.
+fn series(show: &ShowOptions) -> SeriesSettings {
+    let is_on = matches!(show.listing.by.what(), GroupBy::Name(_));
+    SeriesSettings {
+        ports: show.ports.few(MAX_PORT_LABELS).unwrap_or_default(),
+        names: show.names,
+        clients: 0,
+        is_on,
+    }
 }
 
 /// The requested network namespaces, if the programs can find out that of a connection.

@@ -67,6 +67,14 @@ impl PortSet {
             .is_some_and(|&(first, _)| first <= port)
     }
 
+    /// Each of them, if they are no more than this.
+    #[must_use]
+    pub fn few(&self, most: usize) -> Option<Vec<u16>> {
+        let ports = self.ranges.iter().flat_map(|&(first, last)| first..=last);
+        let ports: Vec<u16> = ports.take(most + 1).collect();
+        (ports.len() <= most).then_some(ports)
+    }
+
     /// The set as the eBPF programs look it up.
     #[must_use]
     pub fn bits(&self) -> Box<PortBits> {

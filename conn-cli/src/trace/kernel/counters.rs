@@ -87,6 +87,15 @@ impl Live {
         steps
     }
 
+    /// [`Counters::waits_ns`] alone.
+    pub(super) fn waits_ns(&self) -> u64 {
+        let waits = self.counters.each(|slot| {
+            // SAFETY: as in `lost`.
+            unsafe { &raw const (*slot).waits_ns }
+        });
+        waits.sum()
+    }
+
     /// The tables of heavy clients. To be read before [`Self::get`]: what is counted in them is counted in
     /// [`Counters::other`] before.
     pub(super) fn heavy(&self) -> Vec<Vec<Option<HeavySet>>> {
@@ -117,14 +126,15 @@ fn sum(one: Counters, other: Counters) -> Counters {
         by_kernel_threads: one.by_kernel_threads + other.by_kernel_threads,
         sums: sum_of_stages(one.sums, other.sums),
         entries: one.entries + other.entries,
+        waits_ns: one.waits_ns + other.waits_ns,
         self_test_ns: one.self_test_ns.max(other.self_test_ns),
         longest_wait_ns: one.longest_wait_ns.max(other.longest_wait_ns),
         remembered: one.remembered + other.remembered,
-        padding: [0; 2],
+        padding: 0,
     }
 }
 
-fn sum_of_stages(one: Stages, other: Stages) -> Stages {
+pub(super) fn sum_of_stages(one: Stages, other: Stages) -> Stages {
     Stages {
         syn: one.syn + other.syn,
         repeated: one.repeated + other.repeated,
@@ -149,12 +159,12 @@ mod tests {
     fn slots_are_added_up_and_times_are_the_latest() {
         let added = sum(slot(1), slot(100));
         let words: &[u64] = bytemuck::cast_slice(bytemuck::bytes_of(&added));
-        let (counts, rest) = words.split_at(35);
+        let (counts, rest) = words.split_at(36);
         for (index, word) in (0_u64..).zip(counts) {
             assert_eq!(*word, 2 * index + 101, "word {index}");
         }
-        assert_eq!(rest, [135, 136, 175, 0, 0]);
-        assert_eq!((added.self_test_ns, added.longest_wait_ns), (135, 136));
+        assert_eq!(rest, [136, 137, 177, 0]);
+        assert_eq!((added.self_test_ns, added.longest_wait_ns), (136, 137));
         assert_eq!(added, sum(slot(100), slot(1)));
     }
 

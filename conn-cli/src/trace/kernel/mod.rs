@@ -16,6 +16,7 @@ mod kprobe;
 mod lockdown;
 mod mapping;
 mod names;
+mod networks;
 mod object;
 mod preemption;
 mod refusal;
@@ -24,6 +25,7 @@ mod ring;
 mod root_cgroup;
 mod select;
 mod self_test;
+mod series;
 mod settings;
 mod sizes;
 mod sockets;
@@ -41,6 +43,7 @@ pub use self::{
     requirements::{reading_maps_needs_capabilities, require},
     select::{Choice, Refused, choose},
     self_test::SelfTest,
+    series::{MAX_FIRST_CLIENTS, MAX_PORT_LABELS, Series, SeriesSettings, Waits},
     settings::{NamespaceFilter, Settings},
     sizes::{Sizes, Tables, choose as choose_sizes},
     sockets::SynScope,

@@ -16,7 +16,16 @@ pub(super) const COUNTERS: &str = "COUNTERS";
 pub(super) const WAITS: &str = "WAITS";
 /// The clients with the most connections beyond the room of the totals, which are mapped as well.
 pub(super) const HEAVY: &str = "HEAVY";
-/// The networks of wanted clients.
+/// The connections by port and name, which are mapped as well.
+pub(super) const SERIES: &str = "SERIES";
+/// The number of each port's label.
+pub(super) const PORT_LABELS: &str = "PORT_LABELS";
+/// The connections of the first clients, which are mapped as well.
+pub(super) const FIRST_CLIENTS: &str = "FIRST_CLIENTS";
+/// Where each of them is in that map, and where there is none.
+pub(super) const FIRST_INDICES: &str = "FIRST_INDICES";
+pub(super) const FREE_INDICES: &str = "FREE_INDICES";
+/// The networks of clients that are wanted, or have a name.
 pub(super) const NETWORKS: &str = "NETWORKS";
 /// The cgroup that must accept.
 pub(super) const CGROUPS: &str = "CGROUPS";

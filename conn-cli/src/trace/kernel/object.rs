@@ -3,23 +3,21 @@
 use std::net::IpAddr;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{LpmTrie, lpm_trie::Key},
-};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conn_common::{
-    AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_PROCESS, BY_USER, Config, PortBits,
-    RequestOffsets, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, WAIT_STEPS,
+    AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, BY_USER, Config,
+    PortBits, RequestOffsets, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, WAIT_STEPS,
 };
-use ipnet::{IpNet, Ipv4Net};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Settings, allocation, counters, heavy, lockdown::may_be_confidential, names, sizes};
+use super::{
+    Settings, allocation, counters, heavy, lockdown::may_be_confidential, names, networks, series,
+    sizes,
+};
 use crate::{
     model::{
         connection::Family,
         demand::Reported,
-        filter::Networks,
         group::GroupBy,
         hook::{Hook, candidates},
         stage::{Stage, WatchedStages},
@@ -84,6 +82,11 @@ pub(super) fn open(
 ) -> anyhow::Result<Ebpf> {
     let config = config(settings, stages);
     let slots = config.slot_mask + 1;
+    let max_clients = match config.count_by {
+        BY_NAME => 1,
+        _ => settings.sizes.max_clients,
+    };
+    let networks = networks::entries(&settings.ends.networks, settings.series.names());
     let mut ports = settings.ports.clone();
     if let Ok(self_test) = settings.self_test.as_ref() {
         let port = usize::from(self_test.ports().0);
@@ -122,12 +125,10 @@ pub(super) fn open(
         .map_max_entries(names::COUNTERS, slots)
         .map_max_entries(names::WAITS, slots * WAIT_STEPS as u32)
         .map_max_entries(names::HEAVY, (slots * config.heavy_sets).max(1))
-        .map_max_entries(names::CLIENTS, settings.sizes.max_clients)
+        .map_max_entries(names::CLIENTS, max_clients)
         .map_max_entries(names::EVENTS, settings.sizes.buffer)
-        .map_max_entries(
-            names::NETWORKS,
-            settings.ends.networks.rules().len() as u32 + 1,
-        );
+        .map_max_entries(names::NETWORKS, networks.len() as u32);
+    settings.series.layout().size(&mut loader);
     if settings.by.what() == GroupBy::Process {
         loader.map_max_entries(names::NAMES, settings.sizes.max_clients);
     }
@@ -136,7 +137,7 @@ pub(super) fn open(
     }
     if stages.contains(Stage::Syn) {
         loader
-            .map_max_entries(names::SYN_CLIENTS, settings.sizes.max_clients)
+            .map_max_entries(names::SYN_CLIENTS, max_clients)
             .map_max_entries(names::SYNS, sizes::syns(settings.sizes.max_clients));
     }
     if !settings.verbose {
@@ -150,7 +151,10 @@ pub(super) fn open(
         loader.load(bytemuck::cast_slice(&object))
     };
     let mut ebpf = loaded.context("cannot create the eBPF maps")?;
-    set_networks(&mut ebpf, &settings.ends.networks).context("cannot set the networks")?;
+    if config.by_network != 0 {
+        networks::set(&mut ebpf, &networks).context("cannot set the networks")?;
+    }
+    series::fill(&mut ebpf, &settings.series).context("cannot set the labels")?;
     Ok(ebpf)
 }
 
@@ -188,6 +192,8 @@ fn emit(reported: Reported, stages: &WatchedStages) -> u32 {
 
 fn config(settings: &Settings, stages: &WatchedStages) -> Config {
     let Settings { ends, task, .. } = settings;
+    let layout = settings.series.layout();
+    let names_networks = settings.series.names().is_some();
     let apart = settings.apart();
     let self_test = settings.self_test.as_ref().as_ref().ok();
     let ports_have_self_test =
@@ -196,6 +202,7 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         emit: emit(settings.demand.reported, stages),
         details: settings.demand.details.into(),
         count_by: match settings.by.what() {
+            _ if settings.counts_in_series() => BY_NAME,
             GroupBy::Address | GroupBy::Network(..) | GroupBy::Name(_) | GroupBy::Port => {
                 BY_ADDRESS
             }
@@ -203,13 +210,13 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
             GroupBy::Cgroup => BY_CGROUP,
             GroupBy::User => BY_USER,
         },
-        filters: settings.leaves_out().into(),
+        filters: (settings.leaves_out() || names_networks).into(),
         family: match ends.family {
             None => 0,
             Some(Family::Ipv4) => AF_INET.into(),
             Some(Family::Ipv6) => AF_INET6.into(),
         },
-        by_network: (!ends.networks.is_empty()).into(),
+        by_network: (!ends.networks.is_empty() || names_networks).into(),
         pass_others: ends.networks.wants_others().into(),
         by_local_address: ends.local.is_some().into(),
         local_address: ends.local.map_or([0; 2], words),
@@ -234,6 +241,11 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
         slot_mask: counters::slots() - 1,
         heavy_sets: heavy::sets(stages, counters::slots(), settings.sizes.heavy),
         heavy_seed: heavy::seed(),
+        series: layout.series,
+        series_slot_mask: layout.slots - 1,
+        series_names: layout.names,
+        first_clients: layout.clients,
+        first_by_syn: (*stages == WatchedStages::only(Stage::Syn)).into(),
     }
 }
 
@@ -242,7 +254,7 @@ fn is_set(ports: &PortBits, port: u16) -> bool {
 }
 
 /// Converts an address to the programs' representation.
-fn words(address: IpAddr) -> Address {
+pub(super) fn words(address: IpAddr) -> Address {
     let mapped = match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,
@@ -250,46 +262,11 @@ fn words(address: IpAddr) -> Address {
     bytemuck::cast(mapped.octets())
 }
 
-fn set_networks(ebpf: &mut Ebpf, networks: &Networks) -> anyhow::Result<()> {
-    if networks.is_empty() {
-        return Ok(());
-    }
-    let map = ebpf.map_mut(names::NETWORKS).context("no such map")?;
-    let mut map = LpmTrie::<_, [u8; 16], u32>::try_from(map)?;
-    for (prefix, address, wanted) in prefixes(networks) {
-        map.insert(&Key::new(prefix, address), u32::from(wanted), 0)?;
-    }
-    Ok(())
-}
-
-/// The entries of the trie of networks: prefix length, prefix, and whether its clients are wanted.
-/// Of equal prefixes, the last one applies.
-fn prefixes(networks: &Networks) -> impl Iterator<Item = (u32, [u8; 16], bool)> {
-    // IPv4 clients have mapped addresses, which a rule for ::/0 would match without this entry.
-    let all_of_ipv4 = Ipv4Net::default().into();
-    let rest = (all_of_ipv4, networks.wants_others());
-    let rules = std::iter::once(rest).chain(networks.rules().iter().copied());
-    rules.map(|(network, wanted): (IpNet, bool)| {
-        let mapped_prefix = match network {
-            IpNet::V4(_) => 96,
-            IpNet::V6(_) => 0,
-        };
-        let prefix = mapped_prefix + u32::from(network.prefix_len());
-        (prefix, bytemuck::cast(words(network.network())), wanted)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use ::object::ObjectSymbol as _;
 
     use super::*;
-    use crate::model::{
-        connection::Host,
-        filter::{EndsFilter, Network},
-    };
 
     #[test]
     fn each_object_has_the_programs_of_its_hooks_and_of_earlier_stages() {
@@ -305,66 +282,6 @@ mod tests {
                     let found = symbols.any(|symbol| symbol.name() == Ok(program.name));
                     assert!(found, "{hook}: {}", program.name);
                 }
-            }
-        }
-    }
-
-    /// The result of the kernel's longest-prefix match.
-    fn kernel_wants(networks: &Networks, client: IpAddr) -> bool {
-        let client = u128::from_be_bytes(bytemuck::cast(words(client)));
-        let trie: HashMap<(u32, u128), bool> = prefixes(networks)
-            .map(|(prefix, address, wanted)| ((prefix, u128::from_be_bytes(address)), wanted))
-            .collect();
-        let longest = (0..=128).rev().find_map(|prefix| {
-            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-            trie.get(&(prefix, client & mask)).copied()
-        });
-        longest.unwrap_or_else(|| networks.wants_others())
-    }
-
-    #[test]
-    fn the_kernel_and_user_space_filter_alike() {
-        let networks: [Network; 8] = [
-            "0.0.0.0/0",
-            "10.0.0.0/8",
-            "10.1.0.0/16",
-            "10.1.2.3",
-            "::/0",
-            "2001:db8::/32",
-            "2001:db8::1",
-            "::ffff:10.1.0.0/112",
-        ]
-        .map(|text| text.parse().unwrap());
-        let clients: [IpAddr; 7] = [
-            "10.1.2.3",
-            "10.1.9.9",
-            "10.9.9.9",
-            "192.0.2.1",
-            "2001:db8::1",
-            "2001:db8::2",
-            "::1",
-        ]
-        .map(|text| text.parse().unwrap());
-        // Every combination of wanted, unwanted and unnamed networks.
-        for choice in 0..3_u32.pow(networks.len() as u32) {
-            let with_state = |state: u32| -> Vec<Network> {
-                let chosen = |at: &usize| choice / 3_u32.pow(*at as u32) % 3 == state;
-                (0..networks.len())
-                    .filter(chosen)
-                    .map(|at| networks[at])
-                    .collect()
-            };
-            let networks = Networks::new(&with_state(1), &with_state(2));
-            let filter = EndsFilter {
-                networks: networks.clone(),
-                ..EndsFilter::default()
-            };
-            for client in clients {
-                assert_eq!(
-                    networks.is_empty() || kernel_wants(&networks, client),
-                    filter.wants_client(&Host::at(client)),
-                    "{client}: {networks:?}"
-                );
             }
         }
     }

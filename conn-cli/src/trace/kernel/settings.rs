@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use conn_common::{PortBits, UNKNOWN_OFFSET};
 
-use super::{KernelTypes, SelfTest, Sizes, SynScope};
+use super::{KernelTypes, SelfTest, SeriesSettings, Sizes, SynScope};
 use crate::model::{
     demand::Demand,
     filter::{EndsFilter, TaskFilter},
@@ -42,6 +42,8 @@ pub struct Settings {
     pub verbose: bool,
     /// Whether the programs count for [`super::Tracer::sums`].
     pub sums: bool,
+    /// What they count of labels.
+    pub series: SeriesSettings,
 }
 
 /// The network namespaces whose connections are counted.
@@ -80,6 +82,11 @@ impl Settings {
     #[must_use]
     pub fn leaves_out(&self) -> bool {
         self.ends != EndsFilter::default() || !self.task.is_empty()
+    }
+
+    /// Whether the series have what is counted of each group, so that no client need be counted.
+    pub(super) fn counts_in_series(&self) -> bool {
+        self.series.have_groups(self.by, &self.ports)
     }
 
     /// What the programs leave out of the totals.

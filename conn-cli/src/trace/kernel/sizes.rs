@@ -2,7 +2,7 @@
 
 use conn_common::{Counters, Key, Stages, WAIT_STEPS};
 
-use super::{KernelTypes, counters, heavy};
+use super::{KernelTypes, SeriesSettings, counters, heavy};
 use crate::model::{
     group::{GroupBy, Grouping},
     stage::{Stage, WatchedStages},
@@ -46,7 +46,7 @@ pub struct Tables {
     has_names: bool,
     /// The kernel allocates the entries of `CLIENTS` when they come.
     allocates_on_demand: bool,
-    /// The bytes of what each processor counts, whatever the number of clients.
+    /// The bytes of what is counted, whatever the number of clients.
     counters: u64,
     /// Those of the tables of clients beyond that number, if there is enough memory.
     heavy: u64,
@@ -55,10 +55,15 @@ pub struct Tables {
 impl Tables {
     /// Those of a run.
     #[must_use]
-    pub fn new(stages: &WatchedStages, by: Grouping, types: &KernelTypes) -> Self {
+    pub fn new(
+        stages: &WatchedStages,
+        by: Grouping,
+        types: &KernelTypes,
+        series: &SeriesSettings,
+    ) -> Self {
         let slots = counters::slots();
         Self {
-            counters: u64::from(slots) * COUNTERS,
+            counters: u64::from(slots) * COUNTERS + series.bytes(),
             heavy: heavy::bytes(stages, slots),
             has_syns: stages.contains(Stage::Syn),
             has_names: by.what() == GroupBy::Process,

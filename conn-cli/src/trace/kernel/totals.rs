@@ -23,6 +23,7 @@ use super::{
     event::host,
     heavy::{self, HeavyClient},
     names,
+    series::{self, Series},
     settings::Apart,
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
         discrepancies::Discrepancies,
         group::{GroupBy, GroupKey, Grouping},
         hook::Hook,
+        names::NetworkNames,
         stage::{Stage, WatchedStages},
     },
 };
@@ -105,6 +107,27 @@ impl Totals {
         }
     }
 
+    fn add_series(
+        &mut self,
+        series: &[Series],
+        names: &'static NetworkNames,
+        watched: &WatchedStages,
+    ) {
+        for Series { port, name, stages } in series {
+            self.repeated += stages.repeated;
+            let group = || GroupKey::Name(&names.names()[*name]);
+            for stage in watched.all() {
+                match count_at(stages, stage) {
+                    0 => (),
+                    connections => self.counts.add(stage, group(), *port, connections),
+                }
+            }
+            if stages.refused > 0 {
+                self.counts.add_refused(group(), *port, stages.refused);
+            }
+        }
+    }
+
     fn add_map(
         &mut self,
         ebpf: &Ebpf,
@@ -145,7 +168,7 @@ pub(super) fn read(
     types: &KernelTypes,
     stages: &WatchedStages,
     (by, apart): (Grouping, Apart),
-    live: &counters::Live,
+    (live, series): (&counters::Live, Option<&series::Live>),
     (detail, pace): (Detail, Pace),
 ) -> anyhow::Result<Totals> {
     let heavy = live.heavy();
@@ -193,6 +216,10 @@ pub(super) fn read(
     }
     let others = counters.other.refused + counters.out_of_memory.refused;
     totals.counts.add_other_refused(others);
+    if let (Some(series), GroupBy::Name(names)) = (series, by.what()) {
+        totals.add_series(&series.series(), names, stages);
+        return Ok(totals);
+    }
     for map in [names::CLIENTS, names::SYN_CLIENTS] {
         totals
             .add_map(ebpf, map, (stages, by), (detail, pace))

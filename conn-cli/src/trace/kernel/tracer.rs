@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     os::fd::AsRawFd,
     rc::Rc,
     time::{Duration, Instant},
@@ -20,6 +21,7 @@ use super::{
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
     ring::Ring,
+    series::{self, Series, Waits},
     settings::Apart,
     syn_memory::SynMemory,
     totals::{self, Detail, Totals},
@@ -50,6 +52,9 @@ pub struct Tracer {
     attached: Attached,
     ring: Ring,
     counters: counters::Live,
+    series: series::Live,
+    /// Whether the totals are in it.
+    counts_in_series: bool,
     /// If SYNs are watched.
     syn_memory: Option<SynMemory>,
     reported: Reported,
@@ -133,6 +138,8 @@ impl Tracer {
             self_test: Rc::clone(&settings.self_test),
             boot_clock_ahead_ns: boot_clock_ahead_ns(counters.get().self_test_ns),
             counters,
+            series: series::Live::new(&attached.ebpf, &settings.series)?,
+            counts_in_series: settings.counts_in_series(),
             syn_memory,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?, settings.sizes.buffer),
@@ -250,6 +257,36 @@ impl Tracer {
         }
     }
 
+    /// The connections so far of each port and name, with [`Settings::series`]. Like [`Self::lost`], this and
+    /// what follows can be read at any time.
+    #[must_use]
+    pub fn series(&self) -> Vec<Series> {
+        self.series.series()
+    }
+
+    /// How long accepted connections waited so far.
+    #[must_use]
+    pub fn waits_so_far(&self) -> Waits {
+        // A wait is in its step before it is in the sum.
+        let sum_ns = self.counters.waits_ns();
+        Waits {
+            steps: self.counters.waits(),
+            sum_ns,
+        }
+    }
+
+    /// The first clients with [`Settings::series`], and their connections so far.
+    #[must_use]
+    pub fn first_clients(&self) -> Vec<(IpAddr, Stages)> {
+        self.series.first_clients()
+    }
+
+    /// The connections so far of all other clients.
+    #[must_use]
+    pub fn other_clients(&self) -> Stages {
+        self.series.other_clients()
+    }
+
     /// Which connections are reported one by one, not only counted.
     #[must_use]
     pub fn reported(&self) -> Reported {
@@ -355,6 +392,7 @@ impl Tracer {
             apart,
             types,
             counters,
+            series,
             ..
         } = self;
         totals::read(
@@ -363,7 +401,7 @@ impl Tracer {
             types,
             stages,
             (*by, *apart),
-            counters,
+            (counters, self.counts_in_series.then_some(series)),
             (detail, pace),
         )
     }

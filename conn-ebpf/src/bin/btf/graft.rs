@@ -37,11 +37,11 @@ pub(crate) fn grafted(sock: *const c_void, hook: u16) -> Result<(), i32> {
     if !protocol.is_tcp() {
         return Ok(());
     }
-    let ends = fields.ends(local_port);
+    let mut ends = fields.ends(local_port);
     if self_test::is_done(&ends, Stage::Accepted, &OfSocket(&fields)) {
         return Ok(());
     }
-    if filter::wants_accepted(&ends, &fields) {
+    if filter::wants_accepted(&mut ends, &fields) {
         record::accepted(&ends, hook, &fields, protocol);
     }
     Ok(())

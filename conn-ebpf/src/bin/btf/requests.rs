@@ -75,12 +75,13 @@ pub(crate) fn conn_reset_v6(ctx: FEntryContext) -> u32 {
 #[inline(always)]
 fn arrived(sock: *const c_void, skb: *const c_void) {
     match Skb::new(skb).syn() {
-        Ok(Some(syn)) => {
+        Ok(Some(mut syn)) => {
             let Some(listener) = Socket::new(sock) else {
                 return;
             };
             let listener = Direct::new(listener);
-            if syn::is_wanted(&syn) && filter::wants_namespace(&OfSocket(&listener), Stage::Syn) {
+            if syn::is_wanted(&mut syn) && filter::wants_namespace(&OfSocket(&listener), Stage::Syn)
+            {
                 syn::count(&syn, NO_INTERFACE, HOOK_REQUESTS, || listener.netns());
             }
         }
@@ -95,8 +96,8 @@ fn arrived(sock: *const c_void, skb: *const c_void) {
 fn refused(sock: *const c_void, skb: *const c_void) {
     let skb = Skb::new(skb);
     match skb.syn() {
-        Ok(Some(syn)) => {
-            if syn::is_wanted(&syn) && wants_namespace(sock, skb) {
+        Ok(Some(mut syn)) => {
+            if syn::is_wanted(&mut syn) && wants_namespace(sock, skb) {
                 // What comes to a listener has been counted.
                 if !Socket::new(sock).is_some_and(is_listener) {
                     syn::count(&syn, NO_INTERFACE, HOOK_REQUESTS, || skb.inode());

@@ -58,11 +58,11 @@ fn try_conn_graft(ctx: &ProbeContext) -> Result<(), i32> {
     if !protocol.is_tcp() {
         return Ok(());
     }
-    let ends = fields.ends(local_port);
+    let mut ends = fields.ends(local_port);
     if self_test::is_done(&ends, Stage::Accepted, &OfSocket(&fields)) {
         return Ok(());
     }
-    if filter::wants_accepted(&ends, &fields) {
+    if filter::wants_accepted(&mut ends, &fields) {
         let hook = handoff.hook();
         record::accepted(&ends, hook, &fields, protocol);
         // Last, or the verifier would follow the rest twice. Detaching waits for running programs.

@@ -58,11 +58,12 @@ fn try_conn_state(ctx: &RawTracePointContext) -> Result<(), i32> {
     if !config::watched(local_port) || !fields.protocol()?.is_plain_tcp() || fields.connects() {
         return Ok(());
     }
-    let ends = fields.ends(local_port);
+    let mut ends = fields.ends(local_port);
     if self_test::is_done(&ends, Stage::Established, &OfSocket(&fields)) {
         return Ok(());
     }
-    if filter::wants_ends(&ends) && filter::wants_namespace(&OfSocket(&fields), Stage::Established)
+    if filter::wants_ends(&mut ends)
+        && filter::wants_namespace(&OfSocket(&fields), Stage::Established)
     {
         record::established(&ends, HOOK_TRACEPOINT, || fields.netns());
     }

@@ -70,15 +70,16 @@ fn try_conn_sockops(ops: *const bpf_sock_ops) {
     } else {
         (from_v4(remote_v4), from_v4(local_v4))
     };
-    let ends = Ends {
+    let mut ends = Ends {
         remote_address,
         local_address,
         remote_port: u32::from_be(word!(ops, remote_port)) as u16,
         local_port,
         family,
+        network_name: 0,
     };
     if !self_test::is_done(&ends, Stage::Established, &Unknown)
-        && filter::wants_ends(&ends)
+        && filter::wants_ends(&mut ends)
         && wants_namespace(ops)
     {
         record::established(&ends, HOOK_SOCK_OPS, || netns(ops));

@@ -15,10 +15,12 @@ use conn_ebpf::{config, packet::Packet, record, syn};
 pub(crate) fn conn_syn(ctx: SkBuffContext) -> i64 {
     let packet = Packet::new(&ctx);
     match packet.syn() {
-        Ok(Some(syn)) if syn::is_wanted(&syn) => {
-            syn::count(&syn, packet.interface(), HOOK_FILTER, netns);
+        Ok(Some(mut syn)) => {
+            if syn::is_wanted(&mut syn) {
+                syn::count(&syn, packet.interface(), HOOK_FILTER, netns);
+            }
         }
-        Ok(_) => (),
+        Ok(None) => (),
         Err(_) => record::unreadable_packet(),
     }
     0
