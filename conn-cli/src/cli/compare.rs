@@ -53,7 +53,7 @@ impl CompareArgs {
         }
         Ok(CompareOptions {
             files: [self.before.clone(), self.after.clone()],
-            ports: self.connections.ports(),
+            ports: self.connections.ports()?,
             ends: self.connections.ends(),
             records: self.records.options(),
             top: self.top.filter(|top| *top > 0),

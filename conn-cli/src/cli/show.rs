@@ -36,6 +36,13 @@ pub(super) struct ConnectionArgs {
           help_heading = CONNECTIONS)]
     ports: Vec<PortSet>,
 
+    /// No connections to these local ports
+    ///
+    /// May repeat. With --port, those of its ports that are not among these.
+    #[arg(long = "not-port", value_name = "PORTS", value_parser = ports, hide_short_help = true,
+          help_heading = CONNECTIONS)]
+    not_ports: Vec<PortSet>,
+
     /// Only clients in this network, or with this address
     ///
     /// May repeat. Of several --from and --not-from the one with the longest prefix decides. Without --from all
@@ -197,11 +204,19 @@ fn time_format() -> impl TypedValueParser<Value = TimeFormat> {
 
 impl ConnectionArgs {
     /// The local ports.
-    pub(super) fn ports(&self) -> PortSet {
-        match self.ports[..] {
+    ///
+    /// # Errors
+    /// If there are none.
+    pub(super) fn ports(&self) -> Result<PortSet, String> {
+        let wanted = match self.ports[..] {
             [] => PortSet::all(),
             _ => PortSet::union(&self.ports),
+        };
+        let ports = wanted.without(&PortSet::union(&self.not_ports));
+        if ports.is_empty() {
+            return Err("--not-port leaves no port".to_owned());
         }
+        Ok(ports)
     }
 
     /// The addresses at both ends.
@@ -263,7 +278,7 @@ impl ShowArgs {
             _ => self.by,
         };
         Ok(ShowOptions {
-            ports: self.connections.ports(),
+            ports: self.connections.ports()?,
             ends: self.connections.ends(),
             lines: match self.interval {
                 Some(length) => Lines::Intervals(length),

@@ -47,6 +47,20 @@ fn ports_may_repeat_and_default_to_all() {
 }
 
 #[test]
+fn ports_are_left_out() {
+    let all = trace(&["--not-port", "9478", "--not-port", "http"])
+        .show
+        .ports;
+    assert_eq!(all.to_string(), "all ports but 80,9478");
+    let some = &["--port", "80-90", "--not-port", "85"];
+    assert_eq!(trace(some).show.ports.to_string(), "ports 80-84,86-90");
+    let read = read(&["read", "--not-port", "22", "a"]).show.ports;
+    assert_eq!(read.to_string(), "all ports but 22");
+    let error = parse(&["--port", "80", "--not-port", "80"]).unwrap_err();
+    assert!(error.contains("--not-port leaves no port"), "{error}");
+}
+
+#[test]
 fn what_hands_type_is_accepted() {
     let options = trace(&[
         "-n",

@@ -45,6 +45,51 @@ impl PortSet {
         Self { ranges: merged }
     }
 
+    /// The same but for these ports.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        let rest = others.rest();
+        let common = |&(first, last): &(u16, u16)| {
+            let overlap = rest.ranges.iter().map(move |&(other_first, other_last)| {
+                (first.max(other_first), last.min(other_last))
+            });
+            overlap.filter(|(first, last)| first <= last)
+        };
+        Self {
+            ranges: self.ranges.iter().flat_map(common).collect(),
+        }
+    }
+
+    /// All other ports.
+    fn rest(&self) -> Self {
+        let mut ranges = Vec::new();
+        let mut next = 1;
+        for &(first, last) in &self.ranges {
+            if next < first {
+                ranges.push((next, first - 1));
+            }
+            // No port follows the last one.
+            next = last.checked_add(1).unwrap_or(0);
+        }
+        if next > 0 {
+            ranges.push((next, u16::MAX));
+        }
+        Self { ranges }
+    }
+
+    /// The ports that are left out, if that says it in fewer words.
+    #[must_use]
+    pub fn left_out(&self) -> Option<Self> {
+        let rest = Some(self.rest()).filter(|rest| !rest.is_empty());
+        rest.filter(|rest| rest.ranges.len() < self.ranges.len())
+    }
+
+    /// Whether there is no port.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether this is a single port, so that lines need not name it.
     #[must_use]
     pub fn is_single(&self) -> bool {
@@ -73,6 +118,11 @@ impl PortSet {
         let ports = self.ranges.iter().flat_map(|&(first, last)| first..=last);
         let ports: Vec<u16> = ports.take(most + 1).collect();
         (ports.len() <= most).then_some(ports)
+    }
+
+    /// `80,8000-8099`, in which not too many are named.
+    pub(crate) fn numbers(&self) -> impl fmt::Display {
+        Numbers(self)
     }
 
     /// The set as the eBPF programs look it up.
@@ -129,14 +179,27 @@ fn port(text: &str) -> Option<u16> {
 /// How many ports or ranges are named at most.
 const MAX_NAMED: usize = 8;
 
-/// `port 80`, `ports 80,8000-8099`, `every port`
+/// `port 80`, `ports 80,8000-8099`, `every port`, `all ports but 9478`
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_all() {
             return f.write_str("every port");
         }
+        if let Some(left_out) = self.left_out() {
+            return write!(f, "all ports but {}", left_out.numbers());
+        }
         f.write_str(if self.is_single() { "port " } else { "ports " })?;
-        for (index, (first, last)) in self.ranges.iter().take(MAX_NAMED).enumerate() {
+        self.numbers().fmt(f)
+    }
+}
+
+/// `80,8000-8099`
+struct Numbers<'a>(&'a PortSet);
+
+impl fmt::Display for Numbers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(PortSet { ranges }) = self;
+        for (index, (first, last)) in ranges.iter().take(MAX_NAMED).enumerate() {
             let comma = if index > 0 { "," } else { "" };
             if first == last {
                 write!(f, "{comma}{first}")?;
@@ -144,7 +207,7 @@ impl fmt::Display for PortSet {
                 write!(f, "{comma}{first}-{last}")?;
             }
         }
-        match self.ranges.len().saturating_sub(MAX_NAMED) {
+        match ranges.len().saturating_sub(MAX_NAMED) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -184,6 +247,54 @@ mod tests {
         assert_eq!("80,80".parse::<PortSet>().unwrap().to_string(), "port 80");
         assert_eq!("1-65535".parse(), Ok(PortSet::all()));
         assert_eq!(PortSet::all().to_string(), "every port");
+    }
+
+    #[test]
+    fn ports_are_left_out() {
+        let without = |set: &str, others: &str| {
+            let set: PortSet = set.parse().unwrap();
+            set.without(&others.parse().unwrap())
+        };
+        for (set, others, rest) in [
+            ("1-65535", "9478", "all ports but 9478"),
+            ("1-65535", "80,8000-8099", "all ports but 80,8000-8099"),
+            ("1-65535", "1", "ports 2-65535"),
+            ("1-65535", "65535", "ports 1-65534"),
+            ("1-65535", "1,65535", "ports 2-65534"),
+            (
+                "80,443,8000-8099",
+                "443,8050,9478",
+                "ports 80,8000-8049,8051-8099",
+            ),
+            ("80,443", "1-442", "port 443"),
+            ("80", "81", "port 80"),
+            ("10-20,30-40", "15-35", "ports 10-14,36-40"),
+            ("1,3,5,7-65535", "9", "all ports but 2,4,6,9"),
+        ] {
+            let set = without(set, others);
+            assert_eq!(set.to_string(), rest);
+            assert!(!set.is_empty());
+        }
+        for (set, others) in [
+            ("80", "1-65535"),
+            ("1-65535", "1-65535"),
+            ("80,81", "80-81"),
+        ] {
+            assert!(without(set, others).is_empty(), "{set} {others}");
+        }
+        assert_eq!(without("1-65535", "80").left_out(), "80".parse().ok());
+        assert_eq!(
+            PortSet::all().without(&PortSet { ranges: vec![] }),
+            PortSet::all()
+        );
+    }
+
+    #[test]
+    fn few_ports_are_listed() {
+        let few = |set: &str| set.parse::<PortSet>().unwrap().few(3);
+        assert_eq!(few("80,443-444"), Some(vec![80, 443, 444]));
+        assert_eq!(few("80,443-445"), None);
+        assert_eq!(few("1-65535"), None);
     }
 
     #[test]

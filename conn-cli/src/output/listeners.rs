@@ -36,10 +36,10 @@ pub(crate) fn listening(
         _ => lines.extend(listeners.iter().map(named)),
     }
     if listeners.is_empty() {
-        lines.push(if ports.is_all() {
-            "no listeners".to_owned()
-        } else {
-            format!("no listener on {ports}")
+        lines.push(match ports.left_out() {
+            _ if ports.is_all() => "no listeners".to_owned(),
+            Some(others) => format!("no listener on any port but {}", others.numbers()),
+            None => format!("no listener on {ports}"),
         });
     }
     if unseen.namespaces > 0 {
@@ -390,6 +390,10 @@ mod tests {
         assert_eq!(
             listening(&ports, &[], none_unseen, false),
             ["no listener on ports 1000-1099"]
+        );
+        assert_eq!(
+            listening(&PortSet::all().without(&ports), &[], none_unseen, false),
+            ["no listener on any port but 1000-1099"]
         );
     }
 

@@ -245,7 +245,7 @@ fn ports_are_known_from_lines_and_totals() {
         let output = read_from(input.as_bytes(), &["-q", "-p", "22"]);
         let (_, other) = said(&output);
         assert!(
-            other[0].contains("--port needs the port of each connection"),
+            other[0].contains("--port and --not-port need the port of each connection"),
             "{other:?}"
         );
         assert_eq!(output.status.code(), Some(1));

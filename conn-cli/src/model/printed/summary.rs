@@ -294,8 +294,17 @@ pub(crate) fn total(line: &str) -> Option<Total> {
                 total.port = number(port);
                 more
             }
-            ("to", ["ports", _, more @ ..] | ["every", "port", more @ ..]) => more,
-            ("to", [groups, "of", "ports", _, more @ ..]) if is_number(groups) => {
+            (
+                "to",
+                ["ports", _, more @ ..]
+                | ["every", "port", more @ ..]
+                | ["all", "ports", "but", _, more @ ..],
+            ) => more,
+            (
+                "to",
+                [groups, "of", "ports", _, more @ ..]
+                | [groups, "of", "all", "ports", "but", _, more @ ..],
+            ) if is_number(groups) => {
                 total.is_by_address = false;
                 more
             }

@@ -11,7 +11,7 @@ impl Merge {
         let is_known = run.each().any(|((_, port), _)| port.is_some());
         if !self.options.ports.is_all() && run.connections() > 0 && !is_known {
             bail!(
-                "{}: --port needs the port of each connection, which neither a line nor the summary names",
+                "{}: --port and --not-port need the port of each connection, which neither a line nor the summary names",
                 self.input.name
             );
         }

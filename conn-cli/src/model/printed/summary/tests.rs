@@ -193,6 +193,14 @@ fn totals_tell_what_the_rows_are_of() {
             "3 connections from 1 address to port 80, not from 192.0.2.1",
             at_80(),
         ),
+        (
+            "3 connections from 2 addresses to all ports but 9478 and 3 more",
+            plain(),
+        ),
+        (
+            "3 connections to 2 of all ports but 80,9478, 14:25:35",
+            others(),
+        ),
         ("3 connections to 2 ports", others()),
         ("3 connections to 1 of ports 80,443 in 3 lines", others()),
         ("3 connections accepted by 2 processes, 14:25:35", others()),
