@@ -23,6 +23,9 @@ use crate::machines::{
     with_own_workers, with_smc, without_bpf_lsm, without_kprobes,
 };
 
+/// The hooks that see all connections also if several conn-cli run.
+const ONE_OF_SEVERAL: &[Hook] = &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::SockOps];
+
 /// Every case, in the order in which they run.
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -145,6 +148,7 @@ pub(crate) const CASES: &[Case] = &[
     on_one_kernel(everywhere_case("no-ipv6", no_btf::no_ipv6)),
     everywhere_case("old-version", old_version::counts),
     everywhere_case("port-list", ports::list),
+    everywhere_case("not-port", ports::left_out),
     Case {
         runs: with_last_stage,
         ..case("filters", EACH, filters::filters)
@@ -178,6 +182,12 @@ pub(crate) const CASES: &[Case] = &[
         grouping::containers,
     )),
     single_hook("grouping", grouping::endpoints),
+    // Of two runs at once, the kernel may skip the program of the tracepoint in each.
+    Case {
+        runs: everywhere,
+        ..case("network-names", ONE_OF_SEVERAL, grouping::names)
+    },
+    everywhere_case("names-so-far", so_far::names),
     single_hook("long", text::long),
     single_hook("interval", intervals::rows),
     single_hook("interval-flood", intervals::flood),
@@ -191,11 +201,7 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("bad-known", newcomers::bad_known),
     everywhere_case("max-clients", limits::max_clients),
     // Of two runs at once, the kernel may skip the program of the tracepoint in each.
-    case(
-        "heavy-client",
-        &[Hook::Kretprobe, Hook::Lsm, Hook::Fentry, Hook::SockOps],
-        limits::heavy_client,
-    ),
+    case("heavy-client", ONE_OF_SEVERAL, limits::heavy_client),
     // The other hooks do not know the process.
     case("called-other", ACCEPTS, limits::called_other),
     case("out-of-memory", &[Hook::Kretprobe], memory::out_of_memory),

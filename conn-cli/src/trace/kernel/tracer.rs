@@ -367,15 +367,16 @@ impl Tracer {
         self.read_totals(detail, Pace::InBatches)
     }
 
-    /// Reads the totals so far, while the hooks are attached. Only the programs of kprobes are skipped
-    /// where a process reads a map (`kernel/trace/bpf_trace.c`, `trace_call_bpf`; the others are only
-    /// skipped where they run already), and only if they run in the midst of that: on a kernel that
-    /// preempts itself, so not where they are exact.
+    /// Reads the totals so far, while the hooks are attached. What is mapped is read without a call of the kernel.
+    /// Else only the programs of kprobes are skipped where a process reads a map (`kernel/trace/bpf_trace.c`,
+    /// `trace_call_bpf`; the others are only skipped where they run already), and only if they run in the
+    /// midst of that: on a kernel that preempts itself, so not where they are exact.
     ///
     /// # Errors
     /// The counts would no longer be exact, or an error of the kernel.
     pub fn totals_so_far(&self, exactness: &Exactness) -> anyhow::Result<Totals> {
-        if self.hook.needs_kprobes() && !exactness.is_exact() {
+        let reads_maps = !self.counts_in_series;
+        if reads_maps && self.hook.needs_kprobes() && !exactness.is_exact() {
             bail!(
                 "reading the totals now could make {} miss connections",
                 self.hook

@@ -101,6 +101,13 @@ impl Served {
                 let json = json!({ "address": client, "port": port });
                 (format!("{client} port {port}"), json)
             }),
+            "name" => self.groups(|client, _| network_name(client)),
+            "name,port" => self.groups(|client, server| {
+                let (name, _) = network_name(client);
+                let port = usize::from(port) + server;
+                let json = json!({ "network_name": name, "port": port });
+                (format!("{name} port {port}"), json)
+            }),
             "process,port" => self.groups(|_, server| {
                 let (name, pid, port) =
                     (NAMES[server], self.pids[server], usize::from(port) + server);
@@ -140,6 +147,29 @@ fn network(client: IpAddr, prefix_octets: usize, length: &str) -> (String, Value
         IpAddr::V6(_) => "::/64".to_owned(),
     };
     (text.clone(), json!({ "network": text }))
+}
+
+/// Names of networks, one in another and one beside it, and of all of IPv6, in which no IPv4 client is.
+const NETWORK_NAMES: &str = "--name office=127.0.0.0/24 --name desk=127.0.0.1 --name desk=127.0.1.0/24 \
+                             --name away=127.1.1.0/24 --name six=::/0";
+
+/// The name of a client's network.
+fn network_name(client: IpAddr) -> (String, Value) {
+    let name = match client.to_string().as_str() {
+        "127.0.0.1" | "127.0.1.1" | "127.0.1.2" => "desk",
+        "127.0.0.2" => "office",
+        "::1" => "six",
+        _ => "other",
+    };
+    (name.to_owned(), json!({ "network_name": name }))
+}
+
+/// The names of networks are counted in the kernel, however few clients it has room for.
+pub(crate) fn names(context: &Context) -> Result<String> {
+    let kinds = ["name", "name --json", "name,port", "name,port --json"];
+    let more = format!("--max-clients 1 {NETWORK_NAMES}");
+    let options = kinds.map(|by| format!("--by {by}"));
+    count_with(context, None, options, &more)
 }
 
 /// Groups by what only the kernel knows; in JSON and, with one hook, in text.
@@ -243,6 +273,16 @@ fn count(
     cgroup: Option<&Cgroup>,
     options: impl IntoIterator<Item = String>,
 ) -> Result<String> {
+    count_with(context, cgroup, options, "")
+}
+
+/// The same with more options, which are separated by blanks, for each.
+fn count_with(
+    context: &Context,
+    cgroup: Option<&Cgroup>,
+    options: impl IntoIterator<Item = String>,
+    more: &str,
+) -> Result<String> {
     let serve = Serve {
         name: Some(NAMES[0]),
         ..Serve::threads(2, Family::Dual.listen())
@@ -267,6 +307,7 @@ fn count(
             "--port",
             &(context.port + 1).to_string(),
         ]);
+        command.args(more.split_whitespace());
         command
     };
     let started = now()?;

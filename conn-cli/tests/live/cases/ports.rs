@@ -24,7 +24,20 @@ const CONNECTIONS: u32 = 10;
 pub(crate) fn list(context: &Context) -> Result<String> {
     let first = free_ports(context.port)?;
     let list = format!("{first},{}-{}", first + 2, first + 4);
-    let options = ["--port", &list];
+    count(context, first, &["--port", &list])
+}
+
+/// `--not-port`: the same ports, as what is left of a range.
+pub(crate) fn left_out(context: &Context) -> Result<String> {
+    let first = free_ports(context.port)?;
+    let range = format!("{first}-{}", first + 6);
+    let [one, other] = NOT_WATCHED.map(|offset| (first + offset).to_string());
+    let options = ["--port", &range, "--not-port", &one, "--not-port", &other];
+    count(context, first, &options)
+}
+
+/// Counts the connections to seven ports with these options, and no others.
+fn count(context: &Context, first: u16, options: &[&str]) -> Result<String> {
     let mut json = Tracer::start(context.conn_cli(first + 6).args(options).arg("--json"))?;
     let mut text = Tracer::start(context.conn_cli(first + 6).args(options))?;
     let (json_lines, text_lines) = (json.stdout()?, text.stdout()?);
@@ -54,7 +67,7 @@ pub(crate) fn list(context: &Context) -> Result<String> {
             "{what} do not match the server's: {counts:?}, served {served:?}"
         );
     }
-    Ok(format!("server={total} --port {list}"))
+    Ok(format!("server={total} {}", options.join(" ")))
 }
 
 /// Connects to a port and returns what the server accepted.

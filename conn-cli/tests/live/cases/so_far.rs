@@ -1,5 +1,6 @@
 //! Totals while connections arrive.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -74,6 +75,66 @@ pub(crate) fn totals(context: &Context) -> Result<String> {
         "{figures}, asked {requests} times, {} answers",
         counts.len()
     ))
+}
+
+/// With `--by name` the totals are read where the programs count, without a call of the kernel: whatever the
+/// hook and the kernel, that costs no connection, and no run of a program.
+pub(crate) fn names(context: &Context) -> Result<String> {
+    let server = Server::plain(context.port)?;
+    let mut command = context.conn_cli(context.port);
+    command.args(["--json", "--quiet", "--by", "name", "--max-clients", "1"]);
+    command.args(["--name", "odd=127.0.0.1", "--name", "odd=127.0.0.3"]);
+    let mut tracer = Tracer::start(&mut command)?;
+    let stdout = tracer.stdout()?;
+    let load = Load {
+        threads: 4,
+        ..Load::v4(context.port, 4 * CONNECTIONS)
+    };
+    let load = load.start()?;
+    let mut answers: Vec<u64> = Vec::new();
+    while !load.is_finished() {
+        tracer.process.signal(Signal::USR1)?;
+        let line = stdout.take(1)?;
+        let line = serde_json::from_str(line.first().context("no answer")?)?;
+        answers.push(names_of(&line)?.values().sum());
+    }
+    load.finish()?;
+    let served = server.finish()?;
+    let ended = tracer.finish(Signal::INT, &stdout)?;
+    let report = Report::new(&ended)?;
+    report.check_discrepancies(0)?;
+    let mut expected = BTreeMap::new();
+    for (client, connections) in &served {
+        let is_odd = ["127.0.0.1", "127.0.0.3"].contains(&&*client.to_string());
+        let name = if is_odd { "odd" } else { "other" };
+        *expected.entry(name.to_owned()).or_default() += connections;
+    }
+    let names = names_of(&report.summary)?;
+    ensure!(names == expected, "{names:?} instead of {expected:?}");
+    ensure!(answers.is_sorted(), "the totals shrink: {answers:?}");
+    ensure!(
+        report.summary["missed_runs"].as_u64().unwrap_or(0) == 0,
+        "missed runs: {}",
+        report.summary
+    );
+    Ok(format!("{expected:?}, {} answers", answers.len()))
+}
+
+/// The connections of each name, which are all.
+fn names_of(totals: &Value) -> Result<BTreeMap<String, u64>> {
+    let rows = totals["clients"].as_array().context("no clients")?;
+    let row = |row: &Value| {
+        let name = row["network_name"].as_str().context("no name")?;
+        let connections = row["connections"].as_u64().context("no number")?;
+        anyhow::Ok((name.to_owned(), connections))
+    };
+    let names = rows.iter().map(row).collect::<Result<BTreeMap<_, _>>>()?;
+    let sum: u64 = names.values().sum();
+    ensure!(
+        totals["connections"] == sum && totals["other_clients"] == 0,
+        "{sum} in the rows of {totals}"
+    );
+    Ok(names)
 }
 
 fn is_total(line: Option<&String>, connections: u64) -> Result<bool> {
