@@ -100,6 +100,11 @@ pub(super) const ROWS: &[Row] = &[
         Reports::Nowhere,
     ),
     conn_cli(
+        "conn-cli, kretprobe, names",
+        "conn-cli --port 80 --probe kretprobe --quiet --by name --name office=10.1.0.0/16 --name here=127.0.0.0/8 > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
         "conn-cli, kretprobe, JSON",
         "conn-cli --port 80 --probe kretprobe --json > /tmp/out",
         JSON,
@@ -132,6 +137,11 @@ pub(super) const ROWS: &[Row] = &[
     conn_cli(
         "conn-cli, fentry, quiet",
         "conn-cli --port 80 --probe fentry --quiet > /tmp/out",
+        Reports::Nowhere,
+    ),
+    conn_cli(
+        "conn-cli, fentry, names",
+        "conn-cli --port 80 --probe fentry --quiet --by name --name office=10.1.0.0/16 --name here=127.0.0.0/8 > /tmp/out",
         Reports::Nowhere,
     ),
     conn_cli(
