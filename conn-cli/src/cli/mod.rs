@@ -115,7 +115,7 @@ enum Command {
     /// address is new if it is only in AFTER, and gone if it is only in BEFORE. The options choose which
     /// connections count in both. If an input cannot be read to its end, there is no comparison.
     #[command(after_help = EXIT_STATUS, disable_help_flag = true)]
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
 
     /// Try each hook, and say what this machine allows
     ///

@@ -289,3 +289,76 @@ impl Live {
         others.fold(Stages::default(), sum_of_stages)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{names::NamedNetwork, ports::PortSet};
+
+    fn names(count: usize) -> &'static NetworkNames {
+        let named = (1..count).map(|number| format!("n{number}=10.0.{number}.0/24"));
+        let named: Vec<NamedNetwork> = named.map(|text| text.parse().unwrap()).collect();
+        Box::leak(Box::new(NetworkNames::new(&named).unwrap()))
+    }
+
+    fn settings(ports: u16, count: usize, clients: u32) -> SeriesSettings {
+        SeriesSettings {
+            ports: (1..=ports).collect(),
+            names: Some(names(count)),
+            clients,
+            is_on: true,
+        }
+    }
+
+    #[test]
+    fn series_are_bounded_and_slots_do_not_share_a_cache_line() {
+        for (ports, names, processors, expected) in [
+            (0, 1, 4, (8, 4)),
+            (1, 2, 1, (8, 1)),
+            (64, 1, 64, (72, 64)),
+            (64, 256, 1, (16_640, 1)),
+            (64, 256, 1024, (16_640, 4)),
+            (1, 256, 1024, (512, 128)),
+        ] {
+            let layout = settings(ports, names, 0).layout_for(processors);
+            assert_eq!((layout.series, layout.slots), expected, "{ports} {names}");
+            assert_eq!(layout.names as usize, names);
+            let bytes = layout.series_values() as usize * size_of::<Stages>();
+            assert!(bytes <= MAX_BYTES, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn nothing_takes_no_memory() {
+        let layout = SeriesSettings::default().layout();
+        assert_eq!((layout.series, layout.series_values()), (0, 1));
+        assert_eq!((layout.clients, layout.client_values()), (0, 1));
+        assert!(SeriesSettings::default().bytes() < 200);
+        // 65,536 first clients, and 64 ports.
+        let slots = u64::from(counters::slots());
+        let most = settings(64, 1, MAX_FIRST_CLIENTS).bytes();
+        assert!(most < (10 << 20) + slots * 4096, "{most}");
+    }
+
+    #[test]
+    fn groups_are_in_series_if_each_port_has_a_label() {
+        let names = names(3);
+        let by = |text: &str| text.parse::<Grouping>().unwrap();
+        let have = |settings: &SeriesSettings, by: Grouping, ports: &str| {
+            let by = match by.what() {
+                GroupBy::Name(_) => by.named(names),
+                _ => by,
+            };
+            settings.have_groups(by, &ports.parse::<PortSet>().unwrap().bits())
+        };
+        let on = settings(3, 3, 0);
+        assert!(have(&on, by("name"), "1-65535"));
+        assert!(have(&on, by("name,port"), "1-3"));
+        assert!(have(&on, by("name,port"), "2"));
+        assert!(!have(&on, by("name,port"), "3-4"));
+        assert!(!have(&on, by("name,port"), "1-65535"));
+        assert!(!have(&on, by("address"), "1"));
+        let off = SeriesSettings { is_on: false, ..on };
+        assert!(!have(&off, by("name"), "1"));
+    }
+}

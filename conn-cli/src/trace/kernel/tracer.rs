@@ -77,7 +77,7 @@ pub struct Batch {
 pub struct Sums {
     /// Connections at the last stage.
     pub connections: u64,
-    /// Entries of the maps of totals.
+    /// Entries of the maps of totals, or what is counted in their place.
     pub entries: u64,
     /// Whether there was no room or no memory for an entry.
     pub lacks_entries: bool,
@@ -250,9 +250,15 @@ impl Tracer {
     pub fn sums(&self) -> Sums {
         let counters = self.counters.get();
         let no_entry = [counters.other, counters.out_of_memory];
+        let entries = if self.counts_in_series {
+            let is_used = |series: &Series| series.stages != Stages::default();
+            self.series().into_iter().filter(is_used).count() as u64
+        } else {
+            counters.entries
+        };
         Sums {
             connections: totals::count_at(&counters.sums, self.stages.counted()),
-            entries: counters.entries,
+            entries,
             lacks_entries: no_entry.iter().any(|count| *count != Stages::default()),
         }
     }

@@ -88,7 +88,7 @@ pub(crate) fn names(context: &Context) -> Result<String> {
     let stdout = tracer.stdout()?;
     let load = Load {
         threads: 4,
-        ..Load::v4(context.port, 4 * CONNECTIONS)
+        ..Load::v4(context.port, 2 * CONNECTIONS)
     };
     let load = load.start()?;
     let mut answers: Vec<u64> = Vec::new();
