@@ -35,6 +35,8 @@ pub mod client;
 
 pub mod server;
 
+pub mod scrape;
+
 pub mod tracer;
 
 pub mod diagnostics;

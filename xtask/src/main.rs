@@ -6,6 +6,7 @@ mod aarch64;
 mod bench;
 mod deploy;
 mod ebpf;
+mod fleet;
 mod fuzz;
 mod live;
 mod native;
@@ -16,8 +17,8 @@ mod vm;
 use std::process::{Command as Process, ExitCode};
 
 use clap::{Parser, Subcommand};
-use lab::guest;
 use lab::packages::Install;
+use lab::{guest, itself, server};
 
 /// Builds, tests and measures what cargo alone cannot
 #[derive(Parser)]
@@ -36,6 +37,7 @@ enum Command {
     Test(test::Args),
     Native(native::Args),
     Vm(vm::Args),
+    Fleet(fleet::Args),
     Fuzz(fuzz::Args),
     Bench(bench::Args),
     Record(record::Args),
@@ -50,6 +52,10 @@ fn main() -> ExitCode {
     if guest::is_init() {
         return guest::main(|| Ok(task()));
     }
+    if let Some(arguments) = itself::arguments() {
+        let Helper::Serve(args) = Helper::parse_from(arguments);
+        return ended(server::run(&args));
+    }
     let xtask = Xtask::parse();
     let install = Install::from_option(xtask.install);
     let result = match xtask.command {
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args, install),
         Command::Native(args) => native::run(&args, install),
         Command::Vm(args) => vm::run(&args, install),
+        Command::Fleet(args) => fleet::run(&args, install),
         Command::Fuzz(args) => fuzz::run(&args, install),
         Command::Bench(args) => bench::run(&args, install),
         Command::Record(args) => record::run(&args, install),
@@ -64,6 +71,16 @@ fn main() -> ExitCode {
         Command::RecordServe(args) => record::serve::run(&args),
         Command::RecordConnect(args) => record::connect::run(&args),
     };
+    ended(result)
+}
+
+/// What this program is started as.
+#[derive(Parser)]
+enum Helper {
+    Serve(server::Args),
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

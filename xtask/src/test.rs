@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use lab::packages::{self, Install};
 use lab::{command, workspace};
 
-use crate::{aarch64, native, vm};
+use crate::{aarch64, fleet, native, vm};
 
 /// Run all tests: of the crates and eBPF objects, on this machine, in guests, with damaged input
 #[derive(clap::Args)]
@@ -46,6 +46,9 @@ pub(crate) fn run(args: &Args, install: Install) -> Result<()> {
     });
     report.part("native", || {
         native::run(&native::Args::every_case(conn_cli()?), install)
+    });
+    report.part("fleet", || {
+        fleet::run(&fleet::Args::with(conn_cli()?, args.all), install)
     });
     report.part("vm", || {
         vm::run(&vm::Args::every_case(conn_cli()?, args.all), install)

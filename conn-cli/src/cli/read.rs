@@ -159,6 +159,10 @@ struct LiveOnly {
     buffer_size: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
     self_test_interval: Option<String>,
+    #[arg(long, hide = true, value_parser = kernel)]
+    metrics: Option<String>,
+    #[arg(long, hide = true, value_parser = kernel)]
+    metrics_clients: Option<String>,
     #[arg(short, long, hide = true)]
     verbose: bool,
 }

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     model::{
+        endpoint::Endpoint,
         filter::{Comm, Namespaces, TaskFilter},
         hook::{Hook, counting_candidates},
-        options::TraceOptions,
+        options::{MetricsOptions, TraceOptions},
         stage::{Stage, WatchedStages},
     },
     system::users::Users,
@@ -125,6 +126,24 @@ pub(super) struct TraceArgs {
           help_heading = LIMITS)]
     buffer_size: Option<u32>,
 
+    /// Serve metrics for Prometheus, such as at 9478
+    ///
+    /// ADDR is a port, which is on the loopback address alone, an address with a port, such as 0.0.0.0:9478 or
+    /// [::1]:9478, or unix:PATH, a socket for its user and group. They are at /metrics, in the text format or as
+    /// OpenMetrics or protobuf if a scraper prefers these. Any user of the machine can read them on the loopback
+    /// address. A scrape is a connection like any other: if its port is watched, it counts. docs/fleet.md of the
+    /// project describes the metrics.
+    #[arg(long, value_name = "ADDR", help_heading = METRICS)]
+    metrics: Option<Endpoint>,
+
+    /// The first N addresses have metrics of their own [default: 0]
+    ///
+    /// The connections of all others are in those of other. Each is a time series for each stage: choose N with
+    /// regard to what the scraper has room for.
+    #[arg(long, value_name = "N", requires = "metrics", default_value_t = 0, hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(..=65_536), help_heading = METRICS)]
+    metrics_clients: u32,
+
     /// Show the hooks and why, all listeners, and diagnostics
     #[arg(short, long, help_heading = LIMITS)]
     verbose: bool,
@@ -136,6 +155,7 @@ pub(super) struct TraceArgs {
 
 const STAGES: &str = "Stages and hooks";
 const LIMITS: &str = "Limits and diagnostics";
+const METRICS: &str = "Metrics";
 
 /// What `--probe` takes besides the names of hooks.
 const AUTO: &str = "auto";
@@ -189,6 +209,10 @@ impl TraceArgs {
             buffer_size: self.buffer_size,
             verbose: self.verbose,
             self_test_interval: self.self_test_interval,
+            metrics: self.metrics.clone().map(|endpoint| MetricsOptions {
+                endpoint,
+                clients: self.metrics_clients,
+            }),
         };
         check(&options)?;
         Ok(options)

@@ -79,7 +79,7 @@ impl Default for Waits {
 }
 
 /// The middle of a step of the histogram.
-fn middle(step: usize) -> Duration {
+pub(crate) fn middle(step: usize) -> Duration {
     let (low, width) = bounds(step);
     low.saturating_add(width / 2)
 }

@@ -355,7 +355,6 @@ impl Listeners {
     }
 
     /// Their accept queues at the last look, which is no longer ago than that for warnings, or none yet.
-    #[expect(dead_code, reason = "what serves metrics asks for it")]
     pub(super) fn gauges(&self) -> ListenerGauges {
         self.series.gauges_now(self.unseen, self.follow.is_some())
     }

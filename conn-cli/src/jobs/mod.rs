@@ -7,6 +7,7 @@ mod drop_watch;
 mod first;
 mod follow;
 mod listeners;
+mod metrics;
 pub mod read;
 mod self_tests;
 mod service;

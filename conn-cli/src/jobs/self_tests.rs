@@ -40,6 +40,15 @@ impl SelfTests {
         &self.outcome
     }
 
+    /// Whether the hooks ran at the last one, and when they last did; None if they are not tested.
+    pub(super) fn last(&self) -> Option<(bool, Timestamp)> {
+        match self.outcome {
+            SelfTestOutcome::Passed => Some((true, self.passed)),
+            SelfTestOutcome::Silent { since, .. } => Some((false, since)),
+            SelfTestOutcome::NotTested(_) => None,
+        }
+    }
+
     /// How long until the next one. Once a hook is silent, the count cannot be trusted from then on,
     /// whether it runs again or not.
     pub(super) fn left(&self) -> Duration {

@@ -1,6 +1,6 @@
 //! What the kernel is told, from the options.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use anyhow::bail;
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
@@ -11,7 +11,8 @@ use crate::{
         demand::Demand,
         filter::Namespaces,
         group::GroupBy,
-        options::{ShowOptions, TraceOptions},
+        options::TraceOptions,
+        ports::PortSet,
         stage::{Stage, WatchedStages},
     },
     system::{machine, memory},
@@ -19,6 +20,7 @@ use crate::{
         self, MAX_PORT_LABELS, NamespaceFilter, SelfTest, SeriesSettings, Settings, SynScope,
         Tables,
     },
+    trace::listeners::Survey,
 };
 
 /// The settings for these options.
@@ -35,7 +37,7 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
         );
     }
     let by = show.listing.by;
-    let series = series(show);
+    let series = series(options, target);
     let sizes = kernel::choose_sizes(
         (options.buffer_size, options.max_clients),
         Tables::new(&options.stages, by, &types, &series),
@@ -67,15 +69,27 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
     })
 }
 
-/// What is counted by name. Ports have labels if all do.
-fn series(show: &ShowOptions) -> SeriesSettings {
-    let is_on = matches!(show.listing.by.what(), GroupBy::Name(_));
+/// What is counted by port and name. Ports have labels if all can, else those that have listeners here.
+fn series(options: &TraceOptions, target: &Target) -> SeriesSettings {
+    let show = &options.show;
+    let metrics = options.metrics.as_ref();
+    let named = show.ports.few(MAX_PORT_LABELS);
+    let ports = named.or_else(|| metrics.map(|_| listened_on(&show.ports, target.netns())));
     SeriesSettings {
-        ports: show.ports.few(MAX_PORT_LABELS).unwrap_or_default(),
+        ports: ports.unwrap_or_default(),
         names: show.names,
-        clients: 0,
-        is_on,
+        clients: metrics.map_or(0, |metrics| metrics.clients),
+        is_on: metrics.is_some() || matches!(show.listing.by.what(), GroupBy::Name(_)),
     }
+}
+
+/// The ports with listeners in conn-cli's own network namespace, as far as there are labels.
+fn listened_on(ports: &PortSet, netns: Option<u32>) -> Vec<u16> {
+    // What it cannot list is said when it searches for the others.
+    let survey = Survey::begin(ports, netns).ok();
+    let listeners = survey.iter().flat_map(|survey| survey.at_start());
+    let ports: BTreeSet<u16> = listeners.map(|listener| listener.address.port()).collect();
+    ports.into_iter().take(MAX_PORT_LABELS).collect()
 }
 
 /// The requested network namespaces, if the programs can find out that of a connection.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     listeners::{Listeners, Want},
+    metrics::{Endpoint, Figures, Verdicts},
     self_tests::SelfTests,
     service::Service,
     settings::settings,
@@ -24,6 +25,7 @@ use crate::{
         discrepancies::Discrepancies,
         exactness::{Exactness, is_at_least, judge, judge_run},
         hook::counting_candidates,
+        metrics::Reading,
         options::TraceOptions,
         queues::Queues,
         scope::Scope,
@@ -33,7 +35,7 @@ use crate::{
     output::{Counted, Extent, total},
     report::{Live, Origin, Report, Verdict},
     system::{
-        files, memory, privileges,
+        endpoint, files, memory, privileges,
         stderr::say,
         stop::{Stop, TotalsRequests},
     },
@@ -68,6 +70,7 @@ struct Tracing {
     filters: bool,
     silence: Silence,
     self_tests: SelfTests,
+    figures: Figures,
     /// What limits the count, for the end.
     limits: Vec<String>,
     /// Whether connections were accepted in a new cgroup before it counted.
@@ -85,6 +88,9 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     files::raise_limit();
     let show = &options.show;
     let mut target = Target::hold(options)?;
+    // Before anything is attached, and while there are privileges.
+    let bound = options.metrics.as_ref();
+    let bound = { bound.map(|metrics| endpoint::bind(&metrics.endpoint)) }.transpose()?;
     let mut status = Status::new(options);
     let settings = Settings {
         sums: status.is_shown(),
@@ -133,6 +139,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
     );
     privileges::drop_privileges(reading_needs_capabilities)?;
     memory::release();
+    let mut endpoint = Endpoint::serve(bound)?;
 
     let mut tracing = Tracing {
         view: View::new(
@@ -151,6 +158,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         filters: settings.leaves_out(),
         silence: Silence::begin(Instant::now()),
         self_tests,
+        figures: Figures::new(options, started),
         limits,
         missed_in_cgroup: false,
     };
@@ -170,10 +178,13 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
             }
             () = requests.next() => tracing.listeners.want(Want::Totals),
             () = status.due() => tracing.show(&mut status),
+            // Whoever asked may be gone.
+            answer = endpoint.requested() => drop(answer.send(tracing.reading())),
             end = tracing.follow() => break end?,
         }
     };
     service.end();
+    drop(endpoint);
     // One that came together with the end.
     tokio::select! {
         biased;
@@ -237,6 +248,22 @@ impl Tracing {
             }
             Err(error) => say(format_args!("no totals so far: {error:#}")),
         }
+    }
+
+    /// What metrics tell.
+    fn reading(&mut self) -> Reading {
+        // Standard output may have stalled what does this else.
+        self.listeners.advance();
+        let exactness = self.exactness();
+        let mut discrepancies = self.tracer.discrepancies();
+        discrepancies.at_least = self.is_at_least(&exactness, &discrepancies);
+        let verdicts = Verdicts {
+            is_exact: exactness.is_exact(),
+            self_test: self.self_tests.last(),
+        };
+        let listeners = self.listeners.gauges();
+        self.figures
+            .read(&self.tracer, listeners, discrepancies, verdicts)
     }
 
     /// Draws the status line.

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::{
+    endpoint::Endpoint,
     filter::{EndsFilter, Namespaces, TaskFilter},
     format::Format,
     group::Grouping,
@@ -63,6 +64,17 @@ pub struct TraceOptions {
     pub verbose: bool,
     /// How often to see whether the hooks still run.
     pub self_test_interval: Duration,
+    /// Where to serve metrics, if anywhere.
+    pub metrics: Option<MetricsOptions>,
+}
+
+/// What metrics to serve, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsOptions {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// How many clients have a series of their own.
+    pub clients: u32,
 }
 
 /// How to take the records of inputs.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use conn_common::Stages;
 use serde::{Deserialize, Serialize};
 
 /// How far a connection has got, in the order in which it gets there.
@@ -28,6 +29,16 @@ impl Stage {
             Self::Syn => "syn",
             Self::Established => "established",
             Self::Accepted => "accepted",
+        }
+    }
+
+    /// How many connections got here.
+    #[must_use]
+    pub(crate) fn of(self, stages: &Stages) -> u64 {
+        match self {
+            Self::Syn => stages.syn,
+            Self::Established => stages.established,
+            Self::Accepted => stages.accepted,
         }
     }
 }

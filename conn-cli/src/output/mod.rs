@@ -11,6 +11,7 @@ mod interval;
 mod json;
 mod listeners;
 mod long;
+pub(crate) mod metrics;
 mod quick;
 mod status;
 mod stdout;

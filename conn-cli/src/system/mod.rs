@@ -3,6 +3,7 @@
 pub(crate) mod cgroup_watch;
 pub(crate) mod cgroups;
 pub(crate) mod container;
+pub(crate) mod endpoint;
 pub(crate) mod files;
 pub(crate) mod machine;
 pub(crate) mod memory;

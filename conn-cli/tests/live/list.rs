@@ -11,7 +11,7 @@ use crate::case::{
 use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, followed, forged, funnel, grouping,
-    hostile, interfaces, intervals, kernel_threads, leftovers, limits, memory, namespaces,
+    hostile, interfaces, intervals, kernel_threads, leftovers, limits, memory, metrics, namespaces,
     newcomers, no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption,
     privileges, recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect,
     service, signals, silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks,
@@ -221,6 +221,17 @@ pub(crate) const CASES: &[Case] = &[
     single_hook("service-manager", service::notify),
     single_hook("user-defined-signal", signals::user_defined),
     everywhere_case("totals-so-far", so_far::totals),
+    everywhere_case("metrics", metrics::scraped),
+    single_hook("metrics-stalled", metrics::stalled),
+    single_hook("metrics-endpoints", metrics::endpoints),
+    needing(
+        &["strace"],
+        natively(case(
+            "metrics-calls",
+            &[Hook::SockOps],
+            metrics::system_calls,
+        )),
+    ),
     single_hook("status-line", status_line::status_line),
     single_hook("nohup", signals::nohup),
     needing(

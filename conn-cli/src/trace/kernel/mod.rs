@@ -43,7 +43,7 @@ pub use self::{
     requirements::{reading_maps_needs_capabilities, require},
     select::{Choice, Refused, choose},
     self_test::SelfTest,
-    series::{MAX_FIRST_CLIENTS, MAX_PORT_LABELS, Series, SeriesSettings, Waits},
+    series::{MAX_FIRST_CLIENTS, MAX_PORT_LABELS, SeriesSettings},
     settings::{NamespaceFilter, Settings},
     sizes::{Sizes, Tables, choose as choose_sizes},
     sockets::SynScope,

@@ -22,6 +22,7 @@ use super::{
 use crate::model::{
     connection::Host,
     group::{GroupBy, Grouping},
+    metrics::Series,
     names::NetworkNames,
 };
 
@@ -49,26 +50,6 @@ pub struct SeriesSettings {
     pub clients: u32,
     /// Whether series are counted.
     pub is_on: bool,
-}
-
-/// The connections to a port from the networks of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Series {
-    /// The port; None for all that have no label.
-    pub port: Option<u16>,
-    /// The index of the name in [`NetworkNames::names`].
-    pub name: usize,
-    /// The connections at each stage.
-    pub stages: Stages,
-}
-
-/// How long accepted connections waited so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waits {
-    /// The count of each step, as [`conn_common::WAIT_STEPS`] defines them.
-    pub steps: Vec<u64>,
-    /// Their sum in nanoseconds.
-    pub sum_ns: u64,
 }
 
 /// How many values the maps have.

@@ -22,8 +22,7 @@ use super::{
     entries::{self, Pace},
     event::host,
     heavy::{self, HeavyClient},
-    names,
-    series::{self, Series},
+    names, series,
     settings::Apart,
 };
 use crate::{
@@ -34,6 +33,7 @@ use crate::{
         discrepancies::Discrepancies,
         group::{GroupBy, GroupKey, Grouping},
         hook::Hook,
+        metrics::Series,
         names::NetworkNames,
         stage::{Stage, WatchedStages},
     },
@@ -289,7 +289,7 @@ fn is_never_skipped(hook: Hook) -> bool {
 
 /// How often the kernel did not run the program whose missed runs are missed connections. None if
 /// the kernel does not count it.
-fn missed_runs(ebpf: &Ebpf, hook: Hook, types: &KernelTypes) -> Option<u64> {
+pub(super) fn missed_runs(ebpf: &Ebpf, hook: Hook, types: &KernelTypes) -> Option<u64> {
     if is_never_skipped(hook) {
         return Some(0);
     }

@@ -21,7 +21,7 @@ use super::{
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
     ring::Ring,
-    series::{self, Series, Waits},
+    series,
     settings::Apart,
     syn_memory::SynMemory,
     totals::{self, Detail, Totals},
@@ -29,9 +29,11 @@ use super::{
 use crate::model::{
     connection::Connection,
     demand::Reported,
+    discrepancies::Discrepancies,
     exactness::Exactness,
     group::Grouping,
     hook::Hook,
+    metrics::{Incomplete, Series, Waits},
     self_test::SelfTestResult,
     stage::{Stage, WatchedStages},
 };
@@ -291,6 +293,29 @@ impl Tracer {
     #[must_use]
     pub fn other_clients(&self) -> Stages {
         self.series.other_clients()
+    }
+
+    /// What may make the count wrong so far.
+    #[must_use]
+    pub fn discrepancies(&self) -> Discrepancies {
+        let counters = self.counters.get();
+        Discrepancies {
+            unreadable: counters.unreadable,
+            unreadable_packets: counters.unreadable_packets,
+            missed_runs: totals::missed_runs(&self.attached.ebpf, self.hook, &self.types),
+            ..Discrepancies::default()
+        }
+    }
+
+    /// What is counted so far, but not in full.
+    #[must_use]
+    pub fn incomplete(&self) -> Incomplete {
+        let counters = self.counters.get();
+        Incomplete {
+            not_shown: counters.lost,
+            beyond_max_clients: counters.other,
+            out_of_memory: counters.out_of_memory,
+        }
     }
 
     /// Which connections are reported one by one, not only counted.

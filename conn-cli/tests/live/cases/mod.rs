@@ -18,6 +18,7 @@ pub(crate) mod kernel_threads;
 pub(crate) mod leftovers;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod metrics;
 pub(crate) mod namespaces;
 pub(crate) mod newcomers;
 pub(crate) mod no_btf;
