@@ -184,7 +184,7 @@ pub async fn trace(options: &TraceOptions) -> anyhow::Result<Verdict> {
         }
     };
     service.end();
-    drop(endpoint);
+    endpoint.end();
     // One that came together with the end.
     tokio::select! {
         biased;

@@ -57,6 +57,11 @@ impl Endpoint {
         })
     }
 
+    /// Tells no more figures. The socket still exists: nobody must be told that conn-cli's own one has closed.
+    pub(super) fn end(&mut self) {
+        self.requests = None;
+    }
+
     /// The next request for the figures. Cancel safe.
     pub(super) async fn requested(&mut self) -> Answer {
         if let Some(requests) = &mut self.requests
