@@ -70,17 +70,24 @@ pub(super) fn run(conn_cli: &Path, programs: &Path, all: bool) -> Result<()> {
         place: &place,
         queries: &queries,
     };
-    let result = scraped.by("prometheus", |config, port| {
-        fs::copy(deploy.join("prometheus/rules.yml"), place.join("rules.yml"))?;
+    fs::copy(deploy.join("prometheus/rules.yml"), place.join("rules.yml"))?;
+    let prometheus = |features: Option<&str>, config: &Path, port: u16| {
+        let storage = place.join(format!("tsdb-{port}"));
         let mut command = Command::new(program("prometheus", "prometheus"));
         command
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                place.join("tsdb").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"));
+            .arg(format!("--storage.tsdb.path={}", storage.display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(features.map(|features| format!("--enable-feature={features}")));
         Ok(command)
+    };
+    let result = scraped.by("prometheus", |config, port| prometheus(None, config, port));
+    // It asks for protobuf then.
+    let result = result.and_then(|()| {
+        let feature = Some("native-histograms");
+        scraped.by("prometheus with protobuf", |config, port| {
+            prometheus(feature, config, port)
+        })
     });
     let result = result.and_then(|()| {
         if !all {
@@ -174,7 +181,9 @@ impl Scraped<'_> {
         let report = Report::new(&tracer.finish(Signal::INT, &stdout)?)?;
         report.check_totals(&counts)?;
         println!(
-            "{name}: {total} connections, as the server counted; {} queries have data",
+            "{name}: {total} connections, as the server counted; {} of {} queries of the dashboard \
+             have data, the others need a hook that sees accepts",
+            queries.len(),
             self.queries.len()
         );
         Ok(())
