@@ -8,6 +8,7 @@
 
 mod heavy;
 mod offsets;
+mod over;
 mod series;
 
 #[cfg(feature = "user")]
@@ -16,6 +17,7 @@ use bytemuck::{Pod, Zeroable};
 pub use crate::{
     heavy::{HEAVY_WAYS, Heavy, HeavySet, count_heavy, heavy_hash},
     offsets::{COMMON_BYTES, RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET},
+    over::{OVER_OFF, OverConfig, OverCount, OverCounters, OverEvent},
     series::{FirstClient, NetworkEntry, PORT_LABEL_WORDS},
 };
 

@@ -71,7 +71,7 @@ pub fn watched(port: u16) -> bool {
 
 /// The value that the user side set. A plain read would let the compiler use the initial value.
 #[inline(always)]
-fn frozen<T: Copy>(value: &'static T) -> T {
+pub(crate) fn frozen<T: Copy>(value: &'static T) -> T {
     // SAFETY: a reference is valid for reads.
     unsafe { core::ptr::from_ref(value).read_volatile() }
 }

@@ -16,6 +16,7 @@ pub mod filter;
 mod heavy;
 mod memory;
 pub mod namespace;
+mod over;
 pub mod packet;
 pub mod record;
 pub mod self_test;

@@ -20,7 +20,7 @@ use conn_common::{
 use crate::{
     config,
     counters::{self, add_one, atomic_add_one},
-    heavy, series,
+    heavy, over, series,
     socket::{Ends, Fields, Protocol},
     task,
 };
@@ -44,18 +44,19 @@ static NAMES: HashMap<u32, [u64; 2]> = HashMap::with_max_entries(1, 0);
 /// Whether a map has had no room for an entry: an index for each [`Bounded`] map. No map loses entries, so
 /// what is full stays full. Written next to never, unlike any counter, so each processor keeps its copy.
 #[map]
-static FULL: Array<u64> = Array::with_max_entries(3, 0);
+static FULL: Array<u64> = Array::with_max_entries(4, 0);
 
 /// The [`Event`]s for the user side, which sets the size in bytes.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
 /// A map that can become full: its index in [`FULL`].
 #[derive(Clone, Copy)]
-enum Bounded {
+pub(crate) enum Bounded {
     Clients,
     SynClients,
     Names,
+    Over,
 }
 
 /// The kernel's error if a map has no room; `include/uapi/asm-generic/errno-base.h`.
@@ -332,6 +333,9 @@ fn count(ends: &Ends, key: &Key, stage: Stage) {
             }
         }
     }
+    if let Some(number) = stage.number() {
+        over::count(key, number);
+    }
 }
 
 /// The value for this key, inserted if there is none.
@@ -360,7 +364,7 @@ fn entry(map: &HashMap<Key, Stages>, which: Bounded, key: &Key) -> Result<*mut S
 /// # Errors
 /// A negative `errno` of the kernel.
 #[inline(always)]
-fn insert<K, V>(
+pub(crate) fn insert<K, V>(
     map: &HashMap<K, V>,
     which: Bounded,
     key: &K,
@@ -382,6 +386,17 @@ fn insert<K, V>(
 }
 
 impl Stage {
+    /// The `STAGE_` constant; `None` for what is counted besides the connections at a stage.
+    #[inline(always)]
+    fn number(self) -> Option<u32> {
+        match self {
+            Self::Syn => Some(STAGE_SYN),
+            Self::Established => Some(STAGE_ESTABLISHED),
+            Self::Accepted => Some(STAGE_ACCEPTED),
+            Self::Repeated | Self::Refused => None,
+        }
+    }
+
     /// The offset of the counter in [`Stages`], in bytes.
     #[inline(always)]
     fn offset(self) -> usize {

@@ -194,7 +194,7 @@ pub(super) struct ShowArgs {
 }
 
 pub(super) const CONNECTIONS: &str = "Which connections";
-const LINES: &str = "Lines";
+pub(super) const LINES: &str = "Lines";
 const SUMMARY: &str = "Summary";
 const END: &str = "End";
 
@@ -286,6 +286,7 @@ impl ShowArgs {
                 None if self.new || self.known.is_some() => Lines::NewClients,
                 None => Lines::Connections,
             },
+            over: None,
             known: self.known.clone(),
             json: self.json,
             host: self.host.clone(),

@@ -271,3 +271,39 @@ fn durations() {
         assert!(duration(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn too_many_are_a_number_and_a_time_of_the_clock() {
+    for (text, expected) in [
+        ("100/1m", "100 in 1 m"),
+        ("0/1s", "0 in 1 s"),
+        ("5/90", "5 in 90 s"),
+        ("4294967295/24h", "4294967295 in 24 h"),
+    ] {
+        let over = trace(&["--over", text]).show.over.unwrap();
+        assert_eq!(over.to_string(), expected);
+    }
+    for text in [
+        "",
+        "100",
+        "/1m",
+        "100/",
+        "1/0s",
+        "1/100ms",
+        "1/1.5s",
+        "1/25h",
+        "1/99999999999999999999h",
+        "1/-1m",
+        "-1/1m",
+        "+1/1m",
+        "4294967296/1m",
+        "99999999999999999999/1m",
+        "1/1m/1m",
+        "a/1m",
+    ] {
+        assert!(parse(&["--over", text]).is_err(), "{text}");
+    }
+    assert_eq!(trace(&[]).show.over, None);
+    // Only live.
+    assert!(parse(&["read", "--over", "100/1m", "file"]).is_err());
+}

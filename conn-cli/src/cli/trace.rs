@@ -6,14 +6,15 @@ use clap::builder::TypedValueParser;
 
 use super::{
     named,
-    show::{CONNECTIONS, ShowArgs, duration},
+    show::{CONNECTIONS, LINES, ShowArgs, duration},
 };
 use crate::{
     model::{
         endpoint::Endpoint,
         filter::{Comm, Namespaces, TaskFilter},
         hook::{Hook, counting_candidates},
-        options::{MetricsOptions, TraceOptions},
+        options::{MetricsOptions, ShowOptions, TraceOptions},
+        over::OverLimit,
         stage::{Stage, WatchedStages},
     },
     system::users::Users,
@@ -25,6 +26,17 @@ pub(super) struct TraceArgs {
     /// What to show.
     #[command(flatten)]
     show: ShowArgs,
+
+    /// A line once an address makes more than N connections in a time, as in 100/1m
+    ///
+    /// It comes as soon as there is one more than N in an interval of the clock: those of 1m are its minutes, and
+    /// those of a whole day begin at midnight. There is one in each such interval, and one when an interval has
+    /// ended without, also with --quiet. What is counted is what --by says, such as a network, at the last stage,
+    /// in the kernel. If the clock is set, intervals go on as they were. --max-clients are counted at most, those
+    /// that came first: the connections of others are not, and that is said once and at the end.
+    #[arg(long, value_name = "N/TIME", value_parser = over, hide_short_help = true,
+          help_heading = LINES)]
+    over: Option<OverLimit>,
 
     /// Stages to watch: syn, established, accepted [default: accepted]
     ///
@@ -189,7 +201,10 @@ impl TraceArgs {
     /// Which do not, and why.
     pub(super) fn options(&self) -> Result<TraceOptions, String> {
         let options = TraceOptions {
-            show: self.show.options()?,
+            show: ShowOptions {
+                over: self.over,
+                ..self.show.options()?
+            },
             stages: if self.funnel {
                 WatchedStages::new(Stage::ALL)
             } else {
@@ -251,6 +266,20 @@ fn check(options: &TraceOptions) -> Result<(), String> {
         );
     }
     counting_candidates(options.hook, &options.stages, options.needs()).map(|_| ())
+}
+
+/// `100/1m`
+fn over(text: &str) -> Result<OverLimit, String> {
+    let (connections, time) = text
+        .split_once('/')
+        .ok_or("give a number and a time, such as 100/1m")?;
+    if !connections.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("give a number before the slash, such as 100/1m".to_owned());
+    }
+    let connections = connections
+        .parse()
+        .map_err(|error| format!("the number of connections: {error}"))?;
+    OverLimit::new(connections, duration(time)?)
 }
 
 fn uid(user: &str) -> Result<u32, String> {

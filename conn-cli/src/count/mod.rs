@@ -5,6 +5,7 @@ pub(crate) mod drops;
 pub(crate) mod interval;
 pub(crate) mod known;
 pub(crate) mod listener_series;
+pub(crate) mod over;
 pub(crate) mod profile;
 pub(crate) mod ranking;
 pub(crate) mod seen;

@@ -14,7 +14,9 @@ use crate::{
         hook::Hook,
         machine::Machine,
         options::{ShowOptions, TimeFormat},
-        schema::{ComparisonLine, ComparisonSummary, ConnectionLine, IntervalLine, SummaryLine},
+        schema::{
+            ComparisonLine, ComparisonSummary, ConnectionLine, IntervalLine, OverLine, SummaryLine,
+        },
     },
     output::{Clock, Json, Printer},
     read::{
@@ -179,6 +181,7 @@ fn the_schema_in_docs_is_that_of_the_types() {
         generator.subschema_for::<ConnectionLine>(),
         generator.subschema_for::<SummaryLine>(),
         generator.subschema_for::<IntervalLine>(),
+        generator.subschema_for::<OverLine>(),
         generator.subschema_for::<ComparisonLine>(),
         generator.subschema_for::<ComparisonSummary>(),
     ];

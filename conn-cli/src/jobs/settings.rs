@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use anyhow::bail;
 use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
+use jiff::tz::TimeZone;
 
 use super::target::Target;
 use crate::{
@@ -17,8 +18,8 @@ use crate::{
     },
     system::{machine, memory},
     trace::kernel::{
-        self, MAX_PORT_LABELS, NamespaceFilter, SelfTest, SeriesSettings, Settings, SynScope,
-        Tables,
+        self, MAX_PORT_LABELS, NamespaceFilter, OverClock, SelfTest, SeriesSettings, Settings,
+        SynScope, Tables,
     },
     trace::listeners::Survey,
 };
@@ -40,11 +41,17 @@ pub(super) fn settings(options: &TraceOptions, target: &Target) -> anyhow::Resul
     let series = series(options, target);
     let sizes = kernel::choose_sizes(
         (options.buffer_size, options.max_clients),
-        Tables::new(&options.stages, by, &types, &series),
+        Tables::new(&options.stages, (by, show.over.is_some()), &types, &series),
         machine::processors(),
         memory::size(),
     );
+    let zone = if show.utc {
+        TimeZone::UTC
+    } else {
+        TimeZone::system()
+    };
     Ok(Settings {
+        over: { show.over }.map(|limit| OverClock::begin(limit, &zone)),
         ports: show.ports.bits(),
         stages: options.stages.clone(),
         syn_scope: SynScope {

@@ -286,9 +286,17 @@ impl Tracing {
                 self.listeners.want(Want::Row);
             }
             self.use_look();
+            // Before what was reported until then is read.
+            let over_end = { self.view.has_overs() }
+                .then(|| self.tracer.over_end())
+                .flatten();
             let view = &mut self.view;
-            let batch = self.tracer.read(BATCH, |connection| view.show(connection));
+            let batch = self.tracer.read(BATCH, |reading| view.take(reading));
             self.view.roll(self.tracer.lost());
+            if let (Some(end), false) = (over_end, batch.more) {
+                self.view.end_over(end);
+            }
+            self.view.set_over_gaps(self.tracer.over_gaps());
             if let Err(error) = self.view.stdout.send().await {
                 return Ok(End::output(error));
             }
@@ -306,6 +314,10 @@ impl Tracing {
                 let until_check = { self.silence.left(Instant::now()) }
                     .min(self.self_tests.left())
                     .min(self.listeners.left());
+                let over_left = { self.view.has_overs() }
+                    .then(|| self.tracer.over_left())
+                    .flatten();
+                let until_check = over_left.map_or(until_check, |left| until_check.min(left));
                 tokio::select! {
                     ready = self.tracer.readable() => ready?,
                     () = self.listeners.found() => (),
@@ -354,6 +366,7 @@ impl Tracing {
         self.view
             .set_dropped(self.listeners.dropped(queues.as_ref()));
         self.view.roll(self.tracer.lost());
+        self.view.set_over_gaps(self.tracer.over_gaps());
         let totals = match detail {
             Detail::Clients => totals,
             Detail::Sums => Totals {
@@ -448,8 +461,7 @@ impl Tracing {
         loop {
             loop {
                 let view = &mut self.view;
-                let show = |connection: &_| view.show(connection);
-                if !self.tracer.read(BATCH, show).more {
+                if !self.tracer.read(BATCH, |reading| view.take(reading)).more {
                     break;
                 }
                 tokio::task::yield_now().await;

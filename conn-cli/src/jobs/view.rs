@@ -20,6 +20,7 @@ use crate::{
     count::{
         interval::{Interval, Periods},
         known::Known,
+        over::Overs,
         profile::Profiles,
         ranking::Counts,
         seen::Seen,
@@ -30,17 +31,23 @@ use crate::{
         discrepancies::Discrepancies,
         group::GroupBy,
         options::{Lines, Listing, ShowOptions, Top},
+        over::{OverEnd, OverGaps},
         scope::Scope,
         stage::{Stage, WatchedStages},
     },
-    output::{Printer, Stdout, diagnostics},
+    output::{Printer, Stdout, diagnostics, over_warnings},
     read::batch::Counted,
     report::{LineCounts, Origin, Report, Verdict},
     system::{stderr::say, stop::Stop, terminal},
+    trace::kernel::Reading,
 };
 
 /// How often to check whether standard output still has a reader.
 pub const TICK: Duration = Duration::from_millis(500);
+
+/// Said once. The other clients are those that came first.
+const NO_ROOM_FOR_OVER: &str =
+    "note: --over counts no further clients, as --max-clients allows no more";
 
 /// How long the reader of standard output may take before a notice says that conn-cli waits.
 const STALL_NOTICE_AFTER: Duration = Duration::from_secs(1);
@@ -67,6 +74,9 @@ pub struct View {
     /// Lines that `--new` left out.
     left_out: u64,
     periods: Option<Periods>,
+    /// Who is over the limit of `--over`, and what it could not do.
+    overs: Overs,
+    over_gaps: OverGaps,
     profiles: Option<Rc<Profiles>>,
     limit: Option<u64>,
     scope: Scope,
@@ -118,6 +128,8 @@ impl View {
                 Some(started) => Periods::live(length, started, zone),
                 None => Periods::for_records(length, zone),
             }),
+            overs: Overs::default(),
+            over_gaps: OverGaps::default(),
             profiles: options.long.then(Rc::default),
             arrived: 0,
             limit: options.count,
@@ -168,6 +180,40 @@ impl View {
     fn counts(&self, connection: &Connection) -> bool {
         self.counted
             .is_none_or(|counted| counted == connection.stage())
+    }
+
+    /// Takes what the programs report.
+    #[inline]
+    pub(super) fn take(&mut self, reading: Reading<'_>) {
+        match reading {
+            Reading::Connection(connection) => self.show(connection),
+            Reading::Over(over) => {
+                if !self.is_full() && self.overs.add(&over) {
+                    self.printer.over(self.stdout.buffer(), &over);
+                }
+            }
+        }
+    }
+
+    /// Whether anybody is over the limit, so that the end of an interval may have lines.
+    #[must_use]
+    pub(super) fn has_overs(&self) -> bool {
+        self.overs.are_any()
+    }
+
+    /// Appends the lines of those that were no longer over the limit in this interval.
+    pub(super) fn end_over(&mut self, end: OverEnd) {
+        for over in self.overs.end(end) {
+            self.printer.over(self.stdout.buffer(), &over);
+        }
+    }
+
+    /// What `--over` could not do so far, which is said at the end; that it has no more room also now.
+    pub(super) fn set_over_gaps(&mut self, gaps: OverGaps) {
+        if gaps.not_counted > 0 && self.over_gaps.not_counted == 0 {
+            say(NO_ROOM_FOR_OVER);
+        }
+        self.over_gaps = gaps;
     }
 
     /// Appends a connection's line, unless the limit is reached.
@@ -375,6 +421,9 @@ impl View {
         }
         for discrepancy in self.periods.iter().flat_map(Periods::discrepancies) {
             say(format_args!("warning: {discrepancy}"));
+        }
+        for warning in over_warnings(self.over_gaps) {
+            say(warning);
         }
         match end {
             _ if interrupted => Ok(Verdict::Interrupted),

@@ -18,6 +18,7 @@ pub mod machine;
 pub mod metrics;
 pub mod names;
 pub mod options;
+pub mod over;
 pub mod period;
 pub mod ports;
 pub(crate) mod preemption;

@@ -10,6 +10,7 @@ use super::{
     hook::{Hook, Needs},
     machine::Machine,
     names::NetworkNames,
+    over::OverLimit,
     period::Period,
     ports::PortSet,
     stage::WatchedStages,
@@ -140,6 +141,8 @@ pub struct ShowOptions {
     pub ends: EndsFilter,
     /// What there is a line for.
     pub lines: Lines,
+    /// Live: how many connections in an interval are too many; None if there is no line for that.
+    pub over: Option<OverLimit>,
     /// The file of known clients.
     pub known: Option<PathBuf>,
     /// Whether to write JSON instead of text.

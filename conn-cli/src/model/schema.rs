@@ -28,6 +28,8 @@ pub(crate) enum Type {
     Stage,
     /// The count of an interval, in place of a line for each connection.
     Interval,
+    /// Somebody makes too many connections, or no longer does.
+    Over,
     /// The last line of a run.
     Summary,
     /// The same so far, when a signal asked for it.
@@ -528,6 +530,58 @@ pub(crate) struct IntervalLine<'a> {
     /// How many intervals this line is for, between inputs or runs, of which there are no records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_measured: Option<u64>,
+}
+
+/// Who makes too many connections, or no longer does (`--over`).
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OverLine<'a> {
+    /// `over`
+    #[cfg_attr(test, schemars(extend("enum" = ["over"])))]
+    pub r#type: Type,
+    /// The machine that conn-cli runs on, or the one of `--host`, escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
+    /// When that became known.
+    pub time: TimeField<'a>,
+    /// Whether there are too many in this interval; false if there were in one before, and not until this ended.
+    pub above: bool,
+    /// By address: the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The name of a cgroup or user, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// By network: the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Cow<'a, str>>,
+    /// By name: the name. By address: that of its network, of those that `--name` gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_name: Option<Cow<'a, str>>,
+    /// By port, alone or with another: the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// By process: the process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// By process, cgroup or user: whether it is a kernel thread, or all of them; left out if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kernel_thread: bool,
+    /// By cgroup: the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<u64>,
+    /// By user: the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// How many connections in an interval are not too many.
+    pub limit: u32,
+    /// The length of an interval.
+    pub seconds: u64,
+    /// When this interval began.
+    pub start: TimeField<'a>,
+    /// How many connections there were in it by then; left out if it ended without too many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
 }
 
 impl TimeField<'_> {

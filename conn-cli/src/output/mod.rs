@@ -12,6 +12,7 @@ mod json;
 mod listeners;
 mod long;
 pub(crate) mod metrics;
+mod over;
 mod quick;
 mod status;
 mod stdout;
@@ -26,6 +27,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use self::total::nouns;
 pub(crate) use self::{
     brief::plural,
     check::check,
@@ -36,6 +38,7 @@ pub(crate) use self::{
     interval::{RowStyle, Rows},
     json::Json,
     listeners::{began_too_late, dropping, listening, waiting},
+    over::{OverWords, over_warnings},
     status::{SoFar, status},
     stdout::Stdout,
     text::{Look, Text},
@@ -46,6 +49,7 @@ use crate::{
     model::{
         connection::Connection,
         options::ShowOptions,
+        over::Over,
         stage::{Stage, WatchedStages},
     },
     report::{LineCounts, Report},
@@ -98,7 +102,15 @@ impl Printer {
                 started,
                 names: options.names,
             },
-        );
+        )
+        .with_over(OverWords {
+            noun: nouns(stages.map_or(Stage::Accepted, WatchedStages::counted)),
+            to: if options.ports.is_all() {
+                String::new()
+            } else {
+                format!(" to {}", options.ports)
+            },
+        });
         Self::Text(match options.interval() {
             None => text,
             Some(length) => text.with_rows(Rows::new(RowStyle {
@@ -124,6 +136,14 @@ impl Printer {
         match self {
             Self::Text(text) => text.interval(out, interval),
             Self::Json(json) => json.interval(out, interval),
+        }
+    }
+
+    /// Appends the line of one that makes too many connections, or no longer does.
+    pub(crate) fn over(&mut self, out: &mut Vec<u8>, over: &Over) {
+        match self {
+            Self::Text(text) => text.over(out, over),
+            Self::Json(json) => json.over(out, over),
         }
     }
 

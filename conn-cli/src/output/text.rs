@@ -9,6 +9,7 @@ use super::{
     Clock, Rows,
     columns::{Columns, FOR_ALL, missing_columns},
     long::put_line,
+    over::{self, OverWords},
     put,
     quick::{put_host, put_number},
     style::{Escapes, shown},
@@ -20,6 +21,7 @@ use crate::{
         connection::{Connection, When},
         group::GroupKey,
         names::NetworkNames,
+        over::Over,
         stage::Stage,
     },
     report::Report,
@@ -50,6 +52,7 @@ pub(crate) struct Text {
     /// One for each stage, as in [`Stage::ALL`].
     prefixes: [LinePrefix; Stage::ALL.len()],
     rows: Option<Rows>,
+    over: OverWords,
 }
 
 /// What lines contain besides the time and the client.
@@ -97,6 +100,7 @@ impl Text {
             address: Escapes::new(ADDRESS, look.colour),
             prefixes: Default::default(),
             rows: None,
+            over: OverWords::default(),
         }
     }
 
@@ -105,6 +109,18 @@ impl Text {
     pub(crate) fn with_rows(self, rows: Rows) -> Self {
         let rows = Some(rows);
         Self { rows, ..self }
+    }
+
+    /// The same with these words for what is counted for `--over`.
+    #[must_use]
+    pub(crate) fn with_over(self, over: OverWords) -> Self {
+        Self { over, ..self }
+    }
+
+    /// The line of one that makes too many connections, or no longer does.
+    pub(crate) fn over(&mut self, out: &mut Vec<u8>, over: &Over) {
+        let styles = (&self.time, &self.address);
+        over::put_text(out, &mut self.clock, over, &self.over, styles);
     }
 
     /// A row for an interval.

@@ -88,14 +88,19 @@ fn ends(report: &Report) -> String {
     }
 }
 
+/// What is counted at a stage, one and several.
+pub(super) fn nouns(stage: Stage) -> (&'static str, &'static str) {
+    match stage {
+        Stage::Syn => ("connection attempt (SYN)", "connection attempts (SYNs)"),
+        Stage::Established => ("handshake", "handshakes"),
+        Stage::Accepted => ("connection", "connections"),
+    }
+}
+
 /// `no connections`, `2 handshakes`, `at least 1 connection attempt (SYN)`
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (one, many) = match self.stage {
-            Stage::Syn => ("connection attempt (SYN)", "connection attempts (SYNs)"),
-            Stage::Established => ("handshake", "handshakes"),
-            Stage::Accepted => ("connection", "connections"),
-        };
+        let (one, many) = nouns(self.stage);
         match (self.number, self.at_least) {
             (0, false) => write!(f, "no {many}"),
             (number, false) => f.write_str(&plural(number, one, many)),

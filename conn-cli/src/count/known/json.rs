@@ -75,7 +75,7 @@ pub(super) fn add_clients(line: &str, known: &mut Clients) -> Result<(), Wrong> 
         }),
         Type::Summary | Type::Totals => line.clients.into_iter().for_each(add),
         // Of an interval only the busiest client is there; the summary has all.
-        Type::Interval | Type::ComparisonSummary | Type::Unknown => (),
+        Type::Interval | Type::Over | Type::ComparisonSummary | Type::Unknown => (),
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::model::{
     printed::{
         BY_ADDRESS, BY_OTHERS, connection, first_word, is_blank, is_comparison, is_number,
         message::{COUNTED, interval, is_message},
+        over::is_over,
         summary::COUNTS,
     },
 };
@@ -63,7 +64,7 @@ impl Lines {
             self.table = None;
             return Ok(None);
         }
-        if line.starts_with('#') || is_message(line) || interval(line).is_some() {
+        if line.starts_with('#') || is_message(line) || interval(line).is_some() || is_over(line) {
             return Ok(None);
         }
         if is_of_process_or_user(line) {

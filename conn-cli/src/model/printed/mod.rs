@@ -6,6 +6,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod message;
+pub(crate) mod over;
 pub(crate) mod summary;
 #[cfg(test)]
 mod tests;

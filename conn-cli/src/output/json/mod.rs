@@ -9,10 +9,10 @@ use std::{borrow::Cow, iter::once, time::Duration};
 use serde::Serialize;
 
 use self::{
-    summary::{client, summary_line},
+    summary::{client, group, summary_line},
     template::Templates,
 };
-use super::{Clock, interval::interval_line};
+use super::{Clock, interval::interval_line, over::over_line};
 use crate::{
     count::interval::Interval,
     model::{
@@ -20,7 +20,8 @@ use crate::{
         group::GroupKey,
         machine::Machine,
         names::NetworkNames,
-        schema::{ConnectionLine, IntervalLine, SummaryLine, TimeField, Type},
+        over::Over,
+        schema::{ConnectionLine, IntervalLine, OverLine, SummaryLine, TimeField, Type},
         stage::Stage,
     },
     report::{LineCounts, Origin, Report},
@@ -102,6 +103,19 @@ impl Json {
         let line = IntervalLine {
             host: host(self.machine.as_ref()),
             ..interval_line(interval, &self.clock)
+        };
+        put(out, &line);
+    }
+
+    /// `{"type":"over",...}`
+    pub(crate) fn over(&self, out: &mut Vec<u8>, over: &Over) {
+        let name = match &over.key {
+            GroupKey::Client(host) => NetworkNames::of(self.names, host),
+            _ => None,
+        };
+        let line = OverLine {
+            host: host(self.machine.as_ref()),
+            ..over_line(over, group(&over.key), name, &self.clock)
         };
         put(out, &line);
     }

@@ -212,7 +212,8 @@ pub(super) fn client<'a>(row: &'a Row, knows_refused: bool, clock: &Clock) -> Cl
     }
 }
 
-fn group(key: &GroupKey) -> ClientEntry<'_> {
+/// The fields of what is counted by.
+pub(super) fn group(key: &GroupKey) -> ClientEntry<'_> {
     let empty = ClientEntry::default();
     match key {
         GroupKey::Client(host) => ClientEntry {

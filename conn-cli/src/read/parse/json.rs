@@ -50,6 +50,7 @@ impl Line for Lines {
         events.push(match object::<Typed>(line)?.r#type {
             Type::Stage
             | Type::Interval
+            | Type::Over
             | Type::Totals
             | Type::Comparison
             | Type::ComparisonSummary => return Ok(Form::Own),
@@ -253,7 +254,7 @@ mod tests {
     fn totals_so_far_are_no_run() {
         let mut events = Vec::new();
         let mut lines = Lines::new(&Wanted::default());
-        for kind in ["totals", "interval", "summary"] {
+        for kind in ["totals", "interval", "over", "summary"] {
             let line = format!(r#"{{"type":"{kind}","connections":3}}"#);
             let is_run = lines.line(line.as_bytes(), &mut events).is_err();
             // A summary without clients is not one of conn-cli's.

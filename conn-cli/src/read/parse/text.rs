@@ -16,6 +16,7 @@ use crate::{
         printed::{
             connection, is_comparison,
             message::{interval, is_count, is_message, is_start},
+            over::is_over,
             summary,
             time::NO_TIME,
         },
@@ -74,6 +75,10 @@ impl Line for Lines {
         let trimmed = line.trim_ascii();
         if trimmed.is_empty() {
             return Ok(Form::Shared);
+        }
+        // Before a connection, since a key may have a name that somebody chose.
+        if is_over(trimmed) {
+            return Ok(Form::Own);
         }
         if let Some(line) = connection::line(trimmed) {
             let form = form(&line);

@@ -2,18 +2,20 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
 use conn_common::{
-    AF_INET, AF_INET6, Address, Event, HOOK_KPROBE, TASK_KERNEL, TASK_UNKNOWN, UNKNOWN_WAIT, to_v4,
+    AF_INET, AF_INET6, Address, Event, HOOK_KPROBE, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN,
+    TASK_KERNEL, TASK_UNKNOWN, UNKNOWN_WAIT, to_v4,
 };
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::connection::{Connection, Family, Host, Process, Source, When};
 use crate::model::hook::Hook;
+use crate::model::stage::Stage;
 
 /// How far the wall clock is ahead of `CLOCK_BOOTTIME`, the clock of the events' timestamps.
 /// It changes when the wall clock is set, so it is read again for every batch.
@@ -36,8 +38,14 @@ impl WallClock {
         }
     }
 
-    fn at(self, boot_ns: u64) -> Option<Timestamp> {
-        let wall = self.ahead_ns.checked_add(i64::try_from(boot_ns).ok()?)?;
+    /// That difference in nanoseconds.
+    pub(super) fn ahead_ns(self) -> i64 {
+        self.ahead_ns
+    }
+
+    /// The wall clock's time at this one of the kernel's clock of boot, before boot a negative one.
+    pub(super) fn at(self, boot_ns: i64) -> Option<Timestamp> {
+        let wall = self.ahead_ns.checked_add(boot_ns)?;
         let (second, nanosecond) = (
             wall.div_euclid(NANOS_PER_SECOND),
             wall.rem_euclid(NANOS_PER_SECOND),
@@ -81,6 +89,11 @@ fn said_ahead(offsets: &str) -> i64 {
 /// More than the time from a self-test's event until conn-cli reads it, unless it is stopped.
 const MAX_DELAY_NS: i64 = 10 * NANOS_PER_SECOND;
 
+/// The time of the kernel's clock of boot, in nanoseconds.
+pub(super) fn kernel_boot_ns(boot_clock_ahead_ns: i64) -> i64 {
+    read(ClockId::Boottime) - boot_clock_ahead_ns
+}
+
 /// A clock's time in nanoseconds.
 fn read(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
@@ -109,7 +122,7 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         is_kernel_thread: event.task == TASK_KERNEL,
     };
     Some(Connection {
-        time: When::At(clock.at(event.time_ns)?),
+        time: When::At(clock.at(i64::try_from(event.time_ns).ok()?)?),
         remote: host(event.remote_address),
         remote_port: Some(event.remote_port),
         local: host(event.local_address),
@@ -125,6 +138,24 @@ pub fn decode(record: &[u8], clock: WallClock) -> Option<Connection> {
         source,
         machine: None,
     })
+}
+
+/// The `STAGE_` constant of a stage.
+pub(super) fn stage_number(stage: Stage) -> u32 {
+    match stage {
+        Stage::Syn => STAGE_SYN,
+        Stage::Established => STAGE_ESTABLISHED,
+        Stage::Accepted => STAGE_ACCEPTED,
+    }
+}
+
+/// Converts an address to the programs' representation.
+pub(super) fn words(address: IpAddr) -> Address {
+    let mapped = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    bytemuck::cast(mapped.octets())
 }
 
 /// Converts an address from the programs' representation.
@@ -298,7 +329,7 @@ mod tests {
     #[test]
     fn converted_times_match_the_system_clock() {
         let boot = clock_gettime(ClockId::Boottime);
-        let boot_ns = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64;
+        let boot_ns = boot.tv_sec * NANOS_PER_SECOND + boot.tv_nsec;
         let before = Timestamp::now();
         let time = WallClock::now(0).at(boot_ns).unwrap();
         let difference = time.duration_since(before).abs();

@@ -18,6 +18,7 @@ mod mapping;
 mod names;
 mod networks;
 mod object;
+mod over;
 mod preemption;
 mod refusal;
 mod requirements;
@@ -38,6 +39,7 @@ use conn_common::{SocketOffsets, UNKNOWN_OFFSET};
 
 pub use self::{
     event::{WallClock, decode},
+    over::OverClock,
     preemption::PreemptionMode,
     refusal::{Refusal, Remedy},
     requirements::{reading_maps_needs_capabilities, require},
@@ -48,7 +50,7 @@ pub use self::{
     sizes::{Sizes, Tables, choose as choose_sizes},
     sockets::SynScope,
     totals::{Detail, Totals, counts_misses},
-    tracer::{Batch, Detached, Tracer},
+    tracer::{Batch, Detached, Reading, Tracer},
     types::{KernelTypes, read_types},
 };
 use crate::model::{hook::Hook, stage::Stage};

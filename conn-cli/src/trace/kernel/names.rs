@@ -25,6 +25,12 @@ pub(super) const FIRST_CLIENTS: &str = "FIRST_CLIENTS";
 /// Where each of them is in that map, and where there is none.
 pub(super) const FIRST_INDICES: &str = "FIRST_INDICES";
 pub(super) const FREE_INDICES: &str = "FREE_INDICES";
+/// The counts of `--over`.
+pub(super) const OVER: &str = "OVER";
+/// What these lack, which is mapped as well.
+pub(super) const OVER_COUNTERS: &str = "OVER_COUNTERS";
+/// The names of networks that these are of.
+pub(super) const OVER_NAMES: &str = "OVER_NAMES";
 /// The networks of clients that are wanted, or have a name.
 pub(super) const NETWORKS: &str = "NETWORKS";
 /// The cgroup that must accept.
@@ -36,6 +42,8 @@ pub(super) const LOGS: &str = "AYA_LOGS";
 
 /// The setting with the configuration.
 pub(super) const CONFIG: &str = "CONFIG";
+/// The setting of `--over`.
+pub(super) const OVER_CONFIG: &str = "OVER_CONFIG";
 /// The setting with the offsets of a socket's fields.
 pub(super) const OFFSETS: &str = "OFFSETS";
 /// The setting with the offsets of a task's fields.

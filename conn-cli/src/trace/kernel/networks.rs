@@ -10,7 +10,7 @@ use aya::{
 use conn_common::NetworkEntry;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{names, object::words};
+use super::{event::words, names};
 use crate::model::{filter::Networks, names::NetworkNames};
 
 /// An entry of the trie of networks. One whose prefix is longer decides alone, so each has all that applies

@@ -1,18 +1,19 @@
 //! The compiled eBPF programs and their configuration before loading.
 
-use std::net::IpAddr;
-
 use anyhow::Context as _;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use conn_common::{
-    AF_INET, AF_INET6, Address, BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, BY_USER, Config,
-    PortBits, RequestOffsets, STAGE_ACCEPTED, STAGE_ESTABLISHED, STAGE_SYN, WAIT_STEPS,
+    AF_INET, AF_INET6, BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, BY_USER, Config, PortBits,
+    RequestOffsets, WAIT_STEPS,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
-    Settings, allocation, counters, heavy, lockdown::may_be_confidential, names, networks, series,
-    sizes,
+    OverClock, Settings, allocation, counters,
+    event::{stage_number, words},
+    heavy,
+    lockdown::may_be_confidential,
+    names, networks, over, series, sizes,
 };
 use crate::{
     model::{
@@ -101,6 +102,7 @@ pub(super) fn open(
         .types
         .request_offsets
         .unwrap_or(RequestOffsets::NONE);
+    let over_config = OverClock::config(settings.over, settings.by, stages.counted());
     let mut loader = loader();
     loader
         .override_global(
@@ -120,6 +122,7 @@ pub(super) fn open(
             false,
         )
         .override_global(names::CONFIG, bytemuck::bytes_of(&config), true)
+        .override_global(names::OVER_CONFIG, bytemuck::bytes_of(&over_config), true)
         .override_global(names::PORTS, &ports[..], true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries(names::COUNTERS, slots)
@@ -129,6 +132,13 @@ pub(super) fn open(
         .map_max_entries(names::EVENTS, settings.sizes.buffer)
         .map_max_entries(names::NETWORKS, networks.len() as u32);
     settings.series.layout().size(&mut loader);
+    let named = over::named(settings.by);
+    if settings.over.is_some() {
+        loader
+            .map_max_entries(names::OVER, settings.sizes.max_clients)
+            .map_max_entries(names::OVER_COUNTERS, slots)
+            .map_max_entries(names::OVER_NAMES, named.len() as u32 + 1);
+    }
     if settings.by.what() == GroupBy::Process {
         loader.map_max_entries(names::NAMES, settings.sizes.max_clients);
     }
@@ -155,6 +165,9 @@ pub(super) fn open(
         networks::set(&mut ebpf, &networks).context("cannot set the networks")?;
     }
     series::fill(&mut ebpf, &settings.series).context("cannot set the labels")?;
+    if settings.over.is_some() {
+        over::set_names(&mut ebpf, named).context("cannot set the names of networks")?;
+    }
     Ok(ebpf)
 }
 
@@ -182,11 +195,7 @@ const MAX_OTHER_CGROUPS: u32 = 4096;
 
 /// The value of [`Config::emit`]: a bit for each stage whose connections are reported.
 fn emit(reported: Reported, stages: &WatchedStages) -> u32 {
-    let bit = |stage| match stage {
-        Stage::Syn => 1 << STAGE_SYN,
-        Stage::Established => 1 << STAGE_ESTABLISHED,
-        Stage::Accepted => 1 << STAGE_ACCEPTED,
-    };
+    let bit = |stage| 1 << stage_number(stage);
     reported.stages(stages).map(bit).sum()
 }
 
@@ -251,15 +260,6 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
 
 fn is_set(ports: &PortBits, port: u16) -> bool {
     ports[usize::from(port) / 64] >> (port % 64) & 1 == 1
-}
-
-/// Converts an address to the programs' representation.
-pub(super) fn words(address: IpAddr) -> Address {
-    let mapped = match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
-    bytemuck::cast(mapped.octets())
 }
 
 #[cfg(test)]

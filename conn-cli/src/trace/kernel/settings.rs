@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use conn_common::{PortBits, UNKNOWN_OFFSET};
 
-use super::{KernelTypes, SelfTest, SeriesSettings, Sizes, SynScope};
+use super::{KernelTypes, OverClock, SelfTest, SeriesSettings, Sizes, SynScope};
 use crate::model::{
     demand::Demand,
     filter::{EndsFilter, TaskFilter},
@@ -34,6 +34,8 @@ pub struct Settings {
     pub by: Grouping,
     /// What the programs report, besides the totals.
     pub demand: Demand,
+    /// What is too many connections, if there is a line for that.
+    pub over: Option<OverClock>,
     /// How large the ring buffer and the maps of totals are.
     pub sizes: Sizes,
     /// conn-cli's own connection, or why there is none.

@@ -1,6 +1,6 @@
 //! How large the ring buffer and the tables of clients are, unless options say so.
 
-use conn_common::{Counters, Key, Stages, WAIT_STEPS};
+use conn_common::{Counters, Key, OverCount, Stages, WAIT_STEPS};
 
 use super::{KernelTypes, SeriesSettings, counters, heavy};
 use crate::model::{
@@ -44,7 +44,9 @@ pub struct Tables {
     has_syns: bool,
     /// Processes have names.
     has_names: bool,
-    /// The kernel allocates the entries of `CLIENTS` when they come.
+    /// There is `OVER`.
+    has_over: bool,
+    /// The kernel allocates the entries of `CLIENTS` and `OVER` when they come.
     allocates_on_demand: bool,
     /// The bytes of what is counted, whatever the number of clients.
     counters: u64,
@@ -57,7 +59,7 @@ impl Tables {
     #[must_use]
     pub fn new(
         stages: &WatchedStages,
-        by: Grouping,
+        (by, has_over): (Grouping, bool),
         types: &KernelTypes,
         series: &SeriesSettings,
     ) -> Self {
@@ -66,6 +68,7 @@ impl Tables {
             counters: u64::from(slots) * COUNTERS + series.bytes(),
             heavy: heavy::bytes(stages, slots),
             has_syns: stages.contains(Stage::Syn),
+            has_over,
             has_names: by.what() == GroupBy::Process,
             allocates_on_demand: types.allocates_on_demand,
         }
@@ -75,15 +78,21 @@ impl Tables {
     #[must_use]
     fn bytes(self, max_clients: u32) -> u64 {
         let client = entry(size_of::<Key>(), size_of::<Stages>());
-        let clients = if self.allocates_on_demand {
-            // Each entry, with a pointer for the list of free ones, is an object of a cache, whose sizes are
-            // powers of two from here on (`kernel/bpf/memalloc.c`), and to which the accounting for
-            // cgroups adds a pointer (`mm/slab.h`, `struct slabobj_ext`).
-            (client + POINTER).next_power_of_two() + POINTER
-        } else {
-            client
+        let allocated = |entry: u64| {
+            if self.allocates_on_demand {
+                // Each entry, with a pointer for the list of free ones, is an object of a cache, whose sizes are
+                // powers of two from here on (`kernel/bpf/memalloc.c`), and to which the accounting for
+                // cgroups adds a pointer (`mm/slab.h`, `struct slabobj_ext`).
+                (entry + POINTER).next_power_of_two() + POINTER
+            } else {
+                entry
+            }
         };
-        let mut bytes = table(clients, max_clients);
+        let mut bytes = table(allocated(client), max_clients);
+        if self.has_over {
+            let count = entry(size_of::<Key>(), size_of::<OverCount>());
+            bytes += table(allocated(count), max_clients);
+        }
         if self.has_syns {
             bytes += table(client, max_clients);
             bytes += table(entry(SYN_ID, size_of::<u32>()), syns(max_clients));
@@ -190,6 +199,7 @@ mod tests {
     const PLAIN: Tables = Tables {
         has_syns: false,
         has_names: false,
+        has_over: false,
         allocates_on_demand: true,
         counters: 0,
         heavy: 0,
@@ -204,6 +214,10 @@ mod tests {
     };
     const WITH_NAMES: Tables = Tables {
         has_names: true,
+        ..PLAIN
+    };
+    const WITH_OVER: Tables = Tables {
+        has_over: true,
         ..PLAIN
     };
     /// What 64 processors have.
@@ -223,6 +237,7 @@ mod tests {
         assert_eq!(bytes(PREALLOCATED), 128);
         assert_eq!(bytes(WITH_SYNS), 152 + 128 + 112);
         assert_eq!(bytes(WITH_NAMES), 152 + 88);
+        assert_eq!(bytes(WITH_OVER), 152 + 152);
     }
 
     #[test]

@@ -240,7 +240,7 @@ pub(super) fn count_at(stages: &Stages, stage: Stage) -> u64 {
 }
 
 /// The group that a map key stands for.
-fn group_key(key: &Key, by: GroupBy) -> GroupKey {
+pub(super) fn group_key(key: &Key, by: GroupBy) -> GroupKey {
     let is_kernel_thread = key.group[1] == KERNEL_THREAD;
     match by {
         GroupBy::Address | GroupBy::Network(..) | GroupBy::Name(_) | GroupBy::Port => {

@@ -20,6 +20,7 @@ use super::{
     entries::Pace,
     event::{WallClock, boot_clock_ahead_ns, decode},
     facts, names,
+    over::OverWatch,
     ring::Ring,
     series,
     settings::Apart,
@@ -34,6 +35,7 @@ use crate::model::{
     group::Grouping,
     hook::Hook,
     metrics::{Incomplete, Series, Waits},
+    over::{Over, OverEnd, OverGaps},
     self_test::SelfTestResult,
     stage::{Stage, WatchedStages},
 };
@@ -57,6 +59,7 @@ pub struct Tracer {
     series: series::Live,
     /// Whether the totals are in it.
     counts_in_series: bool,
+    over: Option<OverWatch>,
     /// If SYNs are watched.
     syn_memory: Option<SynMemory>,
     reported: Reported,
@@ -72,6 +75,15 @@ pub struct Batch {
     pub records: usize,
     /// Whether more records may be ready.
     pub more: bool,
+}
+
+/// What a record says.
+#[derive(Debug)]
+pub enum Reading<'a> {
+    /// A connection.
+    Connection(&'a Connection),
+    /// Somebody made too many.
+    Over(Over),
 }
 
 /// What is counted so far.
@@ -122,6 +134,9 @@ impl Tracer {
         let testable = hooks.filter(|hook| settings.is_testable(*hook));
         let testable: Vec<Stage> = testable.map(Hook::stage).collect();
         let counters = counters::Live::new(&attached.ebpf)?;
+        let over = { settings.over }
+            .map(|clock| OverWatch::new(&attached.ebpf, clock, settings.by))
+            .transpose()?;
         let syn_memory = match attached.ebpf.map(names::SYNS) {
             Some(Map::LruHashMap(map)) if stages.contains(Stage::Syn) => {
                 let entries = map.info().context("cannot ask for a map's size")?;
@@ -142,6 +157,7 @@ impl Tracer {
             counters,
             series: series::Live::new(&attached.ebpf, &settings.series)?,
             counts_in_series: settings.counts_in_series(),
+            over,
             syn_memory,
             attached,
             ring: Ring::new(RingBuf::try_from(ring)?, settings.sizes.buffer),
@@ -318,6 +334,26 @@ impl Tracer {
         }
     }
 
+    /// The interval of `--over` that has ended last. What was over in it has arrived, if the ring buffer was
+    /// empty since.
+    #[must_use]
+    pub fn over_end(&self) -> Option<OverEnd> {
+        self.over.as_ref()?.ended(self.boot_clock_ahead_ns)
+    }
+
+    /// The time until there is another one.
+    #[must_use]
+    pub fn over_left(&self) -> Option<Duration> {
+        Some(self.over.as_ref()?.left(self.boot_clock_ahead_ns))
+    }
+
+    /// What of `--over` could not be counted or told so far. Like [`Self::lost`], this can be read at any time.
+    #[must_use]
+    pub fn over_gaps(&self) -> OverGaps {
+        let watch = self.over.as_ref();
+        watch.map_or(OverGaps::default(), OverWatch::gaps)
+    }
+
     /// Which connections are reported one by one, not only counted.
     #[must_use]
     pub fn reported(&self) -> Reported {
@@ -339,7 +375,7 @@ impl Tracer {
     }
 
     /// Passes up to `limit` records to `show`, one by one.
-    pub fn read(&mut self, limit: usize, mut show: impl FnMut(&Connection)) -> Batch {
+    pub fn read(&mut self, limit: usize, mut show: impl FnMut(Reading<'_>)) -> Batch {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
@@ -347,7 +383,11 @@ impl Tracer {
         for records in 0..limit {
             let read = |record: &[u8]| {
                 if let Some(connection) = decode(record, clock) {
-                    show(&connection);
+                    show(Reading::Connection(&connection));
+                } else if let Some(over) =
+                    { self.over.as_ref() }.and_then(|watch| watch.decode(record, clock))
+                {
+                    show(Reading::Over(over));
                 }
             };
             if !self.ring.next(read) {
