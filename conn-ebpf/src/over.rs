@@ -10,16 +10,18 @@
 //! - Of several processors that begin it at once, each has a total without a connection of the new interval,
 //!   since that is added after the word is written. They may differ in connections of the interval before
 //!   that are added this late; each of these is in one of the two intervals.
-//! - If the word is still the same after the addition, the total looked at before that has connections of this
-//!   interval only. If it is not, it now says with how many the interval has ended.
+//! - After the addition, the total is looked at before the word: as long as that names the same interval, the
+//!   total has connections of it only. If it names the next one, it says with how many this one has ended.
 //!
-//! So no connection is lost, nor counted twice. What remains: a connection that comes within the turn may be in
-//! the interval after its own; and where another processor begins an interval for a key while this one is
-//! stopped between two instructions for a whole interval, or where processors reorder writes (aarch64), in the
-//! same nanoseconds, an interval may lack the connections of that moment.
+//! So a connection counts in one interval: that of its time or, within a turn, the one beside it. What remains
+//! is a program that is stopped (another program preempts it, or the hypervisor its processor) while it begins
+//! an interval, until the next one has begun on another processor. It then writes the old number, and the next
+//! interval lacks the connections before that. And aarch64 may reorder the writes: two processors that begin
+//! an interval for one key in the same nanoseconds may count one less. A program that finds out by the clock
+//! that it was stopped reports nothing, so that nobody is said to be over the limit who is not.
 //!
-//! Each processor that sees too many reports the key until one of them was able to: so there may be two
-//! reports, of which the user side drops one, but never none, as long as connections come.
+//! Each program that sees too many reports the key until one of them was able to: so there may be two
+//! reports, of which the user side drops one, but not none, as long as connections come.
 
 use core::mem::offset_of;
 
@@ -80,41 +82,54 @@ pub(crate) fn count(key: &Key, stage: u32) {
 #[inline(always)]
 unsafe fn count_in(entry: *mut OverCount, key: &Key) {
     // SAFETY: the helper only reads the clock.
-    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let now = interval(time_ns);
+    let now = number(unsafe { bpf_ktime_get_boot_ns() });
     // SAFETY: the caller guarantees a value of the map, in which a u64 is read and written as a whole. The
     // order is what the head of this file relies on: volatile accesses keep theirs.
-    let (begun, count) = unsafe {
+    let (begun, last, count) = unsafe {
         let (total, turn) = (&raw mut (*entry).total, &raw mut (*entry).turn);
         let before = total.read_volatile();
         let mut begun = turn.read_volatile();
+        // The last interval in which this program can know what it sees: its own, or if another one began it,
+        // the next.
+        let mut last = (begun >> HALF) + 1;
         // Another processor may have begun the next one in the meantime, which then counts.
         if begun >> HALF < now {
             begun = now << HALF | before & LOWER;
+            last = now;
             turn.write_volatile(begun);
         }
         atomic_add_one(total);
         let after = total.read_volatile();
-        let at_last = turn.read_volatile();
-        let end = if at_last == begun { after } else { at_last };
-        (begun, end.wrapping_sub(begun) & LOWER)
+        let later = turn.read_volatile();
+        let end = if later >> HALF > begun >> HALF {
+            later
+        } else {
+            after
+        };
+        (begun, last, end.wrapping_sub(begun) & LOWER)
     };
     if count > u64::from(setting(|config| &config.limit)) {
         // SAFETY: as above.
-        unsafe { tell(&raw mut (*entry).told, key, time_ns, (begun >> HALF, count)) };
+        unsafe { tell(&raw mut (*entry).told, key, last, (begun >> HALF, count)) };
     }
 }
 
-/// Reports that this key had so many connections in this interval, unless that was done.
+/// Reports that this key had so many connections in this interval, unless that was done, or the interval
+/// `last` is over.
 ///
 /// # Safety
 /// `told` is that of the key's value in the map.
 #[inline(always)]
-unsafe fn tell(told: *mut u64, key: &Key, time_ns: u64, (interval, connections): (u64, u64)) {
+unsafe fn tell(told: *mut u64, key: &Key, last: u64, (interval, connections): (u64, u64)) {
     // SAFETY: the caller guarantees a u64 of the map.
     let before = unsafe { told.read_volatile() };
     let (delayed, done) = (interval << 1, interval << 1 | 1);
     if before == done {
+        return;
+    }
+    // SAFETY: the helper only reads the clock.
+    let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+    if number(time_ns) > last {
         return;
     }
     let Some(mut record) = EVENTS.reserve::<OverEvent>(0) else {
@@ -153,7 +168,7 @@ const LOWER: u64 = u32::MAX as u64;
 
 /// The number of the interval at this time of `CLOCK_BOOTTIME`.
 #[inline(always)]
-fn interval(time_ns: u64) -> u64 {
+fn number(time_ns: u64) -> u64 {
     let since = time_ns.wrapping_add(setting(|config| &config.offset_ns));
     // Not a panic for 0, which the verifier refuses.
     since

@@ -18,6 +18,8 @@ pub struct Report {
     pub earlier: Vec<Value>,
     /// The rows of intervals.
     pub intervals: Vec<Value>,
+    /// Those who made too many connections, or no longer did.
+    pub overs: Vec<Value>,
     /// The totals so far, each time they were asked for.
     pub totals: Vec<Value>,
     /// The summary, which is the last line.
@@ -100,7 +102,7 @@ impl Report {
 
     fn parse(ended: &Ended) -> Result<Self> {
         let (mut live, mut earlier, mut intervals) = (Vec::new(), Vec::new(), Vec::new());
-        let mut totals = Vec::new();
+        let (mut totals, mut overs) = (Vec::new(), Vec::new());
         let mut summary = None;
         for line in &ended.stdout {
             ensure!(summary.is_none(), "a line after the summary: {line}");
@@ -110,6 +112,7 @@ impl Report {
                 Some("connection") => live.push(value),
                 Some("stage") => earlier.push(value),
                 Some("interval") => intervals.push(value),
+                Some("over") => overs.push(value),
                 Some("totals") => totals.push(value),
                 Some("summary") => summary = Some(value),
                 _ => bail!("unknown type: {line}"),
@@ -126,6 +129,7 @@ impl Report {
             live,
             earlier,
             intervals,
+            overs,
             totals,
             summary,
         })

@@ -12,7 +12,7 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, followed, forged, funnel, grouping,
     hostile, interfaces, intervals, kernel_threads, leftovers, limits, memory, metrics, namespaces,
-    newcomers, no_btf, nobody, old_version, overflow, peers, pid_namespace, ports, preemption,
+    newcomers, no_btf, nobody, old_version, over, overflow, peers, pid_namespace, ports, preemption,
     privileges, recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect,
     service, signals, silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks,
     text, time_namespace, trouble, waits,
@@ -209,6 +209,10 @@ pub(crate) const CASES: &[Case] = &[
     on_one_kernel(single_hook("little-memory", sizes::little_memory)),
     on_one_kernel(single_hook("default-sizes", sizes::defaults)),
     everywhere_case("quiet", limits::quiet),
+    everywhere_case("over", over::told_at_once),
+    single_hook("over-below-again", over::below_again),
+    everywhere_case("over-no-room", over::no_room),
+    single_hook("over-by", over::by_others),
     // The tracepoint fails this: the kernel skips it where it interrupts itself.
     case("steered", STEERED, steered::steered),
     single_hook("hidden-processors", limits::hidden_processors),

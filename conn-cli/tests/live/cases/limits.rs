@@ -249,8 +249,8 @@ pub(crate) fn called_other(context: &Context) -> Result<String> {
     Ok(format!("{rows:?}"))
 }
 
-/// The map of clients allocates its entries on demand where that is safe, since Linux 6.1; those of
-/// SYN-only clients and of names are preallocated.
+/// The maps of clients and of `--over` allocate their entries on demand where that is safe, since Linux 6.1;
+/// those of SYN-only clients and of names are preallocated.
 fn check_allocation(pid: u32) -> Result<()> {
     const HASH: &str = "map_type:\t1";
     const NO_PREALLOC: &str = "map_flags:\t0x1";
@@ -262,9 +262,9 @@ fn check_allocation(pid: u32) -> Result<()> {
         maps += u32::from(has(HASH));
         on_demand += u32::from(has(HASH) && has(NO_PREALLOC));
     }
-    let expected = u32::from(kernel::version()? >= (6, 1));
+    let expected = if kernel::version()? >= (6, 1) { 2 } else { 0 };
     ensure!(
-        (maps, on_demand) == (3, expected),
+        (maps, on_demand) == (4, expected),
         "{maps} hash maps, {on_demand} without preallocation"
     );
     Ok(())

@@ -24,6 +24,7 @@ pub(crate) mod newcomers;
 pub(crate) mod no_btf;
 pub(crate) mod nobody;
 pub(crate) mod old_version;
+pub(crate) mod over;
 pub(crate) mod overflow;
 pub(crate) mod peers;
 pub(crate) mod pid_namespace;
