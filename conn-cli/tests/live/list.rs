@@ -251,6 +251,10 @@ pub(crate) const CASES: &[Case] = &[
         natively(case("recipe-alert", &[Hook::SockOps], recipes::alert)),
     ),
     needing(
+        &["bash", "jq"],
+        natively(case("recipe-over", &[Hook::SockOps], recipes::over)),
+    ),
+    needing(
         &["bash"],
         natively(case(
             "recipe-new-addresses",

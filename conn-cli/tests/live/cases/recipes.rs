@@ -234,6 +234,43 @@ fn load(context: &Context, clients: &[u8], connections: u32) -> Load {
     }
 }
 
+/// What nftables is told.
+pub(crate) fn over(context: &Context) -> Result<String> {
+    // Too many in at least one minute, if a minute ends meanwhile.
+    const TOO_MANY: u32 = 202;
+    let lines = recipe("Too many connections, at once", context.port)?;
+    let place = Place::new(context)?;
+    fs::write(place.path.join("messages"), "")?;
+    let nft = place.path.join("bin/nft");
+    let script = format!("#!/bin/sh\necho \"$*\" >> {}/nft\n", place.path.display());
+    fs::write(&nft, script)?;
+    fs::set_permissions(&nft, fs::Permissions::from_mode(0o755))?;
+    let mut shell = Typed::start(&place)?;
+    for line in &lines {
+        shell.enter(line)?;
+    }
+    place.wait_for("messages", "Tracing", 1)?;
+    let server = Server::plain(context.port)?;
+    load(context, &[2], CONNECTIONS).run()?;
+    load(context, &[3], TOO_MANY).run()?;
+    server.finish()?;
+    // While it still runs.
+    let element = "add element inet over clients { 127.0.0.3 timeout 1h }";
+    place.wait_for("nft", element, 1)?;
+    place.end()?;
+    shell.enter("echo ended $?")?;
+    let ended = shell.output.take(1)?;
+    let told = place.text("nft");
+    let elements: Vec<&str> = { told.lines() }
+        .filter(|line| line.starts_with("add element"))
+        .collect();
+    ensure!(
+        ended == ["ended 0"] && elements.iter().all(|told| *told == element),
+        "{ended:?}, {told:?}"
+    );
+    Ok(element.to_owned())
+}
+
 /// What cron runs prints the address with too many connections, and no other.
 pub(crate) fn alert(context: &Context) -> Result<String> {
     let table = recipe("An alert", context.port)?;
