@@ -155,6 +155,8 @@ struct LiveOnly {
     netns: Option<String>,
     #[arg(long, hide = true)]
     follow_namespaces: bool,
+    #[arg(long, hide = true, value_parser = over)]
+    over: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
     buffer_size: Option<String>,
     #[arg(long, hide = true, value_parser = kernel)]
@@ -185,6 +187,10 @@ fn task(_: &str) -> Result<String, &'static str> {
 
 fn namespace(_: &str) -> Result<String, &'static str> {
     Err("records do not show the network namespace; only live tracing knows")
+}
+
+fn over(_: &str) -> Result<String, &'static str> {
+    Err("records are read some time after the connections; --interval shows those of each interval")
 }
 
 fn format() -> impl TypedValueParser<Value = Format> {
