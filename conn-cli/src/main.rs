@@ -8,6 +8,8 @@ use std::{
 use conn_cli::{Verdict, cli, jobs, model::options::Job, say};
 
 fn main() -> ExitCode {
+    #[cfg(no_unwinding)]
+    disable_backtraces();
     let job = cli::job();
     if let Job::Trace(options) = &job
         && options.verbose
@@ -23,6 +25,15 @@ fn main() -> ExitCode {
             say(format_args!("conn-cli: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A backtrace without the tables for unwinding would end the process (`uw_init_context_1` of libgcc).
+#[cfg(no_unwinding)]
+fn disable_backtraces() {
+    for variable in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
+        // SAFETY: there is no other thread yet.
+        unsafe { std::env::remove_var(variable) };
     }
 }
 

@@ -4,6 +4,9 @@
 //! has a current Rust with those of all its architectures, and a linker: they are unpacked into
 //! `target`, not installed, since apt would have to be told of the other architecture.
 
+#[path = "../../conn-cli/build/pack.rs"]
+mod pack;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +109,7 @@ pub(crate) fn check(conn_cli: &Path) -> Result<()> {
     let objects = workspace::root().join("conn-cli/ebpf");
     for name in ["kprobe.o", "btf.o"] {
         let has = |architecture: &str| -> Result<bool> {
-            let object = fs::read(objects.join(architecture).join(name))?;
+            let object = pack::pack(&fs::read(objects.join(architecture).join(name))?);
             Ok(content.windows(object.len()).any(|bytes| bytes == object))
         };
         ensure!(has("aarch64")?, "it lacks its {name}");

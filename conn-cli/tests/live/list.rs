@@ -12,10 +12,10 @@ use crate::cases::exact::{Count, First, Protocol};
 use crate::cases::{
     beside_reader, cgroups, check, dropped, filters, flood, followed, forged, funnel, grouping,
     hostile, interfaces, intervals, kernel_threads, leftovers, limits, memory, metrics, namespaces,
-    newcomers, no_btf, nobody, old_version, over, overflow, peers, pid_namespace, ports, preemption,
-    privileges, recipes, remade_cgroup, requests, resets, restarted, same_ends, self_connect,
-    service, signals, silent, sizes, so_far, status_line, steered, streams, syn_flood, syns, tasks,
-    text, time_namespace, trouble, waits,
+    newcomers, no_btf, nobody, old_version, over, overflow, peers, pid_namespace, ports,
+    preemption, privileges, recipes, remade_cgroup, requests, resets, restarted, same_ends,
+    self_connect, service, signals, silent, sizes, so_far, status_line, steered, streams,
+    syn_flood, syns, tasks, text, time_namespace, trouble, waits,
 };
 use crate::machines::{
     ACCEPTS, EACH, STEERED, WITH_AUTO, WITH_TWO_CAPABILITIES, anywhere, beside_readers, everywhere,

@@ -22,21 +22,21 @@ const FLAGS: usize = 4 * size_of::<u32>();
 /// `BPF_F_NO_PREALLOC` of `include/uapi/linux/bpf.h`.
 const NO_PREALLOC: u32 = 1;
 
-/// The same object with these maps preallocated, for which aya has no setting. Aligned as aya
-/// needs it. None if this is not such an object.
-pub(super) fn preallocated(object: &[u8]) -> Option<Vec<u64>> {
-    let file = object::File::parse(object).ok()?;
+/// Makes these maps of this object preallocated ones, for which aya has no setting. None if this is not such an
+/// object.
+pub(super) fn preallocate(object: &mut [u8]) -> Option<()> {
+    let file = object::File::parse(&*object).ok()?;
     let (maps, _) = file.section_by_name(MAPS)?.file_range()?;
-    let mut aligned = vec![0; object.len().div_ceil(size_of::<u64>())];
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
-    bytes[..object.len()].copy_from_slice(object);
-    for map in ON_DEMAND {
+    let flags = |map| {
         let definition = maps.checked_add(file.symbol_by_name(map)?.address())?;
-        let flags = usize::try_from(definition).ok()?.checked_add(FLAGS)?;
-        let flags = bytes.get_mut(flags..)?.first_chunk_mut()?;
+        usize::try_from(definition).ok()?.checked_add(FLAGS)
+    };
+    let flags: Option<Vec<usize>> = ON_DEMAND.map(flags).into_iter().collect();
+    for flags in flags? {
+        let flags = object.get_mut(flags..)?.first_chunk_mut()?;
         *flags = (u32::from_ne_bytes(*flags) & !NO_PREALLOC).to_ne_bytes();
     }
-    Some(aligned)
+    Some(())
 }
 
 #[cfg(test)]
@@ -48,20 +48,22 @@ mod tests {
     #[test]
     fn preallocation_changes_one_bit_of_each_map() {
         for object in [Object::Kprobe, Object::Btf] {
-            let before = object.bytes();
-            let after = preallocated(before).unwrap();
-            let after: &[u8] = bytemuck::cast_slice(&after);
-            let changed: Vec<_> = before.iter().zip(after).filter(|(b, a)| b != a).collect();
+            let before = object.content();
+            let mut after = before.clone();
+            preallocate(bytemuck::cast_slice_mut(&mut after)).unwrap();
+            let bytes = |content| bytemuck::cast_slice::<u64, u8>(content);
+            let pairs = bytes(&before).iter().zip(bytes(&after));
+            let changed: Vec<_> = pairs.filter(|(b, a)| b != a).collect();
             assert_eq!(changed, [(&1, &0); ON_DEMAND.len()]);
-            assert!(after[before.len()..].iter().all(|&byte| byte == 0));
         }
     }
 
     #[test]
     fn invalid_objects_give_none() {
-        let good = Object::Kprobe.bytes();
+        let good = Object::Kprobe.content();
+        let good: &[u8] = bytemuck::cast_slice(&good);
         for bad in [&b""[..], b"\x7fELF", &good[..good.len() / 2]] {
-            assert_eq!(preallocated(bad), None, "{} bytes", bad.len());
+            assert_eq!(preallocate(&mut bad.to_vec()), None, "{} bytes", bad.len());
         }
     }
 }

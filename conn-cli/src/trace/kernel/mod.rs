@@ -19,6 +19,7 @@ mod names;
 mod networks;
 mod object;
 mod over;
+mod packed;
 mod preemption;
 mod refusal;
 mod requirements;

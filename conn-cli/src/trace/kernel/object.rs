@@ -1,7 +1,7 @@
 //! The compiled eBPF programs and their configuration before loading.
 
 use anyhow::Context as _;
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfLoader};
 use conn_common::{
     AF_INET, AF_INET6, BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, BY_USER, Config, PortBits,
     RequestOffsets, WAIT_STEPS,
@@ -13,7 +13,9 @@ use super::{
     event::{stage_number, words},
     heavy,
     lockdown::may_be_confidential,
-    names, networks, over, series, sizes,
+    names, networks, over,
+    packed::unpack,
+    series, sizes,
 };
 use crate::{
     model::{
@@ -26,20 +28,15 @@ use crate::{
     system::machine,
 };
 
-#[cfg(target_arch = "x86_64")]
-mod bytes {
-    use super::include_bytes_aligned;
-    pub(super) static KPROBE: &[u8] = include_bytes_aligned!("../../../ebpf/x86_64/kprobe.o");
-    pub(super) static BTF: &[u8] = include_bytes_aligned!("../../../ebpf/x86_64/btf.o");
+/// An object as `build/main.rs` packed it, and its length before that.
+macro_rules! embedded {
+    ($name:literal) => {
+        (
+            &include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".lz4"))[..],
+            include_bytes!(concat!(env!("EBPF_OBJECTS"), "/", $name)).len(),
+        )
+    };
 }
-#[cfg(target_arch = "aarch64")]
-mod bytes {
-    use super::include_bytes_aligned;
-    pub(super) static KPROBE: &[u8] = include_bytes_aligned!("../../../ebpf/aarch64/kprobe.o");
-    pub(super) static BTF: &[u8] = include_bytes_aligned!("../../../ebpf/aarch64/btf.o");
-}
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("conn-cli has eBPF objects for x86_64 and aarch64 only");
 
 /// One of the two eBPF objects.
 #[derive(Clone, Copy, Debug)]
@@ -64,11 +61,16 @@ impl Object {
         }
     }
 
-    pub(super) fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::Kprobe => bytes::KPROBE,
-            Self::Btf => bytes::BTF,
-        }
+    /// The content, which is embedded packed. Aligned as aya needs it, so there may be zeros behind it.
+    pub(super) fn content(self) -> Vec<u64> {
+        let (packed, len) = match self {
+            Self::Kprobe => embedded!("kprobe.o"),
+            Self::Btf => embedded!("btf.o"),
+        };
+        let mut aligned = vec![0_u64; len.div_ceil(size_of::<u64>())];
+        let content: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
+        unpack(packed, &mut content[..len]).expect("the build has packed it");
+        aligned
     }
 }
 
@@ -153,13 +155,12 @@ pub(super) fn open(
     if !settings.verbose {
         loader.map_max_entries(names::LOGS, 4096);
     }
-    let loaded = if settings.types.allocates_on_demand {
-        loader.load(object.bytes())
-    } else {
-        let object = allocation::preallocated(object.bytes());
-        let object = object.context("the eBPF object has no map of clients")?;
-        loader.load(bytemuck::cast_slice(&object))
-    };
+    let mut content = object.content();
+    if !settings.types.allocates_on_demand {
+        allocation::preallocate(bytemuck::cast_slice_mut(&mut content))
+            .context("the eBPF object has no map of clients")?;
+    }
+    let loaded = loader.load(bytemuck::cast_slice(&content));
     let mut ebpf = loaded.context("cannot create the eBPF maps")?;
     if config.by_network != 0 {
         networks::set(&mut ebpf, &networks).context("cannot set the networks")?;
@@ -274,7 +275,8 @@ mod tests {
             let stages = WatchedStages::new(Stage::ALL).counting(hook.stage());
             for has_btf in [false, true] {
                 let object = Object::with(hook, &stages, has_btf);
-                let file = ::object::File::parse(object.bytes()).unwrap();
+                let content = object.content();
+                let file = ::object::File::parse(bytemuck::cast_slice(&content)).unwrap();
                 let earlier = stages.earlier().flat_map(candidates).copied();
                 let earlier = earlier.filter(|hook| has_btf || !hook.info().needs_btf);
                 for program in earlier.chain([hook]).flat_map(|hook| hook.info().programs) {
