@@ -248,6 +248,7 @@ impl Merge {
     }
 
     /// Completes the end of an accept call with the address and port from its beginning.
+    #[inline(always)]
     fn finish_call(&mut self, connection: &mut Connection) {
         let tid = connection.process.as_ref();
         let tid = tid.and_then(|process| process.tid).unwrap_or(0);

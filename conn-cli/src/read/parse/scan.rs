@@ -77,11 +77,11 @@ pub(crate) fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
 /// The IPv4 address with which `text` begins, and the text after it.
 #[inline]
 pub(crate) fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
-    let (mut address, mut rest) = octet(text)?;
-    for _ in 0..3 {
-        let (next, after) = octet(rest.strip_prefix(b".")?)?;
-        (address, rest) = (address << 8 | next, after);
-    }
+    let (first, rest) = octet(text)?;
+    let (second, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (third, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (fourth, rest) = octet(rest.strip_prefix(b".")?)?;
+    let address = first << 24 | second << 16 | third << 8 | fourth;
     Some((Ipv4Addr::from_bits(address), rest))
 }
 

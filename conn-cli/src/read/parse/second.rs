@@ -56,7 +56,7 @@ impl<const N: usize, const LAST: u8> Second<N, LAST> {
 
     /// The time with microseconds and without a zone with which a text begins, if it is of the same minute, and
     /// the text from the space after it on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leading<'a>(&self, text: &'a [u8]) -> Option<(When, &'a [u8])> {
         let (whole, rest) = text.split_first_chunk()?;
         let ([tens, units, b'.', micros @ ..], rest @ [b' ', ..]) =

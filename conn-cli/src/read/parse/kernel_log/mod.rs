@@ -79,7 +79,9 @@ impl Lines {
         }
         let is_kernel = matches!(entry.writer, Writer::Kernel | Writer::Dmesg);
         if is_kernel && let Some(syn) = self.syn(entry.message) {
-            events.extend(syn.map(|syn| syn.event(self.when(entry.stamp))));
+            if let Some(syn) = syn {
+                events.push(syn.event(self.when(entry.stamp)));
+            }
             return Ok(Form::Own);
         }
         let Some(found) = record(entry) else {

@@ -142,6 +142,7 @@ fn tag(text: &[u8]) -> Option<(&[u8], bool, &[u8])> {
 
 /// The message after `HOST kernel: `, with which nearly all kernel lines begin. This is a fast path
 /// with the same result as the general one, which takes no such host for a tag.
+#[inline(always)]
 pub(super) fn after_host_and_kernel(text: &[u8]) -> Option<&[u8]> {
     let host = text.iter().take_while(|byte| is_host_byte(byte)).count();
     let message = text[host..].strip_prefix(b" kernel: ")?;

@@ -94,6 +94,7 @@ fn without_labels(text: &[u8]) -> Option<Result<Kind, ParseError>> {
 
 /// Whether a packet with these flags is a SYN or the answer to one. Linux drops a SYN that also has RST
 /// or FIN. `E`, `W` and `e` are ECN flags.
+#[inline(always)]
 fn is_handshake(flags: &[u8]) -> bool {
     match flags {
         b"S" | b"S." => true,
