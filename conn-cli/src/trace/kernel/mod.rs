@@ -19,7 +19,6 @@ mod names;
 mod networks;
 mod object;
 mod over;
-mod packed;
 mod preemption;
 mod refusal;
 mod requirements;

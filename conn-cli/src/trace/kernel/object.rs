@@ -6,6 +6,7 @@ use conn_common::{
     AF_INET, AF_INET6, BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, BY_USER, Config, PortBits,
     RequestOffsets, WAIT_STEPS,
 };
+use lz4_flex::block::decompress_into;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
@@ -13,9 +14,7 @@ use super::{
     event::{stage_number, words},
     heavy,
     lockdown::may_be_confidential,
-    names, networks, over,
-    packed::unpack,
-    series, sizes,
+    names, networks, over, series, sizes,
 };
 use crate::{
     model::{
@@ -69,7 +68,7 @@ impl Object {
         };
         let mut aligned = vec![0_u64; len.div_ceil(size_of::<u64>())];
         let content: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
-        unpack(packed, &mut content[..len]).expect("the build has packed it");
+        decompress_into(packed, &mut content[..len]).expect("the build has packed it");
         aligned
     }
 }
@@ -268,6 +267,25 @@ mod tests {
     use ::object::ObjectSymbol as _;
 
     use super::*;
+
+    #[test]
+    fn objects_are_those_in_the_tree() {
+        let tree = [
+            (
+                Object::Kprobe,
+                &include_bytes!(concat!(env!("EBPF_OBJECTS"), "/kprobe.o"))[..],
+            ),
+            (
+                Object::Btf,
+                &include_bytes!(concat!(env!("EBPF_OBJECTS"), "/btf.o"))[..],
+            ),
+        ];
+        for (object, bytes) in tree {
+            let content = object.content();
+            let content: &[u8] = bytemuck::cast_slice(&content);
+            assert!(content.starts_with(bytes), "{object:?}");
+        }
+    }
 
     #[test]
     fn each_object_has_the_programs_of_its_hooks_and_of_earlier_stages() {
