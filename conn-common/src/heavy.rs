@@ -104,7 +104,7 @@ fn unless_same(one: &Key, other: &Key) -> u64 {
 
 /// All ones if the sign is set, else 0.
 #[inline(always)]
-fn sign(value: u64) -> u64 {
+pub(crate) fn sign(value: u64) -> u64 {
     // Written out, or the compiler would make a branch of what is done with it.
     #[cfg(target_arch = "bpf")]
     {

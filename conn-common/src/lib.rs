@@ -7,6 +7,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod heavy;
+mod networks;
 mod offsets;
 mod over;
 mod series;
@@ -16,9 +17,10 @@ use bytemuck::{Pod, Zeroable};
 
 pub use crate::{
     heavy::{HEAVY_WAYS, Heavy, HeavySet, count_heavy, heavy_hash},
+    networks::NetworkRange,
     offsets::{COMMON_BYTES, RequestOffsets, SocketOffsets, TaskOffsets, UNKNOWN_OFFSET},
     over::{OVER_OFF, OverConfig, OverCount, OverCounters, OverEvent},
-    series::{FirstClient, NetworkEntry, PORT_LABEL_WORDS},
+    series::{FirstClient, PORT_LABEL_WORDS},
 };
 
 /// An IP address: the 16 bytes of an IPv6 address in network byte order, stored as two words with
@@ -276,10 +278,9 @@ pub struct Config {
     pub filters: u32,
     /// Not 0: only clients of this family, [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
-    /// Not 0: look up clients in the map `NETWORKS`, whose longest matching prefix decides, and names them.
-    pub by_network: u32,
-    /// With [`Self::by_network`], not 0: clients in none of the networks pass.
-    pub pass_others: u32,
+    /// How many ranges the map `NETWORKS` has, a power of two, in which clients are looked up: it decides, and names
+    /// them. 0: they are not.
+    pub networks: u32,
     /// Not 0: only connections to [`Self::local_address`].
     pub by_local_address: u32,
     /// Not 0: only connections in the network namespace with this inode number.
@@ -334,9 +335,9 @@ pub struct Config {
     /// Not 0: count each of the first clients in the map `FIRST_CLIENTS`.
     pub first_clients: u32,
     /// Not 0: a SYN makes its sender one of the first clients. Anyone can send SYNs from any address.
-    pub first_by_syn: u64,
+    pub first_by_syn: u32,
 }
-const _: () = assert!(size_of::<Config>() == 176);
+const _: () = assert!(size_of::<Config>() == 168);
 
 impl Config {
     /// No filter: every connection is counted by address and reported with details at every stage.
@@ -349,8 +350,7 @@ impl Config {
         count_by: BY_ADDRESS,
         filters: 0,
         family: 0,
-        by_network: 0,
-        pass_others: 0,
+        networks: 0,
         by_local_address: 0,
         netns: 0,
         without_users: 0,

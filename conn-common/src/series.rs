@@ -9,18 +9,6 @@ use crate::{Address, Stages};
 /// byte order, has the bits from `p % 8 * 8` on of word `p / 8`. It is the number of the port's label.
 pub const PORT_LABEL_WORDS: u32 = 65536 / 8;
 
-/// A value of the map `NETWORKS`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(Pod, Zeroable))]
-#[repr(C)]
-pub struct NetworkEntry {
-    /// Not 0: clients of this network pass.
-    pub passes: u32,
-    /// The number of the network's name.
-    pub name: u32,
-}
-const _: () = assert!(size_of::<NetworkEntry>() == 8);
-
 /// A value of the map `FIRST_CLIENTS`, a cache line. The first ones, one for each processor, count the
 /// connections of all other clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

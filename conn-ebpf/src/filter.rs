@@ -4,9 +4,9 @@
 use aya_ebpf::{
     helpers::{bpf_get_current_cgroup_id, bpf_get_current_uid_gid},
     macros::map,
-    maps::{CgroupArray, LpmTrie, LruHashMap, lpm_trie::Key},
+    maps::{Array, CgroupArray, LruHashMap},
 };
-use conn_common::{AF_INET, Address, NetworkEntry, to_v4};
+use conn_common::{AF_INET, NetworkRange, to_v4};
 
 use crate::{
     config::{is_on, setting},
@@ -16,10 +16,10 @@ use crate::{
     task,
 };
 
-/// Networks of clients, in the form of [`Address`]; the longest matching prefix decides. The user side sets the
-/// size.
+/// The networks of clients as ranges of addresses. A trie (`BPF_MAP_TYPE_LPM_TRIE`) takes several times the
+/// instructions. The user side sets the size.
 #[map]
-static NETWORKS: LpmTrie<Address, NetworkEntry> = LpmTrie::with_max_entries(1, 0);
+static NETWORKS: Array<NetworkRange> = Array::with_max_entries(1, 0);
 
 /// The cgroup in which connections must be accepted, if that filter is set.
 #[map]
@@ -30,9 +30,6 @@ static CGROUPS: CgroupArray = CgroupArray::with_max_entries(1, 0);
 /// The user side sets the size.
 #[map]
 static OTHER_CGROUPS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1, 0);
-
-/// The length of an address as a prefix.
-const ADDRESS_BITS: u32 = 128;
 
 /// Whether a connection between these ends is wanted, by the client's family and network and by the
 /// server's address. Finds out the name of the client's network.
@@ -50,16 +47,18 @@ pub fn wants_ends(ends: &mut Ends) -> bool {
     {
         return false;
     }
-    if is_on(|config| &config.by_network) {
-        return match NETWORKS.get(Key::new(ADDRESS_BITS, ends.remote_address)) {
-            Some(network) => {
-                ends.network_name = network.name;
-                network.passes != 0
-            }
-            None => is_on(|config| &config.pass_others),
-        };
+    let networks = setting(|config| &config.networks);
+    if networks == 0 {
+        return true;
     }
-    true
+    let first = |index| NETWORKS.get(index).map(|range| range.first);
+    let found = NetworkRange::search(ends.remote_address, networks, first);
+    // Never `None`: the map has all these ranges.
+    let Some(range) = found.and_then(|index| NETWORKS.get(index)) else {
+        return false;
+    };
+    ends.network_name = range.name;
+    range.passes != 0
 }
 
 /// Whether a connection that the running task accepts is wanted, by all filters.

@@ -79,7 +79,7 @@ fn first_client(address: &Address, stage: Stage) -> Option<u32> {
         return Some(unsafe { *index });
     }
     let is_client = matches!(stage, Stage::Established | Stage::Accepted)
-        || setting(|config| &config.first_by_syn) != 0;
+        || is_on(|config| &config.first_by_syn);
     let are_all = FIRST_ARE_ALL.get_ptr_mut(0)?;
     // SAFETY: a pointer to a value of the map; a u64 is read and written as a whole. What is 0 is only ever
     // set to 1.

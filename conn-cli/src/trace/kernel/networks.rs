@@ -1,134 +1,133 @@
-//! The networks that the programs look clients up in: those of the filter, and those with a name.
+//! The networks in which the programs look clients up: those of the filter, and those with a name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{LpmTrie, lpm_trie::Key},
-};
-use conn_common::NetworkEntry;
+use aya::{Ebpf, maps::Array};
+use conn_common::NetworkRange;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{event::words, names};
+use super::names;
 use crate::model::{filter::Networks, names::NetworkNames};
 
-/// An entry of the trie of networks. One whose prefix is longer decides alone, so each has all that applies
-/// to its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    prefix: Prefix,
-    wanted: bool,
-    name: usize,
-}
+/// Whether clients are wanted, and the number of their name.
+type Value = (bool, usize);
 
-/// The first address of a network, as IPv6, and how many of its bits all its addresses have.
-type Prefix = (u128, u32);
-
-/// The entries for a filter and names, each prefix once.
-pub(super) fn entries(networks: &Networks, names: Option<&NetworkNames>) -> Vec<Entry> {
+/// The ranges for a filter and names, in which all addresses are, in their order: the first address of each, and
+/// what applies up to the next one.
+pub(super) fn ranges(networks: &Networks, names: Option<&NetworkNames>) -> Vec<(u128, Value)> {
     let names = names.map_or(&[][..], NetworkNames::networks);
-    let mut given: BTreeMap<Prefix, (Option<bool>, Option<usize>)> = BTreeMap::new();
+    let rest = (networks.wants_others(), 0);
+    // What contains another network comes before it.
+    let mut given: BTreeMap<(u128, u8), (u128, Option<bool>, Option<usize>)> = BTreeMap::new();
+    let key = |network: &IpNet| {
+        let first = number(network.network());
+        let bits = network.max_prefix_len() - network.prefix_len();
+        let last = number(network.broadcast());
+        ((first, 128 - bits), (last, None, None))
+    };
     // IPv4 clients have mapped addresses, which are in networks of IPv6 such as ::/0.
-    let rest = (Some(networks.wants_others()), Some(0));
-    given.insert(prefix(Ipv4Net::default().into()), rest);
+    let (all_of_ipv4, (last, ..)) = key(&Ipv4Net::default().into());
+    given.insert(all_of_ipv4, (last, Some(rest.0), Some(rest.1)));
     for (network, wanted) in networks.rules() {
+        let (key, nothing) = key(network);
         // Of several rules for a network, the last one applies.
-        given.entry(prefix(*network)).or_default().0 = Some(*wanted);
+        given.entry(key).or_insert(nothing).1 = Some(*wanted);
     }
     for (network, name) in names {
-        given.entry(prefix(*network)).or_default().1 = Some(*name);
+        let (key, nothing) = key(network);
+        given.entry(key).or_insert(nothing).2 = Some(*name);
     }
-    // The entries around the current one: what contains another comes before it.
-    let mut around: Vec<Entry> = Vec::new();
-    let with_rest = |(prefix, (wanted, name)): (Prefix, (Option<bool>, Option<usize>))| {
-        while around
-            .pop_if(|entry| !contains(entry.prefix, prefix))
-            .is_some()
-        {}
-        let next = around.last();
-        let entry = Entry {
-            prefix,
-            wanted: wanted
-                .unwrap_or_else(|| next.map_or(networks.wants_others(), |next| next.wanted)),
-            name: name.unwrap_or_else(|| next.map_or(0, |next| next.name)),
-        };
-        around.push(entry);
-        entry
+
+    let mut ranges = vec![(0, rest)];
+    let mut begin = |first, value| match ranges.last_mut() {
+        Some(last) if last.0 == first => last.1 = value,
+        Some(last) if last.1 == value => (),
+        _ => ranges.push((first, value)),
     };
-    given.into_iter().map(with_rest).collect()
+    // The last addresses of the networks around the current one, and what applies there.
+    let mut around: Vec<(u128, Value)> = Vec::new();
+    let next = |around: &[(u128, Value)]| around.last().map_or(rest, |(_, value)| *value);
+    for ((first, _), (last, wanted, name)) in given {
+        while let Some((end, _)) = around.pop_if(|(end, _)| *end < first) {
+            begin(end + 1, next(&around));
+        }
+        let (next_wanted, next_name) = next(&around);
+        let value = (wanted.unwrap_or(next_wanted), name.unwrap_or(next_name));
+        begin(first, value);
+        around.push((last, value));
+    }
+    while let Some((end, _)) = around.pop() {
+        if let Some(after) = end.checked_add(1) {
+            begin(after, next(&around));
+        }
+    }
+    ranges
 }
 
-/// Fills the trie.
+/// The values of the map for these ranges: a power of two, of which the first ones are zeros.
+pub(super) fn size(ranges: &[(u128, Value)]) -> u32 {
+    (ranges.len() as u32).next_power_of_two()
+}
+
+/// Fills the map.
 ///
 /// # Errors
 /// An error of the kernel.
-pub(super) fn set(ebpf: &mut Ebpf, entries: &[Entry]) -> anyhow::Result<()> {
+pub(super) fn set(ebpf: &mut Ebpf, ranges: &[(u128, Value)]) -> anyhow::Result<()> {
     let map = ebpf.map_mut(names::NETWORKS).context("no such map")?;
-    let mut map = LpmTrie::<_, [u8; 16], [u8; size_of::<NetworkEntry>()]>::try_from(map)?;
-    for entry in entries {
-        let (first, length) = entry.prefix;
-        let value: [u8; _] = bytemuck::cast(NetworkEntry {
-            passes: entry.wanted.into(),
-            name: entry.name as u32,
-        });
-        map.insert(&Key::new(length, first.to_be_bytes()), value, 0)?;
+    let mut map = Array::<_, [u8; size_of::<NetworkRange>()]>::try_from(map)?;
+    let zeros = size(ranges) - ranges.len() as u32;
+    for (index, range) in (zeros..).zip(ranges) {
+        let value: [u8; _] = bytemuck::cast(value(range));
+        map.set(index, value, 0)?;
     }
     Ok(())
 }
 
-fn prefix(network: IpNet) -> Prefix {
-    let mapped_length = match network {
-        IpNet::V4(_) => 96,
-        IpNet::V6(_) => 0,
-    };
-    let first: [u8; 16] = bytemuck::cast(words(network.network()));
-    let length = mapped_length + u32::from(network.prefix_len());
-    (u128::from_be_bytes(first), length)
+fn value((first, (wanted, name)): &(u128, Value)) -> NetworkRange {
+    NetworkRange {
+        first: [(first >> 64) as u64, *first as u64],
+        passes: (*wanted).into(),
+        name: *name as u32,
+    }
 }
 
-/// Whether the second prefix, which is longer or comes later, is in the first.
-fn contains((first, length): Prefix, (other, other_length): Prefix) -> bool {
-    let differ = (first ^ other).checked_shr(128 - length).unwrap_or(0);
-    length <= other_length && differ == 0
+/// An address as a number: an IPv4 address as the IPv4-mapped one.
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => address.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, net::IpAddr};
-
-    use super::*;
+    use super::{super::event::words, *};
     use crate::model::{
         connection::Host,
         filter::{EndsFilter, Network},
         names::NamedNetwork,
     };
 
-    /// What the kernel and the programs make of a filter and names.
-    struct Trie {
-        entries: HashMap<Prefix, Entry>,
-        wants_others: bool,
-    }
+    /// The values of the map, as the programs search them.
+    struct Map(Vec<NetworkRange>);
 
-    impl Trie {
+    impl Map {
         fn new(networks: &Networks, names: Option<&NetworkNames>) -> Self {
-            let given = entries(networks, names);
-            let entries: HashMap<_, _> = given.iter().map(|entry| (entry.prefix, *entry)).collect();
-            assert_eq!(entries.len(), given.len());
-            Self {
-                entries,
-                wants_others: networks.wants_others(),
-            }
+            let ranges = ranges(networks, names);
+            assert!(ranges.is_sorted_by_key(|(first, _)| first));
+            let zeros = size(&ranges) as usize - ranges.len();
+            let zeros = std::iter::repeat_n(NetworkRange::default(), zeros);
+            Self(zeros.chain(ranges.iter().map(value)).collect())
         }
 
-        /// Whether a client passes, and its name: those of the longest prefix, if there is one.
+        /// Whether a client passes, and its name.
         fn look_up(&self, client: IpAddr) -> (bool, usize) {
-            let client = u128::from_be_bytes(bytemuck::cast(words(client)));
-            let longest = (0..=128).rev().find_map(|length| {
-                let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
-                self.entries.get(&(client & mask, length))
-            });
-            longest.map_or((self.wants_others, 0), |entry| (entry.wanted, entry.name))
+            let first = |index: u32| Some(self.0[index as usize].first);
+            let index = NetworkRange::search(words(client), self.0.len() as u32, first);
+            let range = self.0[index.unwrap() as usize];
+            (range.passes != 0, range.name as usize)
         }
     }
 
@@ -175,11 +174,11 @@ mod tests {
         for choice in 0..3_usize.pow(NETWORKS.len() as u32) {
             let filter = filter(&NETWORKS, choice);
             let networks = &filter.networks;
-            let trie = Trie::new(networks, None);
+            let map = Map::new(networks, None);
             for client in CLIENTS {
                 let client: IpAddr = client.parse().unwrap();
                 assert_eq!(
-                    networks.is_empty() || trie.look_up(client).0,
+                    networks.is_empty() || map.look_up(client).0,
                     filter.wants_client(&Host::at(client)),
                     "{client}: {networks:?}"
                 );
@@ -225,19 +224,34 @@ mod tests {
                     .collect();
                 let names = NetworkNames::new(&named).unwrap();
                 let networks = &filter.networks;
-                let trie = Trie::new(networks, Some(&names));
+                let map = Map::new(networks, Some(&names));
                 for client in &clients {
                     let expected = (
                         filter.wants_client(&Host::at(*client)),
                         names.index(*client),
                     );
                     assert_eq!(
-                        trie.look_up(*client),
+                        map.look_up(*client),
                         expected,
                         "{client}: {networks:?}, {named:?}"
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn as_many_networks_as_there_can_be_are_found() {
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        // Every other address, each of another name than those around it.
+        let named = |number: u32| format!("n{}={}", number % 2, address(4 * number + 1));
+        let named: Vec<NamedNetwork> = (0..65_535).map(|at| named(at).parse().unwrap()).collect();
+        let names = NetworkNames::new(&named).unwrap();
+        let map = Map::new(&Networks::default(), Some(&names));
+        assert!(map.0.len() <= 1 << 18);
+        for number in (0..4 * 65_536).chain([u32::MAX - 1, u32::MAX]) {
+            let client = address(number);
+            assert_eq!(map.look_up(client), (true, names.index(client)), "{client}");
         }
     }
 }

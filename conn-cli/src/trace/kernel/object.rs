@@ -82,13 +82,13 @@ pub(super) fn open(
     settings: &Settings,
     stages: &WatchedStages,
 ) -> anyhow::Result<Ebpf> {
-    let config = config(settings, stages);
+    let networks = networks::ranges(&settings.ends.networks, settings.series.names());
+    let config = config(settings, stages, networks::size(&networks));
     let slots = config.slot_mask + 1;
     let max_clients = match config.count_by {
         BY_NAME => 1,
         _ => settings.sizes.max_clients,
     };
-    let networks = networks::entries(&settings.ends.networks, settings.series.names());
     let mut ports = settings.ports.clone();
     if let Ok(self_test) = settings.self_test.as_ref() {
         let port = usize::from(self_test.ports().0);
@@ -131,7 +131,7 @@ pub(super) fn open(
         .map_max_entries(names::HEAVY, (slots * config.heavy_sets).max(1))
         .map_max_entries(names::CLIENTS, max_clients)
         .map_max_entries(names::EVENTS, settings.sizes.buffer)
-        .map_max_entries(names::NETWORKS, networks.len() as u32);
+        .map_max_entries(names::NETWORKS, config.networks.max(1));
     settings.series.layout().size(&mut loader);
     let named = over::named(settings.by);
     if settings.over.is_some() {
@@ -161,7 +161,7 @@ pub(super) fn open(
     }
     let loaded = loader.load(bytemuck::cast_slice(&content));
     let mut ebpf = loaded.context("cannot create the eBPF maps")?;
-    if config.by_network != 0 {
+    if config.networks != 0 {
         networks::set(&mut ebpf, &networks).context("cannot set the networks")?;
     }
     series::fill(&mut ebpf, &settings.series).context("cannot set the labels")?;
@@ -199,10 +199,11 @@ fn emit(reported: Reported, stages: &WatchedStages) -> u32 {
     reported.stages(stages).map(bit).sum()
 }
 
-fn config(settings: &Settings, stages: &WatchedStages) -> Config {
+fn config(settings: &Settings, stages: &WatchedStages, networks: u32) -> Config {
     let Settings { ends, task, .. } = settings;
     let layout = settings.series.layout();
-    let names_networks = settings.series.names().is_some();
+    let has_names = settings.series.names().is_some();
+    let looks_up = has_names || !ends.networks.is_empty();
     let apart = settings.apart();
     let self_test = settings.self_test.as_ref().as_ref().ok();
     let ports_have_self_test =
@@ -219,14 +220,13 @@ fn config(settings: &Settings, stages: &WatchedStages) -> Config {
             GroupBy::Cgroup => BY_CGROUP,
             GroupBy::User => BY_USER,
         },
-        filters: (settings.leaves_out() || names_networks).into(),
+        filters: (settings.leaves_out() || has_names).into(),
         family: match ends.family {
             None => 0,
             Some(Family::Ipv4) => AF_INET.into(),
             Some(Family::Ipv6) => AF_INET6.into(),
         },
-        by_network: (!ends.networks.is_empty() || names_networks).into(),
-        pass_others: ends.networks.wants_others().into(),
+        networks: if looks_up { networks } else { 0 },
         by_local_address: ends.local.is_some().into(),
         local_address: ends.local.map_or([0; 2], words),
         netns: settings.namespaces.one().unwrap_or(0),
