@@ -1,6 +1,6 @@
 //! The networks in which the programs look clients up: those of the filter, and those with a name.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
 
 use anyhow::Context as _;
 use aya::{Ebpf, maps::Array};
@@ -13,30 +13,27 @@ use crate::model::{filter::Networks, names::NetworkNames};
 /// Whether clients are wanted, and the number of their name.
 type Value = (bool, usize);
 
+/// The first and the last address of a network: what contains another one comes before it.
+type Network = (u128, Reverse<u128>);
+
+/// What is given for a network itself, not for one around it.
+type Given = (Option<bool>, Option<usize>);
+
 /// The ranges for a filter and names, in which all addresses are, in their order: the first address of each, and
 /// what applies up to the next one.
 pub(super) fn ranges(networks: &Networks, names: Option<&NetworkNames>) -> Vec<(u128, Value)> {
     let names = names.map_or(&[][..], NetworkNames::networks);
     let rest = (networks.wants_others(), 0);
-    // What contains another network comes before it.
-    let mut given: BTreeMap<(u128, u8), (u128, Option<bool>, Option<usize>)> = BTreeMap::new();
-    let key = |network: &IpNet| {
-        let first = number(network.network());
-        let bits = network.max_prefix_len() - network.prefix_len();
-        let last = number(network.broadcast());
-        ((first, 128 - bits), (last, None, None))
-    };
+    let mut given: BTreeMap<Network, Given> = BTreeMap::new();
     // IPv4 clients have mapped addresses, which are in networks of IPv6 such as ::/0.
-    let (all_of_ipv4, (last, ..)) = key(&Ipv4Net::default().into());
-    given.insert(all_of_ipv4, (last, Some(rest.0), Some(rest.1)));
+    let of_ipv4 = (Some(rest.0), Some(rest.1));
+    given.insert(key(Ipv4Net::default().into()), of_ipv4);
     for (network, wanted) in networks.rules() {
-        let (key, nothing) = key(network);
         // Of several rules for a network, the last one applies.
-        given.entry(key).or_insert(nothing).1 = Some(*wanted);
+        given.entry(key(*network)).or_default().0 = Some(*wanted);
     }
     for (network, name) in names {
-        let (key, nothing) = key(network);
-        given.entry(key).or_insert(nothing).2 = Some(*name);
+        given.entry(key(*network)).or_default().1 = Some(*name);
     }
 
     let mut ranges = vec![(0, rest)];
@@ -48,7 +45,7 @@ pub(super) fn ranges(networks: &Networks, names: Option<&NetworkNames>) -> Vec<(
     // The last addresses of the networks around the current one, and what applies there.
     let mut around: Vec<(u128, Value)> = Vec::new();
     let next = |around: &[(u128, Value)]| around.last().map_or(rest, |(_, value)| *value);
-    for ((first, _), (last, wanted, name)) in given {
+    for ((first, Reverse(last)), (wanted, name)) in given {
         while let Some((end, _)) = around.pop_if(|(end, _)| *end < first) {
             begin(end + 1, next(&around));
         }
@@ -93,6 +90,11 @@ fn value((first, (wanted, name)): &(u128, Value)) -> NetworkRange {
     }
 }
 
+fn key(network: IpNet) -> Network {
+    let (first, last) = (network.network(), network.broadcast());
+    (number(first), Reverse(number(last)))
+}
+
 /// An address as a number: an IPv4 address as the IPv4-mapped one.
 fn number(address: IpAddr) -> u128 {
     match address {
@@ -106,7 +108,7 @@ mod tests {
     use super::{super::event::words, *};
     use crate::model::{
         connection::Host,
-        filter::{EndsFilter, Network},
+        filter::{EndsFilter, Network as Filter},
         names::NamedNetwork,
     };
 
@@ -155,7 +157,7 @@ mod tests {
 
     /// The filter with the wanted and unwanted ones of these networks: a digit to the base 3 for each.
     fn filter(networks: &[&str], choice: usize) -> EndsFilter {
-        let with_state = |state: usize| -> Vec<Network> {
+        let with_state = |state: usize| -> Vec<Filter> {
             let chosen = |at: &usize| choice / 3_usize.pow(*at as u32) % 3 == state;
             (0..networks.len())
                 .filter(chosen)
