@@ -234,6 +234,7 @@ mod tests {
         let report = |probe: &str, missed: Value| Report {
             live: Vec::new(),
             earlier: Vec::new(),
+            overs: Vec::new(),
             totals: Vec::new(),
             intervals: Vec::new(),
             summary: serde_json::json!({
