@@ -31,14 +31,18 @@ use crate::{
         discrepancies::Discrepancies,
         group::GroupBy,
         options::{Lines, Listing, ShowOptions, Top},
-        over::{OverEnd, OverGaps},
+        over::{Over, OverEnd, OverGaps},
         scope::Scope,
         stage::{Stage, WatchedStages},
     },
     output::{Printer, Stdout, diagnostics, over_warnings},
     read::batch::Counted,
     report::{LineCounts, Origin, Report, Verdict},
-    system::{stderr::say, stop::Stop, terminal},
+    system::{
+        stderr::{clear_status, say},
+        stop::Stop,
+        terminal,
+    },
     trace::kernel::Reading,
 };
 
@@ -189,7 +193,7 @@ impl View {
             Reading::Connection(connection) => self.show(connection),
             Reading::Over(over) => {
                 if !self.is_full() && self.overs.add(&over) {
-                    self.printer.over(self.stdout.buffer(), &over);
+                    self.show_over(&over);
                 }
             }
         }
@@ -204,8 +208,14 @@ impl View {
     /// Appends the lines of those that were no longer over the limit in this interval.
     pub(super) fn end_over(&mut self, end: OverEnd) {
         for over in self.overs.end(end) {
-            self.printer.over(self.stdout.buffer(), &over);
+            self.show_over(&over);
         }
+    }
+
+    /// Appends a line of `--over`. Unlike other lines, it may be where there is a status line.
+    fn show_over(&mut self, over: &Over) {
+        clear_status();
+        self.printer.over(self.stdout.buffer(), over);
     }
 
     /// What `--over` could not do so far, which is said at the end; that it has no more room also now.

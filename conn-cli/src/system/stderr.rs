@@ -43,6 +43,14 @@ pub(crate) fn status(line: &str) {
     let _ = stderr.write_all(format!("{CLEAR_LINE}{line}").as_bytes());
 }
 
+/// Clears the status line, so that a line on standard output can take its place.
+pub(crate) fn clear_status() {
+    let mut stderr = io::stderr().lock();
+    if takes_status_away(&stderr) {
+        let _ = stderr.write_all(CLEAR_LINE.as_bytes());
+    }
+}
+
 /// Whether there is a status line to clear, which from now on there is not. In the background the line
 /// would be the shell's.
 fn takes_status_away(stderr: &StderrLock<'_>) -> bool {
