@@ -1,9 +1,6 @@
 //! `conn-cli`: shows every new TCP connection to a port as it happens.
 
-use std::{
-    io::{self, BufWriter, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use conn_cli::{Verdict, cli, jobs, model::options::Job, say};
 
@@ -16,7 +13,7 @@ fn main() -> ExitCode {
     {
         show_diagnostics();
     }
-    match run(&job) {
+    match jobs::run(&job) {
         Ok(Verdict::Trusted) => ExitCode::SUCCESS,
         Ok(Verdict::AtLeast | Verdict::TargetEnded | Verdict::Incomplete) => ExitCode::FAILURE,
         // As a shell does for a program that SIGINT ends.
@@ -34,46 +31,6 @@ fn disable_backtraces() {
     for variable in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
         // SAFETY: there is no other thread yet.
         unsafe { std::env::remove_var(variable) };
-    }
-}
-
-fn run(job: &Job) -> anyhow::Result<Verdict> {
-    // One thread: it sleeps nearly all the time, and capabilities are dropped per thread.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let result = runtime.block_on(async {
-        match job {
-            Job::Trace(options) => jobs::trace::trace(options).await,
-            Job::Read(options) => jobs::read::read(options).await,
-            Job::Compare(options) => {
-                let (lines, verdict) = jobs::compare::compare(options).await?;
-                print(lines)?;
-                Ok(verdict)
-            }
-            Job::Check(options) => {
-                let (page, verdict) = jobs::check::check(options)?;
-                print([page])?;
-                Ok(verdict)
-            }
-            Job::Print(text) => {
-                print([text])?;
-                Ok(Verdict::Trusted)
-            }
-        }
-    });
-    // A pending write to standard output blocks a thread of tokio, which ends with the process.
-    runtime.shutdown_background();
-    result
-}
-
-fn print(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut parts = parts.into_iter();
-    let written = parts.try_for_each(|part| out.write_all(part.as_ref()));
-    match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 
