@@ -160,6 +160,7 @@ impl Lines {
 }
 
 impl Line for Lines {
+    #[inline(always)]
     fn line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<Form, ParseError> {
         if self.usual(line, events) {
             return Ok(Form::Own);
