@@ -309,6 +309,9 @@ fn acceptor_key(ends: &Ends) -> Key {
 fn count(ends: &Ends, key: &Key, stage: Stage) {
     let offset = stage.offset();
     series::count(ends, stage, offset);
+    if let Some(number) = stage.number() {
+        over::count(key, number);
+    }
     if config::is_on(|config| &config.sums) {
         add_one(offset_of!(Counters, sums) + offset);
     }
@@ -332,9 +335,6 @@ fn count(ends: &Ends, key: &Key, stage: Stage) {
                 heavy::count(key);
             }
         }
-    }
-    if let Some(number) = stage.number() {
-        over::count(key, number);
     }
 }
 
