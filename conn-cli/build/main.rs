@@ -1,5 +1,6 @@
-//! Makes the binary smaller: packs the eBPF objects that it embeds, and finds the linker's options for that.
+//! Makes the binary smaller: compresses the eBPF objects that it embeds, and finds the linker's options for that.
 
+mod compress;
 mod link;
 
 use std::env::{var, var_os};
@@ -33,8 +34,11 @@ fn pack_objects(out: &Path) {
         let path = folder.join(name);
         println!("cargo::rerun-if-changed={}", path.display());
         let object = fs::read(&path).expect("the object is in the tree");
-        let packed = lz4_flex::block::compress(&object);
-        fs::write(out.join(name).with_extension("o.lz4"), packed).expect("OUT_DIR is writable");
+        fs::write(
+            out.join(name).with_extension("o.xz"),
+            compress::compress(&object),
+        )
+        .expect("OUT_DIR is writable");
     }
     println!("cargo::rustc-env=EBPF_OBJECTS={}", folder.display());
 }

@@ -4,6 +4,9 @@
 //! has a current Rust with those of all its architectures, and a linker: they are unpacked into
 //! `target`, not installed, since apt would have to be told of the other architecture.
 
+#[path = "../../conn-cli/build/compress.rs"]
+mod compress;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +14,6 @@ use anyhow::{Context as _, Result, ensure};
 use lab::machine::Architecture;
 use lab::vm::apt::{self, Apt};
 use lab::workspace;
-use lz4_flex::block::compress;
 use object::Endianness;
 use object::elf::{EM_AARCH64, FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -107,7 +109,7 @@ pub(crate) fn check(conn_cli: &Path) -> Result<()> {
     let objects = workspace::root().join("conn-cli/ebpf");
     for name in ["kprobe.o", "btf.o"] {
         let has = |architecture: &str| -> Result<bool> {
-            let object = compress(&fs::read(objects.join(architecture).join(name))?);
+            let object = compress::compress(&fs::read(objects.join(architecture).join(name))?);
             Ok(content.windows(object.len()).any(|bytes| bytes == object))
         };
         ensure!(has("aarch64")?, "it lacks its {name}");

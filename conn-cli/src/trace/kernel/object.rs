@@ -1,12 +1,14 @@
 //! The compiled eBPF programs and their configuration before loading.
 
+use std::io::Read as _;
+
 use anyhow::Context as _;
 use aya::{Ebpf, EbpfLoader};
 use conn_common::{
     AF_INET, AF_INET6, BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, BY_USER, Config, PortBits,
     RequestOffsets, WAIT_STEPS,
 };
-use lz4_flex::block::decompress_into;
+use lzma_rust2::XzReader;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
@@ -27,11 +29,11 @@ use crate::{
     system::machine,
 };
 
-/// An object as `build/main.rs` packed it, and its length before that.
+/// An object as `build/main.rs` compressed it, and its length before that.
 macro_rules! embedded {
     ($name:literal) => {
         (
-            &include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".lz4"))[..],
+            &include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".xz"))[..],
             include_bytes!(concat!(env!("EBPF_OBJECTS"), "/", $name)).len(),
         )
     };
@@ -60,7 +62,7 @@ impl Object {
         }
     }
 
-    /// The content, which is embedded packed. Aligned as aya needs it, so there may be zeros behind it.
+    /// The content, which is embedded compressed. Aligned as aya needs it, so there may be zeros behind it.
     pub(super) fn content(self) -> Vec<u64> {
         let (packed, len) = match self {
             Self::Kprobe => embedded!("kprobe.o"),
@@ -68,7 +70,9 @@ impl Object {
         };
         let mut aligned = vec![0_u64; len.div_ceil(size_of::<u64>())];
         let content: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
-        decompress_into(packed, &mut content[..len]).expect("the build has packed it");
+        XzReader::new(packed, false)
+            .read_exact(&mut content[..len])
+            .expect("the build has compressed it");
         aligned
     }
 }
