@@ -47,13 +47,15 @@ pub(super) fn gather(hook: Hook, error: &anyhow::Error) -> Facts {
 /// The first of these functions that the kernel does not have. None also if the kernel does not
 /// list its symbols.
 fn missing_symbol(mut missing: Vec<&'static str>) -> Option<&'static str> {
-    let symbols = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
+    let mut symbols = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
     let mut has_symbols = false;
-    for line in symbols.lines().map_while(Result::ok) {
+    // There are some 200,000: `ffffffff81000000 T _text`.
+    let mut line = Vec::new();
+    while symbols.read_until(b'\n', &mut line).ok()? > 0 {
         has_symbols = true;
-        if let Some(name) = line.split_whitespace().nth(2) {
-            missing.retain(|wanted| *wanted != name);
-        }
+        let name = line.split(|byte| b" \t\n".contains(byte)).nth(2);
+        missing.retain(|wanted| Some(wanted.as_bytes()) != name);
+        line.clear();
     }
     missing.first().filter(|_| has_symbols).copied()
 }
