@@ -44,6 +44,13 @@ CREATE TABLE IF NOT EXISTS conn_cli
     lost            Nullable(UInt64),
     dropped         Nullable(UInt64),
 
+    -- Who makes too many connections (--over), besides start, seconds, connections and network_name.
+    above           Nullable(Bool),
+    address         Nullable(IPv6),
+    network         String,
+    port            Nullable(UInt16),
+    `limit`         Nullable(UInt32),
+
     inserted        DateTime DEFAULT now(),
     INDEX by_time time TYPE minmax
 )

@@ -1,7 +1,6 @@
 //! The options that live tracing and reading have in common.
 
 use std::{
-    fmt::Display,
     io::Read as _,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -23,7 +22,7 @@ use crate::{
         options::{Lines, Listing, ShowOptions, TimeFormat, Top},
         ports::PortSet,
     },
-    system::{files, services},
+    system::{files, services, text::escaped},
 };
 
 /// Which connections.
@@ -317,22 +316,30 @@ fn named_networks(text: &str) -> Result<Vec<NamedNetwork>, String> {
     let Some(path) = text.strip_prefix('@') else {
         return Ok(vec![text.parse()?]);
     };
-    let wrong = |error: &dyn Display| format!("{error}");
-    let (file, length) = files::open_regular(Path::new(path)).map_err(|error| wrong(&error))?;
+    let shown = escaped(path.as_bytes());
+    let (file, length) = files::open_regular(Path::new(path)).map_err(|error| error.to_string())?;
     if length > MAX_NAMES_FILE {
-        return Err(format!("it is larger than {} MiB", MAX_NAMES_FILE >> 20));
+        let most = MAX_NAMES_FILE >> 20;
+        return Err(format!("cannot read {shown}: it is larger than {most} MiB"));
     }
     let mut content = String::new();
     // It may have grown.
     file.take(MAX_NAMES_FILE)
         .read_to_string(&mut content)
-        .map_err(|error| wrong(&error))?;
+        .map_err(|error| format!("cannot read {shown}: {error}"))?;
+    // Some Windows editors start a UTF-8 file with a byte order mark.
+    let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
     let line = |(number, line): (usize, &str)| {
         let named = line.split('#').next().map_or("", str::trim);
         let parsed = (!named.is_empty()).then(|| named.parse::<NamedNetwork>())?;
         Some(parsed.map_err(|error| format!("line {}: {error}", number + 1)))
     };
-    content.lines().enumerate().filter_map(line).collect()
+    let named: Vec<_> =
+        { content.lines().enumerate().filter_map(line) }.collect::<Result<_, _>>()?;
+    if named.is_empty() {
+        return Err(format!("{shown} names no network"));
+    }
+    Ok(named)
 }
 
 /// The greatest length of a file of named networks.

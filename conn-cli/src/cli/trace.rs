@@ -145,12 +145,13 @@ pub(super) struct TraceArgs {
     /// OpenMetrics or protobuf if a scraper prefers these. Any user of the machine can read them on the loopback
     /// address. A scrape is a connection like any other: if its port is watched, it counts. docs/fleet.md of the
     /// project describes the metrics.
-    #[arg(long, value_name = "ADDR", help_heading = METRICS)]
+    #[arg(long, value_name = "ADDR", overrides_with = "metrics", help_heading = METRICS)]
     metrics: Option<Endpoint>,
 
     /// The first N addresses have metrics of their own [default: 0]
     ///
-    /// The connections of all others are in those of other. Each is a time series for each stage: choose N with
+    /// The connections of all others are in those of other; if several stages are watched, so is what an address
+    /// did before its first handshake. Each is a time series for each stage: choose N with
     /// regard to what the scraper has room for.
     #[arg(long, value_name = "N", requires = "metrics", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(..=65_536), help_heading = METRICS)]

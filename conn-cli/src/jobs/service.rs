@@ -1,7 +1,17 @@
 //! What systemd is told, if it has started conn-cli as a service of `Type=notify`: that connections are counted,
 //! that conn-cli still runs, and that it ends. Without `NOTIFY_SOCKET` in the environment nobody is told.
 
-use std::time::Duration;
+use std::{
+    env, io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -56,7 +66,22 @@ impl Service {
 
 /// A service manager that cannot be told restarts the service: it knows why, and nobody else needs to.
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Err(error) = send(states) {
         log::debug!("cannot tell the service manager: {error}");
     }
+}
+
+/// Like `sd_notify::notify`, but it does not wait for a manager that reads nothing: records are to be read.
+fn send(states: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let address = match path.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(path)?,
+    };
+    let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(lines.as_bytes(), &address).map(drop)
 }

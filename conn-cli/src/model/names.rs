@@ -51,10 +51,12 @@ impl FromStr for NamedNetwork {
 /// A name is a word in a row, so it can be nothing that another row begins with.
 fn check(name: &str) -> Result<(), String> {
     let is_part = |part: char| part.is_alphanumeric() || "-_.".contains(part);
-    if name.is_empty() || name.len() > 63 || !name.chars().all(is_part) {
-        return Err("a name has up to 63 bytes: letters, digits, '-', '_' and '.'".to_owned());
+    if name.len() > 63 || !name.contains(char::is_alphabetic) || !name.chars().all(is_part) {
+        return Err(
+            "a name has up to 63 bytes: at least one letter, digits, '-', '_' and '.'".to_owned(),
+        );
     }
-    if [OTHER, "unknown"].contains(&name) || name.parse::<IpAddr>().is_ok() {
+    if [OTHER, "unknown"].contains(&name) {
         return Err(format!("{name} cannot be the name of a network"));
     }
     Ok(())
@@ -253,6 +255,9 @@ mod tests {
             "other=::/0",
             "unknown=::/0",
             "10.0.0.1=::/0",
+            "5=::/0",
+            "10.0=::/0",
+            "---=::/0",
             "\u{202e}x=::/0",
             "office=10.0.0.0/33",
             "office=",

@@ -90,7 +90,7 @@ pub(crate) fn over_warnings(gaps: OverGaps) -> Vec<String> {
     if gaps.not_counted > 0 {
         let connections = plural(gaps.not_counted, "connection", "connections");
         warnings.push(format!(
-            "warning: {connections} not counted for --over, of clients beyond --max-clients"
+            "warning: {connections} not counted for --over, which had no room for more: see --max-clients"
         ));
     }
     if gaps.not_told > 0 {

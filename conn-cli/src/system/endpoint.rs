@@ -3,7 +3,10 @@
 use std::{
     fs, io,
     net::TcpListener,
-    os::unix::{fs::FileTypeExt as _, net::UnixListener},
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
 };
 
@@ -31,12 +34,31 @@ pub(crate) enum Bound {
 
 /// The file of a Unix socket, which is removed on drop.
 #[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Its device and inode: another run may have put its own in this place.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        })
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // If this fails, the next run removes it.
-        let _ = fs::remove_file(&self.0);
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -51,7 +73,7 @@ pub(crate) fn bind(endpoint: &Endpoint) -> anyhow::Result<Bound> {
             Ok(Bound::Tcp(listener))
         }),
         Endpoint::Unix(path) => bind_unix(path).and_then(|listener| {
-            let file = SocketFile(path.clone());
+            let file = SocketFile::at(path)?;
             listener.set_nonblocking(true)?;
             Ok(Bound::Unix(listener, file))
         }),
@@ -108,6 +130,13 @@ mod tests {
         assert!(error.contains("Address already in use"), "{error}");
         drop(bound);
         assert!(!path.exists());
+        let bound = bind(&endpoint).unwrap();
+        fs::remove_file(&path).unwrap();
+        let of_others = UnixListener::bind(&path).unwrap();
+        drop(bound);
+        assert!(path.exists());
+        drop(of_others);
+        fs::remove_file(&path).unwrap();
         fs::write(&path, "content").unwrap();
         assert!(bind(&endpoint).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"content");

@@ -25,7 +25,7 @@ use tokio::{
     net::{TcpListener, UnixListener},
     runtime::Runtime,
     sync::{Mutex, mpsc, oneshot},
-    task::{AbortHandle, LocalSet, spawn_local},
+    task::{AbortHandle, LocalSet, spawn_local, yield_now},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -92,6 +92,8 @@ async fn serve(listener: Listener, requests: mpsc::Sender<Answer>) {
         // The task has not run yet.
         let _ = own.set(task.abort_handle());
         connections.enter(task.abort_handle());
+        // Those that were closed end before others have to make room.
+        yield_now().await;
     }
 }
 

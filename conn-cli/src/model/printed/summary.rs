@@ -137,6 +137,11 @@ pub(crate) fn listed(line: &str) -> Option<Row> {
     })
 }
 
+/// Whether this is the key of a row, with its port if it has one.
+pub(crate) fn is_key(key: &str) -> bool {
+    key_of_list(key).is_some()
+}
+
 fn key_of_list(key: &str) -> Option<Key> {
     if let Some(key) = key.strip_suffix(" unknown port") {
         return client_or_group(key, None);

@@ -216,7 +216,7 @@ impl Encoder<'_, '_> {
         for (labels, queues) in &all {
             count(&mut drops, labels, queues.dropped)?;
         }
-        let help = "Packets that all listeners dropped, those that are gone too.";
+        let help = "Packets that all listeners dropped, also those that are gone, up to the last look at each.";
         self.counter("drops", help)?
             .encode_counter::<NoLabelSet, _, f64>(&gauges.dropped, None)?;
         let help = "Network namespaces whose listeners could not be listed.";

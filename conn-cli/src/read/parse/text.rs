@@ -16,7 +16,7 @@ use crate::{
         printed::{
             connection, is_comparison,
             message::{interval, is_count, is_message, is_start},
-            over::is_over,
+            over::{is_over, names_key},
             summary,
             time::NO_TIME,
         },
@@ -78,7 +78,8 @@ impl Line for Lines {
         }
         // Before a connection, since a key may have a name that somebody chose.
         if is_over(trimmed) {
-            return Ok(Form::Own);
+            let is_own = names_key(trimmed);
+            return Ok(if is_own { Form::Own } else { Form::Shared });
         }
         if let Some(line) = connection::line(trimmed) {
             let form = form(&line);

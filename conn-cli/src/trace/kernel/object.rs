@@ -140,7 +140,7 @@ pub(super) fn open(
     let named = over::named(settings.by);
     if settings.over.is_some() {
         loader
-            .map_max_entries(names::OVER, settings.sizes.max_clients)
+            .map_max_entries(names::OVER, over::entries(settings))
             .map_max_entries(names::OVER_COUNTERS, slots)
             .map_max_entries(names::OVER_NAMES, named.len() as u32 + 1);
     }

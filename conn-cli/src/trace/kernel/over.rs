@@ -20,6 +20,7 @@ use super::{
     event::{WallClock, boot_clock_ahead_ns, kernel_boot_ns, stage_number, words},
     mapping::Mapping,
     names,
+    settings::Settings,
     totals::group_key,
 };
 use crate::model::{
@@ -118,6 +119,17 @@ const _: () = assert!(OverConfig::OFF.stage == OVER_OFF);
 fn mask(bits: u8) -> [u64; 2] {
     let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
     bytemuck::cast(mask.to_be_bytes())
+}
+
+/// The most pairs of name and port for which there is room in any case: of names, there are few.
+const NAMED: u32 = 16_384;
+
+/// How many keys are counted at most.
+pub(super) fn entries(settings: &Settings) -> u32 {
+    match settings.by.what() {
+        GroupBy::Name(_) => settings.sizes.max_clients.max(NAMED),
+        _ => settings.sizes.max_clients,
+    }
 }
 
 /// The names of networks that the programs look up.
