@@ -11,8 +11,9 @@ use conn_common::{AF_INET, NetworkRange, to_v4};
 use crate::{
     config::{is_on, setting},
     namespace::{self, Namespace, OfSocket},
-    record::{self, Stage},
+    record,
     socket::{Ends, Fields},
+    stage::Stage,
     task,
 };
 

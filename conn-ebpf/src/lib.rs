@@ -14,6 +14,7 @@ pub mod config;
 mod counters;
 pub mod filter;
 mod heavy;
+mod maps;
 mod memory;
 pub mod namespace;
 mod over;
@@ -23,6 +24,7 @@ pub mod self_test;
 mod series;
 pub mod skb;
 pub mod socket;
+pub mod stage;
 pub mod syn;
 mod task;
 

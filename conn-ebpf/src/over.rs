@@ -36,7 +36,7 @@ use conn_common::{Address, Key, OverConfig, OverCount, OverCounters, OverEvent, 
 use crate::{
     config::frozen,
     counters::{atomic_add_one, slot},
-    record::{Bounded, EVENTS, insert},
+    maps::{Bounded, EVENTS, insert},
 };
 
 /// How it is counted.

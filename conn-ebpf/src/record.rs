@@ -1,15 +1,15 @@
 //! Counts a connection at a stage, and reports it as an [`Event`]. The totals are in the kernel's
 //! maps, so they are exact even if events are lost.
 
-use core::{borrow::Borrow, mem::offset_of};
+use core::mem::offset_of;
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::BPF_F_NO_PREALLOC,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns, bpf_ktime_get_ns,
     },
     macros::map,
-    maps::{Array, HashMap, RingBuf},
+    maps::HashMap,
 };
 use conn_common::{
     BY_ADDRESS, BY_CGROUP, BY_NAME, BY_PROCESS, Counters, Event, KERNEL_THREAD, Key,
@@ -20,8 +20,11 @@ use conn_common::{
 use crate::{
     config,
     counters::{self, add_one, atomic_add_one},
-    heavy, over, series,
+    heavy,
+    maps::{Bounded, EVENTS, insert},
+    over, series,
     socket::{Ends, Fields, Protocol},
+    stage::Stage,
     task,
 };
 
@@ -41,26 +44,6 @@ static SYN_CLIENTS: HashMap<Key, Stages> = HashMap::with_max_entries(1, 0);
 #[map]
 static NAMES: HashMap<u32, [u64; 2]> = HashMap::with_max_entries(1, 0);
 
-/// Whether a map has had no room for an entry: an index for each [`Bounded`] map. No map loses entries, so
-/// what is full stays full. Written next to never, unlike any counter, so each processor keeps its copy.
-#[map]
-static FULL: Array<u64> = Array::with_max_entries(4, 0);
-
-/// The [`Event`]s for the user side, which sets the size in bytes.
-#[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
-
-/// A map that can become full: its index in [`FULL`].
-#[derive(Clone, Copy)]
-pub(crate) enum Bounded {
-    Clients,
-    SynClients,
-    Names,
-    Over,
-}
-
-/// The kernel's error if a map has no room; `include/uapi/asm-generic/errno-base.h`.
-const E2BIG: i32 = -7;
 /// The kernel's error if there is no memory for an entry, which only happens to a map without
 /// preallocation; the same file.
 const ENOMEM: i32 = -12;
@@ -73,21 +56,6 @@ static ZERO: Stages = Stages {
     established: 0,
     accepted: 0,
 };
-
-/// Which counter of [`Stages`] a connection adds to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// A SYN arrived for the first time.
-    Syn,
-    /// A SYN was retransmitted.
-    Repeated,
-    /// A SYN was answered with a reset.
-    Refused,
-    /// The handshake is complete.
-    Established,
-    /// The server accepted the connection.
-    Accepted,
-}
 
 /// Counts a first SYN, and reports it if [`Config::emit`](conn_common::Config::emit) has this
 /// stage. `hook` is one of the `HOOK_` constants; `netns` finds the network namespace.
@@ -355,57 +323,4 @@ fn entry(map: &HashMap<Key, Stages>, which: Bounded, key: &Key) -> Result<*mut S
     // Looked up even after an error, since another CPU may have inserted it first.
     map.get_ptr_mut(key)
         .ok_or_else(|| inserted.err().unwrap_or(0))
-}
-
-/// Inserts an entry that was not there, unless the map is known to be full: the kernel takes a lock of the
-/// whole map to find that out (`kernel/bpf/hashtab.c`, `is_map_full`; with preallocation a lock for each
-/// processor), for each connection of each client without an entry.
-///
-/// # Errors
-/// A negative `errno` of the kernel.
-#[inline(always)]
-pub(crate) fn insert<K, V>(
-    map: &HashMap<K, V>,
-    which: Bounded,
-    key: &K,
-    value: impl Borrow<V>,
-) -> Result<(), i32> {
-    let full = FULL.get_ptr_mut(which as u32).ok_or(E2BIG)?;
-    // SAFETY: a pointer to a value of the map; a u64 is read and written as a whole. What is 0 is only ever
-    // set to 1.
-    unsafe {
-        if full.read_volatile() != 0 {
-            return Err(E2BIG);
-        }
-        let inserted = map.insert(key, value, u64::from(BPF_NOEXIST));
-        if inserted == Err(E2BIG) {
-            full.write_volatile(1);
-        }
-        inserted
-    }
-}
-
-impl Stage {
-    /// The `STAGE_` constant; `None` for what is counted besides the connections at a stage.
-    #[inline(always)]
-    fn number(self) -> Option<u32> {
-        match self {
-            Self::Syn => Some(STAGE_SYN),
-            Self::Established => Some(STAGE_ESTABLISHED),
-            Self::Accepted => Some(STAGE_ACCEPTED),
-            Self::Repeated | Self::Refused => None,
-        }
-    }
-
-    /// The offset of the counter in [`Stages`], in bytes.
-    #[inline(always)]
-    fn offset(self) -> usize {
-        match self {
-            Self::Syn => offset_of!(Stages, syn),
-            Self::Repeated => offset_of!(Stages, repeated),
-            Self::Refused => offset_of!(Stages, refused),
-            Self::Established => offset_of!(Stages, established),
-            Self::Accepted => offset_of!(Stages, accepted),
-        }
-    }
 }

@@ -3,8 +3,9 @@
 use crate::{
     config::{is_on, setting},
     namespace::{self, Namespace},
-    record::{self, Stage},
+    record,
     socket::Ends,
+    stage::Stage,
     task,
 };
 

@@ -13,8 +13,8 @@ use conn_common::{Address, FirstClient, Stages};
 use crate::{
     config::{is_on, setting},
     counters::{atomic_add_one, slot},
-    record::Stage,
     socket::Ends,
+    stage::Stage,
 };
 
 /// In each slot, the values of each port label, one for each name. The user side sets their number.

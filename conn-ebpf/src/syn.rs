@@ -3,13 +3,7 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::LruHashMap};
 use conn_common::Address;
 
-use crate::{
-    filter,
-    namespace::Unknown,
-    record::{self, Stage},
-    self_test,
-    socket::Ends,
-};
+use crate::{filter, namespace::Unknown, record, self_test, socket::Ends, stage::Stage};
 
 /// A SYN without ACK: a client's request for a connection.
 pub struct Syn {

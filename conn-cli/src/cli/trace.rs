@@ -140,8 +140,8 @@ pub(super) struct TraceArgs {
 
     /// Serve metrics for Prometheus, such as at 9478
     ///
-    /// ADDR is a port, which is on the loopback address alone, an address with a port, such as 0.0.0.0:9478 or
-    /// [::1]:9478, or unix:PATH, a socket for its user and group. They are at /metrics, in the text format or as
+    /// ADDR is a port, which is on the loopback address alone, an address with a port, such as 0.0.0.0:9478, IPv6
+    /// in brackets, or unix:PATH, a socket for its user and group. They are at /metrics, in the text format or as
     /// OpenMetrics or protobuf if a scraper prefers these. Any user of the machine can read them on the loopback
     /// address. A scrape is a connection like any other: if its port is watched, it counts. docs/fleet.md of the
     /// project describes the metrics.

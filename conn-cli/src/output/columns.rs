@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::{
     Clock,
     brief::brief,
+    look::Look,
     table::{Align, Table},
-    text::Look,
 };
 use crate::{
     count::profile::Profile,

@@ -11,6 +11,7 @@ mod interval;
 mod json;
 mod listeners;
 mod long;
+mod look;
 pub(crate) mod metrics;
 mod over;
 mod quick;
@@ -38,10 +39,11 @@ pub(crate) use self::{
     interval::{RowStyle, Rows},
     json::Json,
     listeners::{began_too_late, dropping, listening, waiting},
+    look::Look,
     over::{OverWords, over_warnings},
     status::{SoFar, status},
     stdout::Stdout,
-    text::{Look, Text},
+    text::Text,
     total::{Counted, Extent, total},
 };
 use crate::{

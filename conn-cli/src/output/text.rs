@@ -3,12 +3,12 @@
 use std::{io, iter::once};
 
 use anstyle::{AnsiColor, Style};
-use jiff::Timestamp;
 
 use super::{
     Clock, Rows,
     columns::{Columns, FOR_ALL, missing_columns},
     long::put_line,
+    look::Look,
     over::{self, OverWords},
     put,
     quick::{put_host, put_number},
@@ -53,23 +53,6 @@ pub(crate) struct Text {
     prefixes: [LinePrefix; Stage::ALL.len()],
     rows: Option<Rows>,
     over: OverWords,
-}
-
-/// What lines contain besides the time and the client.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Look {
-    /// The local port.
-    pub names_port: bool,
-    /// The stage, since it is not always the last.
-    pub names_stage: bool,
-    /// Every known detail, also in the summary.
-    pub long: bool,
-    /// Colours.
-    pub colour: bool,
-    /// The start of a live run.
-    pub started: Option<Timestamp>,
-    /// With [`Self::long`] those of the clients' networks.
-    pub names: Option<&'static NetworkNames>,
 }
 
 /// The part of a line before the address. Lines come in bursts and times are in seconds, so it is

@@ -97,7 +97,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Whether this is a socket on which nobody listens.
+/// Whether this is a socket, and nobody listens on it.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     // It does not wait for somebody who listens and does not accept.

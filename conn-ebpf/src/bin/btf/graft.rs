@@ -10,9 +10,9 @@ use core::ffi::c_void;
 use conn_ebpf::{
     config, filter,
     namespace::OfSocket,
-    record::{self, Stage},
-    self_test,
+    record, self_test,
     socket::{Direct, Fields as _, Socket},
+    stage::Stage,
 };
 
 /// Counts the connection of `sock`, the first argument of the hook, if the filters want it. `hook`

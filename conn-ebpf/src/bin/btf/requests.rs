@@ -31,9 +31,10 @@ use conn_ebpf::{
     config::request_offset,
     filter,
     namespace::{Namespace as _, OfSocket},
-    record::{self, Stage},
+    record,
     skb::Skb,
     socket::{Direct, Fields as _, Socket},
+    stage::Stage,
     syn,
 };
 

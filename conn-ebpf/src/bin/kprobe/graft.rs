@@ -19,9 +19,9 @@ use conn_common::HOOK_KPROBE;
 use conn_ebpf::{
     config, filter,
     namespace::OfSocket,
-    record::{self, Stage},
-    self_test,
+    record, self_test,
     socket::{Fields as _, Socket},
+    stage::Stage,
 };
 
 use crate::handoff;

@@ -21,9 +21,9 @@ use conn_common::HOOK_TRACEPOINT;
 use conn_ebpf::{
     config, filter,
     namespace::OfSocket,
-    record::{self, Stage},
-    self_test,
+    record, self_test,
     socket::{Fields as _, Socket},
+    stage::Stage,
 };
 
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`.

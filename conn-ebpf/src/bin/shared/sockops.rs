@@ -22,9 +22,9 @@ use conn_common::{AF_INET6, HOOK_SOCK_OPS, UNKNOWN_OFFSET, from_v4};
 use conn_ebpf::{
     config, filter,
     namespace::{OfSocket, Unknown},
-    record::{self, Stage},
-    self_test,
+    record, self_test,
     socket::{Direct, Ends, Fields as _, Socket},
+    stage::Stage,
 };
 
 /// A word of the context, an element of an array of them, or a pointer.
