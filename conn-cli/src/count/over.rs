@@ -17,7 +17,7 @@ pub(crate) struct Overs {
 }
 
 impl Overs {
-    /// Adds one that is over the limit. Returns whether that is news: it is said once an interval.
+    /// Adds one that is over the limit. Returns whether it is the first time in this interval.
     pub(crate) fn add(&mut self, over: &Over) -> bool {
         match self.last.entry(over.key.clone()) {
             Entry::Vacant(entry) => {

@@ -24,6 +24,7 @@ pub mod ports;
 pub(crate) mod preemption;
 pub(crate) mod printed;
 pub(crate) mod queues;
+pub(crate) mod ranges;
 pub mod read_stats;
 pub(crate) mod schema;
 pub mod scope;

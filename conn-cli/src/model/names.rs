@@ -4,7 +4,11 @@ use std::{net::IpAddr, str::FromStr, sync::LazyLock};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{connection::Host, filter::Network};
+use super::{
+    connection::Host,
+    filter::Network,
+    ranges::{number, range, ranges},
+};
 
 /// The name of all clients in no named network.
 pub const OTHER: &str = "other";
@@ -108,7 +112,12 @@ impl NetworkNames {
             networks.insert(first, (all_of_ipv4, 0));
         }
         Ok(Self {
-            starts: starts(&networks),
+            starts: {
+                let given = networks
+                    .iter()
+                    .map(|(network, index)| (range(*network), *index));
+                ranges(given, 0, |index, _| index)
+            },
             names,
             networks,
         })
@@ -147,47 +156,8 @@ impl NetworkNames {
     }
 }
 
-/// Cuts networks, of which those that contain another come before it, into ranges that do not overlap.
-fn starts(networks: &[(IpNet, usize)]) -> Vec<(u128, usize)> {
-    let mut starts = vec![(0, 0)];
-    let mut start_at = |start, index| match starts.last_mut() {
-        Some(last) if last.0 == start => last.1 = index,
-        _ => starts.push((start, index)),
-    };
-    // The networks around the current one, and their last addresses.
-    let mut around: Vec<(u128, usize)> = Vec::new();
-    let around_after = |around: &[(u128, usize)]| around.last().map_or(0, |(_, index)| *index);
-    for (network, index) in networks {
-        let (first, last) = range(*network);
-        while let Some((end, _)) = around.pop_if(|(end, _)| *end < first) {
-            start_at(end + 1, around_after(&around));
-        }
-        start_at(first, *index);
-        around.push((last, *index));
-    }
-    while let Some((end, _)) = around.pop() {
-        if let Some(next) = end.checked_add(1) {
-            start_at(next, around_after(&around));
-        }
-    }
-    starts
-}
-
 /// The first of the IPv4-mapped addresses.
 const V4_START: u128 = 0xffff << 32;
-
-/// The first and the last address.
-fn range(network: IpNet) -> (u128, u128) {
-    (number(network.network()), number(network.broadcast()))
-}
-
-/// An address as a number: an IPv4 address as the IPv4-mapped one.
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
-        IpAddr::V6(address) => address.into(),
-    }
-}
 
 #[cfg(test)]
 mod tests {

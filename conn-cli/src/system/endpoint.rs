@@ -62,7 +62,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens there. A socket on which nobody listens any more is replaced.
+/// Listens there. A socket without a listener is replaced.
 ///
 /// # Errors
 /// Why that is not possible.
@@ -97,7 +97,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Whether this is a socket, and nobody listens on it.
+/// Whether this is a socket without a listener.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     // It does not wait for somebody who listens and does not accept.

@@ -1,6 +1,6 @@
 //! The networks in which the programs look clients up: those of the filter, and those with a name.
 
-use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use anyhow::Context as _;
 use aya::{Ebpf, maps::Array};
@@ -8,7 +8,11 @@ use conn_common::NetworkRange;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::names;
-use crate::model::{filter::Networks, names::NetworkNames};
+use crate::model::{
+    filter::Networks,
+    names::NetworkNames,
+    ranges::{range, ranges as cut},
+};
 
 /// Whether clients are wanted, and the number of their name.
 type Value = (bool, usize);
@@ -36,30 +40,10 @@ pub(super) fn ranges(networks: &Networks, names: Option<&NetworkNames>) -> Vec<(
         given.entry(key(*network)).or_default().1 = Some(*name);
     }
 
-    let mut ranges = vec![(0, rest)];
-    let mut begin = |first, value| match ranges.last_mut() {
-        Some(last) if last.0 == first => last.1 = value,
-        Some(last) if last.1 == value => (),
-        _ => ranges.push((first, value)),
-    };
-    // The last addresses of the networks around the current one, and what applies there.
-    let mut around: Vec<(u128, Value)> = Vec::new();
-    let next = |around: &[(u128, Value)]| around.last().map_or(rest, |(_, value)| *value);
-    for ((first, Reverse(last)), (wanted, name)) in given {
-        while let Some((end, _)) = around.pop_if(|(end, _)| *end < first) {
-            begin(end + 1, next(&around));
-        }
-        let (next_wanted, next_name) = next(&around);
-        let value = (wanted.unwrap_or(next_wanted), name.unwrap_or(next_name));
-        begin(first, value);
-        around.push((last, value));
-    }
-    while let Some((end, _)) = around.pop() {
-        if let Some(after) = end.checked_add(1) {
-            begin(after, next(&around));
-        }
-    }
-    ranges
+    let given = { given.into_iter() }.map(|((first, Reverse(last)), given)| ((first, last), given));
+    cut(given, rest, |(wanted, name), around| {
+        (wanted.unwrap_or(around.0), name.unwrap_or(around.1))
+    })
 }
 
 /// The values of the map for these ranges: a power of two, of which the first ones are zeros.
@@ -91,20 +75,14 @@ fn value((first, (wanted, name)): &(u128, Value)) -> NetworkRange {
 }
 
 fn key(network: IpNet) -> Network {
-    let (first, last) = (network.network(), network.broadcast());
-    (number(first), Reverse(number(last)))
-}
-
-/// An address as a number: an IPv4 address as the IPv4-mapped one.
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
-        IpAddr::V6(address) => address.into(),
-    }
+    let (first, last) = range(network);
+    (first, Reverse(last))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::{super::event::words, *};
     use crate::model::{
         connection::Host,
